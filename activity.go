@@ -1,0 +1,135 @@
+package userkit
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"time"
+)
+
+// ActorKind says what kind of caller acts.
+type ActorKind string
+
+// The kinds of actor. An empty kind means ActorSystem.
+const (
+	ActorSystem        ActorKind = "system"        // the host itself
+	ActorUser          ActorKind = "user"          // a user, for itself
+	ActorAdministrator ActorKind = "administrator" // a person of the host's staff
+	ActorNode          ActorKind = "node"          // a server of the host
+)
+
+// Actor is who does something. The host puts it into the context with
+// WithActor, and every change is recorded with it.
+type Actor struct {
+	Kind ActorKind `json:"kind"`
+	ID   string    `json:"id,omitempty"`   // in the host's own system, or a user id; at most MaxLine characters
+	Name string    `json:"name,omitempty"` // for people to read; at most MaxLine characters
+	// OnBehalfOf is the user for whom an administrator acts; zero: nobody.
+	OnBehalfOf UserID `json:"on_behalf_of,omitzero"`
+}
+
+type actorKey struct{}
+
+// WithActor returns a context whose changes are recorded as done by actor.
+func WithActor(ctx context.Context, actor Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+// ActorFrom returns the actor of a context, and ActorSystem when it has none.
+func ActorFrom(ctx context.Context) Actor {
+	actor, _ := ctx.Value(actorKey{}).(Actor)
+	if actor.Kind == "" {
+		actor.Kind = ActorSystem
+	}
+	return actor
+}
+
+// EventName names what happened.
+type EventName string
+
+// The names of userkit's own events. A host's own events have other names.
+const (
+	EventUserCreated      EventName = "user.created"
+	EventUserUpdated      EventName = "user.updated"
+	EventUserActivated    EventName = "user.activated"
+	EventUserDeactivated  EventName = "user.deactivated"
+	EventUserLoggedIn     EventName = "user.logged_in"
+	EventUserDeleted      EventName = "user.deleted"
+	EventLicenseSet       EventName = "user.license_set"
+	EventDeviceRegistered EventName = "device.registered"
+	EventDeviceUpdated    EventName = "device.updated"
+	EventDeviceDeleted    EventName = "device.deleted"
+	EventTokenRotated     EventName = "device.token_rotated"
+	EventTokenRevealed    EventName = "device.token_revealed"
+	EventTokenResealed    EventName = "device.token_resealed"
+	EventSessionStarted   EventName = "session.started"
+	EventSessionEnded     EventName = "session.ended"
+	EventTrafficReported  EventName = "traffic.reported"
+	EventTrafficLimitSet  EventName = "traffic.limit_set"
+	EventBalanceRefilled  EventName = "balance.refilled"
+	EventBalanceCharged   EventName = "balance.charged"
+	EventBalanceCancelled EventName = "balance.cancelled"
+)
+
+// MaxEventData is the size of an event's data, in bytes of JSON.
+const MaxEventData = 16 * 1024
+
+// Event is something that happened to a user or that a user did. Events are the
+// activity list, the audit trail and the change feed; what userkit itself does
+// writes its event in the commit that does it.
+type Event struct {
+	ID       EventID         `json:"id"`
+	UserID   UserID          `json:"user_id"`
+	DeviceID DeviceID        `json:"device_id,omitzero"`
+	Name     EventName       `json:"name"`
+	Actor    Actor           `json:"actor"`
+	At       time.Time       `json:"at"`
+	Data     json.RawMessage `json:"data,omitempty"` // a JSON value; its spacing and key order may change in storage
+
+	// Cursor continues a feed after this event. Only Feed sets it.
+	Cursor FeedCursor `json:"cursor,omitempty"`
+}
+
+// NewEvent is what a host's own event is recorded from.
+type NewEvent struct {
+	Name     EventName // required; 1 to 64 characters of a-z, 0-9, '.', '_', '-'
+	DeviceID DeviceID  // zero: none
+	At       time.Time // zero: now
+	Data     any       // anything that encoding/json can write, at most MaxEventData bytes; nil: none
+}
+
+// EventQuery asks for a page of events, newest first.
+type EventQuery struct {
+	EventFilter
+	PageQuery // the only order is by at
+}
+
+// EventFilter says which events; the zero filter means all of the project.
+type EventFilter struct {
+	UserID   UserID    // zero: of all users
+	DeviceID DeviceID  // zero: of all devices
+	Name     EventName // empty: all names
+	From, To time.Time // happened in [From, To); zero: no bound
+}
+
+// FeedCursor is a place in the change feed, opaque; empty: the beginning.
+type FeedCursor string
+
+// ActivityManager records what happens and tells it.
+type ActivityManager interface {
+	// RecordEvent records an event of the host's own. It returns ErrInvalid with
+	// CodeReservedName for one of userkit's own names, CodeBadFormat and
+	// CodeTooLong, and ErrNotFound with CodeUserNotFound.
+	RecordEvent(ctx context.Context, user UserID, event NewEvent) (Event, error)
+
+	// Events returns a page of events, newest first.
+	Events(ctx context.Context, query EventQuery) (Page[Event], error)
+
+	// Feed yields the events of the project after a cursor, in an order that
+	// never changes, and ends when there is no more for now; go on later from
+	// the Cursor of the last event. Nothing is skipped, although changes commit
+	// out of order: an event appears only when none can appear before it any
+	// more. A host that stores the cursor after its own work sees each event at
+	// least once. A damaged cursor yields ErrInvalid with CodeInvalidCursor.
+	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
+}

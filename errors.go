@@ -1,0 +1,227 @@
+package userkit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The kinds of failure. Every error that userkit returns on purpose wraps
+// exactly one of them; match with errors.Is, and read the details with
+// errors.As into an *Error.
+var (
+	// ErrNotFound means that no such record exists in this project.
+	ErrNotFound = errors.New("not found")
+	// ErrExists means that a unique value is taken; Error.Field names it.
+	ErrExists = errors.New("already exists")
+	// ErrInvalid means that an argument is wrong; nothing was written.
+	ErrInvalid = errors.New("invalid")
+	// ErrConflict means that the record changed since the caller read it, or
+	// that it kept changing under a command until its retries were used up.
+	ErrConflict = errors.New("conflict")
+	// ErrRefused means that a rule says no; Error.Code names the rule.
+	ErrRefused = errors.New("refused")
+	// ErrForbidden means that the caller may not do this.
+	ErrForbidden = errors.New("forbidden")
+	// ErrUnavailable means that the store did not answer, or that the manager
+	// or the store is closed. A change may or may not have happened: repeat it
+	// with the same key.
+	ErrUnavailable = errors.New("unavailable")
+)
+
+// Code names the exact reason of an error. Codes are stable: they may be added,
+// never renamed.
+type Code string
+
+// The codes. Codes lists them with their kinds and meanings.
+const (
+	CodeUserNotFound        Code = "user_not_found"
+	CodeDeviceNotFound      Code = "device_not_found"
+	CodeSessionNotFound     Code = "session_not_found"
+	CodeTransactionNotFound Code = "transaction_not_found"
+
+	CodeLoginTaken  Code = "login_taken"
+	CodeEmailTaken  Code = "email_taken"
+	CodeExtRefTaken Code = "extref_taken"
+	CodeIDTaken     Code = "id_taken"
+	CodeTokenTaken  Code = "token_taken"
+
+	CodeRequired             Code = "required"
+	CodeTooLong              Code = "too_long"
+	CodeBadText              Code = "bad_text"
+	CodeBadFormat            Code = "bad_format"
+	CodeOutOfRange           Code = "out_of_range"
+	CodeUnknownValue         Code = "unknown_value"
+	CodeUnknownField         Code = "unknown_field"
+	CodeUnknownLicense       Code = "unknown_license"
+	CodeInvalidCursor        Code = "invalid_cursor"
+	CodeCursorMismatch       Code = "cursor_mismatch"
+	CodeSpanTooLong          Code = "span_too_long"
+	CodeCurrencyMismatch     Code = "currency_mismatch"
+	CodeKeyReused            Code = "key_reused"
+	CodeConfirmationMismatch Code = "confirmation_mismatch"
+	CodeReservedName         Code = "reserved_name"
+	CodeInvalidOption        Code = "invalid_option"
+
+	CodeRevisionMismatch Code = "revision_mismatch"
+	CodeTooManyConflicts Code = "too_many_conflicts"
+
+	CodeUserDisabled        Code = "user_disabled"
+	CodeUserInactive        Code = "user_inactive"
+	CodeUserExpired         Code = "user_expired"
+	CodeDeviceLimit         Code = "device_limit"
+	CodeNoDeviceSlot        Code = "no_device_slot"
+	CodeSessionLimit        Code = "session_limit"
+	CodeTrafficLimit        Code = "traffic_limit"
+	CodeSessionEnded        Code = "session_ended"
+	CodeInsufficientBalance Code = "insufficient_balance"
+	CodeBalanceOverflow     Code = "balance_overflow"
+	CodeNotLastTransaction  Code = "not_last_transaction"
+	CodeAlreadyCancelled    Code = "already_cancelled"
+	CodeTokenNotSealed      Code = "token_not_sealed"
+	CodeSealingKeyMissing   Code = "sealing_key_missing"
+
+	CodeInvalidToken Code = "invalid_token"
+
+	CodeClosed           Code = "closed"
+	CodeStoreUnavailable Code = "store_unavailable"
+	CodeSchemaOutdated   Code = "schema_outdated"
+)
+
+// CodeInfo is a row of the table of codes.
+type CodeInfo struct {
+	Code    Code
+	Kind    error // one of the sentinels of this package
+	Meaning string
+}
+
+// codeTable is the one place that says which kind a code belongs to.
+var codeTable = []CodeInfo{
+	{CodeUserNotFound, ErrNotFound, "no such user in this project"},
+	{CodeDeviceNotFound, ErrNotFound, "no such device in this project, or it belongs to another user"},
+	{CodeSessionNotFound, ErrNotFound, "no such session in this project"},
+	{CodeTransactionNotFound, ErrNotFound, "no such transaction of this user"},
+
+	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
+	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},
+	{CodeExtRefTaken, ErrExists, "another user has this external reference"},
+	{CodeIDTaken, ErrExists, "a record with this id exists"},
+	{CodeTokenTaken, ErrExists, "a device with this access token exists"},
+
+	{CodeRequired, ErrInvalid, "a value is required"},
+	{CodeTooLong, ErrInvalid, "the value is too long"},
+	{CodeBadText, ErrInvalid, "the text is not valid UTF-8 or holds a control character"},
+	{CodeBadFormat, ErrInvalid, "the value does not have the form that the field needs"},
+	{CodeOutOfRange, ErrInvalid, "the value is outside its bounds"},
+	{CodeUnknownValue, ErrInvalid, "the value is not one of the known ones"},
+	{CodeUnknownField, ErrInvalid, "no such field, or it cannot be used for this"},
+	{CodeUnknownLicense, ErrInvalid, "the project has no license of this name"},
+	{CodeInvalidCursor, ErrInvalid, "the cursor is damaged"},
+	{CodeCursorMismatch, ErrInvalid, "the cursor belongs to another query"},
+	{CodeSpanTooLong, ErrInvalid, "the time span is longer than allowed, or ends before it begins"},
+	{CodeCurrencyMismatch, ErrInvalid, "the amount is in another currency than the balance"},
+	{CodeKeyReused, ErrInvalid, "the idempotency key was used with other content"},
+	{CodeConfirmationMismatch, ErrInvalid, "the confirmation is not the id of the user"},
+	{CodeReservedName, ErrInvalid, "the name is one of userkit's own event names"},
+	{CodeInvalidOption, ErrInvalid, "an option given to New is wrong"},
+
+	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
+	{CodeTooManyConflicts, ErrConflict, "the user kept changing until the retries were used up"},
+
+	{CodeUserDisabled, ErrRefused, "the user is disabled"},
+	{CodeUserInactive, ErrRefused, "the user has not been activated"},
+	{CodeUserExpired, ErrRefused, "the user's time is over"},
+	{CodeDeviceLimit, ErrRefused, "the license allows no further device"},
+	{CodeNoDeviceSlot, ErrRefused, "the device is beyond the number that the license allows"},
+	{CodeSessionLimit, ErrRefused, "no further session may run at the same time"},
+	{CodeTrafficLimit, ErrRefused, "the traffic limit is reached; Error.Until is the next reset"},
+	{CodeSessionEnded, ErrRefused, "the session has ended"},
+	{CodeInsufficientBalance, ErrRefused, "the charge would cross the floor of the balance"},
+	{CodeBalanceOverflow, ErrRefused, "the balance would leave the range of int64"},
+	{CodeNotLastTransaction, ErrRefused, "only the last transaction can be cancelled, and another came after this one"},
+	{CodeAlreadyCancelled, ErrRefused, "the transaction is cancelled already"},
+	{CodeTokenNotSealed, ErrRefused, "the access token was kept as a digest only and cannot be revealed"},
+	{CodeSealingKeyMissing, ErrRefused, "the key that sealed this access token is not configured"},
+
+	{CodeInvalidToken, ErrForbidden, "the access token is unknown"},
+
+	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
+	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
+	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
+}
+
+var codeKinds = func() map[Code]error {
+	kinds := make(map[Code]error, len(codeTable))
+	for _, info := range codeTable {
+		kinds[info.Code] = info.Kind
+	}
+	return kinds
+}()
+
+// Codes lists every code with its kind and its meaning, for hosts that map them
+// to statuses or to texts of their own.
+func Codes() []CodeInfo {
+	return append([]CodeInfo(nil), codeTable...)
+}
+
+// Error is the one error type of userkit. It wraps its Kind (a sentinel of this
+// package) and, where there is one, its cause.
+type Error struct {
+	Kind    error  // one of the sentinels
+	Code    Code   // the exact reason
+	Field   string // the field or argument at fault, by its name in the table of fields; may be empty
+	Message string // for developers, in English, without secrets
+
+	// Until is the time at which the same call may succeed, such as the next
+	// reset of a traffic limit. Zero when time alone will not help.
+	Until time.Time
+
+	Cause error // the error below this one; may be nil
+}
+
+// NewError returns an Error with the kind that belongs to code. Stores use it;
+// an unknown code is a programming error and panics.
+func NewError(code Code, field, format string, args ...any) *Error {
+	kind, ok := codeKinds[code]
+	if !ok {
+		panic("userkit: unknown code " + string(code))
+	}
+	return &Error{Kind: kind, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// Because returns e with its cause set.
+func (e *Error) Because(cause error) *Error {
+	e.Cause = cause
+	return e
+}
+
+// Error gives kind, code, field and message in one line.
+func (e *Error) Error() string {
+	text := "userkit: " + string(e.Code)
+	if e.Field != "" {
+		text += " (" + e.Field + ")"
+	}
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+// Unwrap makes errors.Is find the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
+
+// ErrorCode returns the code that err carries, or "" when it carries none.
+func ErrorCode(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ""
+}

@@ -1,0 +1,218 @@
+package userkit
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Option sets one of the properties of a manager. All processes that work on
+// one project should be given the same.
+type Option func(*options) error
+
+// options are the properties of a manager with their defaults filled in.
+type options struct {
+	clock            func() time.Time
+	zone             *time.Location
+	logger           *slog.Logger
+	currency         string
+	floor            int64
+	licenses         []License
+	defaultLicense   string
+	devicePolicy     DevicePolicy
+	sessionLimits    SessionLimits
+	staleAfter       time.Duration
+	trafficLimit     TrafficLimit
+	lastSeenInterval time.Duration
+	sealer           *sealer
+	lanes            int
+}
+
+func defaultOptions() options {
+	return options{
+		clock:            time.Now,
+		zone:             time.UTC,
+		logger:           slog.New(slog.DiscardHandler),
+		currency:         "EUR",
+		devicePolicy:     DeviceRefuse,
+		sessionLimits:    SessionLimits{Policy: SessionRefuse},
+		staleAfter:       15 * time.Minute,
+		trafficLimit:     TrafficLimit{Reset: ResetDaily},
+		lastSeenInterval: time.Minute,
+		lanes:            4,
+	}
+}
+
+func invalidOption(name, format string, args ...any) *Error {
+	return NewError(CodeInvalidOption, name, format, args...)
+}
+
+// WithClock sets where the time comes from. The default is time.Now. It is
+// called by many goroutines at once.
+func WithClock(now func() time.Time) Option {
+	return func(o *options) error {
+		if now == nil {
+			return invalidOption("WithClock", "nil")
+		}
+		o.clock = now
+		return nil
+	}
+}
+
+// WithTimeZone sets the zone in which days, weeks and months begin. The default
+// is UTC.
+func WithTimeZone(zone *time.Location) Option {
+	return func(o *options) error {
+		if zone == nil {
+			return invalidOption("WithTimeZone", "nil")
+		}
+		o.zone = zone
+		return nil
+	}
+}
+
+// WithLogger sets where userkit tells of faults that no caller hears of. The
+// default is nowhere. No secret is ever logged.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) error {
+		if logger == nil {
+			return invalidOption("WithLogger", "nil")
+		}
+		o.logger = logger
+		return nil
+	}
+}
+
+// WithCurrency sets the currency (ISO 4217) of the balances of new users that
+// name none. The default is EUR.
+func WithCurrency(code string) Option {
+	return func(o *options) error {
+		if _, err := CurrencyDigits(code); err != nil {
+			return invalidOption("WithCurrency", "%q is not a currency of ISO 4217", clip(code))
+		}
+		o.currency = code
+		return nil
+	}
+}
+
+// WithBalanceFloor sets the balance, in minor units, below which no charge may
+// take it. The default is 0; a negative floor is a credit line.
+func WithBalanceFloor(minorUnits int64) Option {
+	return func(o *options) error {
+		o.floor = minorUnits
+		return nil
+	}
+}
+
+// WithLicenses sets the project's licenses. Names must be unique in their
+// folded form; they are compared byte by byte.
+func WithLicenses(licenses ...License) Option {
+	return func(o *options) error {
+		seen := map[string]bool{}
+		for _, license := range licenses {
+			if license.Name == "" || checkLine("name", license.Name, MaxLine) != nil {
+				return invalidOption("WithLicenses", "%q is no name for a license", clip(license.Name))
+			}
+			if license.Devices < 0 {
+				return invalidOption("WithLicenses", "%q allows %d devices", clip(license.Name), license.Devices)
+			}
+			if seen[Fold(license.Name)] {
+				return invalidOption("WithLicenses", "two licenses named %q", clip(license.Name))
+			}
+			seen[Fold(license.Name)] = true
+		}
+		o.licenses = append([]License(nil), licenses...)
+		return nil
+	}
+}
+
+// WithDefaultLicense sets the license of new users that name none. It must be
+// one of WithLicenses. The default is none, which means no limits.
+func WithDefaultLicense(name string) Option {
+	return func(o *options) error {
+		o.defaultLicense = name
+		return nil
+	}
+}
+
+// WithDevicePolicy sets what happens when a user without a free slot registers
+// a device. The default is DeviceRefuse.
+func WithDevicePolicy(policy DevicePolicy) Option {
+	return func(o *options) error {
+		switch policy {
+		case DeviceRefuse, DeviceReplaceOldest, DeviceReplaceIdlest:
+			o.devicePolicy = policy
+			return nil
+		}
+		return invalidOption("WithDevicePolicy", "%q is no device policy", clip(string(policy)))
+	}
+}
+
+// WithSessionLimits sets how many sessions may run at the same time. The
+// default is unlimited.
+func WithSessionLimits(limits SessionLimits) Option {
+	return func(o *options) error {
+		if limits.Policy == "" {
+			limits.Policy = SessionRefuse
+		}
+		if limits.PerUser < 0 || limits.PerDevice < 0 {
+			return invalidOption("WithSessionLimits", "a limit is negative; 0 means unlimited")
+		}
+		if limits.Policy != SessionRefuse && limits.Policy != SessionEndOldest {
+			return invalidOption("WithSessionLimits", "%q is no session policy", clip(string(limits.Policy)))
+		}
+		o.sessionLimits = limits
+		return nil
+	}
+}
+
+// WithStaleAfter sets how long a session may go without a sign of life before
+// it counts as ended. The default is 15 minutes.
+func WithStaleAfter(silence time.Duration) Option {
+	return func(o *options) error {
+		if silence <= 0 {
+			return invalidOption("WithStaleAfter", "%s is not positive", silence)
+		}
+		o.staleAfter = silence
+		return nil
+	}
+}
+
+// WithDefaultTrafficLimit sets the traffic limit of new users that name none.
+// The default is unlimited.
+func WithDefaultTrafficLimit(limit TrafficLimit) Option {
+	return func(o *options) error {
+		normal, err := limit.normalise()
+		if err != nil {
+			return invalidOption("WithDefaultTrafficLimit", "bad limit").Because(err)
+		}
+		o.trafficLimit = normal
+		return nil
+	}
+}
+
+// WithLastSeenInterval sets how often, at most, Authenticate records when a
+// device was last seen. The default is one minute; 0 records every time.
+func WithLastSeenInterval(interval time.Duration) Option {
+	return func(o *options) error {
+		if interval < 0 {
+			return invalidOption("WithLastSeenInterval", "%s is negative", interval)
+		}
+		o.lastSeenInterval = interval
+		return nil
+	}
+}
+
+// WithSealingKeys sets the keys, of 32 random bytes each, under which access
+// tokens are sealed (AES-256-GCM), so that RevealToken can show them. The first
+// key seals; the others only open what they sealed before. The default is none:
+// then only digests are kept.
+func WithSealingKeys(keys ...[]byte) Option {
+	return func(o *options) error {
+		made, err := newSealer(keys)
+		if err != nil {
+			return err
+		}
+		o.sealer = made
+		return nil
+	}
+}

@@ -1,0 +1,251 @@
+package userkit
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"hash/crc32"
+	"hash/fnv"
+	"net/netip"
+	"time"
+)
+
+// The bounds of a page.
+const (
+	DefaultPageLimit = 50
+	MaxPageLimit     = 1000
+)
+
+// Cursor is a place in a list, opaque; empty: the beginning. It belongs to the
+// query that it came from, whose limit alone may change.
+type Cursor string
+
+// PageQuery says which page of a list and in which order.
+type PageQuery struct {
+	Sort       string // a field by its name; empty: the list's default order
+	Descending bool   // only with Sort
+	Limit      int    // 1 to MaxPageLimit; 0: DefaultPageLimit
+	Cursor     Cursor // Page.Next of the page before; empty: the first page
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  Cursor `json:"next,omitempty"` // empty: this is the last page
+}
+
+// Order is a sort order: a field of the table of fields, then the id, both in
+// the same direction.
+type Order struct {
+	Field      string
+	Descending bool
+}
+
+// List is what a store gets asked for: records in an order, those after a
+// position, at most so many.
+type List struct {
+	Order Order
+	After *Position // nil: from the beginning
+	Limit int       // at least 1
+}
+
+// order checks the sort field and fills in the default.
+func (t *fieldTable[T]) orderOf(query PageQuery) (Order, error) {
+	if query.Sort == "" {
+		return t.order, nil
+	}
+	field, ok := t.byName[query.Sort]
+	if !ok || !field.Sortable() {
+		return Order{}, NewError(CodeUnknownField, "sort", "cannot sort by %q", clip(query.Sort))
+	}
+	return Order{Field: query.Sort, Descending: query.Descending}, nil
+}
+
+func pageLimit(limit int) (int, error) {
+	if limit == 0 {
+		return DefaultPageLimit, nil
+	}
+	if limit < 1 || limit > MaxPageLimit {
+		return 0, NewError(CodeOutOfRange, "limit", "%d is not from 1 to %d", limit, MaxPageLimit)
+	}
+	return limit, nil
+}
+
+// part is a list that is read in several parts, one after another; a plain list
+// has one. Each part is ordered in the same way.
+type part[T any] func(list List) ([]T, error)
+
+// readPage reads one page through the parts of a list. what names the list in
+// its cursors, and filter is what a cursor is bound to.
+func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter any, parts ...part[T]) (Page[T], error) {
+	order, err := table.orderOf(query)
+	if err != nil {
+		return Page[T]{}, err
+	}
+	limit, err := pageLimit(query.Limit)
+	if err != nil {
+		return Page[T]{}, err
+	}
+	field := table.byName[order.Field]
+	binding := bindCursor(what, order, filter)
+	at, after, err := decodeCursor(query.Cursor, binding, field.Kind, len(parts))
+	if err != nil {
+		return Page[T]{}, err
+	}
+
+	page := Page[T]{Items: []T{}}
+	for ; at < len(parts); at++ {
+		items, err := parts[at](List{Order: order, After: after, Limit: limit - len(page.Items) + 1})
+		if err != nil {
+			return Page[T]{}, err
+		}
+		after = nil
+		page.Items = append(page.Items, items...)
+		if len(page.Items) > limit {
+			page.Items = page.Items[:limit]
+			// The last item that fits may be of an earlier part than the one
+			// that did not: then this part begins from its beginning.
+			if kept := len(items) - 1; kept > 0 {
+				last := &page.Items[limit-1]
+				after = &Position{Key: field.Key(last), ID: table.id(last)}
+			}
+			page.Next = encodeCursor(binding, at, after)
+			break
+		}
+	}
+	return page, nil
+}
+
+// bindCursor gives a number that tells queries apart.
+func bindCursor(what string, order Order, filter any) uint64 {
+	text, err := json.Marshal([]any{what, order, filter})
+	if err != nil {
+		panic("userkit: a filter that JSON cannot write: " + err.Error())
+	}
+	hash := fnv.New64a()
+	hash.Write(text)
+	return hash.Sum64()
+}
+
+// A cursor is version, binding, part, kind of key, key, id, and a checksum that
+// finds damage (it is no protection against forgery, which gains nothing: a
+// cursor says only where to go on).
+const (
+	cursorVersion = 1
+
+	keyNone    = 0 // the beginning of the part
+	keyString  = 's'
+	keyInteger = 'i'
+	keyTime    = 't'
+	keyAddress = 'a'
+)
+
+func encodeCursor(binding uint64, part int, after *Position) Cursor {
+	data := []byte{cursorVersion}
+	data = binary.BigEndian.AppendUint64(data, binding)
+	data = append(data, byte(part))
+	if after == nil {
+		data = append(data, keyNone)
+	} else {
+		switch key := after.Key.(type) {
+		case string:
+			data = append(append(data, keyString), key...)
+		case int64:
+			data = binary.BigEndian.AppendUint64(append(data, keyInteger), uint64(key))
+		case time.Time:
+			data = binary.BigEndian.AppendUint64(append(data, keyTime), uint64(key.UnixMicro()))
+		case netip.Addr:
+			data = append(append(data, keyAddress), key.AsSlice()...)
+		}
+		data = append(data, after.ID[:]...)
+	}
+	data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
+	return Cursor(base64.RawURLEncoding.EncodeToString(data))
+}
+
+func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (part int, after *Position, err error) {
+	if cursor == "" {
+		return 0, nil, nil
+	}
+	damaged := NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
+	const head = 1 + 8 + 1 + 1
+	data, decodeErr := base64.RawURLEncoding.Strict().DecodeString(string(cursor))
+	if decodeErr != nil || len(data) < head+4 || data[0] != cursorVersion {
+		return 0, nil, damaged
+	}
+	body, sum := data[:len(data)-4], binary.BigEndian.Uint32(data[len(data)-4:])
+	if crc32.ChecksumIEEE(body) != sum {
+		return 0, nil, damaged
+	}
+	if binary.BigEndian.Uint64(body[1:]) != binding {
+		return 0, nil, NewError(CodeCursorMismatch, "cursor", "the cursor belongs to another query")
+	}
+	part = int(body[9])
+	if part >= parts {
+		return 0, nil, damaged
+	}
+	tag, rest := body[10], body[head:]
+	if tag == keyNone {
+		if len(rest) != 0 || part == 0 {
+			return 0, nil, damaged
+		}
+		return part, nil, nil
+	}
+	if len(rest) < 16 || tag != keyTag(kind) {
+		return 0, nil, damaged
+	}
+	after = &Position{ID: [16]byte(rest[len(rest)-16:])}
+	value := rest[:len(rest)-16]
+	switch tag {
+	case keyString:
+		after.Key = string(value)
+		if checkLines("cursor", string(value), len(value)) != nil {
+			return 0, nil, damaged
+		}
+		if kind == KindID && len(value) > 0 {
+			if _, err := ParseID[User](string(value)); err != nil {
+				return 0, nil, damaged
+			}
+		}
+	case keyInteger, keyTime:
+		if len(value) != 8 {
+			return 0, nil, damaged
+		}
+		number := int64(binary.BigEndian.Uint64(value))
+		after.Key = number
+		if tag == keyTime {
+			at := microTime(number)
+			if year := at.Year(); year < 1 || year > 9999 {
+				return 0, nil, damaged
+			}
+			after.Key = at
+		}
+	case keyAddress:
+		address, ok := netip.AddrFromSlice(value)
+		if !ok && len(value) != 0 {
+			return 0, nil, damaged
+		}
+		after.Key = address
+	}
+	return part, after, nil
+}
+
+// keyTag gives the tag that keys of a kind have in a cursor.
+func keyTag(kind FieldKind) byte {
+	switch kind {
+	case KindText, KindCode, KindID:
+		return keyString
+	case KindTime:
+		return keyTime
+	case KindAddress:
+		return keyAddress
+	default:
+		return keyInteger
+	}
+}
+
+// microTime gives the time of a number of microseconds, and the zero time for
+// the number that the zero time has.
+func microTime(micros int64) time.Time {
+	return time.UnixMicro(micros).UTC()
+}

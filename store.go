@@ -1,0 +1,274 @@
+package userkit
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Store keeps the records of one project. It decides nothing: it loads what a
+// command asks for, commits a change whole or not at all, and lists.
+//
+// Only writers of stores and of tests need this interface; the package
+// store/storetest says whether an implementation is right. What holds for every
+// method:
+//
+//   - Missing: a read of one record that is not there returns ErrNotFound with
+//     the code of its kind. A list without records is empty, not an error.
+//   - Copies: what goes in and what comes out belongs to the caller; changing it
+//     changes nothing in the store.
+//   - Times go in and come out in UTC, to the microsecond. The zero time means
+//     none and comes out as the zero time.
+//   - Text compares by SortKey for fields of KindText, else byte by byte; never
+//     by a database's collation.
+//   - Order: a list is ordered by the key of the field (see Field.Key), then by
+//     id, both descending for a descending order.
+//   - After Close every method returns ErrUnavailable with CodeClosed.
+//   - A cancelled context returns the context's error, wrapped or not, and a
+//     change that it cut short has happened whole or not at all.
+//   - Every method may be called by many goroutines at once.
+//   - A store that cannot be reached returns ErrUnavailable with
+//     CodeStoreUnavailable and the cause.
+type Store interface {
+	// Load returns a state for every want, in the order of the wants. The
+	// account is read before, or in one moment with, the records that depend on
+	// it: whatever changed in between makes the commit conflict. No two wants
+	// name the same user.
+	Load(ctx context.Context, wants []Want) ([]State, error)
+
+	// Commit makes changes, each whole or not at all and independent of the
+	// others, and returns an outcome for each in their order:
+	//
+	//   - nil: the change is durable,
+	//   - ErrConflict: the user's version is not Change.Version, or the user is
+	//     gone; nothing of this change was written,
+	//   - ErrExists with the code and field of the unique value: nothing of this
+	//     change was written, and the other changes were not hindered.
+	//
+	// The error is for the call as a whole: then it is unknown which of the
+	// changes were made, if any. No two changes name the same user. Between
+	// changes of one call it is not defined which one gets a unique value that
+	// two of them want; one does.
+	Commit(ctx context.Context, changes []Change) ([]error, error)
+
+	// User returns one user.
+	User(ctx context.Context, id UserID) (User, error)
+	// FindUser returns the user whose field key.Field has the value key.Value.
+	FindUser(ctx context.Context, key UserKey) (User, error)
+	// Users lists users by any sortable field of UserFields.
+	Users(ctx context.Context, filter UserFilter, list List) ([]User, error)
+	// CountUsers counts the users of a filter.
+	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
+
+	// Device returns one device.
+	Device(ctx context.Context, id DeviceID) (Device, error)
+	// DeviceByToken returns the device with this token digest, with its user and
+	// its rank: how many of the user's devices come before it by registered_at,
+	// then id. An unknown digest is ErrNotFound with CodeDeviceNotFound.
+	DeviceByToken(ctx context.Context, digest TokenDigest) (device Device, user User, rank int, err error)
+	// Devices lists devices by any sortable field of DeviceFields.
+	Devices(ctx context.Context, filter DeviceFilter, list List) ([]Device, error)
+	// SealedDevices lists, in order of id, devices after the given id whose
+	// SealedToken is not empty.
+	SealedDevices(ctx context.Context, after DeviceID, limit int) ([]DeviceRecord, error)
+
+	// Session returns one session.
+	Session(ctx context.Context, id SessionID) (Session, error)
+	// SessionOwners returns the users of sessions; unknown sessions are left out.
+	SessionOwners(ctx context.Context, ids []SessionID) (map[SessionID]UserID, error)
+	// Sessions lists sessions by any sortable field of SessionFields. From and To
+	// are used as they are: zero means no bound.
+	Sessions(ctx context.Context, filter SessionFilter, list List) ([]Session, error)
+	// StaleSessions returns, in no order, at most limit active sessions whose
+	// ReportedAt is before the given time.
+	StaleSessions(ctx context.Context, before time.Time, limit int) ([]Session, error)
+	// Usage lists the use of a user per day, in order, from and to included. An
+	// unknown user has none.
+	Usage(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
+
+	// Transactions lists transactions by a field of TransactionFields.
+	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
+	// Ledgers sums up, in order of user id, the ledgers of users after the given
+	// id. Each is of one moment.
+	Ledgers(ctx context.Context, after UserID, limit int) ([]Ledger, error)
+
+	// Events lists events by a field of EventFields.
+	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
+	// Feed lists events after a position in the order of positions, each with its
+	// FeedPosition. It lists an event only when no event can any more appear
+	// before it.
+	Feed(ctx context.Context, after FeedPosition, limit int) ([]FeedEvent, error)
+
+	// Close ends the store. It is safe to call more than once.
+	Close() error
+}
+
+// FeedPosition is the place of an event in the feed. Positions order by
+// Commit, then by Event; the zero position is before all.
+type FeedPosition struct {
+	Commit int64 // grows with the commits, as the store counts them
+	Event  EventID
+}
+
+// FeedEvent is an event with its place in the feed.
+type FeedEvent struct {
+	Event    Event
+	Position FeedPosition
+}
+
+// Want says what a command needs to know about one user. The account is always
+// loaded.
+type Want struct {
+	User    UserID
+	Profile bool // the whole user; without it only ID and Account are set
+
+	Devices     []DeviceID // these, where they belong to the user
+	HardwareIDs []string   // the devices with these hardware ids; none is empty
+	AllDevices  bool
+
+	Sessions     []SessionID // these, where they belong to the user
+	OpenSessions bool        // all that have not ended
+
+	Transactions    []TransactionID // these, where they belong to the user
+	TransactionKeys []string        // those with these idempotency keys
+
+	UsageFrom Optional[Day] // the use per day from this day on
+
+	Events    []EventID // which of these are recorded
+	RowCounts bool      // how many records of each kind the user has
+}
+
+// merge returns what either of two wants asks for.
+func (w Want) merge(other Want) Want {
+	w.Profile = w.Profile || other.Profile
+	w.Devices = append(w.Devices, other.Devices...)
+	w.HardwareIDs = append(w.HardwareIDs, other.HardwareIDs...)
+	w.AllDevices = w.AllDevices || other.AllDevices
+	w.Sessions = append(w.Sessions, other.Sessions...)
+	w.OpenSessions = w.OpenSessions || other.OpenSessions
+	w.Transactions = append(w.Transactions, other.Transactions...)
+	w.TransactionKeys = append(w.TransactionKeys, other.TransactionKeys...)
+	if from, ok := other.UsageFrom.Get(); ok {
+		if mine, ok := w.UsageFrom.Get(); !ok || from.Compare(mine) < 0 {
+			w.UsageFrom = other.UsageFrom
+		}
+	}
+	w.Events = append(w.Events, other.Events...)
+	w.RowCounts = w.RowCounts || other.RowCounts
+	return w
+}
+
+// The kinds of record that State.RowCounts and Erasure.Rows count.
+const (
+	RowsDevices      = "devices"
+	RowsSessions     = "sessions"
+	RowsDays         = "usage_days"
+	RowsTransactions = "transactions"
+	RowsEvents       = "events"
+)
+
+// State is what a store knows of one user at one version, as far as a Want asked
+// for it. Records that are not there are left out; each is there once, in no
+// order, however often the want named it.
+type State struct {
+	Exists bool // whether there is such a user; when not, the rest is empty
+	User   User // only ID and Account without Want.Profile
+
+	Devices      []DeviceRecord
+	Sessions     []Session
+	Transactions []Transaction
+	Usage        []DayUsage // in order of days
+	Events       []EventID  // those of Want.Events that are recorded
+	RowCounts    map[string]int
+}
+
+// Change is what becomes of one user and of what belongs to it: one atomic step.
+// Every change sets the account, with a version one higher.
+type Change struct {
+	User UserID
+
+	// Version is the version that the change was decided from; 0 creates the
+	// user, with Profile and Account.
+	Version int64
+	Account Account // all of it; Account.Version is Version+1
+
+	// Profile is the user as it becomes; nil: the profile stays. Its Account is
+	// not used.
+	Profile *User
+
+	// Delete deletes the user and every record of it, events included, before
+	// Events are written. Nothing else of the change is used then.
+	Delete bool
+
+	Devices      Records[DeviceRecord, DeviceID]
+	Sessions     Records[Session, SessionID]
+	Transactions Records[Transaction, TransactionID]
+	Usage        []DayUsage // is added to the days' figures; a day appears once
+	Events       []Event    // to insert
+}
+
+// Records are records to insert, to replace whole and to delete. An id appears
+// once.
+type Records[T any, I comparable] struct {
+	Insert []T
+	Update []T
+	Delete []I
+}
+
+// Empty reports whether there is nothing to do.
+func (r Records[T, I]) Empty() bool {
+	return len(r.Insert) == 0 && len(r.Update) == 0 && len(r.Delete) == 0
+}
+
+// merge adds what comes after r.
+func (r *Records[T, I]) merge(next Records[T, I], id func(*T) I) {
+	r.Insert = append(r.Insert, next.Insert...)
+	for _, record := range next.Update {
+		switch at := indexID(r.Insert, id(&record), id); {
+		case at >= 0:
+			r.Insert[at] = record
+		default:
+			if at := indexID(r.Update, id(&record), id); at >= 0 {
+				r.Update[at] = record
+			} else {
+				r.Update = append(r.Update, record)
+			}
+		}
+	}
+	for _, gone := range next.Delete {
+		if at := indexID(r.Insert, gone, id); at >= 0 {
+			r.Insert = slices.Delete(r.Insert, at, at+1)
+			continue
+		}
+		if at := indexID(r.Update, gone, id); at >= 0 {
+			r.Update = slices.Delete(r.Update, at, at+1)
+		}
+		r.Delete = append(r.Delete, gone)
+	}
+}
+
+// apply makes the changes to records that are loaded.
+func (r Records[T, I]) apply(records []T, id func(*T) I) []T {
+	records = append(records, r.Insert...)
+	for _, record := range r.Update {
+		if at := indexID(records, id(&record), id); at >= 0 {
+			records[at] = record
+		} else {
+			records = append(records, record)
+		}
+	}
+	for _, gone := range r.Delete {
+		if at := indexID(records, gone, id); at >= 0 {
+			records = slices.Delete(records, at, at+1)
+		}
+	}
+	return records
+}
+
+func indexID[T any, I comparable](records []T, wanted I, id func(*T) I) int {
+	return slices.IndexFunc(records, func(record T) bool { return id(&record) == wanted })
+}
+
+func deviceRecordID(d *DeviceRecord) DeviceID    { return d.ID }
+func sessionID(s *Session) SessionID             { return s.ID }
+func transactionID(t *Transaction) TransactionID { return t.ID }

@@ -1,0 +1,130 @@
+package userkit
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Fold gives the form in which userkit compares, sorts and searches text: case
+// folded, compatibility-normalised (NFKC), and without the accents that Unicode
+// calls combining diacritical marks. Vowel signs and tone marks that belong to a
+// script (Devanagari, Thai, …) stay, since they tell words apart. Fold of a
+// folded text is the same text.
+func Fold(text string) string {
+	if folded, ok := foldASCII(text); ok {
+		return folded
+	}
+	// Folding can bring up characters that decompose further, so the steps are
+	// repeated until nothing changes; two rounds are enough for all of Unicode,
+	// and the bound keeps a future table from looping.
+	for range 4 {
+		next := norm.NFKC.String(stripAccents(cases.Fold().String(stripAccents(text))))
+		if next == text {
+			break
+		}
+		text = next
+	}
+	return text
+}
+
+// SortKeyBytes is the length at which SortKey cuts.
+const SortKeyBytes = 512
+
+// SortKey gives the folded form of text, cut at a rune boundary to at most
+// SortKeyBytes bytes, so that it fits every index. Both stores sort by it, byte
+// by byte.
+func SortKey(text string) string {
+	folded := Fold(text)
+	if len(folded) <= SortKeyBytes {
+		return folded
+	}
+	end := SortKeyBytes
+	for end > 0 && !utf8.RuneStart(folded[end]) {
+		end--
+	}
+	return folded[:end]
+}
+
+// foldASCII folds text that is ASCII only, without allocating when it is in lower case.
+func foldASCII(text string) (string, bool) {
+	upper := false
+	for i := range len(text) {
+		c := text[i]
+		if c >= utf8.RuneSelf {
+			return "", false
+		}
+		upper = upper || 'A' <= c && c <= 'Z'
+	}
+	if upper {
+		text = strings.ToLower(text)
+	}
+	return text, true
+}
+
+// stripAccents decomposes text and drops the combining diacritical marks.
+func stripAccents(text string) string {
+	return strings.Map(func(r rune) rune {
+		if isAccent(r) {
+			return -1
+		}
+		return r
+	}, norm.NFKD.String(text))
+}
+
+// isAccent reports whether r is in one of the Unicode blocks of combining
+// diacritical marks (the block, extended, supplement, for symbols, half marks).
+func isAccent(r rune) bool {
+	switch {
+	case r < 0x0300:
+		return false
+	case r <= 0x036F,
+		0x1AB0 <= r && r <= 0x1AFF,
+		0x1DC0 <= r && r <= 0x1DFF,
+		0x20D0 <= r && r <= 0x20FF,
+		0xFE20 <= r && r <= 0xFE2F:
+		return true
+	}
+	return false
+}
+
+// checkLine checks a text of one line: valid UTF-8, no control characters, at
+// most max characters.
+func checkLine(field, text string, max int) error {
+	return checkText(field, text, max, false)
+}
+
+// checkLines is checkLine for texts that may hold line breaks and tabs.
+func checkLines(field, text string, max int) error {
+	return checkText(field, text, max, true)
+}
+
+func checkText(field, text string, max int, lines bool) error {
+	if !utf8.ValidString(text) {
+		return NewError(CodeBadText, field, "not valid UTF-8")
+	}
+	count := 0
+	for _, r := range text {
+		count++
+		if unicode.IsControl(r) && !(lines && (r == '\n' || r == '\r' || r == '\t')) {
+			return NewError(CodeBadText, field, "control character %U", r)
+		}
+	}
+	if count > max {
+		return NewError(CodeTooLong, field, "%d characters, at most %d", count, max)
+	}
+	return nil
+}
+
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
