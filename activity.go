@@ -2,8 +2,13 @@ package userkit
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"iter"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -132,4 +137,161 @@ type ActivityManager interface {
 	// more. A host that stores the cursor after its own work sees each event at
 	// least once. A damaged cursor yields ErrInvalid with CodeInvalidCursor.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
+}
+
+// ownEvents are the names that a host's own events may not have.
+var ownEvents = map[EventName]bool{
+	EventUserCreated: true, EventUserUpdated: true, EventUserActivated: true, EventUserDeactivated: true,
+	EventUserLoggedIn: true, EventUserDeleted: true, EventLicenseSet: true, EventDeviceRegistered: true,
+	EventDeviceUpdated: true, EventDeviceDeleted: true, EventTokenRotated: true, EventTokenRevealed: true,
+	EventTokenResealed: true, EventSessionStarted: true, EventSessionEnded: true, EventTrafficReported: true,
+	EventTrafficLimitSet: true, EventBalanceRefilled: true, EventBalanceCharged: true, EventBalanceCancelled: true,
+}
+
+// validate checks an actor that the host put into a context.
+func (a Actor) validate() error {
+	switch a.Kind {
+	case ActorSystem, ActorUser, ActorAdministrator, ActorNode:
+	default:
+		return NewError(CodeUnknownValue, "actor.kind", "%q is no kind of actor", clip(string(a.Kind)))
+	}
+	return firstError(checkLine("actor.id", a.ID, MaxLine), checkLine("actor.name", a.Name, MaxLine))
+}
+
+// eventData writes key, value, key, value … as a JSON object, without the
+// values that are empty lists; nil when nothing is left.
+func eventData(pairs []any) json.RawMessage {
+	var text []byte
+	for i := 0; i+1 < len(pairs); i += 2 {
+		before := len(text)
+		text = append(text, `,"`...)
+		text = append(append(text, pairs[i].(string)...), `":`...)
+		switch value := pairs[i+1].(type) {
+		case int64:
+			text = strconv.AppendInt(text, value, 10)
+		case TransactionID:
+			text = append(append(append(text, '"'), value.String()...), '"')
+		default:
+			written, err := json.Marshal(value)
+			if err != nil {
+				panic("userkit: event data that JSON cannot write: " + err.Error())
+			}
+			if string(written) == "null" {
+				text = text[:before]
+				continue
+			}
+			text = append(text, written...)
+		}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	text[0] = '{'
+	return append(text, '}')
+}
+
+// normalise checks a host's own event and gives its data as JSON.
+func (n NewEvent) normalise() (json.RawMessage, error) {
+	if ownEvents[n.Name] {
+		return nil, NewError(CodeReservedName, "name", "%q is an event of userkit", n.Name)
+	}
+	if len(n.Name) == 0 || len(n.Name) > 64 || strings.Trim(string(n.Name), "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
+		return nil, NewError(CodeBadFormat, "name", "%q is no name for an event", clip(string(n.Name)))
+	}
+	if err := checkTime("at", n.At); err != nil {
+		return nil, err
+	}
+	if n.Data == nil {
+		return nil, nil
+	}
+	value, err := normalJSON("data", n.Data, MaxEventData)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, NewError(CodeBadFormat, "data", "not JSON").Because(err)
+	}
+	return text, nil
+}
+
+func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) (Event, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Event{}, err
+	}
+	data, err := event.normalise()
+	if err != nil {
+		return Event{}, err
+	}
+	if !event.At.IsZero() {
+		o.now = storedTime(event.At)
+	}
+	recorded := Event{ID: o.event, UserID: user, DeviceID: event.DeviceID, Name: event.Name, Actor: o.actor, At: o.now, Data: data}
+	return change(ctx, m, command{want: Want{User: user}}, func(state *State) (Event, Change, error) {
+		c := state.change()
+		c.Events = append(c.Events, recorded)
+		return recorded, c, nil
+	})
+}
+
+func (m *manager) Events(ctx context.Context, query EventQuery) (Page[Event], error) {
+	if query.Sort != "" {
+		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have one order only")
+	}
+	query.From, query.To = storedTime(query.From), storedTime(query.To)
+	return readPage(query.PageQuery, eventFields, "events", query.EventFilter, func(list List) ([]Event, error) {
+		return m.store.Events(ctx, query.EventFilter, list)
+	})
+}
+
+func (m *manager) Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error] {
+	const pageSize = 500
+	return func(yield func(Event, error) bool) {
+		position, err := after.position()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for {
+			events, err := m.store.Feed(ctx, position, pageSize)
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			for _, item := range events {
+				position = item.Position
+				item.Event.Cursor = position.cursor()
+				if !yield(item.Event, nil) {
+					return
+				}
+			}
+			if len(events) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// A feed cursor is version, commit, event and a checksum that finds damage.
+const feedCursorBytes = 1 + 8 + 16 + 4
+
+func (p FeedPosition) cursor() FeedCursor {
+	data := append(make([]byte, 0, feedCursorBytes), cursorVersion)
+	data = binary.BigEndian.AppendUint64(data, uint64(p.Commit))
+	data = append(data, p.Event[:]...)
+	data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
+	return FeedCursor(base64.RawURLEncoding.EncodeToString(data))
+}
+
+func (c FeedCursor) position() (FeedPosition, error) {
+	if c == "" {
+		return FeedPosition{}, nil
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(string(c))
+	if err != nil || len(data) != feedCursorBytes || data[0] != cursorVersion ||
+		crc32.ChecksumIEEE(data[:feedCursorBytes-4]) != binary.BigEndian.Uint32(data[feedCursorBytes-4:]) {
+		return FeedPosition{}, NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
+	}
+	return FeedPosition{Commit: int64(binary.BigEndian.Uint64(data[1:])), Event: EventID(data[9:25])}, nil
 }

@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -134,4 +135,169 @@ type BalanceManager interface {
 	// VerifyBalances recomputes every user's balance from its transactions and
 	// reports those that differ. It reads only.
 	VerifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error]
+}
+
+// book decides a refill or a charge under the given id.
+func (e Entry) book(state *State, o origin, id TransactionID, kind TransactionKind, floor int64) (Transaction, Change, error) {
+	for _, made := range state.Transactions {
+		if made.Key == e.Key {
+			if made.Kind != kind || made.Amount != e.Amount || made.Note != e.Note || made.Reference != e.Reference {
+				return Transaction{}, Change{}, NewError(CodeKeyReused, "key", "the key made transaction %s, which differs", made.ID)
+			}
+			return made, Change{}, nil
+		}
+	}
+	c := state.change()
+	account := &c.Account
+	if e.Amount.Currency != account.Balance.Currency {
+		return Transaction{}, Change{}, NewError(CodeCurrencyMismatch, "amount", "%s, and the balance is in %s", e.Amount.Currency, account.Balance.Currency)
+	}
+	made := Transaction{
+		ID: id, UserID: state.User.ID, Sequence: account.TransactionSequence + 1, Kind: kind, Amount: e.Amount,
+		Key: e.Key, Note: e.Note, Reference: e.Reference, Actor: o.actor, At: o.now, Previous: account.LastTransaction,
+	}
+	balance, ok := addInt64(account.Balance.Amount, made.Delta())
+	if !ok {
+		return Transaction{}, Change{}, NewError(CodeBalanceOverflow, "amount", "the balance of %s would leave 64 bits", account.Balance)
+	}
+	if kind == TransactionCharge && balance < floor {
+		return Transaction{}, Change{}, NewError(CodeInsufficientBalance, "amount", "the balance is %s", account.Balance)
+	}
+	account.Balance.Amount = balance
+	account.TransactionSequence = made.Sequence
+	account.LastTransaction = made.ID
+	made.Balance = account.Balance
+	c.Transactions.Insert = append(c.Transactions.Insert, made)
+	name := EventBalanceRefilled
+	if kind == TransactionCharge {
+		name = EventBalanceCharged
+	}
+	o.record(&c, name, DeviceID{}, "transaction", made.ID, "amount", made.Amount.Amount, "balance", balance, "currency", made.Amount.Currency)
+	return made, c, nil
+}
+
+// cancelLast decides the cancellation of the last transaction.
+func cancelLast(state *State, o origin, id TransactionID) (Transaction, Change, error) {
+	at := indexID(state.Transactions, id, transactionID)
+	if at < 0 {
+		return Transaction{}, Change{}, NewError(CodeTransactionNotFound, "", "no transaction %s", id)
+	}
+	cancelled := state.Transactions[at]
+	if cancelled.Cancelled() {
+		return Transaction{}, Change{}, NewError(CodeAlreadyCancelled, "", "transaction %s is cancelled already", id)
+	}
+	c := state.change()
+	if c.Account.LastTransaction != id {
+		return Transaction{}, Change{}, NewError(CodeNotLastTransaction, "", "another transaction came after %s", id)
+	}
+	// The sum is a balance that the account has had, so it cannot overflow.
+	c.Account.Balance.Amount = cancelled.Balance.Amount - cancelled.Delta()
+	c.Account.LastTransaction = cancelled.Previous
+	cancelled.CancelledAt, cancelled.CancelledBy = o.now, o.actor
+	c.Transactions.Update = append(c.Transactions.Update, cancelled)
+	o.record(&c, EventBalanceCancelled, DeviceID{}, "transaction", id, "balance", c.Account.Balance.Amount, "currency", c.Account.Balance.Currency)
+	return cancelled, c, nil
+}
+
+// check says what is wrong with a ledger; "" when it adds up.
+func (l Ledger) check() string {
+	switch {
+	case l.Account.Balance.Amount != l.Sum:
+		return "the balance is not the sum of the transactions"
+	case l.Broken != 0:
+		return fmt.Sprintf("transaction %d does not follow from the one before it", l.Broken)
+	case l.Count != l.MaxSequence || l.MaxSequence != l.Account.TransactionSequence:
+		return fmt.Sprintf("%d transactions up to number %d, and the account counts %d", l.Count, l.MaxSequence, l.Account.TransactionSequence)
+	case l.Last != l.Account.LastTransaction:
+		return "the account's last transaction is not the last that counts"
+	}
+	return ""
+}
+
+func (e Entry) check() error {
+	if e.Key == "" {
+		return NewError(CodeRequired, "key", "an idempotency key is required")
+	}
+	if e.Amount.Amount <= 0 {
+		return NewError(CodeOutOfRange, "amount", "%d is not positive", e.Amount.Amount)
+	}
+	return firstError(
+		checkLine("key", e.Key, MaxLine), checkLines("note", e.Note, MaxNote), checkLine("reference", e.Reference, MaxLine),
+	)
+}
+
+func (m *manager) Refill(ctx context.Context, user UserID, entry Entry) (Transaction, error) {
+	return m.book(ctx, user, entry, TransactionRefill)
+}
+
+func (m *manager) Charge(ctx context.Context, user UserID, entry Entry) (Transaction, error) {
+	return m.book(ctx, user, entry, TransactionCharge)
+}
+
+func (m *manager) book(ctx context.Context, user UserID, entry Entry, kind TransactionKind) (Transaction, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Transaction{}, err
+	}
+	if err := entry.check(); err != nil {
+		return Transaction{}, err
+	}
+	id := NewID[Transaction]()
+	want := Want{User: user, TransactionKeys: []string{entry.Key}}
+	return change(ctx, m, command{want: want}, func(state *State) (Transaction, Change, error) {
+		return entry.book(state, o, id, kind, m.floor)
+	})
+}
+
+func (m *manager) CancelLast(ctx context.Context, user UserID, transaction TransactionID) (Transaction, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Transaction{}, err
+	}
+	want := Want{User: user, Transactions: []TransactionID{transaction}}
+	return change(ctx, m, command{want: want}, func(state *State) (Transaction, Change, error) {
+		return cancelLast(state, o, transaction)
+	})
+}
+
+func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (Page[Transaction], error) {
+	if query.Sort != "" {
+		return Page[Transaction]{}, NewError(CodeUnknownField, "sort", "transactions have one order only")
+	}
+	query.From, query.To = storedTime(query.From), storedTime(query.To)
+	if !query.UserID.IsZero() {
+		query.Sort, query.Descending = "sequence", true
+	}
+	return readPage(query.PageQuery, transactionFields, "transactions", query.TransactionFilter, func(list List) ([]Transaction, error) {
+		return m.store.Transactions(ctx, query.TransactionFilter, list)
+	})
+}
+
+func (m *manager) VerifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error] {
+	const pageSize = 500
+	return func(yield func(BalanceMismatch, error) bool) {
+		var after UserID
+		for {
+			ledgers, err := m.store.Ledgers(ctx, after, pageSize)
+			if err != nil {
+				yield(BalanceMismatch{}, err)
+				return
+			}
+			for _, ledger := range ledgers {
+				after = ledger.UserID
+				reason := ledger.check()
+				if reason == "" {
+					continue
+				}
+				stored := ledger.Account.Balance
+				mismatch := BalanceMismatch{UserID: ledger.UserID, Stored: stored, Computed: Money{ledger.Sum, stored.Currency}, Reason: reason}
+				if !yield(mismatch, nil) {
+					return
+				}
+			}
+			if len(ledgers) < pageSize {
+				return
+			}
+		}
+	}
 }

@@ -101,3 +101,11 @@ func clampedDay(year int, month time.Month, day int) Day {
 	last := time.Date(year, month+1, 0, 12, 0, 0, 0, time.UTC).Day()
 	return Day{Year: first.Year(), Month: first.Month(), Day: min(day, last)}
 }
+
+// check checks a day that a caller gave.
+func (d Day) check(field string) error {
+	if d.Year < 1 || d.Year > 9999 || d.AddDays(0) != d {
+		return NewError(CodeOutOfRange, field, "%04d-%02d-%02d is no day", d.Year, d.Month, d.Day)
+	}
+	return nil
+}

@@ -1,8 +1,11 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -184,4 +187,403 @@ type DeviceManager interface {
 
 	// Licenses returns the project's licenses in the order of WithLicenses.
 	Licenses(ctx context.Context) ([]License, error)
+}
+
+// register decides the registration of a device under the given id and token.
+func (n NewDevice) register(state *State, o origin, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
+	if err := state.User.Status.refusal(); err != nil {
+		return Device{}, Change{}, err
+	}
+	c := state.change()
+	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && d.HardwareID == n.HardwareID }); at >= 0 {
+		record := state.Devices[at]
+		record.Name, record.Type, record.PushToken = n.Name, n.Type, n.PushToken
+		if n.Location != (Location{}) {
+			record.Location = n.Location
+		}
+		c.Devices.Update = append(c.Devices.Update, record.withToken(token, sealed))
+		o.record(&c, EventDeviceRegistered, record.ID, "name", n.Name, "again", true)
+		return record.shown(token), c, nil
+	}
+
+	var replaced []DeviceID
+	if slots > 0 && c.Account.Devices >= slots {
+		if policy == DeviceRefuse {
+			return Device{}, Change{}, NewError(CodeDeviceLimit, "", "the user has %d devices, and the license allows %d", c.Account.Devices, slots)
+		}
+		if !state.loaded.AllDevices || !state.loaded.OpenSessions {
+			return Device{}, Change{}, needMore{Want{AllDevices: true, OpenSessions: true}}
+		}
+		for _, old := range state.devicesBy(policy)[:c.Account.Devices-slots+1] {
+			state.deleteDevice(&c, o.now, old.ID)
+			replaced = append(replaced, old.ID)
+		}
+	}
+	record := DeviceRecord{Device: Device{
+		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, PushToken: n.PushToken,
+		RegisteredAt: o.now, Location: n.Location,
+	}}
+	c.Devices.Insert = append(c.Devices.Insert, record.withToken(token, sealed))
+	c.Account.Devices++
+	o.record(&c, EventDeviceRegistered, id, "name", n.Name, "replaced", replaced)
+	return record.shown(token), c, nil
+}
+
+// withToken gives the record with what a store keeps of a new token.
+func (d DeviceRecord) withToken(token string, sealed *sealer) DeviceRecord {
+	d.TokenDigest, _ = digestToken(token)
+	d.TokenHint = tokenHint(token)
+	d.SealedToken = sealed.seal(d.ID, token)
+	return d
+}
+
+// shown gives the device with its token, for the one who registered it.
+func (d DeviceRecord) shown(token string) Device {
+	device := d.Device
+	device.AccessToken, device.TokenHint = token, tokenHint(token)
+	return device
+}
+
+// devicesBy orders the user's devices, which must all be loaded, by who goes
+// first under a policy.
+func (s *State) devicesBy(policy DevicePolicy) []DeviceRecord {
+	return slices.SortedFunc(slices.Values(s.Devices), func(a, b DeviceRecord) int {
+		idle := 0
+		if policy == DeviceReplaceIdlest {
+			idle = a.lastActive().Compare(b.lastActive())
+		}
+		return cmp.Or(idle, a.RegisteredAt.Compare(b.RegisteredAt), a.ID.Compare(b.ID))
+	})
+}
+
+// lastActive is when the device was last seen, or registered if it never was.
+func (d Device) lastActive() time.Time {
+	if d.LastSeenAt.Before(d.RegisteredAt) {
+		return d.RegisteredAt
+	}
+	return d.LastSeenAt
+}
+
+// deleteDevice makes a device's deletion part of a change; the open sessions
+// must be loaded.
+func (s *State) deleteDevice(c *Change, now time.Time, id DeviceID) (ended []SessionID) {
+	c.Devices.Delete = append(c.Devices.Delete, id)
+	c.Account.Devices--
+	return s.endSessions(c, now, EndedDeviceDeleted, func(session Session) bool { return session.DeviceID == id })
+}
+
+// device gives a device that the command asked for.
+func (s *State) device(id DeviceID) (DeviceRecord, error) {
+	if at := indexID(s.Devices, id, deviceRecordID); at >= 0 && !id.IsZero() {
+		return s.Devices[at], nil
+	}
+	return DeviceRecord{}, NewError(CodeDeviceNotFound, "", "no device %s", id)
+}
+
+// hasSlot reports whether a device is among the first that a license with so
+// many slots allows. All devices must be loaded when the user has more.
+func (s *State) hasSlot(id DeviceID, slots int) bool {
+	if slots == 0 || s.User.Devices <= slots {
+		return true
+	}
+	first := s.devicesBy(DeviceReplaceOldest)
+	return slices.ContainsFunc(first[:min(slots, len(first))], func(d DeviceRecord) bool { return d.ID == id })
+}
+
+// normalise checks a new device and fills in what it leaves open.
+func (n NewDevice) normalise() (NewDevice, error) {
+	if n.Type == "" {
+		n.Type = DeviceOther
+	}
+	n.Location.At = storedTime(n.Location.At)
+	return n, firstError(
+		checkLine("name", n.Name, MaxLine), checkDeviceType(n.Type), checkLine("hardware_id", n.HardwareID, MaxLine),
+		checkLine("push_token", n.PushToken, MaxPushToken), n.Location.check(),
+	)
+}
+
+func checkDeviceType(kind DeviceType) error {
+	switch kind {
+	case DeviceAndroid, DeviceIOS, DeviceMacOS, DeviceWindows, DeviceLinux, DeviceRouter, DeviceWeb, DeviceOther:
+		return nil
+	}
+	return NewError(CodeUnknownValue, "type", "%q is no type of device", clip(string(kind)))
+}
+
+func (l Location) check() error {
+	inside := func(x, most float64) bool { return x >= -most && x <= most } // false for NaN
+	if !inside(l.Latitude, 90) || !inside(l.Longitude, 180) || !(l.Accuracy >= 0 && l.Accuracy <= 1e8) {
+		return NewError(CodeOutOfRange, "location", "%g, %g within %g m is no place on earth", l.Latitude, l.Longitude, l.Accuracy)
+	}
+	if l != (Location{}) && l.At.IsZero() {
+		return NewError(CodeRequired, "location.at", "when the location was measured")
+	}
+	return checkTime("location.at", l.At)
+}
+
+// license gives one of the project's licenses; the empty name is one without limits.
+func (m *manager) license(name string) (License, error) {
+	if name == "" {
+		return License{}, nil
+	}
+	for _, license := range m.licenses {
+		if license.Name == name {
+			return license, nil
+		}
+	}
+	return License{}, NewError(CodeUnknownLicense, "license", "the project has no license %q", clip(name))
+}
+
+// slots gives how many devices a user may have; 0 means any number. A license
+// that the configuration no longer has takes no slot away.
+func (m *manager) slots(user User) int {
+	license, _ := m.license(user.License)
+	return license.Devices
+}
+
+func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDevice) (Device, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Device{}, err
+	}
+	if device, err = device.normalise(); err != nil {
+		return Device{}, err
+	}
+	want := Want{User: user, Profile: true}
+	if device.HardwareID != "" {
+		want.HardwareIDs = []string{device.HardwareID}
+	}
+	id, token := NewID[Device](), newToken()
+	return change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
+		license, err := m.license(state.User.License)
+		if err != nil {
+			return Device{}, Change{}, err
+		}
+		return device.register(state, o, id, token, m.sealer, license.Devices, m.devicePolicy)
+	})
+}
+
+func (m *manager) Authenticate(ctx context.Context, token string) (Authentication, error) {
+	unknown := NewError(CodeInvalidToken, "", "the access token is unknown")
+	digest, ok := digestToken(token)
+	if !ok {
+		return Authentication{}, unknown
+	}
+	device, user, rank, err := m.store.DeviceByToken(ctx, digest)
+	if errors.Is(err, ErrNotFound) {
+		return Authentication{}, unknown
+	}
+	if err != nil {
+		return Authentication{}, err
+	}
+	if err := user.Status.refusal(); err != nil {
+		return Authentication{}, err
+	}
+	now := m.now()
+	if now.Sub(device.LastSeenAt) >= m.lastSeenInterval {
+		if err := m.seen(ctx, user.ID, device.ID, now); err != nil {
+			m.logger.WarnContext(ctx, "userkit: recording when a device was seen failed", "device", device.ID.String(), "error", err)
+		} else {
+			device.LastSeenAt, user.LastSeenAt = now, now
+		}
+	}
+	access := user.Access(now, m.zone)
+	if slots := m.slots(user); slots > 0 && rank >= slots {
+		access = access.withoutSlot()
+	}
+	return Authentication{Device: device, User: user, Access: access}, nil
+}
+
+// seen records when a device was last seen. It is an observation, no change:
+// it has no event.
+func (m *manager) seen(ctx context.Context, user UserID, device DeviceID, now time.Time) error {
+	want := Want{User: user, Devices: []DeviceID{device}}
+	_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
+		record, err := state.device(device)
+		if err != nil || !record.LastSeenAt.Before(now) {
+			return struct{}{}, Change{}, err
+		}
+		c := state.change()
+		record.LastSeenAt = now
+		c.Devices.Update = append(c.Devices.Update, record)
+		if c.Account.LastSeenAt.Before(now) {
+			c.Account.LastSeenAt = now
+		}
+		return struct{}{}, c, nil
+	})
+	return err
+}
+
+func (m *manager) Device(ctx context.Context, id DeviceID) (Device, error) {
+	return m.store.Device(ctx, id)
+}
+
+func (m *manager) Devices(ctx context.Context, query DeviceQuery) (Page[Device], error) {
+	return readPage(query.PageQuery, deviceFields, "devices", query.DeviceFilter, func(list List) ([]Device, error) {
+		return m.store.Devices(ctx, query.DeviceFilter, list)
+	})
+}
+
+// changeDevice moves a command about a device, which its decision gets, through
+// the corridor.
+func changeDevice[R any](ctx context.Context, m *manager, id DeviceID, want Want, decide func(*State, DeviceRecord, origin) (R, Change, error)) (R, error) {
+	var none R
+	o, err := m.origin(ctx)
+	if err != nil {
+		return none, err
+	}
+	device, err := m.store.Device(ctx, id)
+	if err != nil {
+		return none, err
+	}
+	want.User, want.Devices = device.UserID, []DeviceID{id}
+	result, err := change(ctx, m, command{want: want}, func(state *State) (R, Change, error) {
+		record, err := state.device(id)
+		if err != nil {
+			return none, Change{}, err
+		}
+		return decide(state, record, o)
+	})
+	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile, the device with it
+		err = NewError(CodeDeviceNotFound, "", "no device %s", id)
+	}
+	return result, err
+}
+
+func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (Device, error) {
+	name, _ := patch.Name.Get()
+	push, _ := patch.PushToken.Get()
+	kind, kindSet := patch.Type.Get()
+	if !kindSet {
+		kind = DeviceOther
+	}
+	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
+		return Device{}, err
+	}
+	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+		var fields []string
+		if put(patch.Name, &record.Name) {
+			fields = append(fields, "name")
+		}
+		if put(patch.Type, &record.Type) {
+			fields = append(fields, "type")
+		}
+		if put(patch.PushToken, &record.PushToken) {
+			fields = append(fields, "push_token")
+		}
+		if len(fields) == 0 {
+			return record.Device, Change{}, nil
+		}
+		c := state.change()
+		c.Devices.Update = append(c.Devices.Update, record)
+		o.record(&c, EventDeviceUpdated, id, "fields", fields)
+		return record.Device, c, nil
+	})
+}
+
+func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (Device, error) {
+	return changeDevice(ctx, m, id, Want{OpenSessions: true}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+		c := state.change()
+		ended := state.deleteDevice(&c, o.now, id)
+		o.record(&c, EventDeviceDeleted, id, "name", record.Name, "ended_sessions", ended)
+		return record.Device, c, nil
+	})
+}
+
+func (m *manager) RotateToken(ctx context.Context, id DeviceID) (Device, error) {
+	token := newToken()
+	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+		c := state.change()
+		c.Devices.Update = append(c.Devices.Update, record.withToken(token, m.sealer))
+		o.record(&c, EventTokenRotated, id)
+		return record.shown(token), c, nil
+	})
+}
+
+func (m *manager) RevealToken(ctx context.Context, id DeviceID) (string, error) {
+	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (string, Change, error) {
+		token, err := m.sealer.open(id, record.SealedToken)
+		if err != nil {
+			return "", Change{}, err
+		}
+		c := state.change()
+		o.record(&c, EventTokenRevealed, id)
+		return token, c, nil
+	})
+}
+
+func (m *manager) ResealTokens(ctx context.Context) (int, error) {
+	if m.sealer == nil || len(m.sealer.keys) == 0 {
+		return 0, NewError(CodeSealingKeyMissing, "", "no sealing key is configured")
+	}
+	const pageSize = 500
+	resealed := 0
+	var after DeviceID
+	for {
+		records, err := m.store.SealedDevices(ctx, after, pageSize)
+		if err != nil {
+			return resealed, err
+		}
+		for _, record := range records {
+			after = record.ID
+			if m.sealer.current(record.SealedToken) {
+				continue
+			}
+			done, err := changeDevice(ctx, m, record.ID, Want{}, m.reseal)
+			if err != nil && !errors.Is(err, ErrNotFound) { // a device may go meanwhile
+				return resealed, err
+			}
+			if done {
+				resealed++
+			}
+		}
+		if len(records) < pageSize {
+			return resealed, nil
+		}
+	}
+}
+
+// reseal decides the sealing of a token under the first key.
+func (m *manager) reseal(state *State, record DeviceRecord, o origin) (bool, Change, error) {
+	if len(record.SealedToken) == 0 || m.sealer.current(record.SealedToken) {
+		return false, Change{}, nil
+	}
+	token, err := m.sealer.open(record.ID, record.SealedToken)
+	if err != nil {
+		return false, Change{}, err
+	}
+	c := state.change()
+	record.SealedToken = m.sealer.seal(record.ID, token)
+	c.Devices.Update = append(c.Devices.Update, record)
+	o.record(&c, EventTokenResealed, record.ID)
+	return true, c, nil
+}
+
+func (m *manager) SetLicense(ctx context.Context, user UserID, name string) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	if _, err := m.license(name); err != nil {
+		return User{}, err
+	}
+	return changeUser(ctx, m, command{want: Want{User: user, Profile: true}}, func(state *State) (User, Change, error) {
+		user := state.User
+		old := user.License
+		if old == name {
+			return user, Change{}, nil
+		}
+		c := state.change()
+		user.License = name
+		user.touch(&c, o)
+		o.record(&c, EventLicenseSet, DeviceID{}, "license", name, "before", old)
+		return user, c, nil
+	})
+}
+
+func (m *manager) Licenses(ctx context.Context) ([]License, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return append([]License{}, m.licenses...), nil
 }

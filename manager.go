@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"time"
 )
 
 // Manager is all of userkit behind one interface. New returns it.
@@ -34,4 +35,116 @@ type Manager interface {
 	// ErrUnavailable and CodeClosed. It does not close the store. It is safe to
 	// call more than once.
 	Close() error
+}
+
+// manager implements Manager. The methods of each role stand in its entity's file.
+type manager struct {
+	options
+	store    Store
+	pipeline *pipeline
+}
+
+var _ Manager = (*manager)(nil)
+
+// New returns a manager of the project that the store keeps. It returns
+// ErrInvalid with CodeInvalidOption, the option's name in Error.Field, when an
+// option is wrong.
+func New(store Store, opts ...Option) (Manager, error) {
+	if store == nil {
+		return nil, invalidOption("New", "no store")
+	}
+	m := &manager{options: defaultOptions(), store: store}
+	for _, opt := range opts {
+		if err := opt(&m.options); err != nil {
+			return nil, err
+		}
+	}
+	if m.defaultLicense != "" {
+		if _, err := m.license(m.defaultLicense); err != nil {
+			return nil, invalidOption("WithDefaultLicense", "%q is not one of WithLicenses", clip(m.defaultLicense))
+		}
+	}
+	m.pipeline = newPipeline(store, lanes)
+	return m, nil
+}
+
+// lanes is how many batches are under way at the same time. More lanes make
+// smaller batches: two keep the store busy while the next batch gathers.
+const lanes = 4
+
+func (m *manager) WithStore(store Store) Manager {
+	return &manager{options: m.options, store: store, pipeline: newPipeline(store, 0)}
+}
+
+func (m *manager) Close() error {
+	m.pipeline.close()
+	return nil
+}
+
+func (m *manager) Run(ctx context.Context) error {
+	ticker := time.NewTicker(min(max(m.staleAfter/4, time.Second), time.Minute))
+	defer ticker.Stop()
+	for {
+		if _, err := m.CloseStaleSessions(ctx); err != nil && ctx.Err() == nil {
+			m.logger.WarnContext(ctx, "userkit: closing stale sessions failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// now is the time of the manager's clock in the form in which it is stored.
+func (m *manager) now() time.Time { return storedTime(m.clock()) }
+
+// storedTime gives t in UTC at the precision that stores keep.
+func storedTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// origin is what a command knows before it is decided: when, by whom, and the
+// id of its event.
+type origin struct {
+	now   time.Time
+	actor Actor
+	event EventID
+}
+
+// origin gathers what a command of this context knows.
+func (m *manager) origin(ctx context.Context) (origin, error) {
+	actor := ActorFrom(ctx)
+	if err := actor.validate(); err != nil {
+		return origin{}, err
+	}
+	return origin{now: m.now(), actor: actor, event: NewID[Event]()}, nil
+}
+
+// record adds the command's event to a change. data is key, value, key, value …
+func (o origin) record(c *Change, name EventName, device DeviceID, data ...any) {
+	c.Events = append(c.Events, Event{
+		ID: o.event, UserID: c.User, DeviceID: device, Name: name, Actor: o.actor, At: o.now, Data: eventData(data),
+	})
+}
+
+// change moves one command through the corridor and returns what its decision
+// returned.
+func change[R any](ctx context.Context, m *manager, c command, decide func(*State) (R, Change, error)) (R, error) {
+	var result, none R
+	c.decide = func(state *State) (Change, error) {
+		decided, change, err := decide(state)
+		result = decided
+		return change, err
+	}
+	if err := m.pipeline.do(ctx, &c); err != nil {
+		return none, err // the corridor may still write result
+	}
+	if c.err != nil {
+		return none, c.err
+	}
+	return result, nil
 }

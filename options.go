@@ -24,7 +24,6 @@ type options struct {
 	trafficLimit     TrafficLimit
 	lastSeenInterval time.Duration
 	sealer           *sealer
-	lanes            int
 }
 
 func defaultOptions() options {
@@ -38,7 +37,6 @@ func defaultOptions() options {
 		staleAfter:       15 * time.Minute,
 		trafficLimit:     TrafficLimit{Reset: ResetDaily},
 		lastSeenInterval: time.Minute,
-		lanes:            4,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"hash/crc32"
 	"hash/fnv"
+	"iter"
 	"net/netip"
 	"time"
 )
@@ -114,6 +115,33 @@ func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter 
 		}
 	}
 	return page, nil
+}
+
+// walk reads a list page by page, from the query's cursor on.
+func walk[T any](query PageQuery, read func(PageQuery) (Page[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		query := query
+		if query.Limit == 0 {
+			query.Limit = MaxPageLimit
+		}
+		for {
+			page, err := read(query)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range page.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			query.Cursor = page.Next
+		}
+	}
 }
 
 // bindCursor gives a number that tells queries apart.

@@ -1,8 +1,12 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -215,3 +219,549 @@ const MaxReports = 100_000
 
 // MaxTrafficDays is the most days that one call of Traffic returns.
 const MaxTrafficDays = 3660
+
+// start decides the start of a session.
+func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, error) {
+	if indexID(state.Sessions, n.ID, sessionID) >= 0 {
+		return Session{}, Change{}, NewError(CodeIDTaken, "id", "a session %s exists", n.ID)
+	}
+	if err := state.User.Access(o.now, m.zone).refusal(); err != nil {
+		return Session{}, Change{}, err
+	}
+	c := state.change()
+	session := Session{
+		ID: n.ID, UserID: n.UserID, Node: n.Node, NodeLocation: n.NodeLocation, InternalIP: n.InternalIP,
+		StartedAt: o.now, ReportedAt: o.now,
+	}
+	if !n.DeviceID.IsZero() {
+		device, err := state.device(n.DeviceID)
+		if err != nil {
+			return Session{}, Change{}, err
+		}
+		slots := m.slots(state.User)
+		if slots > 0 && c.Account.Devices > slots && !state.loaded.AllDevices {
+			return Session{}, Change{}, needMore{Want{AllDevices: true}}
+		}
+		if !state.hasSlot(n.DeviceID, slots) {
+			return Session{}, Change{}, NewError(CodeNoDeviceSlot, "device_id", "the license allows %d devices", slots)
+		}
+		session.DeviceID, session.DeviceName = device.ID, device.Name
+		device.LastSeenAt = o.now
+		c.Devices.Update = append(c.Devices.Update, device)
+	}
+
+	ended := state.endStale(&c, o.now.Add(-m.staleAfter))
+	replaced, err := state.makeRoom(&c, o.now, n.DeviceID, m.sessionLimits)
+	if err != nil {
+		return Session{}, Change{}, err
+	}
+	if c.Account.ValidFor > 0 {
+		c.Account.ExpiresAt, c.Account.ValidFor = o.now.Add(c.Account.ValidFor), 0
+	}
+	c.Account.LastSeenAt = o.now
+	c.Account.OpenSessions++
+	c.Sessions.Insert = append(c.Sessions.Insert, session)
+	o.record(&c, EventSessionStarted, n.DeviceID, "session", session.ID, "node", session.Node, "ended_sessions", append(ended, replaced...))
+	return session, c, nil
+}
+
+// makeRoom ends the oldest sessions until one more may run, or refuses. All open
+// sessions must be loaded.
+func (s *State) makeRoom(c *Change, now time.Time, device DeviceID, limits SessionLimits) (ended []SessionID, err error) {
+	over := func(limit int, among func(Session) bool) error {
+		var open []Session
+		for _, session := range s.Sessions {
+			if session.Active() && among(session) && indexID(c.Sessions.Update, session.ID, sessionID) < 0 {
+				open = append(open, session)
+			}
+		}
+		excess := len(open) - limit + 1
+		if limit == 0 || excess <= 0 {
+			return nil
+		}
+		if limits.Policy == SessionRefuse {
+			return NewError(CodeSessionLimit, "", "%d sessions run, and %d may", len(open), limit)
+		}
+		slices.SortFunc(open, func(a, b Session) int { return cmp.Or(a.StartedAt.Compare(b.StartedAt), a.ID.Compare(b.ID)) })
+		for _, session := range open[:excess] {
+			ended = append(ended, session.ID)
+		}
+		s.endSessions(c, now, EndedReplaced, func(session Session) bool { return slices.Contains(ended, session.ID) })
+		return nil
+	}
+	if !device.IsZero() {
+		if err := over(limits.PerDevice, func(session Session) bool { return session.DeviceID == device }); err != nil {
+			return nil, err
+		}
+	}
+	return ended, over(limits.PerUser, anySession)
+}
+
+func anySession(Session) bool { return true }
+
+// endSessions ends the active sessions for which which holds, as far as they are
+// loaded and the change has not ended them.
+func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which func(Session) bool) (ended []SessionID) {
+	for _, session := range s.Sessions {
+		at := indexID(c.Sessions.Update, session.ID, sessionID)
+		if at >= 0 {
+			session = c.Sessions.Update[at]
+		}
+		if !session.Active() || !which(session) {
+			continue
+		}
+		session.EndedAt, session.EndReason = now, reason
+		if at >= 0 {
+			c.Sessions.Update[at] = session
+		} else {
+			c.Sessions.Update = append(c.Sessions.Update, session)
+		}
+		c.Account.OpenSessions--
+		ended = append(ended, session.ID)
+	}
+	return ended
+}
+
+// endStale ends the active sessions whose last sign of life is before a moment,
+// each at that sign.
+func (s *State) endStale(c *Change, before time.Time) (ended []SessionID) {
+	for _, session := range s.Sessions {
+		if session.Active() && session.ReportedAt.Before(before) {
+			ended = append(ended, s.endSessions(c, session.ReportedAt, EndedStale, func(other Session) bool { return other.ID == session.ID })...)
+		}
+	}
+	return ended
+}
+
+// count decides what a reading adds to a session.
+func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
+	result := UsageResult{SessionID: r.SessionID, Outcome: UsageCounted}
+	at, last := r.At, session.Counter
+	inOrder := !at.IsZero()
+	if !inOrder {
+		at = u.now
+	}
+	same := r.Received == last.Received && r.Sent == last.Sent
+	behind := r.Received < last.Received || r.Sent < last.Sent
+	switch {
+	case inOrder && at.Before(last.At):
+		result.Outcome = UsageLate
+	case same && (!inOrder || at.Equal(last.At)):
+		result.Outcome = UsageRepeated
+	case behind && (!inOrder || !at.After(last.At)):
+		result.Outcome = UsageLate
+	case behind:
+		result.Outcome = UsageRestarted
+		result.Received, result.Sent = r.Received, r.Sent
+	default:
+		result.Received, result.Sent = r.Received-last.Received, r.Sent-last.Sent
+	}
+	if result.Outcome == UsageLate {
+		return result
+	}
+
+	// Bytes belong to the time between the readings, as far as the session ran then.
+	within := func(t time.Time) time.Time {
+		if t.Before(session.StartedAt) {
+			return session.StartedAt
+		}
+		if t.After(u.now) {
+			return u.now
+		}
+		return t
+	}
+	if result.Received > 0 || result.Sent > 0 {
+		u.add(c, result.Received, result.Sent, within(last.At), within(at))
+	}
+	session.Received = addClamped(session.Received, result.Received)
+	session.Sent = addClamped(session.Sent, result.Sent)
+	session.ReportedAt = u.now
+	if result.Outcome != UsageRepeated {
+		if at.Before(last.At) {
+			at = last.At
+		}
+		session.Counter = Counter{Received: r.Received, Sent: r.Sent, At: at}
+	}
+	if session.EndReason == EndedStale && session.EndedAt.Before(within(at)) {
+		session.EndedAt = within(at)
+	}
+	return result
+}
+
+// reportUsage decides the readings of one user's sessions.
+func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]UsageResult, Change, error) {
+	c := state.change()
+	results := make([]UsageResult, len(reports))
+	var received, sent int64
+	for i, report := range reports {
+		session, at := state.sessionIn(&c, report.SessionID)
+		if session == nil {
+			results[i] = rejected(report.SessionID, NewError(CodeSessionNotFound, "session_id", "no session %s", report.SessionID))
+			continue
+		}
+		before := *session
+		results[i] = report.count(session, &c, u)
+		received, sent = addClamped(received, results[i].Received), addClamped(sent, results[i].Sent)
+		if at >= 0 {
+			c.Sessions.Update[at] = *session
+		} else if *session != before {
+			c.Sessions.Update = append(c.Sessions.Update, *session)
+		}
+	}
+	ended, err := state.endWithoutAccess(&c, u)
+	if err != nil {
+		return nil, Change{}, err
+	}
+	for i := range results {
+		results[i].finish(state, &c, u)
+	}
+	switch {
+	case received > 0 || sent > 0 || len(ended) > 0:
+		o.record(&c, EventTrafficReported, DeviceID{}, "received", received, "sent", sent, "sessions", int64(len(c.Sessions.Update)), "ended_sessions", ended)
+	case c.Sessions.Empty():
+		return results, Change{}, nil
+	}
+	return results, c, nil
+}
+
+// sessionIn gives a copy of a loaded session as the change leaves it, and its
+// place in the change; nil when it is not loaded, -1 when the change has not
+// touched it.
+func (s *State) sessionIn(c *Change, id SessionID) (*Session, int) {
+	if at := indexID(c.Sessions.Update, id, sessionID); at >= 0 {
+		session := c.Sessions.Update[at]
+		return &session, at
+	}
+	if at := indexID(s.Sessions, id, sessionID); at >= 0 {
+		session := s.Sessions[at]
+		return &session, -1
+	}
+	return nil, -1
+}
+
+// endWithoutAccess ends all the user's sessions when the traffic that the change
+// counts reaches the limit, or when the user's time is over.
+func (s *State) endWithoutAccess(c *Change, u usage) ([]SessionID, error) {
+	reason := EndedTrafficLimit
+	switch {
+	case c.Account.expired(u.now):
+		reason = EndedUserExpired
+	case c.Account.Traffic.usedUp(u.now, u.zone):
+	default:
+		return nil, nil
+	}
+	if c.Account.OpenSessions == 0 {
+		return nil, nil
+	}
+	if !s.loaded.OpenSessions {
+		return nil, needMore{Want{OpenSessions: true}}
+	}
+	return s.endSessions(c, u.now, reason, anySession), nil
+}
+
+// finish adds to a result whether the session is over.
+func (r *UsageResult) finish(state *State, c *Change, u usage) {
+	if r.Outcome == UsageRejected {
+		return
+	}
+	session, _ := state.sessionIn(c, r.SessionID)
+	r.Ended, r.EndReason = !session.Active(), session.EndReason
+	if r.EndReason == EndedTrafficLimit {
+		r.NextReset = c.Account.Traffic.NextReset(u.now, u.zone)
+	}
+}
+
+func rejected(id SessionID, err error) UsageResult {
+	return UsageResult{SessionID: id, Outcome: UsageRejected, Err: err}
+}
+
+// endSession decides the end of a session, after a last reading if there is one.
+func endSession(state *State, o origin, u usage, id SessionID, last UsageReport) (Session, Change, error) {
+	c := state.change()
+	session, _ := state.sessionIn(&c, id)
+	if session == nil {
+		return Session{}, Change{}, NewError(CodeSessionNotFound, "", "no session %s", id)
+	}
+	before := *session
+	var counted UsageResult
+	if last != (UsageReport{SessionID: id}) {
+		counted = last.count(session, &c, u)
+	}
+	if session.Active() {
+		session.EndedAt, session.EndReason = u.now, EndedByClient
+		c.Account.OpenSessions--
+	}
+	if *session == before {
+		return before, Change{}, nil
+	}
+	c.Sessions.Update = append(c.Sessions.Update, *session)
+	ended, err := state.endWithoutAccess(&c, u)
+	if err != nil {
+		return Session{}, Change{}, err
+	}
+	o.record(&c, EventSessionEnded, session.DeviceID, "session", id, "received", counted.Received, "sent", counted.Sent, "ended_sessions", ended)
+	return *session, c, nil
+}
+
+// normalise checks a new session and gives it an id.
+func (n NewSession) normalise() (NewSession, error) {
+	if n.ID.IsZero() {
+		n.ID = NewID[Session]()
+	}
+	if n.Node == "" {
+		return n, NewError(CodeRequired, "node", "the server that the session runs on")
+	}
+	if n.InternalIP.Zone() != "" {
+		return n, NewError(CodeBadFormat, "internal_ip", "an address with a zone")
+	}
+	n.InternalIP = n.InternalIP.Unmap()
+	return n, firstError(checkLine("node", n.Node, MaxLine), checkLine("node_location", n.NodeLocation, MaxLine))
+}
+
+// maxAhead is how far a node's clock may be ahead of the manager's.
+const maxAhead = 24 * time.Hour
+
+// normalise checks a reading.
+func (r UsageReport) normalise(now time.Time) (UsageReport, error) {
+	r.At = storedTime(r.At)
+	if r.Received < 0 || r.Sent < 0 {
+		return r, NewError(CodeOutOfRange, "received", "a counter is negative: %d, %d", r.Received, r.Sent)
+	}
+	if r.At.Sub(now) > maxAhead {
+		return r, NewError(CodeOutOfRange, "at", "%s is more than %s in the future", r.At.Format(time.RFC3339), maxAhead)
+	}
+	return r, checkTime("at", r.At)
+}
+
+func (m *manager) StartSession(ctx context.Context, session NewSession) (Session, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Session{}, err
+	}
+	if session, err = session.normalise(); err != nil {
+		return Session{}, err
+	}
+	want := Want{User: session.UserID, Profile: true, Sessions: []SessionID{session.ID}, OpenSessions: true}
+	if !session.DeviceID.IsZero() {
+		want.Devices = []DeviceID{session.DeviceID}
+	}
+	return change(ctx, m, command{want: want}, func(state *State) (Session, Change, error) {
+		return session.start(state, o, m)
+	})
+}
+
+func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) ([]UsageResult, error) {
+	if len(reports) > MaxReports {
+		return nil, NewError(CodeTooLong, "reports", "%d reports, at most %d", len(reports), MaxReports)
+	}
+	o, err := m.origin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reports = slices.Clone(reports)
+	results := make([]UsageResult, len(reports))
+	ids := make([]SessionID, 0, len(reports))
+	for i, report := range reports {
+		if reports[i], err = report.normalise(o.now); err != nil {
+			results[i] = rejected(report.SessionID, err)
+			continue
+		}
+		ids = append(ids, report.SessionID)
+	}
+	if len(ids) == 0 {
+		return results, nil
+	}
+	owners, err := m.store.SessionOwners(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	byUser := map[UserID]*userReports{}
+	var ordered []*userReports
+	for i, report := range reports {
+		if results[i].Err != nil {
+			continue
+		}
+		owner, found := owners[report.SessionID]
+		if !found {
+			results[i] = rejected(report.SessionID, NewError(CodeSessionNotFound, "session_id", "no session %s", report.SessionID))
+			continue
+		}
+		group := byUser[owner]
+		if group == nil {
+			group = &userReports{command: command{want: Want{User: owner}}}
+			byUser[owner] = group
+			ordered = append(ordered, group)
+		}
+		group.reports = append(group.reports, report)
+		group.places = append(group.places, i)
+		group.command.want.Sessions = append(group.command.want.Sessions, report.SessionID)
+	}
+	commands := make([]*command, len(ordered))
+	for i, group := range ordered {
+		commands[i] = &group.command
+		o.event = NewID[Event]()
+		group.decide(o, usage{zone: m.zone, now: o.now})
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return nil, err
+	}
+	for _, group := range ordered {
+		for i, place := range group.places {
+			if err := group.command.err; err != nil {
+				if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile, its sessions with it
+					err = NewError(CodeSessionNotFound, "session_id", "no session %s", reports[place].SessionID)
+				}
+				results[place] = rejected(reports[place].SessionID, err)
+			} else {
+				results[place] = group.results[i]
+			}
+		}
+	}
+	return results, nil
+}
+
+// userReports are the readings of one call that belong to one user.
+type userReports struct {
+	command command
+	reports []UsageReport
+	places  []int // in the call
+	results []UsageResult
+}
+
+func (g *userReports) decide(o origin, u usage) {
+	g.command.decide = func(state *State) (c Change, err error) {
+		g.results, c, err = reportUsage(state, o, u, g.reports)
+		return c, err
+	}
+}
+
+func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport) (Session, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Session{}, err
+	}
+	if !last.SessionID.IsZero() && last.SessionID != id {
+		return Session{}, NewError(CodeBadFormat, "session_id", "the report is of another session")
+	}
+	last.SessionID = id
+	if last, err = last.normalise(o.now); err != nil {
+		return Session{}, err
+	}
+	session, err := m.store.Session(ctx, id)
+	if err != nil {
+		return Session{}, err
+	}
+	u := usage{zone: m.zone, now: o.now}
+	want := Want{User: session.UserID, Sessions: []SessionID{id}}
+	session, err = change(ctx, m, command{want: want}, func(state *State) (Session, Change, error) {
+		return endSession(state, o, u, id, last)
+	})
+	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile, the session with it
+		err = NewError(CodeSessionNotFound, "", "no session %s", id)
+	}
+	return session, err
+}
+
+func (m *manager) CloseStaleSessions(ctx context.Context) (int, error) {
+	const pageSize = 1000
+	closed := 0
+	for {
+		before := m.now().Add(-m.staleAfter)
+		stale, err := m.store.StaleSessions(ctx, before, pageSize)
+		if err != nil {
+			return closed, err
+		}
+		ended, err := m.closeStale(ctx, before, stale)
+		closed += ended
+		if err != nil || len(stale) < pageSize || ended == 0 {
+			return closed, err
+		}
+	}
+}
+
+// closeStale ends those of the sessions that are still stale.
+func (m *manager) closeStale(ctx context.Context, before time.Time, stale []Session) (int, error) {
+	users := map[UserID]int{} // of each user, how many were ended
+	var commands []*command
+	var mu sync.Mutex
+	for _, session := range stale {
+		user := session.UserID
+		if _, seen := users[user]; seen {
+			continue
+		}
+		users[user] = 0
+		o, err := m.origin(ctx)
+		if err != nil {
+			return 0, err
+		}
+		commands = append(commands, &command{want: Want{User: user, OpenSessions: true}, decide: func(state *State) (Change, error) {
+			c := state.change()
+			ended := state.endStale(&c, before)
+			mu.Lock()
+			users[user] = len(ended)
+			mu.Unlock()
+			if len(ended) == 0 {
+				return Change{}, nil
+			}
+			o.record(&c, EventSessionEnded, DeviceID{}, "reason", string(EndedStale), "ended_sessions", ended)
+			return c, nil
+		}})
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return 0, err
+	}
+	closed := 0
+	var failed error
+	for _, c := range commands {
+		switch {
+		case c.err == nil:
+			closed += users[c.want.User]
+		case !errors.Is(c.err, ErrNotFound) && failed == nil:
+			failed = c.err
+		}
+	}
+	return closed, failed
+}
+
+func (m *manager) Session(ctx context.Context, id SessionID) (Session, error) {
+	return m.store.Session(ctx, id)
+}
+
+func (m *manager) Sessions(ctx context.Context, query SessionQuery) (Page[Session], error) {
+	filter, err := query.SessionFilter.normalise()
+	if err != nil {
+		return Page[Session]{}, err
+	}
+	in := func(state SessionState) part[Session] {
+		filter := filter
+		filter.State = state
+		return func(list List) ([]Session, error) { return m.store.Sessions(ctx, filter, list) }
+	}
+	parts := []part[Session]{in(filter.State)}
+	if filter.State == SessionsAny && !query.Mixed {
+		parts = []part[Session]{in(SessionsActive), in(SessionsEnded)}
+	}
+	return readPage(query.PageQuery, sessionFields, "sessions", []any{query.SessionFilter, query.Mixed}, parts...)
+}
+
+// normalise checks a filter and completes its time span.
+func (f SessionFilter) normalise() (SessionFilter, error) {
+	switch f.State {
+	case SessionsAny, SessionsActive, SessionsEnded:
+	default:
+		return f, NewError(CodeUnknownValue, "state", "%q is no session state", clip(string(f.State)))
+	}
+	f.From, f.To = storedTime(f.From), storedTime(f.To)
+	switch {
+	case f.From.IsZero() && f.To.IsZero():
+		return f, nil
+	case f.From.IsZero():
+		f.From = f.To.Add(-MaxSessionSpan)
+	case f.To.IsZero():
+		f.To = f.From.Add(MaxSessionSpan)
+	}
+	if span := f.To.Sub(f.From); span < 0 || span > MaxSessionSpan {
+		return f, NewError(CodeSpanTooLong, "to", "the span is %s, and at most %s", span, MaxSessionSpan)
+	}
+	return f, nil
+}

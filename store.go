@@ -180,6 +180,41 @@ type State struct {
 	Usage        []DayUsage // in order of days
 	Events       []EventID  // those of Want.Events that are recorded
 	RowCounts    map[string]int
+
+	loaded Want  // what the records were asked for by
+	base   int64 // the version that is being decided from
+}
+
+// apply makes the state what a change makes of it.
+func (s *State) apply(change Change) {
+	if change.Delete {
+		*s = State{User: User{ID: s.User.ID}, loaded: s.loaded, base: s.base}
+		return
+	}
+	s.Exists = true
+	if change.Profile != nil {
+		s.User = *change.Profile
+	}
+	s.User.Account = change.Account
+	s.Devices = change.Devices.apply(s.Devices, deviceRecordID)
+	s.Sessions = change.Sessions.apply(s.Sessions, sessionID)
+	s.Transactions = change.Transactions.apply(s.Transactions, transactionID)
+	for _, day := range change.Usage {
+		s.Usage = addUsage(s.Usage, day)
+	}
+	if s.RowCounts != nil {
+		s.RowCounts[RowsDevices] += len(change.Devices.Insert) - len(change.Devices.Delete)
+		s.RowCounts[RowsSessions] += len(change.Sessions.Insert) - len(change.Sessions.Delete)
+		s.RowCounts[RowsTransactions] += len(change.Transactions.Insert) - len(change.Transactions.Delete)
+		s.RowCounts[RowsEvents] += len(change.Events)
+	}
+}
+
+// change begins a change of this user: the account as it is, to be altered.
+func (s *State) change() Change {
+	c := Change{User: s.User.ID, Account: s.User.Account}
+	c.Account.Version = s.base + 1
+	return c
 }
 
 // Change is what becomes of one user and of what belongs to it: one atomic step.
@@ -205,6 +240,29 @@ type Change struct {
 	Transactions Records[Transaction, TransactionID]
 	Usage        []DayUsage // is added to the days' figures; a day appears once
 	Events       []Event    // to insert
+}
+
+// writes reports whether there is anything to commit.
+func (c Change) writes() bool { return !c.User.IsZero() }
+
+// merge adds what a later change of the same user does.
+func (c *Change) merge(next Change) {
+	if next.Delete {
+		*c = next // what came before is deleted with the user
+		return
+	}
+	c.User = next.User
+	c.Account = next.Account
+	if next.Profile != nil {
+		c.Profile = next.Profile
+	}
+	c.Devices.merge(next.Devices, deviceRecordID)
+	c.Sessions.merge(next.Sessions, sessionID)
+	c.Transactions.merge(next.Transactions, transactionID)
+	for _, day := range next.Usage {
+		c.Usage = addUsage(c.Usage, day)
+	}
+	c.Events = append(c.Events, next.Events...)
 }
 
 // Records are records to insert, to replace whole and to delete. An id appears

@@ -1,6 +1,8 @@
 package userkit
 
 import (
+	"context"
+	"math/bits"
 	"time"
 )
 
@@ -129,4 +131,138 @@ func (l TrafficLimit) normalise() (TrafficLimit, error) {
 		return l, NewError(CodeUnknownValue, "traffic_limit.reset", "%q is no reset strategy", clip(string(l.Reset)))
 	}
 	return l, nil
+}
+
+// addUsage adds a day's figures to those of several days.
+func addUsage(days []DayUsage, more DayUsage) []DayUsage {
+	for i := range days {
+		if days[i].Day == more.Day {
+			days[i].Received = addClamped(days[i].Received, more.Received)
+			days[i].Sent = addClamped(days[i].Sent, more.Sent)
+			days[i].Forgiven = addClamped(days[i].Forgiven, more.Forgiven)
+			return days
+		}
+	}
+	return append(days, more)
+}
+
+// usage says when and in which zone bytes are counted.
+type usage struct {
+	zone *time.Location
+	now  time.Time
+}
+
+// add counts bytes that were used between two moments. They belong to the days
+// in between in proportion to the time; the limit counts those of its current
+// period.
+func (u usage) add(c *Change, received, sent int64, from, to time.Time) {
+	traffic := &c.Account.Traffic
+	traffic.roll(u.now, u.zone)
+	for _, day := range u.split(received, sent, from, to) {
+		c.Usage = addUsage(c.Usage, day)
+		if day.Day.Compare(traffic.Period) >= 0 { // the zero Day, of ResetNever, is before all
+			traffic.Used = addClamped(traffic.Used, addClamped(day.Received, day.Sent))
+		}
+	}
+}
+
+// split divides bytes among the days between two moments.
+func (u usage) split(received, sent int64, from, to time.Time) []DayUsage {
+	last := DayOf(to, u.zone)
+	total := to.Sub(from)
+	var days []DayUsage
+	if total > 0 && DayOf(from, u.zone) != last {
+		restReceived, restSent := received, sent
+		for day := DayOf(from, u.zone); day.Compare(last) < 0; day = day.AddDays(1) {
+			begin := day.Start(u.zone)
+			if begin.Before(from) {
+				begin = from
+			}
+			part := DayUsage{Day: day}
+			share := day.AddDays(1).Start(u.zone).Sub(begin)
+			part.Received, part.Sent = portion(received, share, total), portion(sent, share, total)
+			restReceived -= part.Received
+			restSent -= part.Sent
+			if part.Received != 0 || part.Sent != 0 {
+				days = append(days, part)
+			}
+		}
+		received, sent = restReceived, restSent
+	}
+	if received != 0 || sent != 0 {
+		days = append(days, DayUsage{Day: last, Received: received, Sent: sent})
+	}
+	return days
+}
+
+// portion gives amount * share / total, rounded down.
+func portion(amount int64, share, total time.Duration) int64 {
+	high, low := bits.Mul64(uint64(amount), uint64(share))
+	quotient, _ := bits.Div64(high, low, uint64(total))
+	return int64(quotient)
+}
+
+// roll begins the period of the given moment, if it has not begun.
+func (t *Traffic) roll(now time.Time, zone *time.Location) {
+	if start := t.Limit.periodStart(DayOf(now, zone)); start != t.Period {
+		t.Period, t.Used = start, 0
+	}
+}
+
+// setLimit decides a new traffic limit. The days' figures since the beginning of
+// the new limit's period must be loaded.
+func (u usage) setLimit(state *State, o origin, limit TrafficLimit, reset bool) (User, Change, error) {
+	c := state.change()
+	today := DayOf(u.now, u.zone)
+	traffic := Traffic{Limit: limit, Period: limit.periodStart(today)}
+	var forgiven int64
+	for _, day := range state.Usage {
+		if day.Day.Compare(traffic.Period) >= 0 {
+			traffic.Used = addClamped(traffic.Used, addClamped(day.Received, day.Sent))
+			forgiven = addClamped(forgiven, day.Forgiven)
+		}
+	}
+	traffic.Used = max(traffic.Used-forgiven, 0)
+	if reset && traffic.Used > 0 {
+		c.Usage = addUsage(c.Usage, DayUsage{Day: today, Forgiven: traffic.Used})
+		traffic.Used = 0
+	}
+	c.Account.Traffic = traffic
+	var ended []SessionID
+	if traffic.usedUp(u.now, u.zone) {
+		ended = state.endSessions(&c, u.now, EndedTrafficLimit, anySession)
+	}
+	user := state.User
+	user.Account = c.Account
+	o.record(&c, EventTrafficLimitSet, DeviceID{}, "limit", limit, "usage_reset", reset, "ended_sessions", ended)
+	return user, c, nil
+}
+
+func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	if limit, err = limit.normalise(); err != nil {
+		return User{}, err
+	}
+	u := usage{zone: m.zone, now: o.now}
+	want := Want{User: user, Profile: true, OpenSessions: true, UsageFrom: Set(limit.periodStart(DayOf(o.now, m.zone)))}
+	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
+		return u.setLimit(state, o, limit, resetUsage)
+	})
+}
+
+func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error) {
+	if err := firstError(from.check("from"), to.check("to")); err != nil {
+		return nil, err
+	}
+	if to.Compare(from) < 0 || from.AddDays(MaxTrafficDays).Compare(to) <= 0 {
+		return nil, NewError(CodeSpanTooLong, "to", "from %s to %s is not 1 to %d days", from, to, MaxTrafficDays)
+	}
+	days, err := m.store.Usage(ctx, user, from, to)
+	if err == nil && len(days) == 0 {
+		_, err = m.store.User(ctx, user) // a user who used nothing, or none
+	}
+	return days, err
 }

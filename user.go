@@ -3,7 +3,13 @@ package userkit
 import (
 	"context"
 	"iter"
+	"maps"
+	"net/mail"
+	"reflect"
+	"strings"
 	"time"
+
+	"golang.org/x/text/language"
 )
 
 // Status is where a user stands in its life.
@@ -284,4 +290,564 @@ type UserManager interface {
 
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
+}
+
+// create decides the creation of a user.
+func (n NewUser) create(state *State, o origin) (User, Change, error) {
+	if state.Exists {
+		return User{}, Change{}, NewError(CodeIDTaken, "id", "a user %s exists", n.ID)
+	}
+	user := User{
+		ID: n.ID, Login: n.Login, Name: n.Name, Email: n.Email, EmailVerified: n.EmailVerified, Phone: n.Phone,
+		ExtRef: n.ExtRef, AuthMethod: n.AuthMethod, Status: n.Status, License: n.License, Kind: n.Kind, Payer: n.Payer,
+		Description: n.Description, Country: n.Country, PreferredMap: n.PreferredMap, AdditionalInfo: n.AdditionalInfo,
+		Attributes: n.Attributes, RegisteredAt: n.RegisteredAt, UpdatedAt: o.now, Revision: 1,
+	}
+	limit, _ := n.TrafficLimit.Get()
+	user.Account = Account{
+		Version: 1, Balance: Money{Currency: n.Currency}, Traffic: Traffic{Limit: limit},
+		ExpiresAt: n.ExpiresAt, ValidFor: n.ValidFor,
+	}
+	if user.RegisteredAt.IsZero() {
+		user.RegisteredAt = o.now
+	}
+	c := Change{User: user.ID, Profile: &user, Account: user.Account}
+	o.record(&c, EventUserCreated, DeviceID{}, "status", user.Status)
+	return user, c, nil
+}
+
+// apply decides an edit.
+func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
+	user := state.User
+	if p.Revision != 0 && p.Revision != user.Revision {
+		return User{}, Change{}, NewError(CodeRevisionMismatch, "revision", "the profile is at revision %d, not %d", user.Revision, p.Revision)
+	}
+	var fields []string
+	note := func(changed bool, field string) {
+		if changed {
+			fields = append(fields, field)
+		}
+	}
+	note(put(p.Login, &user.Login), "login")
+	note(put(p.Name, &user.Name), "name")
+	if put(p.Email, &user.Email) {
+		note(true, "email")
+		user.EmailVerified = false
+	}
+	note(put(p.EmailVerified, &user.EmailVerified), "email_verified")
+	if err := checkVerified(user.EmailVerified, user.Email); err != nil {
+		return User{}, Change{}, err
+	}
+	note(put(p.Phone, &user.Phone), "phone")
+	note(put(p.ExtRef, &user.ExtRef), "extref")
+	note(put(p.AuthMethod, &user.AuthMethod), "auth_method")
+	note(put(p.Kind, &user.Kind), "kind")
+	note(put(p.Payer, &user.Payer), "payer")
+	note(put(p.Description, &user.Description), "description")
+	note(put(p.Country, &user.Country), "country")
+	note(put(p.PreferredMap, &user.PreferredMap), "preferred_map")
+	note(put(p.AdditionalInfo, &user.AdditionalInfo), "additional_info")
+	attributes, err := p.attributes(user.Attributes)
+	if err != nil {
+		return User{}, Change{}, err
+	}
+	if !reflect.DeepEqual(attributes, user.Attributes) && len(attributes)+len(user.Attributes) > 0 {
+		note(true, "attributes")
+		user.Attributes = attributes
+	}
+	note(put(p.ExpiresAt, &user.ExpiresAt), "expires_at")
+	note(put(p.ValidFor, &user.ValidFor), "valid_for")
+	if expires, set := p.ExpiresAt.Get(); set && !expires.IsZero() && user.ValidFor != 0 {
+		note(true, "valid_for")
+		user.ValidFor = 0
+	}
+	if span, set := p.ValidFor.Get(); set && span != 0 && !user.ExpiresAt.IsZero() {
+		note(true, "expires_at")
+		user.ExpiresAt = time.Time{}
+	}
+	if len(fields) == 0 {
+		return user, Change{}, nil
+	}
+
+	c := state.change()
+	c.Account.ExpiresAt, c.Account.ValidFor = user.ExpiresAt, user.ValidFor
+	user.touch(&c, o)
+	o.record(&c, EventUserUpdated, DeviceID{}, "fields", fields)
+	return user, c, nil
+}
+
+// attributes gives the attributes after the patch.
+func (p UserPatch) attributes(current Attributes) (Attributes, error) {
+	if all, set := p.Attributes.Get(); set {
+		return all, nil
+	}
+	if len(p.SetAttributes) == 0 {
+		return current, nil
+	}
+	merged := maps.Clone(current)
+	if merged == nil {
+		merged = Attributes{}
+	}
+	for name, value := range p.SetAttributes {
+		if value == nil {
+			delete(merged, name)
+		} else {
+			merged[name] = value
+		}
+	}
+	return merged.normalise()
+}
+
+// touch makes the profile part of a change, at a new revision.
+func (u *User) touch(c *Change, o origin) {
+	u.Revision++
+	u.UpdatedAt = o.now
+	u.Account = c.Account
+	profile := *u
+	c.Profile = &profile
+}
+
+// setStatus decides the activation or deactivation of a user.
+func setStatus(state *State, o origin, status Status, name EventName) (User, Change, error) {
+	user := state.User
+	if user.Status == status {
+		return user, Change{}, nil
+	}
+	c := state.change()
+	user.Status = status
+	var ended []SessionID
+	if status == StatusDisabled {
+		ended = state.endSessions(&c, o.now, EndedUserDisabled, anySession)
+	}
+	user.touch(&c, o)
+	o.record(&c, name, DeviceID{}, "ended_sessions", ended)
+	return user, c, nil
+}
+
+// recordLogin decides a log-in.
+func recordLogin(state *State, o origin, method string) (User, Change, error) {
+	user := state.User
+	if err := user.Status.refusal(); err != nil {
+		return User{}, Change{}, err
+	}
+	c := state.change()
+	c.Account.LastSeenAt = o.now
+	first := user.Status == StatusInvited
+	if first {
+		user.Status = StatusActive
+	}
+	user.Account = c.Account
+	if changed := method != "" && put(Set(method), &user.AuthMethod); changed || first {
+		user.touch(&c, o)
+	}
+	o.record(&c, EventUserLoggedIn, DeviceID{}, "auth_method", user.AuthMethod)
+	return user, c, nil
+}
+
+// refusal is why a user of this status may neither log in nor use anything.
+func (s Status) refusal() error {
+	switch s {
+	case StatusDisabled:
+		return NewError(CodeUserDisabled, "", "the user is disabled")
+	case StatusInactive:
+		return NewError(CodeUserInactive, "", "the user has not been activated")
+	}
+	return nil
+}
+
+// deleteUser decides a deletion.
+func deleteUser(state *State, o origin) (Erasure, Change, error) {
+	receipt := Erasure{UserID: state.User.ID, At: o.now, Actor: o.actor, Rows: maps.Clone(state.RowCounts)}
+	if o.actor.Kind == ActorUser {
+		// A user who deletes itself must not stay in the books under its name.
+		receipt.Actor = Actor{Kind: ActorUser}
+	}
+	o.actor = receipt.Actor
+	c := state.change()
+	c.Delete = true
+	o.record(&c, EventUserDeleted, DeviceID{}, "rows", receipt.Rows)
+	return receipt, c, nil
+}
+
+// normalise checks a new user and fills in what it leaves open.
+func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
+	if n.ID.IsZero() {
+		n.ID = NewID[User]()
+	}
+	if n.Status == "" {
+		n.Status = StatusInvited
+		if actor.Kind == ActorAdministrator {
+			n.Status = StatusInactive
+		}
+	}
+	if n.Kind == "" {
+		n.Kind = UserIndividual
+	}
+	if n.License == "" {
+		n.License = m.defaultLicense
+	}
+	if n.Currency == "" {
+		n.Currency = m.currency
+	}
+	n.Country = strings.ToUpper(n.Country)
+	n.RegisteredAt, n.ExpiresAt = storedTime(n.RegisteredAt), storedTime(n.ExpiresAt)
+	limit, set := n.TrafficLimit.Get()
+	if !set {
+		limit = m.trafficLimit
+	}
+	limit, limitErr := limit.normalise()
+	n.TrafficLimit = Set(limit)
+	attributes, attributesErr := n.Attributes.normalise()
+	n.Attributes = attributes
+	_, currencyErr := CurrencyDigits(n.Currency)
+	_, licenseErr := m.license(n.License)
+	return n, firstError(
+		checkLogin(n.Login), checkLine("name", n.Name, MaxName), checkEmail(n.Email), checkVerified(n.EmailVerified, n.Email),
+		checkPhone(n.Phone), checkLine("extref", n.ExtRef, MaxExtRef), checkLine("auth_method", n.AuthMethod, MaxLine),
+		checkStatus(n.Status), licenseErr, checkKind(n.Kind), n.Payer.check(), checkLines("description", n.Description, MaxDescription),
+		checkCountry(n.Country), checkLine("preferred_map", n.PreferredMap, MaxLine),
+		checkLines("additional_info", n.AdditionalInfo, MaxAdditionalInfo), attributesErr, currencyErr, limitErr,
+		checkTime("registered_at", n.RegisteredAt), checkValidity(n.ExpiresAt, n.ValidFor),
+	)
+}
+
+// normalise checks the values of a patch.
+func (p UserPatch) normalise() (UserPatch, error) {
+	if country, set := p.Country.Get(); set {
+		p.Country = Set(strings.ToUpper(country))
+	}
+	if expires, set := p.ExpiresAt.Get(); set {
+		p.ExpiresAt = Set(storedTime(expires))
+	}
+	var attributesErr error
+	if attributes, set := p.Attributes.Get(); set {
+		attributes, attributesErr = attributes.normalise()
+		p.Attributes = Set(attributes)
+		if len(p.SetAttributes) > 0 {
+			return p, NewError(CodeBadFormat, "set_attributes", "not together with attributes")
+		}
+	}
+	if len(p.SetAttributes) > 0 {
+		p.SetAttributes, attributesErr = p.SetAttributes.normalise()
+	}
+	login, _ := p.Login.Get()
+	name, _ := p.Name.Get()
+	email, _ := p.Email.Get()
+	phone, _ := p.Phone.Get()
+	extref, _ := p.ExtRef.Get()
+	method, _ := p.AuthMethod.Get()
+	kind, kindSet := p.Kind.Get()
+	if !kindSet {
+		kind = UserIndividual
+	}
+	payer, _ := p.Payer.Get()
+	description, _ := p.Description.Get()
+	country, _ := p.Country.Get()
+	preferredMap, _ := p.PreferredMap.Get()
+	info, _ := p.AdditionalInfo.Get()
+	expires, _ := p.ExpiresAt.Get()
+	span, _ := p.ValidFor.Get()
+	return p, firstError(
+		checkLogin(login), checkLine("name", name, MaxName), checkEmail(email), checkPhone(phone),
+		checkLine("extref", extref, MaxExtRef), checkLine("auth_method", method, MaxLine), checkKind(kind), payer.check(),
+		checkLines("description", description, MaxDescription), checkCountry(country),
+		checkLine("preferred_map", preferredMap, MaxLine), checkLines("additional_info", info, MaxAdditionalInfo),
+		attributesErr, checkValidity(expires, span),
+	)
+}
+
+func checkLogin(login string) error {
+	if err := checkLine("login", login, MaxLogin); err != nil {
+		return err
+	}
+	if strings.TrimSpace(login) != login {
+		return NewError(CodeBadFormat, "login", "begins or ends with a space")
+	}
+	return checkUnique("login", login)
+}
+
+// checkUnique checks that a text can be told apart by its folded form.
+func checkUnique(field, text string) error {
+	folded := Fold(text)
+	if text != "" && folded == "" {
+		return NewError(CodeBadFormat, field, "nothing but accents")
+	}
+	if len(folded) > SortKeyBytes {
+		return NewError(CodeTooLong, field, "%d bytes in folded form, at most %d", len(folded), SortKeyBytes)
+	}
+	return nil
+}
+
+// checkEmail checks an address by RFC 5322: the bare address, no display name.
+func checkEmail(email string) error {
+	if email == "" {
+		return nil
+	}
+	if err := checkLine("email", email, MaxEmail); err != nil {
+		return err
+	}
+	if len(email) > MaxEmail {
+		return NewError(CodeTooLong, "email", "%d bytes, at most %d", len(email), MaxEmail)
+	}
+	parsed, err := mail.ParseAddress(email)
+	if err != nil || parsed.Name != "" || parsed.Address != email {
+		return NewError(CodeBadFormat, "email", "%q is not an email address", clip(email))
+	}
+	return checkUnique("email", email)
+}
+
+func checkVerified(verified bool, email string) error {
+	if verified && email == "" {
+		return NewError(CodeRequired, "email", "there is no address to be verified")
+	}
+	return nil
+}
+
+// checkPhone checks a number by ITU-T E.164: '+', then at most 15 digits of
+// which the first, of the country code, is not 0.
+func checkPhone(phone string) error {
+	if phone == "" {
+		return nil
+	}
+	digits, plus := strings.CutPrefix(phone, "+")
+	if !plus || len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || !isDigits(digits) {
+		return NewError(CodeBadFormat, "phone", "%q is not a number of the form +375291234567 (E.164)", clip(phone))
+	}
+	return nil
+}
+
+func checkStatus(status Status) error {
+	switch status {
+	case StatusInvited, StatusInactive, StatusActive, StatusDisabled:
+		return nil
+	}
+	return NewError(CodeUnknownValue, "status", "%q is no status", clip(string(status)))
+}
+
+func checkKind(kind UserKind) error {
+	switch kind {
+	case UserIndividual, UserLegalEntity:
+		return nil
+	}
+	return NewError(CodeUnknownValue, "kind", "%q is no kind of user", clip(string(kind)))
+}
+
+func checkCountry(code string) error {
+	if code == "" {
+		return nil
+	}
+	region, err := language.ParseRegion(code)
+	if err != nil || len(code) != 2 || !region.IsCountry() || region.String() != code {
+		return NewError(CodeUnknownValue, "country", "%q is not a country of ISO 3166-1", clip(code))
+	}
+	return nil
+}
+
+func checkValidity(expires time.Time, span time.Duration) error {
+	if span < 0 || span > maxValidFor {
+		return NewError(CodeOutOfRange, "valid_for", "%s is not from 0 to %s", span, maxValidFor)
+	}
+	if span != 0 && !expires.IsZero() {
+		return NewError(CodeBadFormat, "valid_for", "not together with expires_at")
+	}
+	return checkTime("expires_at", expires)
+}
+
+// maxValidFor bounds a validity to a hundred years.
+const maxValidFor = 100 * 365 * 24 * time.Hour
+
+// checkTime checks that a time is one that JSON and every store can keep.
+func checkTime(field string, t time.Time) error {
+	if year := t.Year(); !t.IsZero() && (year < 1 || year > 9999) {
+		return NewError(CodeOutOfRange, field, "the year %d is not from 1 to 9999", year)
+	}
+	return nil
+}
+
+func (p Payer) check() error {
+	return firstError(
+		checkLine("payer_account_number", p.AccountNumber, MaxLine), checkLines("legal_address", p.LegalAddress, MaxAddress),
+		checkLines("postal_address", p.PostalAddress, MaxAddress), checkLine("bank", p.Bank, MaxLine),
+		checkLine("bank_account", p.BankAccount, MaxLine),
+	)
+}
+
+// normalise checks attributes and gives them as JSON would read them back.
+func (a Attributes) normalise() (Attributes, error) {
+	if len(a) == 0 {
+		return nil, nil
+	}
+	if len(a) > MaxAttributes {
+		return nil, NewError(CodeTooLong, "attributes", "%d entries, at most %d", len(a), MaxAttributes)
+	}
+	for name := range a {
+		if !attributeName(name) {
+			return nil, NewError(CodeBadFormat, "attributes", "%q is no name for an attribute", clip(name))
+		}
+	}
+	normal, err := normalJSON("attributes", map[string]any(a), MaxAttributesBytes)
+	if err != nil {
+		return nil, err
+	}
+	return normal.(map[string]any), nil
+}
+
+func attributeName(name string) bool {
+	if len(name) == 0 || len(name) > 64 {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '_' || c == '-')) {
+			return false
+		}
+	}
+	return true
+}
+
+// clone copies attributes so that the copy shares nothing with them.
+func (a Attributes) clone() Attributes {
+	if a == nil {
+		return nil
+	}
+	return cloneValue(map[string]any(a)).(map[string]any)
+}
+
+func cloneValue(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		copied := make(map[string]any, len(value))
+		for key, item := range value {
+			copied[key] = cloneValue(item)
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(value))
+		for i, item := range value {
+			copied[i] = cloneValue(item)
+		}
+		return copied
+	}
+	return value
+}
+
+// changeUser is change for commands that return the user: commands of one batch
+// decide on the same attributes, and every caller gets a copy of its own.
+func changeUser(ctx context.Context, m *manager, c command, decide func(*State) (User, Change, error)) (User, error) {
+	user, err := change(ctx, m, c, decide)
+	user.Attributes = user.Attributes.clone()
+	return user, err
+}
+
+func (m *manager) CreateUser(ctx context.Context, user NewUser) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	fresh := user.ID.IsZero()
+	user, err = user.normalise(m, o.actor)
+	if err != nil {
+		return User{}, err
+	}
+	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
+		return user.create(state, o)
+	})
+}
+
+func (m *manager) User(ctx context.Context, id UserID) (User, error) {
+	return m.store.User(ctx, id)
+}
+
+func (m *manager) FindUser(ctx context.Context, key UserKey) (User, error) {
+	if key.value == "" {
+		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
+	}
+	if err := checkLine(key.field, key.value, MaxExtRef); err != nil {
+		return User{}, err
+	}
+	return m.store.FindUser(ctx, key)
+}
+
+func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	if patch, err = patch.normalise(); err != nil {
+		return User{}, err
+	}
+	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
+		return patch.apply(state, o)
+	})
+}
+
+func (m *manager) ActivateUser(ctx context.Context, id UserID) (User, error) {
+	return m.setStatus(ctx, id, StatusActive, EventUserActivated)
+}
+
+func (m *manager) DeactivateUser(ctx context.Context, id UserID) (User, error) {
+	return m.setStatus(ctx, id, StatusDisabled, EventUserDeactivated)
+}
+
+func (m *manager) setStatus(ctx context.Context, id UserID, status Status, name EventName) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	want := Want{User: id, Profile: true, OpenSessions: status == StatusDisabled}
+	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
+		return setStatus(state, o, status, name)
+	})
+}
+
+func (m *manager) RecordLogin(ctx context.Context, id UserID, authMethod string) (User, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	if err := checkLine("auth_method", authMethod, MaxLine); err != nil {
+		return User{}, err
+	}
+	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
+		return recordLogin(state, o, authMethod)
+	})
+}
+
+func (m *manager) Access(ctx context.Context, id UserID) (Access, error) {
+	user, err := m.store.User(ctx, id)
+	if err != nil {
+		return Access{}, err
+	}
+	return user.Access(m.now(), m.zone), nil
+}
+
+func (m *manager) DeleteUser(ctx context.Context, id UserID, confirm string) (Erasure, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Erasure{}, err
+	}
+	if confirm != id.String() {
+		return Erasure{}, NewError(CodeConfirmationMismatch, "confirm", "the confirmation is not the id of the user")
+	}
+	return change(ctx, m, command{want: Want{User: id, RowCounts: true}}, func(state *State) (Erasure, Change, error) {
+		return deleteUser(state, o)
+	})
+}
+
+func (m *manager) Users(ctx context.Context, query UserQuery) (Page[User], error) {
+	return readPage(query.PageQuery, userFields, "users", query.UserFilter, func(list List) ([]User, error) {
+		return m.store.Users(ctx, query.UserFilter, list)
+	})
+}
+
+func (m *manager) AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User, error] {
+	return walk(query.PageQuery, func(page PageQuery) (Page[User], error) {
+		query.PageQuery = page
+		return m.Users(ctx, query)
+	})
+}
+
+func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (int64, error) {
+	return m.store.CountUsers(ctx, filter)
 }

@@ -1,0 +1,65 @@
+package userkit
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// maxJSONDepth is how deep free-form values may nest.
+const maxJSONDepth = 32
+
+// normalJSON gives a value as JSON would read it back: nil, bool, string, int64
+// for whole numbers that fit, float64 for the others, []any and map[string]any.
+// It refuses what some store could not keep.
+func normalJSON(field string, value any, most int) (any, error) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
+	}
+	if len(text) > most {
+		return nil, NewError(CodeTooLong, field, "%d bytes of JSON, at most %d", len(text), most)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var read any
+	if err := decoder.Decode(&read); err != nil {
+		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
+	}
+	return normalValue(field, read, maxJSONDepth)
+}
+
+func normalValue(field string, value any, depth int) (any, error) {
+	if depth < 0 {
+		return nil, NewError(CodeTooLong, field, "nested deeper than %d", maxJSONDepth)
+	}
+	var err error
+	switch value := value.(type) {
+	case json.Number:
+		if whole, err := value.Int64(); err == nil {
+			return whole, nil
+		}
+		number, err := value.Float64()
+		if err != nil {
+			return nil, NewError(CodeOutOfRange, field, "%s is beyond 64 bits", clip(value.String()))
+		}
+		return number, nil
+	case string:
+		return value, checkLines(field, value, len(value))
+	case []any:
+		for i := range value {
+			if value[i], err = normalValue(field, value[i], depth-1); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for key, item := range value {
+			if err := checkLine(field, key, MaxLine); err != nil {
+				return nil, err
+			}
+			if value[key], err = normalValue(field, item, depth-1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
+}

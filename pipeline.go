@@ -1,0 +1,506 @@
+package userkit
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The bounds of the corridor.
+const (
+	// maxBatch is how many commands go in one batch.
+	maxBatch = 1024
+	// maxConflicts is how often a command is decided anew because its user
+	// changed between load and commit. One contender wins every round, so only a
+	// user whom very many processes change at once comes near it.
+	maxConflicts = 200
+	// maxFaults is how often a command is tried again because the store failed.
+	maxFaults = 4
+	// maxNeeds is how often a command may ask to know more.
+	maxNeeds = 4
+	// batchTimeout bounds the time that a batch spends in one call of the store.
+	batchTimeout = 30 * time.Second
+)
+
+// command is one change to one user on its way through the corridor.
+type command struct {
+	want    Want // want.User is the user
+	creates bool // the user need not exist
+	fresh   bool // the id was made for this command: there is nothing to load
+
+	// decide says what becomes of the state. It is pure: it may run several
+	// times, and only the last run that was committed counts. A zero Change
+	// writes nothing. To know more, it returns needMore.
+	decide func(state *State) (Change, error)
+
+	done chan struct{} // closed when err is final
+	err  error
+
+	// These belong to the lane that has the command, or to the queue.
+	events    []EventID // what the last commit that was tried would have recorded
+	conflicts int
+	faults    int
+	needs     int
+	alone     bool // goes in a batch without other commands of its user
+	abandoned bool // the caller has left; guarded by pipeline.mu
+}
+
+// needMore is returned by decide when it has to know more than it asked for.
+type needMore struct{ Want }
+
+func (needMore) Error() string { return "userkit: the command needs to know more" }
+
+// pipeline is the corridor: it takes commands, gathers those that wait into
+// batches, and moves each batch through load, decide and commit.
+//
+// A command that finds a free lane goes at once. Those that arrive while all
+// lanes are under way wait, and the next free lane takes all of them. One user
+// is in one batch at a time.
+type pipeline struct {
+	store Store
+	lanes int // 0: every command goes alone, on its caller's goroutine
+
+	mu      sync.Mutex
+	queues  map[UserID]*queue
+	ready   []*queue // queues with commands that no lane has
+	running int      // lanes under way
+	pending int      // commands that are not done
+	closed  bool
+	drained *sync.Cond // pending became 0
+}
+
+// queue holds the commands of one user.
+type queue struct {
+	user    UserID
+	waiting []*command
+	busy    bool // a lane has the user, or its retry waits for a timer
+}
+
+func newPipeline(store Store, lanes int) *pipeline {
+	p := &pipeline{store: store, lanes: lanes, queues: map[UserID]*queue{}}
+	p.drained = sync.NewCond(&p.mu)
+	return p
+}
+
+// do moves commands through the corridor and returns when all are done or the
+// context has ended. Each command's own error is in its err, which may be read
+// only when do returned nil.
+func (p *pipeline) do(ctx context.Context, commands ...*command) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, c := range commands {
+		c.done = make(chan struct{})
+	}
+	if p.lanes == 0 {
+		return p.doDirectly(ctx, commands)
+	}
+	if err := p.submit(commands); err != nil {
+		return err
+	}
+	for _, c := range commands {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			p.abandon(commands)
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) submit(commands []*command) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return errClosed()
+	}
+	for _, c := range commands {
+		q := p.queues[c.want.User]
+		if q == nil {
+			q = &queue{user: c.want.User}
+			p.queues[q.user] = q
+		}
+		q.waiting = append(q.waiting, c)
+		if !q.busy && len(q.waiting) == 1 {
+			p.ready = append(p.ready, q)
+		}
+	}
+	p.pending += len(commands)
+	start := p.startLane()
+	p.mu.Unlock()
+	if start {
+		go p.lane()
+	}
+	return nil
+}
+
+// startLane reports whether the caller, who holds the lock, should start a lane.
+func (p *pipeline) startLane() bool {
+	if len(p.ready) == 0 || p.running >= p.lanes {
+		return false
+	}
+	p.running++
+	return true
+}
+
+// abandon marks commands whose caller has left, so that those no lane has are dropped.
+func (p *pipeline) abandon(commands []*command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range commands {
+		c.abandoned = true
+	}
+}
+
+// lane takes batches until nothing waits.
+func (p *pipeline) lane() {
+	for {
+		batch := p.take()
+		if batch == nil {
+			return
+		}
+		p.process(context.Background(), batch)
+		p.release(batch)
+	}
+}
+
+// task is the commands of one user in a batch.
+type task struct {
+	queue    *queue // nil outside the lanes
+	user     UserID
+	commands []*command    // in: to do; out of process: to do again
+	later    []*command    // those that could not be decided in this round
+	delay    time.Duration // before they are done again
+}
+
+// take gathers the next batch, or ends the lane.
+func (p *pipeline) take() []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var batch []*task
+	room := maxBatch
+	for room > 0 && len(p.ready) > 0 {
+		q := p.ready[0]
+		p.ready[0] = nil
+		p.ready = p.ready[1:]
+		commands := q.next(room)
+		for _, c := range commands {
+			if c.abandoned {
+				p.finish(c)
+			}
+		}
+		commands = slices.DeleteFunc(commands, func(c *command) bool { return c.abandoned })
+		if len(commands) == 0 {
+			p.settle(q)
+			continue
+		}
+		q.busy = true
+		room -= len(commands)
+		batch = append(batch, &task{queue: q, user: q.user, commands: commands})
+	}
+	if batch == nil {
+		p.running--
+	}
+	return batch
+}
+
+// next removes up to so many commands from the queue that may go together.
+func (q *queue) next(most int) []*command {
+	count := min(most, len(q.waiting))
+	if at := slices.IndexFunc(q.waiting[:count], func(c *command) bool { return c.alone }); at >= 0 {
+		count = max(at, 1)
+	}
+	if count == len(q.waiting) {
+		commands := q.waiting
+		q.waiting = nil
+		return commands
+	}
+	commands := slices.Clone(q.waiting[:count])
+	q.waiting = slices.Delete(q.waiting, 0, count)
+	return commands
+}
+
+// release gives the users of a batch free, with what has to be done again.
+func (p *pipeline) release(batch []*task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range batch {
+		q := t.queue
+		if len(t.commands) > 0 {
+			q.waiting = append(t.commands, q.waiting...)
+		}
+		if t.delay == 0 {
+			q.busy = false
+			p.settle(q)
+			continue
+		}
+		time.AfterFunc(t.delay, func() {
+			p.mu.Lock()
+			q.busy = false
+			p.settle(q)
+			start := p.startLane()
+			p.mu.Unlock()
+			if start {
+				p.lane()
+			}
+		})
+	}
+}
+
+// settle puts a queue that is not busy among the ready ones, or forgets it.
+func (p *pipeline) settle(q *queue) {
+	if len(q.waiting) > 0 {
+		p.ready = append(p.ready, q)
+	} else {
+		delete(p.queues, q.user)
+	}
+}
+
+// finish counts a command as done; the caller holds the lock.
+func (p *pipeline) finish(c *command) {
+	close(c.done)
+	p.pending--
+	if p.pending == 0 {
+		p.drained.Broadcast()
+	}
+}
+
+// close refuses further commands and waits for those under way.
+func (p *pipeline) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for p.pending > 0 {
+		p.drained.Wait()
+	}
+}
+
+// doDirectly does commands one after another on the caller's goroutine.
+func (p *pipeline) doDirectly(ctx context.Context, commands []*command) error {
+	for _, c := range commands {
+		t := &task{user: c.want.User, commands: []*command{c}}
+		for len(t.commands) > 0 {
+			p.process(ctx, []*task{t})
+			if err := ctx.Err(); err != nil && len(t.commands) > 0 {
+				return err
+			}
+			if t.delay > 0 {
+				time.Sleep(t.delay)
+			}
+		}
+	}
+	return nil
+}
+
+// process moves a batch through load, decide and commit once. Commands that are
+// done leave their task; the others stay in it, to be done again after its delay.
+func (p *pipeline) process(ctx context.Context, batch []*task) {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	var done []*command
+	for _, t := range batch {
+		t.delay = 0
+		t.later = nil
+	}
+
+	states, err := p.load(ctx, batch)
+	if err != nil {
+		for _, t := range batch {
+			done = append(done, t.fault(err)...)
+		}
+		p.report(done)
+		return
+	}
+
+	var changes []Change
+	var changed []*task
+	for i, t := range batch {
+		change, finished := t.decide(&states[i])
+		done = append(done, finished...)
+		if change.writes() {
+			changes = append(changes, change)
+			changed = append(changed, t)
+		}
+	}
+	if len(changes) > 0 {
+		outcomes, err := p.store.Commit(ctx, changes)
+		for i, t := range changed {
+			switch {
+			case err != nil:
+				done = append(done, t.fault(err)...)
+			case outcomes[i] == nil:
+				done = append(done, t.commands...)
+				t.commands = nil
+			case errors.Is(outcomes[i], ErrConflict):
+				done = append(done, t.conflict()...)
+			default:
+				done = append(done, t.refused(outcomes[i])...)
+			}
+		}
+	}
+	for _, t := range batch {
+		t.commands = append(t.commands, t.later...)
+	}
+	p.report(done)
+}
+
+// report lets the callers of commands go on.
+func (p *pipeline) report(done []*command) {
+	if p.lanes == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range done {
+		p.finish(c)
+	}
+}
+
+// load gets the states that a batch needs, in the order of its tasks.
+func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
+	states := make([]State, len(batch))
+	wants := make([]Want, 0, len(batch))
+	places := make([]int, 0, len(batch))
+	for i, t := range batch {
+		if c := t.commands[0]; len(t.commands) == 1 && c.fresh && c.faults+c.conflicts == 0 {
+			continue
+		}
+		want := t.commands[0].want
+		want.Events = slices.Concat(want.Events, t.commands[0].events)
+		for _, c := range t.commands[1:] {
+			want = want.merge(c.want)
+			want.Events = append(want.Events, c.events...)
+		}
+		wants = append(wants, want)
+		places = append(places, i)
+	}
+	if len(wants) == 0 {
+		return states, nil
+	}
+	loaded, err := p.store.Load(ctx, wants)
+	if err != nil {
+		return nil, err
+	}
+	for i, place := range places {
+		states[place] = loaded[i]
+		states[place].loaded = wants[i]
+	}
+	return states, nil
+}
+
+// decide decides the commands of a task one after another, each on what the
+// ones before made of the state, and sums up the change. What stays in
+// t.commands shares the fate of the commit: the commands that write, and those
+// whose answer rests on what the ones before wrote.
+func (t *task) decide(state *State) (total Change, done []*command) {
+	state.User.ID = t.user
+	state.base = state.User.Version
+	commands := t.commands
+	t.commands = make([]*command, 0, len(commands))
+	for i, c := range commands {
+		if slices.ContainsFunc(c.events, func(id EventID) bool { return slices.Contains(state.Events, id) }) {
+			// The commit whose acknowledgement was lost has happened.
+			done = append(done, c)
+			continue
+		}
+		var change Change
+		if state.Exists || c.creates {
+			change, c.err = c.decide(state)
+		} else {
+			change, c.err = Change{}, NewError(CodeUserNotFound, "", "no user %s", t.user)
+		}
+		if need, ok := errors.AsType[needMore](c.err); ok {
+			if c.needs++; c.needs > maxNeeds {
+				panic("userkit: a command never knows enough")
+			}
+			c.want = c.want.merge(need.Want)
+			t.later = commands[i:]
+			break
+		}
+		c.events = c.events[:0]
+		if c.err == nil && change.writes() {
+			for _, event := range change.Events {
+				c.events = append(c.events, event.ID)
+			}
+			state.apply(change)
+			total.merge(change)
+		} else if !total.writes() {
+			done = append(done, c)
+			continue
+		}
+		t.commands = append(t.commands, c)
+		if change.Delete {
+			t.later = commands[i+1:]
+			break
+		}
+	}
+	total.Version = state.base
+	return total, done
+}
+
+// fault deals with a store that failed: the commands are tried again a few
+// times, each checking first whether the commit has happened after all.
+func (t *task) fault(err error) (done []*command) {
+	// Other errors than these are about the call, and trying again cannot help.
+	final := !errors.Is(err, ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) || ErrorCode(err) == CodeClosed
+	t.commands = slices.DeleteFunc(t.commands, func(c *command) bool {
+		c.faults++
+		if final || c.faults > maxFaults {
+			c.err = unavailable(err)
+			done = append(done, c)
+			return true
+		}
+		t.delay = max(t.delay, jitter(10*time.Millisecond<<c.faults))
+		return false
+	})
+	return done
+}
+
+// conflict deals with a user that changed between load and commit.
+func (t *task) conflict() (done []*command) {
+	t.commands = slices.DeleteFunc(t.commands, func(c *command) bool {
+		c.conflicts++
+		if c.conflicts > maxConflicts {
+			c.err = NewError(CodeTooManyConflicts, "", "the user changed %d times meanwhile", c.conflicts)
+			done = append(done, c)
+			return true
+		}
+		if c.conflicts > 1 { // the first time goes again at once
+			t.delay = max(t.delay, jitter(time.Millisecond<<min(c.conflicts, 4)))
+		}
+		return false
+	})
+	return done
+}
+
+// refused deals with a change that a unique value stopped. With several
+// commands it is not known whose value it was, so they go again one by one.
+func (t *task) refused(err error) (done []*command) {
+	if len(t.commands) > 1 {
+		for _, c := range t.commands {
+			c.alone = true
+		}
+		return nil
+	}
+	c := t.commands[0]
+	c.err = err
+	t.commands = nil
+	return []*command{c}
+}
+
+// unavailable makes sure that a fault of the store is an ErrUnavailable.
+func unavailable(err error) error {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return NewError(CodeStoreUnavailable, "", "the store failed").Because(err)
+}
+
+func errClosed() error { return NewError(CodeClosed, "", "the manager is closed") }
+
+// jitter gives a time between half of d and d, so that contenders part.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
