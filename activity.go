@@ -2,10 +2,8 @@ package userkit
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"hash/crc32"
 	"iter"
 	"strconv"
 	"strings"
@@ -273,25 +271,22 @@ func (m *manager) Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, e
 	}
 }
 
-// A feed cursor is version, commit, event and a checksum that finds damage.
-const feedCursorBytes = 1 + 8 + 16 + 4
+// feedCursorBytes is version, commit and event.
+const feedCursorBytes = 1 + 8 + 16
 
 func (p FeedPosition) cursor() FeedCursor {
-	data := append(make([]byte, 0, feedCursorBytes), cursorVersion)
+	data := append(make([]byte, 0, feedCursorBytes+4), cursorVersion)
 	data = binary.BigEndian.AppendUint64(data, uint64(p.Commit))
-	data = append(data, p.Event[:]...)
-	data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
-	return FeedCursor(base64.RawURLEncoding.EncodeToString(data))
+	return FeedCursor(sumText(append(data, p.Event[:]...)))
 }
 
 func (c FeedCursor) position() (FeedPosition, error) {
 	if c == "" {
 		return FeedPosition{}, nil
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(string(c))
-	if err != nil || len(data) != feedCursorBytes || data[0] != cursorVersion ||
-		crc32.ChecksumIEEE(data[:feedCursorBytes-4]) != binary.BigEndian.Uint32(data[feedCursorBytes-4:]) {
+	data, intact := unsumText(string(c))
+	if !intact || len(data) != feedCursorBytes || data[0] != cursorVersion {
 		return FeedPosition{}, NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
 	}
-	return FeedPosition{Commit: int64(binary.BigEndian.Uint64(data[1:])), Event: EventID(data[9:25])}, nil
+	return FeedPosition{Commit: int64(binary.BigEndian.Uint64(data[1:])), Event: EventID(data[9:])}, nil
 }

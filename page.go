@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"iter"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -187,8 +188,23 @@ func encodeCursor(binding uint64, part int, after *Position) Cursor {
 		}
 		data = append(data, after.ID[:]...)
 	}
+	return Cursor(sumText(data))
+}
+
+// sumText gives data with a checksum that finds damage, as text for URLs.
+func sumText(data []byte) string {
 	data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
-	return Cursor(base64.RawURLEncoding.EncodeToString(data))
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// unsumText gives the data of a text that sumText made, and whether it did.
+func unsumText(text string) ([]byte, bool) {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(data) < 4 || strings.ContainsAny(text, "\r\n") { // which base64 skips
+		return nil, false
+	}
+	body, sum := data[:len(data)-4], binary.BigEndian.Uint32(data[len(data)-4:])
+	return body, crc32.ChecksumIEEE(body) == sum
 }
 
 func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (part int, after *Position, err error) {
@@ -197,12 +213,8 @@ func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (par
 	}
 	damaged := NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
 	const head = 1 + 8 + 1 + 1
-	data, decodeErr := base64.RawURLEncoding.Strict().DecodeString(string(cursor))
-	if decodeErr != nil || len(data) < head+4 || data[0] != cursorVersion {
-		return 0, nil, damaged
-	}
-	body, sum := data[:len(data)-4], binary.BigEndian.Uint32(data[len(data)-4:])
-	if crc32.ChecksumIEEE(body) != sum {
+	body, intact := unsumText(string(cursor))
+	if !intact || len(body) < head || body[0] != cursorVersion {
 		return 0, nil, damaged
 	}
 	if binary.BigEndian.Uint64(body[1:]) != binding {
