@@ -1,0 +1,59 @@
+package userkit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// The bounds of the size of an avatar, in pixels, by Gravatar's own.
+const (
+	minAvatar = 1
+	maxAvatar = 2048
+)
+
+// GravatarURL gives the address of the user's picture at Gravatar, square, of
+// the given size in pixels (held to 1 to 2048); "" without an email address. The
+// address answers 404 when there is no picture: then show Initials. It holds the
+// SHA-256 of the trimmed lower-case address, by
+// https://docs.gravatar.com/rest/hash/.
+func (u User) GravatarURL(size int) string {
+	if u.Email == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(u.Email))))
+	size = min(max(size, minAvatar), maxAvatar)
+	return "https://gravatar.com/avatar/" + hex.EncodeToString(sum[:]) + "?d=404&s=" + strconv.Itoa(size)
+}
+
+// Initials gives one or two capital letters for a screen that has no picture:
+// of the first and the last word of the name, else the first of the login or of
+// the email address, else "?".
+func (u User) Initials() string {
+	for _, text := range []string{u.Name, u.Login, u.Email} {
+		words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
+		switch {
+		case len(words) == 0:
+			continue
+		case len(words) == 1 || text != u.Name:
+			return initial(words[0])
+		default:
+			return initial(words[0]) + initial(words[len(words)-1])
+		}
+	}
+	return "?"
+}
+
+// initial gives the first letter of a word with the marks that belong to it, in
+// title case.
+func initial(word string) string {
+	runes := []rune(word)
+	end := 1
+	for end < len(runes) && unicode.IsMark(runes[end]) {
+		end++
+	}
+	runes[0] = unicode.ToTitle(runes[0])
+	return string(runes[:end])
+}

@@ -1,0 +1,124 @@
+package userkit
+
+import (
+	"bytes"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// deviceState is an active user with devices registered one hour after another;
+// the first was seen last.
+func deviceState(count int) *State {
+	state := &State{Exists: true, base: 1, User: User{ID: NewID[User](), Status: StatusActive, Account: Account{Version: 1, Devices: count}}}
+	state.loaded.AllDevices, state.loaded.OpenSessions = true, true
+	for i := range count {
+		state.Devices = append(state.Devices, DeviceRecord{Device: Device{
+			ID: NewID[Device](), UserID: state.User.ID, RegisteredAt: noon.Add(time.Duration(i) * time.Hour), LastSeenAt: noon.Add(time.Duration(100-i) * time.Hour),
+		}})
+	}
+	return state
+}
+
+func register(state *State, device NewDevice, slots int, policy DevicePolicy) (Device, Change, error) {
+	return device.register(state, testOrigin(noon.Add(1000*time.Hour)), NewID[Device](), newToken(), nil, slots, policy)
+}
+
+func TestDevicePolicies(t *testing.T) {
+	state := deviceState(3)
+	_, _, err := register(state, NewDevice{Name: "new"}, 3, DeviceRefuse)
+	require.Equal(t, CodeDeviceLimit, ErrorCode(err))
+	_, c, err := register(state, NewDevice{Name: "new"}, 3, DeviceReplaceOldest)
+	require.NoError(t, err)
+	require.Equal(t, []DeviceID{state.Devices[0].ID}, c.Devices.Delete)
+	require.Equal(t, 3, c.Account.Devices)
+	_, c, err = register(state, NewDevice{Name: "new"}, 3, DeviceReplaceIdlest)
+	require.NoError(t, err)
+	require.Equal(t, []DeviceID{state.Devices[2].ID}, c.Devices.Delete)
+	_, c, err = register(state, NewDevice{Name: "new"}, 1, DeviceReplaceOldest)
+	require.NoError(t, err)
+	require.Len(t, c.Devices.Delete, 3, "the license was lowered meanwhile: all make room for the one")
+	require.Equal(t, 1, c.Account.Devices)
+	_, c, err = register(state, NewDevice{Name: "new"}, 0, DeviceRefuse)
+	require.NoError(t, err, "no limit")
+	require.Equal(t, 4, c.Account.Devices)
+}
+
+func TestReplacedDeviceLosesItsSessions(t *testing.T) {
+	state := deviceState(2)
+	state.User.OpenSessions = 2
+	for _, device := range state.Devices {
+		state.Sessions = append(state.Sessions, Session{ID: NewID[Session](), UserID: state.User.ID, DeviceID: device.ID, StartedAt: noon})
+	}
+	_, c, err := register(state, NewDevice{}, 2, DeviceReplaceOldest)
+	require.NoError(t, err)
+	require.Len(t, c.Sessions.Update, 1)
+	require.Equal(t, state.Sessions[0].ID, c.Sessions.Update[0].ID)
+	require.Equal(t, EndedDeviceDeleted, c.Sessions.Update[0].EndReason)
+	require.Equal(t, 1, c.Account.OpenSessions)
+}
+
+func TestSlotsGoToTheDevicesRegisteredFirst(t *testing.T) {
+	state := deviceState(3)
+	for i, device := range state.Devices {
+		require.Equal(t, i < 2, state.hasSlot(device.ID, 2))
+		require.True(t, state.hasSlot(device.ID, 0))
+		require.True(t, state.hasSlot(device.ID, 3))
+	}
+}
+
+func TestSealedTokens(t *testing.T) {
+	old, current := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	id, token := NewID[Device](), newToken()
+	first, err := newSealer([][]byte{old})
+	require.NoError(t, err)
+	sealed := first.seal(id, token)
+	require.NotContains(t, string(sealed), token)
+	both, err := newSealer([][]byte{current, old})
+	require.NoError(t, err)
+	opened, err := both.open(id, sealed)
+	require.NoError(t, err)
+	require.Equal(t, token, opened)
+	require.False(t, both.current(sealed))
+	require.True(t, both.current(both.seal(id, token)))
+	_, err = both.open(NewID[Device](), sealed)
+	require.Equal(t, CodeSealingKeyMissing, ErrorCode(err), "moved to another device")
+	sealed[len(sealed)-1] ^= 1
+	_, err = both.open(id, sealed)
+	require.Equal(t, CodeSealingKeyMissing, ErrorCode(err), "tampered with")
+	_, err = both.open(id, sealed[:9])
+	require.Equal(t, CodeSealingKeyMissing, ErrorCode(err), "cut")
+	_, err = both.open(id, nil)
+	require.Equal(t, CodeTokenNotSealed, ErrorCode(err))
+	var none *sealer
+	require.Nil(t, none.seal(id, token))
+	_, err = newSealer([][]byte{old[:31]})
+	require.Equal(t, CodeInvalidOption, ErrorCode(err))
+}
+
+func TestTokens(t *testing.T) {
+	token := newToken()
+	require.Len(t, token, 4+43)
+	require.NotEqual(t, token, newToken())
+	_, ok := digestToken(token)
+	require.True(t, ok)
+	for _, bad := range []string{"", "ukd_", token[:46], token + "a", "xyz_" + token[4:], token[4:]} {
+		_, ok := digestToken(bad)
+		require.False(t, ok, bad)
+	}
+}
+
+func TestLocationIsChecked(t *testing.T) {
+	good := Location{Latitude: -90, Longitude: 180, Accuracy: 5, At: noon}
+	require.NoError(t, good.check())
+	require.NoError(t, Location{}.check())
+	for _, bad := range []Location{
+		{Latitude: 90.1, At: noon}, {Longitude: -180.1, At: noon}, {Accuracy: -1, At: noon}, {Latitude: math.NaN(), At: noon},
+		{Longitude: math.Inf(1), At: noon}, {Accuracy: math.NaN(), At: noon},
+	} {
+		require.Equal(t, CodeOutOfRange, ErrorCode(bad.check()), "%v", bad)
+	}
+	require.Equal(t, CodeRequired, ErrorCode(Location{Latitude: 1}.check()))
+}
