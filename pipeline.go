@@ -163,8 +163,11 @@ func (p *pipeline) lane() {
 		if batch == nil {
 			return
 		}
-		p.process(context.Background(), batch)
-		p.release(batch)
+		done := p.process(context.Background(), batch)
+		for _, c := range done {
+			close(c.done)
+		}
+		p.release(batch, len(done))
 	}
 }
 
@@ -188,12 +191,12 @@ func (p *pipeline) take() []*task {
 		p.ready[0] = nil
 		p.ready = p.ready[1:]
 		commands := q.next(room)
-		for _, c := range commands {
+		commands = slices.DeleteFunc(commands, func(c *command) bool {
 			if c.abandoned {
-				p.finish(c)
+				p.finished(1)
 			}
-		}
-		commands = slices.DeleteFunc(commands, func(c *command) bool { return c.abandoned })
+			return c.abandoned
+		})
 		if len(commands) == 0 {
 			p.settle(q)
 			continue
@@ -224,10 +227,12 @@ func (q *queue) next(most int) []*command {
 	return commands
 }
 
-// release gives the users of a batch free, with what has to be done again.
-func (p *pipeline) release(batch []*task) {
+// release gives the users of a batch free, with what has to be done again, and
+// counts the commands that are done.
+func (p *pipeline) release(batch []*task, done int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.finished(done)
 	for _, t := range batch {
 		q := t.queue
 		if len(t.commands) > 0 {
@@ -260,10 +265,9 @@ func (p *pipeline) settle(q *queue) {
 	}
 }
 
-// finish counts a command as done; the caller holds the lock.
-func (p *pipeline) finish(c *command) {
-	close(c.done)
-	p.pending--
+// finished counts commands as done; the caller holds the lock.
+func (p *pipeline) finished(count int) {
+	p.pending -= count
 	if p.pending == 0 {
 		p.drained.Broadcast()
 	}
@@ -296,12 +300,12 @@ func (p *pipeline) doDirectly(ctx context.Context, commands []*command) error {
 	return nil
 }
 
-// process moves a batch through load, decide and commit once. Commands that are
-// done leave their task; the others stay in it, to be done again after its delay.
-func (p *pipeline) process(ctx context.Context, batch []*task) {
+// process moves a batch through load, decide and commit once, and returns the
+// commands that are done. The others stay in their task, to be done again after
+// its delay.
+func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
-	var done []*command
 	for _, t := range batch {
 		t.delay = 0
 		t.later = nil
@@ -312,8 +316,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) {
 		for _, t := range batch {
 			done = append(done, t.fault(err)...)
 		}
-		p.report(done)
-		return
+		return done
 	}
 
 	var changes []Change
@@ -345,51 +348,55 @@ func (p *pipeline) process(ctx context.Context, batch []*task) {
 	for _, t := range batch {
 		t.commands = append(t.commands, t.later...)
 	}
-	p.report(done)
-}
-
-// report lets the callers of commands go on.
-func (p *pipeline) report(done []*command) {
-	if p.lanes == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range done {
-		p.finish(c)
-	}
+	return done
 }
 
 // load gets the states that a batch needs, in the order of its tasks.
 func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
-	states := make([]State, len(batch))
 	wants := make([]Want, 0, len(batch))
-	places := make([]int, 0, len(batch))
+	for _, t := range batch {
+		if !t.fresh() {
+			wants = append(wants, t.want())
+		}
+	}
+	var loaded []State
+	if len(wants) > 0 {
+		var err error
+		if loaded, err = p.store.Load(ctx, wants); err != nil {
+			return nil, err
+		}
+		for i := range loaded {
+			loaded[i].loaded = wants[i]
+		}
+	}
+	if len(loaded) == len(batch) {
+		return loaded, nil
+	}
+	states := make([]State, len(batch))
 	for i, t := range batch {
-		if c := t.commands[0]; len(t.commands) == 1 && c.fresh && c.faults+c.conflicts == 0 {
-			continue
+		if !t.fresh() {
+			states[i], loaded = loaded[0], loaded[1:]
 		}
-		want := t.commands[0].want
-		want.Events = slices.Concat(want.Events, t.commands[0].events)
-		for _, c := range t.commands[1:] {
-			want = want.merge(c.want)
-			want.Events = append(want.Events, c.events...)
-		}
-		wants = append(wants, want)
-		places = append(places, i)
-	}
-	if len(wants) == 0 {
-		return states, nil
-	}
-	loaded, err := p.store.Load(ctx, wants)
-	if err != nil {
-		return nil, err
-	}
-	for i, place := range places {
-		states[place] = loaded[i]
-		states[place].loaded = wants[i]
 	}
 	return states, nil
+}
+
+// fresh reports whether there is nothing to load for a task: it is the first try
+// to create a user whose id was made for it.
+func (t *task) fresh() bool {
+	c := t.commands[0]
+	return len(t.commands) == 1 && c.fresh && c.faults+c.conflicts == 0
+}
+
+// want gives all that the commands of a task ask for.
+func (t *task) want() Want {
+	want := t.commands[0].want
+	want.Events = slices.Clip(append(want.Events, t.commands[0].events...))
+	for _, c := range t.commands[1:] {
+		want = want.merge(c.want)
+		want.Events = append(want.Events, c.events...)
+	}
+	return want
 }
 
 // decide decides the commands of a task one after another, each on what the
