@@ -13,7 +13,7 @@ import (
 // the first was seen last.
 func deviceState(count int) *State {
 	state := &State{Exists: true, base: 1, User: User{ID: NewID[User](), Status: StatusActive, Account: Account{Version: 1, Devices: count}}}
-	state.loaded.AllDevices, state.loaded.OpenSessions = true, true
+	state.complete = completeness{devices: true, openSessions: true}
 	for i := range count {
 		state.Devices = append(state.Devices, DeviceRecord{Device: Device{
 			ID: NewID[Device](), UserID: state.User.ID, RegisteredAt: noon.Add(time.Duration(i) * time.Hour), LastSeenAt: noon.Add(time.Duration(100-i) * time.Hour),

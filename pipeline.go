@@ -366,7 +366,7 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 			return nil, err
 		}
 		for i := range loaded {
-			loaded[i].loaded = wants[i]
+			loaded[i].complete = completeness{devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions}
 		}
 	}
 	if len(loaded) == len(batch) {
@@ -433,7 +433,9 @@ func (t *task) decide(state *State) (total Change, done []*command) {
 			for _, event := range change.Events {
 				c.events = append(c.events, event.ID)
 			}
-			state.apply(change)
+			if i+1 < len(commands) {
+				state.apply(change)
+			}
 			total.merge(change)
 		} else if !total.writes() {
 			done = append(done, c)
@@ -499,9 +501,9 @@ func (t *task) refused(err error) (done []*command) {
 	return []*command{c}
 }
 
-// unavailable makes sure that a fault of the store is an ErrUnavailable.
+// unavailable makes sure that a fault of the store is one of userkit's errors.
 func unavailable(err error) error {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) {
+	if _, ok := errors.AsType[*Error](err); ok || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return NewError(CodeStoreUnavailable, "", "the store failed").Because(err)

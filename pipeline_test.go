@@ -372,7 +372,7 @@ func TestCommandMayAskToKnowMore(t *testing.T) {
 	}
 	asked := 0
 	asks := func(state *State) (Change, error) {
-		if !state.loaded.AllDevices {
+		if !state.complete.devices {
 			asked++
 			return Change{}, needMore{Want{AllDevices: true}}
 		}

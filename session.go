@@ -239,7 +239,7 @@ func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, 
 			return Session{}, Change{}, err
 		}
 		slots := m.slots(state.User)
-		if slots > 0 && c.Account.Devices > slots && !state.loaded.AllDevices {
+		if slots > 0 && c.Account.Devices > slots && !state.complete.devices {
 			return Session{}, Change{}, needMore{Want{AllDevices: true}}
 		}
 		if !state.hasSlot(n.DeviceID, slots) {
@@ -453,7 +453,7 @@ func (s *State) endWithoutAccess(c *Change, u usage) ([]SessionID, error) {
 	if c.Account.OpenSessions == 0 {
 		return nil, nil
 	}
-	if !s.loaded.OpenSessions {
+	if !s.complete.openSessions {
 		return nil, needMore{Want{OpenSessions: true}}
 	}
 	return s.endSessions(c, u.now, reason, anySession), nil

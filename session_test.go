@@ -135,7 +135,7 @@ func TestReachingTheLimitAsksForAllSessionsAndEndsThem(t *testing.T) {
 	require.ErrorAs(t, err, new(needMore))
 	other := Session{ID: NewID[Session](), UserID: state.User.ID, Node: "node-2", StartedAt: noon}
 	state.Sessions = append(state.Sessions, other)
-	state.loaded.OpenSessions = true
+	state.complete.openSessions = true
 	results, c, err := reportUsage(state, testOrigin(noon), u, r)
 	require.NoError(t, err)
 	require.True(t, results[0].Ended)

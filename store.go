@@ -181,14 +181,20 @@ type State struct {
 	Events       []EventID  // those of Want.Events that are recorded
 	RowCounts    map[string]int
 
-	loaded Want  // what the records were asked for by
-	base   int64 // the version that is being decided from
+	complete completeness
+	base     int64 // the version that is being decided from
+}
+
+// completeness says which kinds of record are loaded whole.
+type completeness struct {
+	devices      bool // all of the user's
+	openSessions bool
 }
 
 // apply makes the state what a change makes of it.
 func (s *State) apply(change Change) {
 	if change.Delete {
-		*s = State{User: User{ID: s.User.ID}, loaded: s.loaded, base: s.base}
+		*s = State{User: User{ID: s.User.ID}, complete: s.complete, base: s.base}
 		return
 	}
 	s.Exists = true
@@ -247,8 +253,8 @@ func (c Change) writes() bool { return !c.User.IsZero() }
 
 // merge adds what a later change of the same user does.
 func (c *Change) merge(next Change) {
-	if next.Delete {
-		*c = next // what came before is deleted with the user
+	if !c.writes() || next.Delete {
+		*c = next // what came before a deletion is deleted with the user
 		return
 	}
 	c.User = next.User
