@@ -3,6 +3,7 @@ package userkit
 import (
 	"bytes"
 	"encoding/json"
+	"unicode/utf8"
 )
 
 // maxJSONDepth is how deep free-form values may nest.
@@ -19,6 +20,9 @@ func normalJSON(field string, value any, most int) (any, error) {
 	if len(text) > most {
 		return nil, NewError(CodeTooLong, field, "%d bytes of JSON, at most %d", len(text), most)
 	}
+	if !utf8.Valid(text) || replacedUTF8(text) {
+		return nil, NewError(CodeBadText, field, "not valid UTF-8")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	var read any
@@ -26,6 +30,27 @@ func normalJSON(field string, value any, most int) (any, error) {
 		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
 	}
 	return normalValue(field, read, maxJSONDepth)
+}
+
+// replacedUTF8 reports whether encoding/json replaced invalid UTF-8 in what it
+// wrote: it writes the escape of U+FFFD only then, and the character itself as
+// it is.
+func replacedUTF8(text []byte) bool {
+	escape := []byte(`\ufffd`)
+	for {
+		at := bytes.Index(text, escape)
+		if at < 0 {
+			return false
+		}
+		backslashes := 1
+		for at-backslashes >= 0 && text[at-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 1 {
+			return true
+		}
+		text = text[at+len(escape):]
+	}
 }
 
 func normalValue(field string, value any, depth int) (any, error) {

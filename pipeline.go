@@ -287,13 +287,15 @@ func (p *pipeline) close() {
 func (p *pipeline) doDirectly(ctx context.Context, commands []*command) error {
 	for _, c := range commands {
 		t := &task{user: c.want.User, commands: []*command{c}}
-		for len(t.commands) > 0 {
+		for {
 			p.process(ctx, []*task{t})
-			if err := ctx.Err(); err != nil && len(t.commands) > 0 {
-				return err
+			if len(t.commands) == 0 {
+				break
 			}
-			if t.delay > 0 {
-				time.Sleep(t.delay)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(t.delay):
 			}
 		}
 	}

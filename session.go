@@ -78,8 +78,8 @@ type UsageReport struct {
 
 	// At is when the node read the counters. Reports are put in order by it, so
 	// a node must use one clock for one session. Zero: now, and then a counter
-	// that restarted cannot be told from a report that comes late. A time in the
-	// future counts as now.
+	// that restarted cannot be told from a report that comes late. A node's clock
+	// may be ahead by a day; bytes of the future then count to now.
 	At time.Time `json:"at,omitzero"`
 }
 

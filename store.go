@@ -171,14 +171,14 @@ const (
 // for it. Records that are not there are left out; each is there once, in no
 // order, however often the want named it.
 type State struct {
-	Exists bool // whether there is such a user; when not, the rest is empty
+	Exists bool // whether there is such a user; when not, only Events may be set
 	User   User // only ID and Account without Want.Profile
 
 	Devices      []DeviceRecord
 	Sessions     []Session
 	Transactions []Transaction
 	Usage        []DayUsage // in order of days
-	Events       []EventID  // those of Want.Events that are recorded
+	Events       []EventID  // those of Want.Events that are recorded, also of a user who was deleted
 	RowCounts    map[string]int
 
 	complete completeness

@@ -1,0 +1,55 @@
+# "make help" lists what can be done here.
+
+# The project is several Go modules, so that users of the library get none of
+# the dependencies of its tools and benchmarks.
+modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod)))
+
+# staticcheck runs at the version that tools/go.mod pins.
+staticcheck = $(shell go -C tools tool -n staticcheck)
+
+# What "make test" gives to "go test" beside the race detector, such as
+# "make test FLAGS='-run Balance -v'".
+FLAGS ?= -timeout 12m
+
+.DEFAULT_GOAL := help
+.PHONY: help test check bench quickstart prepare format tidy cover
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: prepare ## Run all tests of all modules with the race detector, installing what they need (FLAGS=… for go test)
+	@status=0; for module in $(modules); do \
+	  echo "== go test -race ./... in $$module"; \
+	  go -C $$module test -race $(FLAGS) ./... || status=1; \
+	done; exit $$status
+
+check: ## Look for what tests do not find: format, vet, staticcheck, go.mod, imports, doc comments
+	@unformatted=$$(gofmt -l -s .); if [ -n "$$unformatted" ]; then \
+	  echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	@set -e; staticcheck='$(staticcheck)'; for module in $(modules); do \
+	  echo "== vet, staticcheck, go mod tidy in $$module"; \
+	  go -C $$module vet ./...; \
+	  (cd $$module && "$$staticcheck" ./...); \
+	  go -C $$module mod tidy -diff; \
+	done
+	@echo "== imports and doc comments"
+	@go -C tools run ./housecheck $(addprefix $(CURDIR)/,$(modules))
+
+bench: prepare ## Measure side by side with what a user would pick instead (ONLY=refill for a part)
+	@go -C bench run . -only '$(ONLY)'
+
+quickstart: ## Run the quick start in memory (DSN=postgres://… for PostgreSQL)
+	@go run ./examples/quickstart $(if $(DSN),-dsn '$(DSN)')
+
+prepare: ## Install what the tests need and is missing: PostgreSQL and a C compiler (Debian, Ubuntu)
+	@tools/prepare
+
+format: ## Format all Go files
+	gofmt -w -s .
+
+tidy: ## Bring every go.mod in line with the code
+	@set -e; for module in $(modules); do go -C $$module mod tidy; done
+
+cover: prepare ## Show in a browser which lines of the main module its tests run
+	go test -coverpkg=./... -coverprofile=cover.out ./...
+	go tool cover -html=cover.out

@@ -1,0 +1,99 @@
+// Command bench measures userkit side by side with what a developer would write
+// instead: pgbench and pgx on the same PostgreSQL server, a plain map and a
+// sorted slice in memory. It starts a throw-away server by itself.
+//
+//	go run . -only refill -rounds 5 -duration 10s
+//
+// Each measurement is a line
+//
+//	bench refill-64 ours=41000/s theirs=17800/s ratio=2.30 goal=2.00
+//
+// with the median of the rounds of each side. A goal is a ratio, or a rate of
+// ours where it ends in /s; a line without a goal is for information, and a goal
+// that is not reached is marked MISSED at the end of its line. Only errors make
+// the exit code differ from 0.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// config is what the command line says.
+type config struct {
+	only     string
+	rounds   int
+	duration time.Duration // of one round of one side
+	warmUp   time.Duration // of each side, before the first round
+	users    int           // in the database, and in the memory store
+	sessions int           // open sessions, one per user; reports go round all of them
+	threads  int           // of pgbench, at most
+	profiles string        // a folder; empty: no profiles
+}
+
+func main() {
+	c := config{}
+	flag.StringVar(&c.only, "only", "", "measure only what begins with this `prefix`, such as refill or refill-64")
+	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each side; the median counts")
+	flag.DurationVar(&c.duration, "duration", 5*time.Second, "how long a round of one side takes")
+	flag.DurationVar(&c.warmUp, "warm-up", time.Second, "how long each side runs before its first round")
+	flag.IntVar(&c.users, "users", 100_000, "users in the database and in the memory store")
+	flag.IntVar(&c.sessions, "sessions", 20_000, "open sessions that usage reports are about, 8000 at least, and at most as many as users")
+	flag.IntVar(&c.threads, "pgbench-threads", 4, "threads of pgbench, at most")
+	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each round of our side into this `folder`")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, c, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// goal is what a measurement should reach; zero values are no goal.
+type goal struct {
+	ratio float64 // ours to theirs
+	rate  float64 // of ours, per second
+}
+
+// measurement is one line of the result.
+type measurement struct {
+	name string
+	goal goal
+	// open makes the two sides ready. It may be expensive.
+	open func(ctx context.Context, b *bench) (sides, error)
+}
+
+// sides are what is compared.
+type sides struct {
+	ours, theirs side
+}
+
+// side works for about so long and returns how much it did per second.
+type side func(ctx context.Context, span time.Duration) (float64, error)
+
+// measurements are all that can be measured, in the order in which it is done.
+// The last number in a name is the number of callers at the same time, for usage
+// the number of reports in a call.
+var measurements = []measurement{
+	{name: "refill-1", goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
+	{name: "refill-8", goal: goal{ratio: 1}, open: refillsOfManyUsers(8)},
+	{name: "refill-64", goal: goal{ratio: 2}, open: refillsOfManyUsers(64)},
+	{name: "refill-512", goal: goal{ratio: 2}, open: refillsOfManyUsers(512)},
+	{name: "hot-64", goal: goal{ratio: 10}, open: refillsOfOneUser(64)},
+	{name: "usage-1000", goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
+	{name: "usage-1000-tx", open: usageReports(1, updateInTransaction)},
+	{name: "usage-1000-pipelined", open: usageReports(1, updateInBatch)},
+	{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
+	{name: "register-64", goal: goal{ratio: 1.5}, open: registrations(64)},
+	{name: "memory-get", goal: goal{rate: 1_000_000}, open: memoryGets},
+	{name: "memory-refill", goal: goal{rate: 200_000}, open: memoryRefills},
+	{name: "memory-list", open: memoryLists},
+}

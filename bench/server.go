@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pgtest"
+	"github.com/userkit/userkit/store/postgres"
+)
+
+// settings are those of a small server that keeps what it acknowledges. Both
+// sides work on the same server. WAL is not compressed, checkpoints come only
+// between measurements, and autovacuum runs as it does by default.
+var settings = []string{
+	"fsync = on",
+	"synchronous_commit = on",
+	"full_page_writes = on",
+	"shared_buffers = '512MB'",
+	"max_wal_size = '4GB'",
+	"checkpoint_timeout = '30min'",
+	"max_connections = 200",
+}
+
+// Each side has its own copy of the same schema, so that neither pays for the
+// dead rows, the index sizes or the statistics of the other.
+const (
+	ourSchema   = "userkit"
+	theirSchema = "theirs"
+	project     = "bench"
+)
+
+// The license of all users, which always has a free slot.
+const (
+	roomyLicense = "roomy"
+	roomyDevices = 1_000_000
+)
+
+// database is the server with what both sides work on.
+type database struct {
+	description string
+	manager     userkit.Manager
+	pool        *pgxpool.Pool // of the hand-written side
+	pgbench     pgbench
+	sessions    []userkit.SessionID
+	keys        atomic.Int64 // the idempotency keys that were used
+	readings    atomic.Int64 // the calls of usage reports, for counters grow
+
+	closers []func() error
+}
+
+// database starts the server and makes users and sessions, once.
+func (b *bench) database(ctx context.Context) (_ *database, err error) {
+	if b.db != nil {
+		return b.db, nil
+	}
+	server, err := launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db := &database{}
+	db.closers = append(db.closers, func() error { server.Close(); return nil })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.close())
+		}
+	}()
+
+	db.pgbench = pgbench{program: filepath.Join(server.Binaries(), "pgbench"), dsn: server.DSN(), threads: b.threads}
+	pooled, err := pgxpool.ParseConfig(server.DSN())
+	if err != nil {
+		return nil, err
+	}
+	pooled.MaxConns = mostClients
+	if db.pool, err = pgxpool.NewWithConfig(ctx, pooled); err != nil {
+		return nil, err
+	}
+	db.closers = append(db.closers, func() error { db.pool.Close(); return nil })
+
+	ours, err := db.store(ctx, server.DSN(), ourSchema)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := db.store(ctx, server.DSN(), theirSchema); err != nil {
+		return nil, err
+	}
+	db.manager, err = userkit.New(ours,
+		userkit.WithLicenses(userkit.License{Name: roomyLicense, Devices: roomyDevices}), userkit.WithDefaultLicense(roomyLicense))
+	if err != nil {
+		return nil, err
+	}
+	db.closers = append(db.closers, db.manager.Close)
+	if err := db.fill(ctx, b.users, b.sessions); err != nil {
+		return nil, err
+	}
+	if err := db.describe(ctx); err != nil {
+		return nil, err
+	}
+	b.db = db
+	return db, nil
+}
+
+// launch starts a server with the settings. Some of them count from a start on,
+// so the server, which is still empty, is started twice.
+func launch(ctx context.Context) (_ *pgtest.Server, err error) {
+	server, err := pgtest.Launch()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			server.Close()
+		}
+	}()
+	connection, err := pgx.Connect(ctx, server.DSN())
+	if err != nil {
+		return nil, err
+	}
+	for _, setting := range settings {
+		if _, err := connection.Exec(ctx, "ALTER SYSTEM SET "+setting); err != nil {
+			return nil, errors.Join(err, connection.Close(ctx))
+		}
+	}
+	if err := connection.Close(ctx); err != nil {
+		return nil, err
+	}
+	if err := server.Kill(); err != nil {
+		return nil, err
+	}
+	return server, server.Restart()
+}
+
+// store opens a store on a schema of its own and makes its tables.
+func (db *database) store(ctx context.Context, dsn, schema string) (userkit.Store, error) {
+	store, err := postgres.Open(ctx, dsn, postgres.WithSchema(schema), postgres.WithProject(project))
+	if err != nil {
+		return nil, err
+	}
+	db.closers = append(db.closers, store.Close)
+	return store, store.Migrate(ctx)
+}
+
+// fill makes users and sessions on our side and copies them to the other.
+func (db *database) fill(ctx context.Context, users, sessions int) error {
+	if err := createUsers(ctx, db.manager, users); err != nil {
+		return err
+	}
+	db.sessions = make([]userkit.SessionID, sessions)
+	err := each(ctx, sessions, func(number int) error {
+		session, err := db.manager.StartSession(ctx, userkit.NewSession{UserID: userID(number), Node: "node-1", NodeLocation: "Frankfurt"})
+		db.sessions[number] = session.ID
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"users", "accounts", "sessions"} {
+		if err := db.execute(ctx, fmt.Sprintf("INSERT INTO %s.%s SELECT * FROM %s.%[2]s", theirSchema, table, ourSchema)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		db.execute(ctx, fmt.Sprintf("CREATE SEQUENCE %s.ids", theirSchema)),
+		db.execute(ctx, "VACUUM ANALYZE"),
+	)
+}
+
+// describe notes the server's version and the settings that it really has.
+func (db *database) describe(ctx context.Context) error {
+	parts := []string{""}
+	if err := db.pool.QueryRow(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version')").Scan(&parts[0]); err != nil {
+		return err
+	}
+	for _, setting := range settings {
+		name, _, _ := strings.Cut(setting, " =")
+		var value string
+		if err := db.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+			return err
+		}
+		parts = append(parts, name+"="+value)
+	}
+	db.description = strings.Join(parts, " ")
+	return nil
+}
+
+// checkpoint writes out what earlier measurements left, so that this one does
+// not pay for it.
+func (db *database) checkpoint(ctx context.Context) error { return db.execute(ctx, "CHECKPOINT") }
+
+func (db *database) execute(ctx context.Context, statement string) error {
+	_, err := db.pool.Exec(ctx, statement)
+	return err
+}
+
+// close closes what was opened, the newest first.
+func (db *database) close() error {
+	var errs []error
+	for i := len(db.closers) - 1; i >= 0; i-- {
+		errs = append(errs, db.closers[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,101 @@
+// Package examples_test checks that what README.md shows is what the code does.
+package examples_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// block is a fenced block of a Markdown file.
+type block struct {
+	language string
+	text     string
+}
+
+// blocks returns the fenced blocks of README.md in their order.
+func blocks(t *testing.T) []block {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	require.NoError(t, err)
+	var found []block
+	for i, part := range strings.Split(string(text), "```") {
+		if i%2 == 1 {
+			language, body, _ := strings.Cut(part, "\n")
+			found = append(found, block{language: language, text: body})
+		}
+	}
+	return found
+}
+
+// A whole program in README runs and prints the block that follows it.
+func TestProgramsOfReadmeRun(t *testing.T) {
+	programs := 0
+	all := blocks(t)
+	for i, shown := range all {
+		if shown.language != "go" || !strings.HasPrefix(shown.text, "package main\n") {
+			continue
+		}
+		programs++
+		path := filepath.Join(t.TempDir(), "main.go")
+		require.NoError(t, os.WriteFile(path, []byte(shown.text), 0o666))
+		output, err := exec.CommandContext(t.Context(), "go", "run", path).CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.Less(t, i+1, len(all), "the program is followed by its output")
+		require.Equal(t, block{language: "text", text: string(output)}, all[i+1])
+	}
+	require.Equal(t, 1, programs, "programs in README")
+}
+
+// Every other piece of Go in README stands, word for word, in a program or test
+// that is compiled and run.
+func TestPiecesOfReadmeAreTested(t *testing.T) {
+	tested := ""
+	for _, path := range []string{"../example_test.go", "postgres_test.go"} {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		tested += withoutIndent(string(text))
+	}
+	pieces := 0
+	for _, shown := range blocks(t) {
+		if shown.language != "go" || strings.HasPrefix(shown.text, "package main\n") {
+			continue
+		}
+		pieces++
+		require.Contains(t, tested, withoutIndent(shown.text))
+	}
+	require.NotZero(t, pieces)
+}
+
+// withoutIndent takes the indentation off every line.
+func withoutIndent(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimLeft(line, "\t ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// The table of features names every row of the feature list once.
+func TestFeatureTableIsWhole(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	require.NoError(t, err)
+	rows := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) == 5 {
+			rows[strings.TrimSpace(cells[1])]++
+		}
+	}
+	for group, count := range map[string]int{"U": 10, "L": 7, "D": 7, "S": 8, "P": 7, "B": 6, "G": 3, "M": 3, "A": 4, "C": 3, "H": 6} {
+		for number := 1; number <= count; number++ {
+			id := fmt.Sprintf("%s%d", group, number)
+			require.Equal(t, 1, rows[id], "rows for %s", id)
+		}
+	}
+}

@@ -1,0 +1,546 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
+
+func minute(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+
+// commitAll makes changes, all of which must succeed.
+func commitAll(t *testing.T, s *Store, changes ...userkit.Change) {
+	t.Helper()
+	outcomes, err := s.Commit(context.Background(), changes)
+	require.NoError(t, err)
+	for _, outcome := range outcomes {
+		require.NoError(t, outcome)
+	}
+}
+
+func newUser(n int) userkit.User {
+	return userkit.User{
+		ID:           userkit.NewID[userkit.User](),
+		Login:        fmt.Sprintf("Login %d", n),
+		Name:         fmt.Sprintf("Name %d", n/2),
+		Email:        fmt.Sprintf("%d@Example.org", n),
+		ExtRef:       fmt.Sprintf("ref-%d", n),
+		Status:       userkit.StatusActive,
+		Attributes:   userkit.Attributes{"plan": "basic"},
+		RegisteredAt: minute(n / 3),
+		Account:      userkit.Account{Version: 1, Balance: userkit.Money{Currency: "EUR"}},
+	}
+}
+
+func creationOf(user userkit.User) userkit.Change {
+	return userkit.Change{User: user.ID, Account: user.Account, Profile: &user}
+}
+
+// requireIndexes demands that every index holds exactly the records of now.
+func requireIndexes(t *testing.T, s *Store) {
+	t.Helper()
+	profiles := map[*profile]bool{}
+	withExtRef := map[*profile]bool{}
+	devices, sealed := map[*device]bool{}, map[*device]bool{}
+	open, ended := map[*session]bool{}, map[*session]bool{}
+	transactions := map[*transaction]bool{}
+	events := map[*event]bool{}
+	disabled := 0
+
+	owners := map[userkit.UserID]*belongings{}
+	for id, number := range s.users.numbers {
+		user := s.users.table.get(number)
+		require.Equal(t, id, user.profile.id)
+		require.Equal(t, number, user.profile.number)
+		profiles[user.profile] = true
+		if user.profile.extRef != "" {
+			withExtRef[user.profile] = true
+		}
+		if user.profile.status == wordDisabled {
+			disabled++
+		}
+		owners[id] = user.own
+	}
+	rows := 0
+	for range s.users.table.each {
+		rows++
+	}
+	require.Equal(t, len(profiles), rows)
+	require.EqualValues(t, disabled, s.users.disabled)
+	for id, own := range s.users.erased {
+		require.NotContains(t, owners, id)
+		require.Zero(t, own.devices.len())
+		require.Nil(t, own.sessions)
+		require.Nil(t, own.ledger)
+		owners[id] = own
+	}
+	for id, own := range owners {
+		if own == nil {
+			continue
+		}
+		for device := range own.devices.each {
+			require.Equal(t, id, device.user)
+			require.Equal(t, s.users.numbers[id], device.owner)
+			devices[device] = true
+			if device.sealed != nil {
+				sealed[device] = true
+			}
+		}
+		for event := range own.events.each {
+			require.Equal(t, id, event.user)
+			events[event] = true
+		}
+		if own.sessions != nil {
+			for session := range own.sessions.open.each {
+				require.Equal(t, id, session.user)
+				open[session] = true
+			}
+			for session := range own.sessions.ended.each {
+				require.Equal(t, id, session.user)
+				ended[session] = true
+			}
+		}
+		if own.ledger != nil {
+			lines := map[*transaction]bool{}
+			for line := range own.ledger.bySequence.each {
+				require.Equal(t, id, line.user)
+				require.Same(t, line, s.transactions.byKey[entryKey{own.ledger, line.key}])
+				lines[line], transactions[line] = true, true
+			}
+			requireSame(t, lines, own.ledger.byTime)
+		}
+	}
+
+	requireSame(t, profiles, s.users.byID)
+	requireSame(t, profiles, s.users.byLogin)
+	requireSame(t, profiles, s.users.byName)
+	requireSame(t, profiles, s.users.byEmail)
+	requireSame(t, profiles, s.users.byRegistration)
+	requireSame(t, withExtRef, s.users.byExtRef)
+	requireSame(t, devices, s.devices.byRegistration)
+	requireSame(t, sealed, s.devices.sealed)
+	require.Len(t, s.devices.byID, len(devices))
+	require.Len(t, s.devices.byToken, len(devices))
+	for device := range devices {
+		require.Same(t, device, s.devices.byID[device.id])
+		require.Same(t, device, s.devices.byToken[device.digest])
+	}
+	requireSame(t, open, s.sessions.open)
+	requireSame(t, open, s.sessions.silent)
+	requireSame(t, ended, s.sessions.ended)
+	require.Len(t, s.sessions.byID, len(open)+len(ended))
+	for session := range open {
+		require.Same(t, session, s.sessions.byID[session.id])
+	}
+	for session := range ended {
+		require.Same(t, session, s.sessions.byID[session.id])
+	}
+	requireSame(t, transactions, s.transactions.byID)
+	requireSame(t, transactions, s.transactions.byTime)
+	require.Len(t, s.transactions.byKey, len(transactions))
+	requireSame(t, events, s.events.byID)
+	requireSame(t, events, s.events.byTime)
+	requireSame(t, events, s.events.feed)
+}
+
+// requireSame demands that a set is in order and holds exactly these records.
+func requireSame[T any, O order[T]](t *testing.T, want map[*T]bool, got set[T, O]) {
+	t.Helper()
+	var o O
+	var last *T
+	count := 0
+	for record := range got.each {
+		require.True(t, want[record], "%T holds a record that is not there any more", got)
+		require.True(t, last == nil || o.compare(last, record) < 0, "%T is out of order", got)
+		last = record
+		count++
+	}
+	require.Equal(t, len(want), count, "%T", got)
+	require.Equal(t, count, got.len(), "%T", got)
+}
+
+// writer makes random changes of everything that a user has, from a few values,
+// so that records move in their indexes and meet values that are taken.
+type writer struct {
+	random *rand.Rand
+	users  []userkit.User
+	state  map[userkit.UserID]userkit.State
+	count  int
+}
+
+func (w *writer) device() userkit.DeviceRecord {
+	record := userkit.DeviceRecord{Device: userkit.Device{
+		ID:           userkit.NewID[userkit.Device](),
+		Type:         userkit.DeviceIOS,
+		RegisteredAt: minute(w.random.IntN(10)),
+	}}
+	record.TokenDigest[0], record.TokenDigest[1] = byte(w.count), byte(w.count>>8)
+	if w.random.IntN(2) == 0 {
+		record.SealedToken = []byte{1}
+	}
+	return record
+}
+
+func (w *writer) session() userkit.Session {
+	session := userkit.Session{
+		ID:         userkit.NewID[userkit.Session](),
+		StartedAt:  minute(w.random.IntN(10)),
+		ReportedAt: minute(w.random.IntN(10)),
+	}
+	if w.random.IntN(2) == 0 {
+		session.EndedAt = minute(20)
+	}
+	return session
+}
+
+func (w *writer) transaction() userkit.Transaction {
+	return userkit.Transaction{
+		ID:       userkit.NewID[userkit.Transaction](),
+		Sequence: int64(w.count),
+		Kind:     userkit.TransactionRefill,
+		Amount:   userkit.Money{Amount: 1, Currency: "EUR"},
+		Balance:  userkit.Money{Amount: 1, Currency: "EUR"},
+		Key:      fmt.Sprint(w.random.IntN(1000)),
+		At:       minute(w.random.IntN(10)),
+	}
+}
+
+// vary writes to a change what happens to records of one kind.
+func vary[T any, I comparable](w *writer, records *userkit.Records[T, I], held []T, id func(T) I, fresh func() T, keep func(next *T, before T)) {
+	for _, record := range held {
+		switch w.random.IntN(6) {
+		case 0:
+			records.Delete = append(records.Delete, id(record))
+		case 1, 2:
+			next := fresh()
+			keep(&next, record)
+			records.Update = append(records.Update, next)
+		}
+	}
+	for range w.random.IntN(3) {
+		w.count++
+		records.Insert = append(records.Insert, fresh())
+	}
+}
+
+func (w *writer) change(t *testing.T, s *Store) userkit.Change {
+	w.count++
+	n := w.random.IntN(len(w.users))
+	user := w.users[n]
+	events := []userkit.Event{{ID: userkit.NewID[userkit.Event](), At: minute(w.random.IntN(10)), Name: "happened"}}
+	states, err := s.Load(context.Background(), []userkit.Want{{User: user.ID, AllDevices: true, OpenSessions: true, Profile: true}})
+	require.NoError(t, err)
+	state := states[0]
+	if !state.Exists {
+		change := creationOf(user)
+		change.Events = events
+		return change
+	}
+	change := userkit.Change{User: user.ID, Version: state.User.Version, Account: state.User.Account, Events: events}
+	change.Account.Version++
+	if w.random.IntN(20) == 0 {
+		change.Delete = true
+		return change
+	}
+	if w.random.IntN(2) == 0 {
+		other := newUser(w.random.IntN(len(w.users)))
+		profile := state.User
+		switch w.random.IntN(5) {
+		case 0:
+			profile.Login, profile.Status = other.Login, userkit.StatusDisabled
+		case 1:
+			profile.Name = other.Name
+		case 2:
+			profile.Email, profile.Status = other.Email, userkit.StatusActive
+		case 3:
+			profile.ExtRef = ""
+		case 4:
+			profile.RegisteredAt, profile.ExtRef = other.RegisteredAt, other.ExtRef
+		}
+		change.Profile = &profile
+	}
+	vary(w, &change.Devices, state.Devices, func(d userkit.DeviceRecord) userkit.DeviceID { return d.ID }, w.device,
+		func(next *userkit.DeviceRecord, before userkit.DeviceRecord) {
+			next.ID = before.ID
+			if w.random.IntN(2) == 0 {
+				next.TokenDigest = before.TokenDigest
+			}
+		})
+	vary(w, &change.Sessions, state.Sessions, func(s userkit.Session) userkit.SessionID { return s.ID }, w.session,
+		func(next *userkit.Session, before userkit.Session) { next.ID = before.ID })
+	page, err := s.Transactions(context.Background(), userkit.TransactionFilter{UserID: user.ID},
+		userkit.List{Order: userkit.Order{Field: "at", Descending: true}, Limit: 3})
+	require.NoError(t, err)
+	vary(w, &change.Transactions, page, func(t userkit.Transaction) userkit.TransactionID { return t.ID }, w.transaction,
+		func(next *userkit.Transaction, before userkit.Transaction) { next.ID = before.ID })
+	return change
+}
+
+// After any changes, whether they are made or refused, every index holds what
+// is there and nothing else.
+func TestIndexesStayClean(t *testing.T) {
+	s := New()
+	w := &writer{random: rand.New(rand.NewPCG(3, 4))}
+	for n := range 30 {
+		w.users = append(w.users, newUser(n))
+	}
+	made, refused := 0, 0
+	for turn := range 4000 {
+		before := s.events.commits
+		outcomes, err := s.Commit(context.Background(), []userkit.Change{w.change(t, s)})
+		require.NoError(t, err)
+		if outcomes[0] == nil {
+			made++
+			require.Equal(t, before+1, s.events.commits)
+		} else {
+			refused++
+			require.ErrorIs(t, outcomes[0], userkit.ErrExists)
+			require.Equal(t, before, s.events.commits)
+		}
+		if turn%50 == 0 {
+			requireIndexes(t, s)
+		}
+	}
+	requireIndexes(t, s)
+	require.Greater(t, made, 1000)
+	require.Greater(t, refused, 100)
+
+	// In the end all are deleted, and nothing is left but what their deletion wrote.
+	for _, user := range w.users {
+		if found, err := s.User(context.Background(), user.ID); err == nil {
+			commitAll(t, s, userkit.Change{User: user.ID, Version: found.Version, Delete: true, Events: []userkit.Event{
+				{ID: userkit.NewID[userkit.Event](), Name: userkit.EventUserDeleted},
+			}})
+		}
+	}
+	requireIndexes(t, s)
+	require.Zero(t, s.users.byID.len())
+	require.Empty(t, s.devices.byID)
+	require.Empty(t, s.sessions.byID)
+	require.Zero(t, s.transactions.byID.len())
+	require.Len(t, s.users.erased, len(w.users))
+	require.Equal(t, len(w.users), s.events.byID.len())
+	require.Len(t, s.users.table.free, int(s.users.table.next))
+}
+
+// A list that looks at all records is of the moment at which it began, and
+// writers go on while it runs.
+func TestLongListIsOfOneMoment(t *testing.T) {
+	s := New()
+	var users []userkit.User
+	for n := range 3 * lockedRows {
+		user := newUser(n)
+		user.Balance.Amount = int64(n % 100)
+		users = append(users, user)
+		commitAll(t, s, creationOf(user))
+	}
+	created := len(users)
+	for name, field := range map[string]string{"without an index": "balance", "with an index": "registered_at"} {
+		t.Run(name, func(t *testing.T) {
+			list := userkit.List{Order: userkit.Order{Field: field}, Limit: len(users)}
+			want, err := s.Users(context.Background(), userkit.UserFilter{}, list)
+			require.NoError(t, err)
+
+			query := query[user, userkit.User]{
+				fields: userFields,
+				id:     func(u *user) [16]byte { return u.profile.id },
+				fill:   (*user).fillPlain,
+			}
+			looked := 0
+			writeOnce := func(*user) bool {
+				// A writer that had to wait for the list would wait for ever. In the
+				// first records of an index the lock is held for reading, so this
+				// begins when a page would be complete.
+				if looked++; looked == 2*lockedRows+1 {
+					for _, user := range users[:500] {
+						commitAll(t, s, changeBalance(t, s, user.ID, -5))
+					}
+					gone, err := s.User(context.Background(), users[600].ID)
+					require.NoError(t, err)
+					commitAll(t, s,
+						userkit.Change{User: gone.ID, Version: gone.Version, Delete: true},
+						creationOf(newUser(created)))
+					created++
+				}
+				return true
+			}
+			rows, err := query.run(context.Background(), s, list, func(snapshot bool) source[user] {
+				if field == "balance" {
+					return source[user]{all: s.users.table.read(snapshot).each, match: writeOnce}
+				}
+				rows := profiles(s, &s.users.byRegistration, snapshot, list, nil)
+				return source[user]{rows: rows, match: writeOnce}
+			})
+			require.NoError(t, err)
+			require.Equal(t, want, convert(rows, (*user).out))
+
+			now, err := s.Users(context.Background(), userkit.UserFilter{}, list)
+			require.NoError(t, err)
+			require.NotEqual(t, want, now)
+			// The next run begins with the same users again.
+			recreated := users[600]
+			commitAll(t, s, creationOf(recreated))
+		})
+	}
+}
+
+func changeBalance(t *testing.T, s *Store, id userkit.UserID, by int64) userkit.Change {
+	t.Helper()
+	user, err := s.User(context.Background(), id)
+	require.NoError(t, err)
+	change := userkit.Change{User: id, Version: user.Version, Account: user.Account}
+	change.Account.Version++
+	change.Account.Balance.Amount += by
+	return change
+}
+
+// Readers of every kind beside writers: the race detector looks on, and a ledger
+// is always of one moment.
+func TestReadersBesideWriters(t *testing.T) {
+	const users, rounds = 20, 100
+	s := New()
+	var ids []userkit.UserID
+	for n := range users {
+		user := newUser(n)
+		ids = append(ids, user.ID)
+		commitAll(t, s, creationOf(user))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var readers, writers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				ledgers, err := s.Ledgers(context.Background(), userkit.UserID{}, users)
+				if err != nil || len(ledgers) != users {
+					t.Errorf("%d ledgers, %v", len(ledgers), err)
+					return
+				}
+				for _, ledger := range ledgers {
+					if ledger.Sum != ledger.Account.Balance.Amount || ledger.MaxSequence != ledger.Account.TransactionSequence || ledger.Broken != 0 {
+						t.Errorf("a ledger of two moments: %+v", ledger)
+						return
+					}
+				}
+				for _, field := range []string{"balance", "login"} {
+					list := userkit.List{Order: userkit.Order{Field: field}, Limit: users}
+					if found, err := s.Users(context.Background(), userkit.UserFilter{OnlyActive: true}, list); err != nil || len(found) != users {
+						t.Errorf("%d users by %s, %v", len(found), field, err)
+						return
+					}
+				}
+				for _, field := range []string{"at", "sequence"} {
+					for _, user := range []userkit.UserID{{}, ids[0]} {
+						list := userkit.List{Order: userkit.Order{Field: field}, Limit: 10}
+						if _, err := s.Transactions(context.Background(), userkit.TransactionFilter{UserID: user}, list); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	for writer := range 2 {
+		writers.Go(func() {
+			for round := range rounds {
+				for n := writer; n < users; n += 2 {
+					user, err := s.User(context.Background(), ids[n])
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					change := userkit.Change{User: user.ID, Version: user.Version, Account: user.Account}
+					change.Account.Version++
+					change.Account.TransactionSequence++
+					change.Account.Balance.Amount++
+					change.Transactions.Insert = []userkit.Transaction{{
+						ID:       userkit.NewID[userkit.Transaction](),
+						Sequence: change.Account.TransactionSequence,
+						Kind:     userkit.TransactionRefill,
+						Amount:   userkit.Money{Amount: 1, Currency: "EUR"},
+						Balance:  change.Account.Balance,
+						Key:      fmt.Sprint(round),
+						At:       minute(round),
+					}}
+					outcomes, err := s.Commit(context.Background(), []userkit.Change{change})
+					if err != nil || outcomes[0] != nil {
+						t.Error(err, outcomes)
+						return
+					}
+				}
+			}
+		})
+	}
+	writers.Wait()
+	stop()
+	readers.Wait()
+	requireIndexes(t, s)
+}
+
+// What goes in and what comes out is the caller's own.
+func TestCopies(t *testing.T) {
+	s := New()
+	user := newUser(1)
+	user.Attributes = userkit.Attributes{"list": []any{"a", map[string]any{"b": []any{"c"}}}}
+	device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device]()}, SealedToken: []byte("sealed")}
+	event := userkit.Event{ID: userkit.NewID[userkit.Event](), Data: []byte(`{"a":1}`)}
+	change := creationOf(user)
+	change.Devices.Insert = []userkit.DeviceRecord{device}
+	change.Events = []userkit.Event{event}
+	commitAll(t, s, change)
+
+	spoil := func(attributes userkit.Attributes, sealed, data []byte) {
+		attributes["list"].([]any)[1].(map[string]any)["b"].([]any)[0] = "spoilt"
+		attributes["list"].([]any)[0] = "spoilt"
+		attributes["more"] = true
+		copy(sealed, "spoilt")
+		copy(data, "spoilt!")
+	}
+	spoil(user.Attributes, device.SealedToken, event.Data)
+	for range 2 {
+		states, err := s.Load(context.Background(), []userkit.Want{{User: user.ID, Profile: true, AllDevices: true}})
+		require.NoError(t, err)
+		events, err := s.Events(context.Background(), userkit.EventFilter{}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: 1})
+		require.NoError(t, err)
+		attributes, sealed, data := states[0].User.Attributes, states[0].Devices[0].SealedToken, events[0].Data
+		require.Equal(t, userkit.Attributes{"list": []any{"a", map[string]any{"b": []any{"c"}}}}, attributes)
+		require.Equal(t, "sealed", string(sealed))
+		require.JSONEq(t, `{"a":1}`, string(data))
+		spoil(attributes, sealed, data)
+	}
+}
+
+// Texts and keys that are the same are the same memory, and none of it is the
+// caller's, whose text may be a piece of something large.
+func TestProfileTexts(t *testing.T) {
+	for _, login := range []string{"", "ada", "Ada", "Łódź"} {
+		from := userkit.User{Login: login, Name: "Ada Löwe", Email: "ADA@example.org", ExtRef: "CRM/1"}
+		p := profileOf(userkit.UserID{1}, &from)
+		require.Equal(t, []string{login, "Ada Löwe", "ADA@example.org", "CRM/1"}, []string{p.login, p.name, p.email, p.extRef})
+		require.Equal(t, []string{userkit.SortKey(login), "ada lowe", "ada@example.org"}, []string{p.loginKey, p.nameKey, p.emailKey})
+	}
+}
+
+func TestDates(t *testing.T) {
+	days := []userkit.Day{{}, {Year: 1, Month: 1, Day: 1}, {Year: 1999, Month: 12, Day: 31}, {Year: 2000, Month: 1, Day: 1},
+		{Year: 2024, Month: 2, Day: 29}, {Year: 2024, Month: 3, Day: 1}, {Year: 9999, Month: 12, Day: 31}}
+	var numbers []date
+	for _, day := range days {
+		require.Equal(t, day, dateOf(day).day())
+		numbers = append(numbers, dateOf(day))
+	}
+	require.True(t, slices.IsSorted(numbers))
+	require.Equal(t, time.Time{}, none.time())
+	require.Less(t, numbers[len(numbers)-1], lastDate)
+}

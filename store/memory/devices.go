@@ -1,0 +1,237 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// devices holds the devices of all users and their indexes. The devices of one
+// user are among its belongings.
+type devices struct {
+	byID           map[userkit.DeviceID]*device
+	byToken        map[userkit.TokenDigest]*device
+	byRegistration set[device, byRegistration]
+	sealed         set[device, byDeviceID] // those with a sealed token
+}
+
+// device is a userkit.DeviceRecord as it is kept.
+type device struct {
+	id           userkit.DeviceID
+	user         userkit.UserID
+	owner        uint32 // the number of the user
+	tokenHint    string
+	name         string
+	kind         word
+	hardwareID   string
+	pushToken    string
+	registeredAt micros
+	lastSeenAt   micros
+	location     *location // nil: none
+	digest       userkit.TokenDigest
+	sealed       []byte
+}
+
+type location struct {
+	latitude, longitude, accuracy float64
+	at                            micros
+}
+
+type byDeviceID struct{}
+
+func (byDeviceID) compare(a, b *device) int { return compareIDs(&a.id, &b.id) }
+
+type byRegistration struct{}
+
+func (byRegistration) compare(a, b *device) int {
+	if c := cmp.Compare(a.registeredAt, b.registeredAt); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+func deviceOf(user userkit.UserID, from *userkit.DeviceRecord) *device {
+	d := &device{
+		id:           from.ID,
+		user:         user,
+		tokenHint:    from.TokenHint,
+		name:         from.Name,
+		kind:         wordOf(from.Type),
+		hardwareID:   from.HardwareID,
+		pushToken:    from.PushToken,
+		registeredAt: microsOf(from.RegisteredAt),
+		lastSeenAt:   microsOf(from.LastSeenAt),
+		digest:       from.TokenDigest,
+	}
+	if from.Location != (userkit.Location{}) {
+		at := from.Location
+		d.location = &location{at.Latitude, at.Longitude, at.Accuracy, microsOf(at.At)}
+	}
+	if len(from.SealedToken) > 0 {
+		d.sealed = slices.Clone(from.SealedToken)
+	}
+	return d
+}
+
+func (d *device) fill(to *userkit.Device) {
+	*to = userkit.Device{
+		ID:           d.id,
+		UserID:       d.user,
+		TokenHint:    d.tokenHint,
+		Name:         d.name,
+		Type:         userkit.DeviceType(d.kind.Value()),
+		HardwareID:   d.hardwareID,
+		PushToken:    d.pushToken,
+		RegisteredAt: d.registeredAt.time(),
+		LastSeenAt:   d.lastSeenAt.time(),
+	}
+	if at := d.location; at != nil {
+		to.Location = userkit.Location{
+			Latitude:  at.latitude,
+			Longitude: at.longitude,
+			Accuracy:  at.accuracy,
+			At:        at.at.time(),
+		}
+	}
+}
+
+func (d *device) out() (to userkit.Device) {
+	d.fill(&to)
+	return to
+}
+
+func (d *device) record() (to userkit.DeviceRecord) {
+	d.fill(&to.Device)
+	to.TokenDigest = d.digest
+	to.SealedToken = slices.Clone(d.sealed)
+	return to
+}
+
+// put adds a device, or puts it in the place of the one with its id.
+func (d *devices) put(own *belongings, next *device) {
+	if before := d.byID[next.id]; before != nil {
+		if before.registeredAt != next.registeredAt {
+			d.byRegistration.remove(before)
+			own.devices.remove(before)
+		}
+		if before.digest != next.digest {
+			delete(d.byToken, before.digest)
+		}
+		if before.sealed != nil && next.sealed == nil {
+			d.sealed.remove(before)
+		}
+	}
+	d.byID[next.id] = next
+	d.byToken[next.digest] = next
+	d.byRegistration.put(next)
+	own.devices.put(next)
+	if next.sealed != nil {
+		d.sealed.put(next)
+	}
+}
+
+// remove takes a device out of the indexes of the project.
+func (d *devices) remove(gone *device) {
+	delete(d.byID, gone.id)
+	delete(d.byToken, gone.digest)
+	d.byRegistration.remove(gone)
+	if gone.sealed != nil {
+		d.sealed.remove(gone)
+	}
+}
+
+// Device returns one device.
+func (s *Store) Device(ctx context.Context, id userkit.DeviceID) (userkit.Device, error) {
+	if err := s.ready(ctx); err != nil {
+		return userkit.Device{}, err
+	}
+	s.mu.RLock()
+	found := s.devices.byID[id]
+	s.mu.RUnlock()
+	if found == nil {
+		return userkit.Device{}, userkit.NewError(userkit.CodeDeviceNotFound, "", "no device %s", id)
+	}
+	return found.out(), nil
+}
+
+// DeviceByToken returns the device with this token digest, its user, and how
+// many of the user's devices were registered before it.
+func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (userkit.Device, userkit.User, int, error) {
+	if err := s.ready(ctx); err != nil {
+		return userkit.Device{}, userkit.User{}, 0, err
+	}
+	s.mu.RLock()
+	found := s.devices.byToken[digest]
+	if found == nil {
+		s.mu.RUnlock()
+		return userkit.Device{}, userkit.User{}, 0, userkit.NewError(userkit.CodeDeviceNotFound, "", "no device with this token")
+	}
+	owner := s.users.table.get(found.owner)
+	rank := owner.own.devices.rank(found)
+	s.mu.RUnlock()
+	return found.out(), owner.out(), rank, nil
+}
+
+var deviceFields = fieldsByName(userkit.DeviceFields())
+
+// Devices lists devices by any sortable field of userkit.DeviceFields. The order
+// registered_at has an index.
+func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
+	query := query[device, userkit.Device]{
+		fields: deviceFields,
+		id:     func(d *device) [16]byte { return d.id },
+		fill:   (*device).fill,
+	}
+	rows, err := query.run(ctx, s, list, func(snapshot bool) source[device] {
+		from := source[device]{}
+		if filter.OnlyActive {
+			table := s.users.table.read(snapshot)
+			from.match = func(d *device) bool { return table.get(d.owner).profile.status != wordDisabled }
+		}
+		devices := s.devices.byRegistration.view(snapshot && filter.UserID.IsZero())
+		if !filter.UserID.IsZero() {
+			devices = set[device, byRegistration]{}
+			if own := s.users.belongings(filter.UserID); own != nil {
+				devices = own.devices.view(snapshot)
+			}
+		}
+		if list.Order.Field != "registered_at" {
+			from.all = devices.each
+			return from
+		}
+		var part span[device]
+		if list.After != nil {
+			part.after = &device{registeredAt: microsOf(list.After.Key.(time.Time)), id: list.After.ID}
+		}
+		from.rows = devices.cursor(part, list.Order.Descending).next
+		return from
+	})
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, (*device).out), nil
+}
+
+// SealedDevices lists, in order of id, devices after the given id whose sealed
+// token is not empty.
+func (s *Store) SealedDevices(ctx context.Context, after userkit.DeviceID, limit int) ([]userkit.DeviceRecord, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	sealed := s.devices.sealed.snapshot()
+	s.mu.Unlock()
+	found := []userkit.DeviceRecord{}
+	walk := sealed.cursor(span[device]{after: &device{id: after}}, false)
+	for len(found) < limit {
+		next := walk.next()
+		if next == nil {
+			break
+		}
+		found = append(found, next.record())
+	}
+	return found, nil
+}

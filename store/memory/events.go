@@ -1,0 +1,202 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+	"unique"
+
+	"github.com/userkit/userkit"
+)
+
+// events holds the events of all users and their indexes.
+type events struct {
+	commits int64 // how many changes were committed
+	byID    set[event, byEventID]
+	byTime  set[event, byTime]
+	feed    set[event, byCommit]
+}
+
+// event is a userkit.Event as it is kept.
+type event struct {
+	id     userkit.EventID
+	user   userkit.UserID
+	device userkit.DeviceID
+	name   word
+	actor  unique.Handle[userkit.Actor]
+	at     micros
+	commit int64 // the number of the commit that wrote it
+	data   []byte
+}
+
+type byEventID struct{}
+
+func (byEventID) compare(a, b *event) int { return compareIDs(&a.id, &b.id) }
+
+type byTime struct{}
+
+func (byTime) compare(a, b *event) int {
+	if c := cmp.Compare(a.at, b.at); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+type byCommit struct{}
+
+func (byCommit) compare(a, b *event) int {
+	if c := cmp.Compare(a.commit, b.commit); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+func eventOf(user userkit.UserID, from *userkit.Event) *event {
+	e := &event{
+		id:     from.ID,
+		user:   user,
+		device: from.DeviceID,
+		name:   wordOf(from.Name),
+		actor:  unique.Make(from.Actor),
+		at:     microsOf(from.At),
+	}
+	if len(from.Data) > 0 {
+		e.data = slices.Clone(from.Data)
+	}
+	return e
+}
+
+func (e *event) fill(to *userkit.Event) {
+	*to = userkit.Event{
+		ID:       e.id,
+		UserID:   e.user,
+		DeviceID: e.device,
+		Name:     userkit.EventName(e.name.Value()),
+		Actor:    e.actor.Value(),
+		At:       e.at.time(),
+		Data:     slices.Clone(json.RawMessage(e.data)),
+	}
+}
+
+func (e *event) out() (to userkit.Event) {
+	e.fill(&to)
+	return to
+}
+
+// get returns the event with an id, or nil.
+func (e *events) get(id userkit.EventID) *event {
+	// A new id comes after all others: that takes no search.
+	if last := e.byID.last(); last == nil || compareIDs(&last.id, &id) < 0 {
+		return nil
+	}
+	return e.byID.get(&event{id: id})
+}
+
+// put adds an event of the current commit.
+func (e *events) put(own *belongings, next *event) {
+	next.commit = e.commits
+	e.byID.put(next)
+	e.byTime.put(next)
+	e.feed.put(next)
+	own.events.put(next)
+}
+
+// remove takes an event out of the indexes of the project.
+func (e *events) remove(gone *event) {
+	e.byID.remove(gone)
+	e.byTime.remove(gone)
+	e.feed.remove(gone)
+}
+
+var eventFields = fieldsByName(userkit.EventFields())
+
+// Events lists events by a field of userkit.EventFields, all of which have an
+// index.
+func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
+	query := query[event, userkit.Event]{
+		fields: eventFields,
+		id:     func(e *event) [16]byte { return e.id },
+		fill:   (*event).fill,
+	}
+	var match func(*event) bool
+	if !filter.DeviceID.IsZero() || filter.Name != "" {
+		name := wordOf(filter.Name)
+		match = func(e *event) bool {
+			return (filter.DeviceID.IsZero() || e.device == filter.DeviceID) &&
+				(filter.Name == "" || e.name == name)
+		}
+	}
+	rows, err := query.run(ctx, s, list, func(snapshot bool) source[event] {
+		from := source[event]{match: match}
+		events := &s.events.byTime
+		if !filter.UserID.IsZero() {
+			events = &set[event, byTime]{}
+			if own := s.users.belongings(filter.UserID); own != nil {
+				events = &own.events
+			}
+		}
+		var part span[event]
+		if !filter.From.IsZero() {
+			part.low = &event{at: microsOf(filter.From)}
+		}
+		if !filter.To.IsZero() {
+			part.high = &event{at: microsOf(filter.To)}
+		}
+		view := events.view(snapshot)
+		if list.Order.Field != "at" {
+			from.all = drain(view.cursor(part, false).next)
+			return from
+		}
+		if list.After != nil {
+			part.after = &event{at: microsOf(list.After.Key.(time.Time)), id: list.After.ID}
+		}
+		from.rows = view.cursor(part, list.Order.Descending).next
+		return from
+	})
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, (*event).out), nil
+}
+
+// Feed lists events after a position in the order of their commits, which the
+// store makes one after another: nothing can appear before what it lists.
+func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int) ([]userkit.FeedEvent, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	found := []userkit.FeedEvent{}
+	place := &event{commit: after.Commit, id: after.Event}
+	for len(found) < limit {
+		rows := s.someOfFeed(place, min(limit-len(found), breath))
+		if len(rows) == 0 {
+			break
+		}
+		for _, row := range rows {
+			position := userkit.FeedPosition{Commit: row.commit, Event: row.id}
+			found = append(found, userkit.FeedEvent{Event: row.out(), Position: position})
+		}
+		place = rows[len(rows)-1]
+		if err := s.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (s *Store) someOfFeed(after *event, limit int) []*event {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	walk := s.events.feed.cursor(span[event]{after: after}, false)
+	rows := make([]*event, 0, min(limit, s.events.feed.len()))
+	for len(rows) < limit {
+		next := walk.next()
+		if next == nil {
+			break
+		}
+		rows = append(rows, next)
+	}
+	return rows
+}

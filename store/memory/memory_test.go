@@ -1,0 +1,23 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) userkit.Store {
+		store := memory.New()
+		t.Cleanup(func() { require(t, store.Close()) })
+		return store
+	})
+}
+
+func require(t *testing.T, err error) {
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,312 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// sessions holds the sessions of all users and their indexes. The sessions that
+// run are few and change all the time; those that ended are many and stay: so
+// they are kept apart, and a list of both is merged.
+type sessions struct {
+	byID   map[userkit.SessionID]*session
+	open   set[session, byStart]
+	ended  set[session, byStart]
+	silent set[session, byReport] // the open ones, those that were silent longest first
+}
+
+// history is what a user used: its sessions and its use per day.
+type history struct {
+	open  set[session, byStart]
+	ended set[session, byStart]
+	days  []dayUsage // in order
+}
+
+// session is a userkit.Session as it is kept.
+type session struct {
+	id                    userkit.SessionID
+	user                  userkit.UserID
+	device                userkit.DeviceID
+	deviceName            word
+	node, nodeLocation    word
+	internalIP            netip.Addr
+	startedAt, endedAt    micros
+	endReason             word
+	received, sent        int64
+	counterReceived       int64
+	counterSent           int64
+	counterAt, reportedAt micros
+}
+
+type dayUsage struct {
+	day                      date
+	received, sent, forgiven int64
+}
+
+type byStart struct{}
+
+func (byStart) compare(a, b *session) int {
+	if c := cmp.Compare(a.startedAt, b.startedAt); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+type byReport struct{}
+
+func (byReport) compare(a, b *session) int {
+	if c := cmp.Compare(a.reportedAt, b.reportedAt); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+func sessionOf(user userkit.UserID, from *userkit.Session) *session {
+	return &session{
+		id:              from.ID,
+		user:            user,
+		device:          from.DeviceID,
+		deviceName:      wordOf(from.DeviceName),
+		node:            wordOf(from.Node),
+		nodeLocation:    wordOf(from.NodeLocation),
+		internalIP:      from.InternalIP,
+		startedAt:       microsOf(from.StartedAt),
+		endedAt:         microsOf(from.EndedAt),
+		endReason:       wordOf(from.EndReason),
+		received:        from.Received,
+		sent:            from.Sent,
+		counterReceived: from.Counter.Received,
+		counterSent:     from.Counter.Sent,
+		counterAt:       microsOf(from.Counter.At),
+		reportedAt:      microsOf(from.ReportedAt),
+	}
+}
+
+func (s *session) fill(to *userkit.Session) {
+	*to = userkit.Session{
+		ID:           s.id,
+		UserID:       s.user,
+		DeviceID:     s.device,
+		DeviceName:   s.deviceName.Value(),
+		Node:         s.node.Value(),
+		NodeLocation: s.nodeLocation.Value(),
+		InternalIP:   s.internalIP,
+		StartedAt:    s.startedAt.time(),
+		EndedAt:      s.endedAt.time(),
+		EndReason:    userkit.EndReason(s.endReason.Value()),
+		Received:     s.received,
+		Sent:         s.sent,
+		Counter: userkit.Counter{
+			Received: s.counterReceived,
+			Sent:     s.counterSent,
+			At:       s.counterAt.time(),
+		},
+		ReportedAt: s.reportedAt.time(),
+	}
+}
+
+func (s *session) out() (to userkit.Session) {
+	s.fill(&to)
+	return to
+}
+
+func (s *session) active() bool { return s.endedAt == none }
+
+func (h *history) of(active bool) *set[session, byStart] {
+	if active {
+		return &h.open
+	}
+	return &h.ended
+}
+
+func (s *sessions) of(active bool) *set[session, byStart] {
+	if active {
+		return &s.open
+	}
+	return &s.ended
+}
+
+// put adds a session, or puts it in the place of the one with its id.
+func (s *sessions) put(own *belongings, next *session) {
+	if own.sessions == nil {
+		own.sessions = &history{}
+	}
+	if before := s.byID[next.id]; before != nil {
+		if before.active() != next.active() || before.startedAt != next.startedAt {
+			s.of(before.active()).remove(before)
+			own.sessions.of(before.active()).remove(before)
+		}
+		if before.active() && (!next.active() || before.reportedAt != next.reportedAt) {
+			s.silent.remove(before)
+		}
+	}
+	s.byID[next.id] = next
+	s.of(next.active()).put(next)
+	own.sessions.of(next.active()).put(next)
+	if next.active() {
+		s.silent.put(next)
+	}
+}
+
+// remove takes a session out of the indexes of the project.
+func (s *sessions) remove(gone *session) {
+	delete(s.byID, gone.id)
+	s.of(gone.active()).remove(gone)
+	if gone.active() {
+		s.silent.remove(gone)
+	}
+}
+
+// use adds to the figures of a day.
+func (h *history) use(more dayUsage) {
+	at, found := slices.BinarySearchFunc(h.days, more.day, func(d dayUsage, day date) int { return cmp.Compare(d.day, day) })
+	if !found {
+		h.days = slices.Insert(h.days, at, more)
+		return
+	}
+	h.days[at].received += more.received
+	h.days[at].sent += more.sent
+	h.days[at].forgiven += more.forgiven
+}
+
+// between returns the figures of the days from one to another, both included.
+func (h *history) between(from, to date) []userkit.DayUsage {
+	found := []userkit.DayUsage{}
+	at, _ := slices.BinarySearchFunc(h.days, from, func(d dayUsage, day date) int { return cmp.Compare(d.day, day) })
+	for ; at < len(h.days) && h.days[at].day <= to; at++ {
+		d := h.days[at]
+		found = append(found, userkit.DayUsage{Day: d.day.day(), Received: d.received, Sent: d.sent, Forgiven: d.forgiven})
+	}
+	return found
+}
+
+// Session returns one session.
+func (s *Store) Session(ctx context.Context, id userkit.SessionID) (userkit.Session, error) {
+	if err := s.ready(ctx); err != nil {
+		return userkit.Session{}, err
+	}
+	s.mu.RLock()
+	found := s.sessions.byID[id]
+	s.mu.RUnlock()
+	if found == nil {
+		return userkit.Session{}, userkit.NewError(userkit.CodeSessionNotFound, "", "no session %s", id)
+	}
+	return found.out(), nil
+}
+
+// SessionOwners returns the users of sessions; unknown sessions are left out.
+func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map[userkit.SessionID]userkit.UserID, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	owners := make(map[userkit.SessionID]userkit.UserID, len(ids))
+	for some := range slices.Chunk(ids, breath) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s.mu.RLock()
+		for _, id := range some {
+			if found := s.sessions.byID[id]; found != nil {
+				owners[id] = found.user
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return owners, nil
+}
+
+var sessionFields = fieldsByName(userkit.SessionFields())
+
+// Sessions lists sessions by any sortable field of userkit.SessionFields. The
+// order started_at has an index.
+func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+	query := query[session, userkit.Session]{
+		fields: sessionFields,
+		id:     func(s *session) [16]byte { return s.id },
+		fill:   (*session).fill,
+	}
+	rows, err := query.run(ctx, s, list, func(snapshot bool) source[session] {
+		from := source[session]{}
+		if !filter.DeviceID.IsZero() {
+			from.match = func(s *session) bool { return s.device == filter.DeviceID }
+		}
+		var open, ended set[session, byStart]
+		of := s.sessions.of
+		if !filter.UserID.IsZero() {
+			mine := &history{}
+			if own := s.users.belongings(filter.UserID); own != nil && own.sessions != nil {
+				mine = own.sessions
+			}
+			of = mine.of
+		}
+		if filter.State != userkit.SessionsEnded {
+			open = of(true).view(snapshot)
+		}
+		if filter.State != userkit.SessionsActive {
+			ended = of(false).view(snapshot)
+		}
+
+		var part span[session]
+		if !filter.From.IsZero() {
+			part.low = &session{startedAt: microsOf(filter.From)}
+		}
+		if !filter.To.IsZero() {
+			part.high = &session{startedAt: microsOf(filter.To)}
+		}
+		indexed := list.Order.Field == "started_at"
+		if indexed && list.After != nil {
+			part.after = &session{startedAt: microsOf(list.After.Key.(time.Time)), id: list.After.ID}
+		}
+		descending := indexed && list.Order.Descending
+		rows := merge(open.cursor(part, descending), ended.cursor(part, descending), descending).next
+		if indexed {
+			from.rows = rows
+		} else {
+			from.all = drain(rows)
+		}
+		return from
+	})
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, (*session).out), nil
+}
+
+// StaleSessions returns at most limit active sessions whose ReportedAt is before
+// the given time, those that were silent longest first.
+func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) ([]userkit.Session, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	silent := s.sessions.silent.snapshot()
+	s.mu.Unlock()
+	found := []userkit.Session{}
+	walk := silent.cursor(span[session]{high: &session{reportedAt: microsOf(before)}}, false)
+	for len(found) < limit {
+		next := walk.next()
+		if next == nil {
+			break
+		}
+		found = append(found, next.out())
+	}
+	return found, nil
+}
+
+// Usage lists the use of a user per day, in order, from and to included.
+func (s *Store) Usage(ctx context.Context, user userkit.UserID, from, to userkit.Day) ([]userkit.DayUsage, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if own := s.users.belongings(user); own != nil && own.sessions != nil {
+		return own.sessions.between(dateOf(from), dateOf(to)), nil
+	}
+	return []userkit.DayUsage{}, nil
+}

@@ -1,0 +1,83 @@
+// Package memory keeps a project's records in the memory of one process: the
+// store for a host that needs no database, for examples and for tests. What it
+// keeps ends with the process.
+//
+// Records are immutable; an update puts a new one in the place of the old one.
+// One lock guards the indexes. Writers hold it for a microsecond or two per
+// change, everything else of a commit is made before. A page in the order of an
+// index is read under the lock for reading. A list that has to look at many
+// records (a filter that leaves most of them out, an order that no index has)
+// takes a snapshot, which costs the same for any size, and reads on without the
+// lock, so it neither waits for writers nor makes them wait. Deleting a user is
+// one step under the lock, however many records it has.
+package memory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/userkit/userkit"
+)
+
+// Store is a userkit.Store in memory. Make one with New.
+type Store struct {
+	mu     sync.RWMutex
+	closed atomic.Bool
+
+	users        users
+	devices      devices
+	sessions     sessions
+	transactions transactions
+	events       events
+}
+
+var _ userkit.Store = (*Store)(nil)
+
+// New returns an empty store. Many stores in one process have nothing to do with
+// one another.
+func New() *Store {
+	return &Store{
+		users: users{
+			numbers: make(map[userkit.UserID]uint32),
+			erased:  make(map[userkit.UserID]*belongings),
+		},
+		devices: devices{
+			byID:    make(map[userkit.DeviceID]*device),
+			byToken: make(map[userkit.TokenDigest]*device),
+		},
+		sessions: sessions{
+			byID: make(map[userkit.SessionID]*session),
+		},
+		transactions: transactions{
+			byKey: make(map[entryKey]*transaction),
+		},
+	}
+}
+
+// Close ends the store: every later call returns ErrUnavailable with CodeClosed.
+// It never fails, and may be called more than once.
+func (s *Store) Close() error {
+	// Waiting for the lock lets a commit that has begun come to its end.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed.Store(true)
+	return nil
+}
+
+// ready says whether a call may go on.
+func (s *Store) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return userkit.NewError(userkit.CodeClosed, "", "the store is closed")
+	}
+	return ctx.Err()
+}
+
+// belongings are the records of one user. They are read and changed under the
+// store's lock.
+type belongings struct {
+	devices  set[device, byRegistration]
+	events   set[event, byTime]
+	sessions *history // nil: none
+	ledger   *ledger  // nil: none
+}

@@ -1,0 +1,374 @@
+package postgres
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// column says how one column of a table holds a part of a record. Inserts,
+// updates and reads all come from these tables, so none can forget a column.
+type column[R any] struct {
+	name string
+	kind string                         // the SQL type
+	put  func(values *array, record *R) // adds the record's value
+	// get gives where to read the value to; nil for columns that are only
+	// written, such as sort keys.
+	get func(record *R) any
+	// read, where set, is the expression to read instead of the column, with $
+	// for the alias of the table.
+	read string
+}
+
+// The columns of each type. at gives the part of the record. Those named
+// optional hold NULL for the zero value.
+
+func textColumn[R any](name string, at func(*R) *string) column[R] {
+	return column[R]{name: name, kind: "text",
+		put: func(values *array, record *R) { values.text(*at(record)) },
+		get: func(record *R) any { return (*text)(at(record)) }}
+}
+
+// foldedColumn holds what a text sorts by.
+func foldedColumn[R any](name string, at func(*R) *string) column[R] {
+	return column[R]{name: name, kind: "text",
+		put: func(values *array, record *R) { values.text(userkit.SortKey(*at(record))) }}
+}
+
+// optionalFoldedColumn holds what a text sorts by where that is another text.
+func optionalFoldedColumn[R any](name string, at func(*R) *string) column[R] {
+	return column[R]{name: name, kind: "text",
+		put: func(values *array, record *R) { values.sortKey(*at(record)) }}
+}
+
+func integerColumn[R any](name string, at func(*R) *int64) column[R] {
+	return column[R]{name: name, kind: "bigint",
+		put: func(values *array, record *R) { values.integer(*at(record)) },
+		get: func(record *R) any { return (*integer)(at(record)) }}
+}
+
+func countColumn[R any](name string, at func(*R) *int) column[R] {
+	return column[R]{name: name, kind: "bigint",
+		put: func(values *array, record *R) { values.integer(int64(*at(record))) },
+		get: func(record *R) any { return (*count)(at(record)) }}
+}
+
+func realColumn[R any](name string, at func(*R) *float64) column[R] {
+	return column[R]{name: name, kind: "double precision",
+		put: func(values *array, record *R) { values.real(*at(record)) },
+		get: func(record *R) any { return (*real)(at(record)) }}
+}
+
+func flagColumn[R any](name string, at func(*R) *bool) column[R] {
+	return column[R]{name: name, kind: "boolean",
+		put: func(values *array, record *R) { values.flag(*at(record)) },
+		get: func(record *R) any { return (*flag)(at(record)) }}
+}
+
+func idColumn[R any](name string, at func(*R) *[16]byte) column[R] {
+	return column[R]{name: name, kind: "uuid",
+		put: func(values *array, record *R) { values.id(*at(record)) },
+		get: func(record *R) any { return (*identifier)(at(record)) }}
+}
+
+func optionalIDColumn[R any](name string, at func(*R) *[16]byte) column[R] {
+	return column[R]{name: name, kind: "uuid",
+		put: func(values *array, record *R) { values.optionalID(*at(record)) },
+		get: func(record *R) any { return (*identifier)(at(record)) }}
+}
+
+// timeRead reads a time in UTC, whatever the time zone of the session: in
+// another zone the last hours of the year 9999 are of a year that drivers cannot
+// read.
+func timeRead(name string) string { return "$." + name + " AT TIME ZONE INTERVAL '0'" }
+
+func timeColumn[R any](name string, at func(*R) *time.Time) column[R] {
+	return column[R]{name: name, kind: "timestamptz", read: timeRead(name),
+		put: func(values *array, record *R) { values.time(*at(record)) },
+		get: func(record *R) any { return (*instant)(at(record)) }}
+}
+
+func optionalTimeColumn[R any](name string, at func(*R) *time.Time) column[R] {
+	return column[R]{name: name, kind: "timestamptz", read: timeRead(name),
+		put: func(values *array, record *R) { values.optionalTime(*at(record)) },
+		get: func(record *R) any { return (*instant)(at(record)) }}
+}
+
+func optionalDayColumn[R any](name string, at func(*R) *userkit.Day) column[R] {
+	return column[R]{name: name, kind: "date", read: "$." + name + " - date '2000-01-01'",
+		put: func(values *array, record *R) { values.optionalDay(*at(record)) },
+		get: func(record *R) any { return (*date)(at(record)) }}
+}
+
+func optionalAddressColumn[R any](name string, at func(*R) *netip.Addr) column[R] {
+	return column[R]{name: name, kind: "inet", read: "host($." + name + ")",
+		put: func(values *array, record *R) { values.optionalAddress(*at(record)) },
+		get: func(record *R) any { return (*address)(at(record)) }}
+}
+
+func optionalBytesColumn[R any](name string, at func(*R) *[]byte) column[R] {
+	return column[R]{name: name, kind: "bytea",
+		put: func(values *array, record *R) { values.optionalBytes(*at(record)) },
+		get: func(record *R) any { return (*blob)(at(record)) }}
+}
+
+func optionalJSONColumn[R any](name string, at func(*R) *json.RawMessage) column[R] {
+	return column[R]{name: name, kind: "jsonb",
+		put: func(values *array, record *R) { values.optionalJSON(*at(record)) },
+		get: func(record *R) any { return (*blob)(at(record)) }}
+}
+
+// columns is a table's columns without project and, for accounts, without the
+// user's id.
+type columns[R any] []column[R]
+
+// names lists the columns, each after a prefix such as "n.".
+func (c columns[R]) names(prefix string) string {
+	return c.list(func(column column[R]) string { return prefix + column.name })
+}
+
+// assignments lists "name = n.name" for the SET of an update.
+func (c columns[R]) assignments() string {
+	return c.list(func(column column[R]) string { return column.name + " = n." + column.name })
+}
+
+// replacements lists "name = excluded.name" for the SET of an upsert.
+func (c columns[R]) replacements() string {
+	return c.list(func(column column[R]) string { return column.name + " = excluded." + column.name })
+}
+
+// reads lists the expressions to select, with the alias of the table.
+func (c columns[R]) reads(alias string) string {
+	return c.list(func(column column[R]) string {
+		switch {
+		case column.get == nil:
+			return ""
+		case column.read == "":
+			return alias + "." + column.name
+		default:
+			return strings.ReplaceAll(column.read, "$", alias)
+		}
+	})
+}
+
+// placeholders lists one placeholder for the array of each column.
+func (c columns[R]) placeholders() string {
+	return c.list(func(column[R]) string { return "?" })
+}
+
+func (c columns[R]) list(item func(column[R]) string) string {
+	var items []string
+	for _, column := range c {
+		if text := item(column); text != "" {
+			items = append(items, text)
+		}
+	}
+	return strings.Join(items, ", ")
+}
+
+// targets appends where the columns are read to.
+func (c columns[R]) targets(to []any, record *R) []any {
+	for _, column := range c {
+		if column.get != nil {
+			to = append(to, column.get(record))
+		}
+	}
+	return to
+}
+
+// arrays gives the arrays of the columns of many records as arguments, and
+// false when a value cannot be stored.
+func arrays[R any](table columns[R], records []*R) (args []any, ok bool) {
+	args = make([]any, 0, len(table))
+	ok = true
+	for i := range table {
+		var values array
+		for _, record := range records {
+			table[i].put(&values, record)
+		}
+		ok = ok && !values.broken
+		args = append(args, values.of(table[i].kind))
+	}
+	return args, ok
+}
+
+// part makes columns of a part of a record columns of the record.
+func part[R, P any](of columns[P], find func(*R) *P) columns[R] {
+	var adapted columns[R]
+	for _, c := range of {
+		made := column[R]{name: c.name, kind: c.kind, read: c.read}
+		made.put = func(values *array, record *R) { c.put(values, find(record)) }
+		if c.get != nil {
+			made.get = func(record *R) any { return c.get(find(record)) }
+		}
+		adapted = append(adapted, made)
+	}
+	return adapted
+}
+
+// userColumns are the columns of users.
+var userColumns = columns[userkit.User]{
+	idColumn("id", func(u *userkit.User) *[16]byte { return (*[16]byte)(&u.ID) }),
+	timeColumn("registered_at", func(u *userkit.User) *time.Time { return &u.RegisteredAt }),
+	timeColumn("updated_at", func(u *userkit.User) *time.Time { return &u.UpdatedAt }),
+	integerColumn("revision", func(u *userkit.User) *int64 { return &u.Revision }),
+	flagColumn("email_verified", func(u *userkit.User) *bool { return &u.EmailVerified }),
+	textColumn("login", func(u *userkit.User) *string { return &u.Login }),
+	foldedColumn("login_key", func(u *userkit.User) *string { return &u.Login }),
+	textColumn("name", func(u *userkit.User) *string { return &u.Name }),
+	foldedColumn("name_key", func(u *userkit.User) *string { return &u.Name }),
+	textColumn("email", func(u *userkit.User) *string { return &u.Email }),
+	foldedColumn("email_key", func(u *userkit.User) *string { return &u.Email }),
+	textColumn("phone", func(u *userkit.User) *string { return &u.Phone }),
+	textColumn("extref", func(u *userkit.User) *string { return &u.ExtRef }),
+	foldedColumn("extref_key", func(u *userkit.User) *string { return &u.ExtRef }),
+	textColumn("auth_method", func(u *userkit.User) *string { return &u.AuthMethod }),
+	textColumn("status", func(u *userkit.User) *string { return (*string)(&u.Status) }),
+	textColumn("license", func(u *userkit.User) *string { return &u.License }),
+	textColumn("kind", func(u *userkit.User) *string { return (*string)(&u.Kind) }),
+	textColumn("payer_account_number", func(u *userkit.User) *string { return &u.Payer.AccountNumber }),
+	textColumn("legal_address", func(u *userkit.User) *string { return &u.Payer.LegalAddress }),
+	textColumn("postal_address", func(u *userkit.User) *string { return &u.Payer.PostalAddress }),
+	textColumn("bank", func(u *userkit.User) *string { return &u.Payer.Bank }),
+	textColumn("bank_account", func(u *userkit.User) *string { return &u.Payer.BankAccount }),
+	textColumn("description", func(u *userkit.User) *string { return &u.Description }),
+	textColumn("country", func(u *userkit.User) *string { return &u.Country }),
+	textColumn("preferred_map", func(u *userkit.User) *string { return &u.PreferredMap }),
+	textColumn("additional_info", func(u *userkit.User) *string { return &u.AdditionalInfo }),
+	{name: "attributes", kind: "jsonb",
+		put: func(values *array, u *userkit.User) { values.attributes(u.Attributes) },
+		get: func(u *userkit.User) any { return (*attributes)(&u.Attributes) }},
+	{name: "sort_keys", kind: "jsonb",
+		put: func(values *array, u *userkit.User) { values.optionalJSON(foldedTexts(u)) }},
+}
+
+// accountColumns are the columns of accounts.
+var accountColumns = columns[userkit.Account]{
+	integerColumn("version", func(a *userkit.Account) *int64 { return &a.Version }),
+	integerColumn("balance", func(a *userkit.Account) *int64 { return &a.Balance.Amount }),
+	integerColumn("transaction_sequence", func(a *userkit.Account) *int64 { return &a.TransactionSequence }),
+	countColumn("devices", func(a *userkit.Account) *int { return &a.Devices }),
+	countColumn("open_sessions", func(a *userkit.Account) *int { return &a.OpenSessions }),
+	integerColumn("traffic_limit", func(a *userkit.Account) *int64 { return &a.Traffic.Limit.Bytes }),
+	integerColumn("traffic_used", func(a *userkit.Account) *int64 { return &a.Traffic.Used }),
+	integerColumn("valid_for", func(a *userkit.Account) *int64 { return (*int64)(&a.ValidFor) }),
+	optionalTimeColumn("expires_at", func(a *userkit.Account) *time.Time { return &a.ExpiresAt }),
+	optionalTimeColumn("last_seen_at", func(a *userkit.Account) *time.Time { return &a.LastSeenAt }),
+	optionalDayColumn("traffic_period", func(a *userkit.Account) *userkit.Day { return &a.Traffic.Period }),
+	countColumn("traffic_anchor_day", func(a *userkit.Account) *int { return &a.Traffic.Limit.AnchorDay }),
+	textColumn("traffic_reset", func(a *userkit.Account) *string { return (*string)(&a.Traffic.Limit.Reset) }),
+	textColumn("currency", func(a *userkit.Account) *string { return &a.Balance.Currency }),
+	optionalIDColumn("last_transaction", func(a *userkit.Account) *[16]byte { return (*[16]byte)(&a.LastTransaction) }),
+}
+
+// userAccountColumns are accountColumns as a part of a user.
+var userAccountColumns = part(accountColumns, func(u *userkit.User) *userkit.Account { return &u.Account })
+
+// deviceColumns are the columns of devices.
+var deviceColumns = columns[userkit.DeviceRecord]{
+	idColumn("id", func(d *userkit.DeviceRecord) *[16]byte { return (*[16]byte)(&d.ID) }),
+	idColumn("user_id", func(d *userkit.DeviceRecord) *[16]byte { return (*[16]byte)(&d.UserID) }),
+	timeColumn("registered_at", func(d *userkit.DeviceRecord) *time.Time { return &d.RegisteredAt }),
+	optionalTimeColumn("last_seen_at", func(d *userkit.DeviceRecord) *time.Time { return &d.LastSeenAt }),
+	optionalTimeColumn("located_at", func(d *userkit.DeviceRecord) *time.Time { return &d.Location.At }),
+	realColumn("latitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Latitude }),
+	realColumn("longitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Longitude }),
+	realColumn("accuracy", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Accuracy }),
+	{name: "token_digest", kind: "bytea",
+		put: func(values *array, d *userkit.DeviceRecord) { values.bytes(d.TokenDigest[:]) },
+		get: func(d *userkit.DeviceRecord) any { return (*digest)(&d.TokenDigest) }},
+	optionalBytesColumn("sealed_token", func(d *userkit.DeviceRecord) *[]byte { return &d.SealedToken }),
+	textColumn("token_hint", func(d *userkit.DeviceRecord) *string { return &d.TokenHint }),
+	textColumn("name", func(d *userkit.DeviceRecord) *string { return &d.Name }),
+	optionalFoldedColumn("name_key", func(d *userkit.DeviceRecord) *string { return &d.Name }),
+	textColumn("type", func(d *userkit.DeviceRecord) *string { return (*string)(&d.Type) }),
+	textColumn("hardware_id", func(d *userkit.DeviceRecord) *string { return &d.HardwareID }),
+	textColumn("push_token", func(d *userkit.DeviceRecord) *string { return &d.PushToken }),
+}
+
+// sessionColumns are the columns of sessions.
+var sessionColumns = columns[userkit.Session]{
+	idColumn("id", func(s *userkit.Session) *[16]byte { return (*[16]byte)(&s.ID) }),
+	idColumn("user_id", func(s *userkit.Session) *[16]byte { return (*[16]byte)(&s.UserID) }),
+	optionalIDColumn("device_id", func(s *userkit.Session) *[16]byte { return (*[16]byte)(&s.DeviceID) }),
+	timeColumn("started_at", func(s *userkit.Session) *time.Time { return &s.StartedAt }),
+	optionalTimeColumn("ended_at", func(s *userkit.Session) *time.Time { return &s.EndedAt }),
+	timeColumn("reported_at", func(s *userkit.Session) *time.Time { return &s.ReportedAt }),
+	{name: "reported_slot", kind: "bigint",
+		put: func(values *array, s *userkit.Session) { values.integer(reportedSlot(s.ReportedAt)) }},
+	integerColumn("received", func(s *userkit.Session) *int64 { return &s.Received }),
+	integerColumn("sent", func(s *userkit.Session) *int64 { return &s.Sent }),
+	integerColumn("counter_received", func(s *userkit.Session) *int64 { return &s.Counter.Received }),
+	integerColumn("counter_sent", func(s *userkit.Session) *int64 { return &s.Counter.Sent }),
+	optionalTimeColumn("counter_at", func(s *userkit.Session) *time.Time { return &s.Counter.At }),
+	textColumn("device_name", func(s *userkit.Session) *string { return &s.DeviceName }),
+	optionalFoldedColumn("device_name_key", func(s *userkit.Session) *string { return &s.DeviceName }),
+	textColumn("node", func(s *userkit.Session) *string { return &s.Node }),
+	textColumn("node_location", func(s *userkit.Session) *string { return &s.NodeLocation }),
+	optionalFoldedColumn("node_location_key", func(s *userkit.Session) *string { return &s.NodeLocation }),
+	optionalAddressColumn("internal_ip", func(s *userkit.Session) *netip.Addr { return &s.InternalIP }),
+	textColumn("end_reason", func(s *userkit.Session) *string { return (*string)(&s.EndReason) }),
+}
+
+// userDay is the use of one user on one day.
+type userDay struct {
+	user userkit.UserID
+	userkit.DayUsage
+}
+
+// usageColumns are the columns of usage_days.
+var usageColumns = columns[userDay]{
+	idColumn("user_id", func(d *userDay) *[16]byte { return (*[16]byte)(&d.user) }),
+	optionalDayColumn("day", func(d *userDay) *userkit.Day { return &d.Day }),
+	integerColumn("received", func(d *userDay) *int64 { return &d.Received }),
+	integerColumn("sent", func(d *userDay) *int64 { return &d.Sent }),
+	integerColumn("forgiven", func(d *userDay) *int64 { return &d.Forgiven }),
+}
+
+// newTransactionColumns are the columns of a transaction that is not cancelled;
+// the defaults of the others say so.
+var newTransactionColumns = columns[userkit.Transaction]{
+	idColumn("id", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.ID) }),
+	idColumn("user_id", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.UserID) }),
+	integerColumn("sequence", func(t *userkit.Transaction) *int64 { return &t.Sequence }),
+	integerColumn("amount", func(t *userkit.Transaction) *int64 { return &t.Amount.Amount }),
+	integerColumn("balance", func(t *userkit.Transaction) *int64 { return &t.Balance.Amount }),
+	timeColumn("at", func(t *userkit.Transaction) *time.Time { return &t.At }),
+	optionalIDColumn("previous", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.Previous) }),
+	textColumn("kind", func(t *userkit.Transaction) *string { return (*string)(&t.Kind) }),
+	textColumn("currency", func(t *userkit.Transaction) *string { return &t.Amount.Currency }),
+	textColumn("balance_currency", func(t *userkit.Transaction) *string { return &t.Balance.Currency }),
+	textColumn("key", func(t *userkit.Transaction) *string { return &t.Key }),
+	textColumn("note", func(t *userkit.Transaction) *string { return &t.Note }),
+	textColumn("reference", func(t *userkit.Transaction) *string { return &t.Reference }),
+	textColumn("actor_kind", func(t *userkit.Transaction) *string { return (*string)(&t.Actor.Kind) }),
+	textColumn("actor_id", func(t *userkit.Transaction) *string { return &t.Actor.ID }),
+	textColumn("actor_name", func(t *userkit.Transaction) *string { return &t.Actor.Name }),
+	optionalIDColumn("on_behalf_of", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.Actor.OnBehalfOf) }),
+}
+
+// transactionColumns are all columns of transactions.
+var transactionColumns = append(newTransactionColumns[:len(newTransactionColumns):len(newTransactionColumns)], columns[userkit.Transaction]{
+	optionalTimeColumn("cancelled_at", func(t *userkit.Transaction) *time.Time { return &t.CancelledAt }),
+	textColumn("cancelled_by_kind", func(t *userkit.Transaction) *string { return (*string)(&t.CancelledBy.Kind) }),
+	textColumn("cancelled_by_id", func(t *userkit.Transaction) *string { return &t.CancelledBy.ID }),
+	textColumn("cancelled_by_name", func(t *userkit.Transaction) *string { return &t.CancelledBy.Name }),
+	optionalIDColumn("cancelled_by_behalf", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.CancelledBy.OnBehalfOf) }),
+}...)
+
+// eventColumns are the columns of events, without the position.
+var eventColumns = columns[userkit.Event]{
+	idColumn("id", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.ID) }),
+	idColumn("user_id", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.UserID) }),
+	timeColumn("at", func(e *userkit.Event) *time.Time { return &e.At }),
+	optionalIDColumn("device_id", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.DeviceID) }),
+	textColumn("name", func(e *userkit.Event) *string { return (*string)(&e.Name) }),
+	textColumn("actor_kind", func(e *userkit.Event) *string { return (*string)(&e.Actor.Kind) }),
+	textColumn("actor_id", func(e *userkit.Event) *string { return &e.Actor.ID }),
+	textColumn("actor_name", func(e *userkit.Event) *string { return &e.Actor.Name }),
+	optionalIDColumn("on_behalf_of", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.Actor.OnBehalfOf) }),
+	optionalJSONColumn("data", func(e *userkit.Event) *json.RawMessage { return &e.Data }),
+}

@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/userkit/userkit"
+)
+
+var deviceReads = deviceColumns.reads("d")
+
+func deviceTargets(to []any, d *userkit.DeviceRecord) []any { return deviceColumns.targets(to, d) }
+
+// selectDevices begins a statement over the devices of the project; a condition
+// may follow.
+func (s *Store) selectDevices() *statement {
+	q := &statement{}
+	q.add("SELECT "+deviceReads+"\nFROM ? AS d\nWHERE d.project = ?", s.table("devices"), quoted(s.project))
+	return q
+}
+
+// Device implements userkit.Store.
+func (s *Store) Device(ctx context.Context, id userkit.DeviceID) (userkit.Device, error) {
+	q := s.selectDevices()
+	q.add(" AND d.id = ?", quotedID(id))
+	record, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, deviceTargets)
+	return record.Device, err
+}
+
+// owned is a device with its user and its rank among the user's devices.
+type owned struct {
+	device userkit.DeviceRecord
+	user   userkit.User
+	rank   int
+}
+
+// DeviceByToken implements userkit.Store.
+func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (userkit.Device, userkit.User, int, error) {
+	q := &statement{}
+	q.add("SELECT "+deviceReads+", "+userReads+`,
+(SELECT count(*) FROM ? AS o WHERE o.project = d.project AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
+FROM ? AS d
+JOIN ? AS u ON u.project = d.project AND u.id = d.user_id
+JOIN ? AS a ON a.project = d.project AND a.user_id = d.user_id
+WHERE d.project = ? AND d.token_digest = ?`,
+		s.table("devices"), s.table("devices"), s.table("users"), s.table("accounts"), quoted(s.project), quotedBytes(digest[:]))
+	found, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, func(to []any, o *owned) []any {
+		return append(userTargets(deviceTargets(to, &o.device), &o.user), (*count)(&o.rank))
+	})
+	return found.device.Device, found.user, found.rank, err
+}
+
+// Devices implements userkit.Store.
+func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
+	q := s.selectDevices()
+	if !filter.UserID.IsZero() {
+		q.add(" AND d.user_id = ?", quotedID(filter.UserID))
+	}
+	if filter.OnlyActive {
+		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id", s.table("users"))
+		q.users(userkit.UserFilter{OnlyActive: true})
+		q.add(")")
+	}
+	if err := q.page(list, deviceSortings, "d.id"); err != nil {
+		return nil, err
+	}
+	records, err := selectRecords(ctx, s, q, deviceTargets)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]userkit.Device, len(records))
+	for i, record := range records {
+		devices[i] = record.Device
+	}
+	return devices, nil
+}
+
+// SealedDevices implements userkit.Store.
+func (s *Store) SealedDevices(ctx context.Context, after userkit.DeviceID, limit int) ([]userkit.DeviceRecord, error) {
+	q := s.selectDevices()
+	q.add(" AND d.sealed_token IS NOT NULL AND d.id > ?\nORDER BY d.id\nLIMIT ?", quotedID(after), limit)
+	return selectRecords(ctx, s, q, deviceTargets)
+}

@@ -1,0 +1,65 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/userkit/userkit"
+)
+
+var transactionReads = transactionColumns.reads("t")
+
+func transactionTargets(to []any, transaction *userkit.Transaction) []any {
+	return transactionColumns.targets(to, transaction)
+}
+
+// Transactions implements userkit.Store.
+func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
+	q := &statement{}
+	q.add("SELECT "+transactionReads+"\nFROM ? AS t\nWHERE t.project = ?", s.table("transactions"), quoted(s.project))
+	if !filter.UserID.IsZero() {
+		q.add(" AND t.user_id = ? AND t.sequence > 0", quotedID(filter.UserID))
+	}
+	if !filter.IncludeCancelled {
+		q.add(" AND t.cancelled_at IS NULL")
+	}
+	q.between("t.at", filter.From, filter.To)
+	if err := q.page(list, transactionSortings, "t.id"); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, s, q, transactionTargets)
+}
+
+// Ledgers implements userkit.Store. Sums are made of numerics, which do not
+// overflow, and cut to what an int64 holds.
+func (s *Store) Ledgers(ctx context.Context, after userkit.UserID, limit int) ([]userkit.Ledger, error) {
+	q := &statement{}
+	q.add("SELECT a.user_id, "+accountColumns.reads("a")+`,
+l.count, l.max_sequence, l.sum, l.last_sequence, last.id, l.broken
+FROM (SELECT a.* FROM ? AS a WHERE a.project = ? AND a.user_id > ? ORDER BY a.user_id LIMIT ?) AS a
+CROSS JOIN LATERAL (
+    SELECT count(*) AS count,
+        coalesce(max(t.sequence), 0) AS max_sequence,
+        greatest(least(coalesce(sum(t.delta) FILTER (WHERE t.counts), 0), 9223372036854775807), -9223372036854775808)::bigint AS sum,
+        coalesce(max(t.sequence) FILTER (WHERE t.counts), 0) AS last_sequence,
+        coalesce(min(t.sequence) FILTER (WHERE t.counts AND t.balance <> t.before + t.delta), 0) AS broken
+    FROM (
+        SELECT t.sequence, t.balance, t.cancelled_at IS NULL AS counts,
+            CASE t.kind WHEN ? THEN -t.amount::numeric ELSE t.amount::numeric END AS delta,
+            coalesce(lag(t.balance) OVER (PARTITION BY t.cancelled_at IS NULL ORDER BY t.sequence), 0) AS before
+        FROM ? AS t
+        WHERE t.project = ? AND t.user_id = a.user_id AND t.sequence > 0
+    ) AS t
+) AS l
+LEFT JOIN LATERAL (
+    SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = a.user_id AND t.sequence > 0 AND t.sequence = l.last_sequence
+) AS last ON true
+ORDER BY a.user_id`,
+		s.table("accounts"), quoted(s.project), quotedID(after), limit,
+		quoted(string(userkit.TransactionCharge)), s.table("transactions"), quoted(s.project),
+		s.table("transactions"), quoted(s.project))
+	return selectRecords(ctx, s, q, func(to []any, ledger *userkit.Ledger) []any {
+		to = accountColumns.targets(append(to, (*identifier)(&ledger.UserID)), &ledger.Account)
+		return append(to, (*integer)(&ledger.Count), (*integer)(&ledger.MaxSequence), (*integer)(&ledger.Sum),
+			(*integer)(&ledger.LastSequence), (*identifier)(&ledger.Last), (*integer)(&ledger.Broken))
+	})
+}

@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// These types read one column each, from what pgdriver or pgx gives for it.
+// NULL becomes the zero value. A pointer to a field of a record is turned into
+// a pointer to one of them, so rows are read straight into records.
+type (
+	text       string
+	integer    int64
+	count      int
+	real       float64
+	flag       bool
+	instant    time.Time
+	date       userkit.Day
+	identifier [16]byte
+	digest     userkit.TokenDigest
+	address    netip.Addr
+	blob       []byte
+	attributes userkit.Attributes
+)
+
+func unreadable(target string, source any) error {
+	return fmt.Errorf("postgres: cannot read %T as %s", source, target)
+}
+
+// Scan reads a text.
+func (t *text) Scan(source any) error {
+	switch source := source.(type) {
+	case string:
+		*t = text(source)
+	case []byte:
+		*t = text(source)
+	case nil:
+		*t = ""
+	default:
+		return unreadable("text", source)
+	}
+	return nil
+}
+
+// Scan reads an integer.
+func (i *integer) Scan(source any) error {
+	switch source := source.(type) {
+	case int64:
+		*i = integer(source)
+	case nil:
+		*i = 0
+	default:
+		return unreadable("integer", source)
+	}
+	return nil
+}
+
+// Scan reads a count.
+func (c *count) Scan(source any) error {
+	var number integer
+	err := number.Scan(source)
+	*c = count(number)
+	return err
+}
+
+// Scan reads a number.
+func (r *real) Scan(source any) error {
+	switch source := source.(type) {
+	case float64:
+		*r = real(source)
+	case nil:
+		*r = 0
+	default:
+		return unreadable("number", source)
+	}
+	return nil
+}
+
+// Scan reads a bool.
+func (f *flag) Scan(source any) error {
+	switch source := source.(type) {
+	case bool:
+		*f = flag(source)
+	case nil:
+		*f = false
+	default:
+		return unreadable("bool", source)
+	}
+	return nil
+}
+
+// Scan reads a time.
+func (i *instant) Scan(source any) error {
+	switch source := source.(type) {
+	case time.Time:
+		*i = instant(source.UTC())
+	case nil:
+		*i = instant{}
+	default:
+		return unreadable("time", source)
+	}
+	return nil
+}
+
+// firstDay is the day that days are read from the database relative to, which
+// makes them independent of the date style of the server.
+var firstDay = userkit.Day{Year: 2000, Month: time.January, Day: 1}
+
+// Scan reads a day as its distance from firstDay.
+func (d *date) Scan(source any) error {
+	switch source := source.(type) {
+	case int64:
+		*d = date(firstDay.AddDays(int(source)))
+	case nil:
+		*d = date{}
+	default:
+		return unreadable("day", source)
+	}
+	return nil
+}
+
+// Scan reads a UUID.
+func (id *identifier) Scan(source any) error {
+	switch source := source.(type) {
+	case []byte:
+		return parseUUID(id, source)
+	case string:
+		return parseUUID(id, source)
+	case nil:
+		*id = identifier{}
+		return nil
+	default:
+		return unreadable("UUID", source)
+	}
+}
+
+func parseUUID[T []byte | string](id *identifier, source T) error {
+	if len(source) != 36 {
+		return fmt.Errorf("postgres: %q is no UUID", source)
+	}
+	var digits [32]byte
+	copy(digits[0:8], source[0:8])
+	copy(digits[8:12], source[9:13])
+	copy(digits[12:16], source[14:18])
+	copy(digits[16:20], source[19:23])
+	copy(digits[20:32], source[24:36])
+	_, err := hex.Decode(id[:], digits[:])
+	return err
+}
+
+// Scan reads a digest.
+func (d *digest) Scan(source any) error {
+	data, ok := source.([]byte)
+	if !ok || len(data) != len(d) {
+		return unreadable("digest", source)
+	}
+	copy(d[:], data)
+	return nil
+}
+
+// Scan reads an address from its text without a mask.
+func (a *address) Scan(source any) error {
+	var spelled text
+	if err := spelled.Scan(source); err != nil {
+		return err
+	}
+	if spelled == "" {
+		*a = address{}
+		return nil
+	}
+	parsed, err := netip.ParseAddr(string(spelled))
+	*a = address(parsed)
+	return err
+}
+
+// Scan reads bytes or JSON.
+func (b *blob) Scan(source any) error {
+	switch source := source.(type) {
+	case []byte:
+		*b = bytes.Clone(source)
+	case string:
+		*b = blob(source)
+	case nil:
+		*b = nil
+	default:
+		return unreadable("bytes", source)
+	}
+	return nil
+}
+
+// Scan reads attributes.
+func (a *attributes) Scan(source any) error {
+	var data blob
+	if err := data.Scan(source); err != nil {
+		return err
+	}
+	*a = nil
+	if data == nil {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var values map[string]any
+	if err := decoder.Decode(&values); err != nil {
+		return err
+	}
+	for name, value := range values {
+		values[name] = withNumbers(value)
+	}
+	*a = attributes(values)
+	return nil
+}
+
+// withNumbers turns JSON numbers into int64 where they are whole and fit, else
+// into float64, in place.
+func withNumbers(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, element := range value {
+			value[name] = withNumbers(element)
+		}
+	case []any:
+		for i, element := range value {
+			value[i] = withNumbers(element)
+		}
+	case json.Number:
+		if whole, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+			return whole
+		}
+		number, _ := strconv.ParseFloat(string(value), 64) // beyond the range: an infinity, as it was stored
+		return number
+	}
+	return value
+}

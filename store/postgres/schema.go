@@ -1,0 +1,230 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"hash/fnv"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/userkit/userkit"
+)
+
+//go:embed migrations/*.sql
+var embedded embed.FS
+
+// Migrations returns the SQL files that Migrate runs, in the order of their
+// names, for hosts that have a migration tool of their own. Each file is to be
+// run once, in a transaction, with the schema of the store first in search_path
+// (SET LOCAL search_path); it records itself in the table migrations. A project
+// also needs its row in the table projects: Migrate adds it, and does nothing
+// else where all files have run.
+func Migrations() fs.FS {
+	files, err := fs.Sub(embedded, "migrations")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return files
+}
+
+// migration is one of the embedded files.
+type migration struct {
+	name string // without .sql
+	sql  string
+}
+
+// migrations are the embedded files in the order of their names.
+var migrations = func() []migration {
+	names, err := fs.Glob(Migrations(), "*.sql") // sorted
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	var files []migration
+	for _, name := range names {
+		text, err := fs.ReadFile(Migrations(), name)
+		if err != nil {
+			panic(err) // the file is part of the program
+		}
+		files = append(files, migration{strings.TrimSuffix(name, ".sql"), string(text)})
+	}
+	return files
+}()
+
+// Migrate brings the schema up to date and adds the project to it. Each file
+// runs in a transaction of its own and counts as applied only when that
+// commits. Many processes may migrate at once: one works, the others wait. It
+// needs the right to create objects only while there is something to create.
+//
+// It also looks after the feed: where the database was restored into a cluster
+// whose transactions count lower than before, the feed goes on counting from
+// where it was. So call Migrate after a restore and before the first change,
+// for each project.
+func (s *Store) Migrate(ctx context.Context) error {
+	for {
+		done, err := s.migrateOnce(ctx)
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+// migrateOnce does the first thing that is left to do, in one transaction.
+func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
+	if err := s.ready(ctx); err != nil {
+		return false, err
+	}
+	// Whoever waited for the lock has to see what the one before did.
+	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	err = s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
+		bound := s.WithTx(tx)
+		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", s.lockKey()); err != nil {
+			return err
+		}
+		applied, err := bound.applied(ctx)
+		if err != nil {
+			return err
+		}
+		for _, file := range migrations {
+			if !slices.Contains(applied, file.name) {
+				return bound.apply(ctx, file)
+			}
+		}
+		done = true
+		return bound.register(ctx)
+	})
+	if err != nil {
+		return false, s.fault(ctx, err)
+	}
+	return done, nil
+}
+
+// lockKey is the key of the advisory lock of the schema.
+func (s *Store) lockKey() int64 {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte("userkit migrations " + s.schema)) // never fails
+	return int64(hash.Sum64())
+}
+
+// execute runs a statement whose rows, if any, are of no interest.
+func (s *Store) execute(ctx context.Context, text string, args ...any) error {
+	_, err := s.db.ExecContext(ctx, text, args...)
+	return err
+}
+
+// applied lists the migrations that the schema records; none when it is missing.
+func (s *Store) applied(ctx context.Context) ([]string, error) {
+	var exists flag
+	q := &statement{}
+	q.add("SELECT to_regclass(?) IS NOT NULL", quoted(s.schema+".migrations"))
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&exists) })
+	if err != nil || !exists {
+		return nil, err
+	}
+	q = &statement{}
+	q.add("SELECT name FROM ? ORDER BY name", s.table("migrations"))
+	var names []string
+	err = s.query(ctx, q, func(rows *sql.Rows) error {
+		var name text
+		err := rows.Scan(&name)
+		names = append(names, string(name))
+		return err
+	})
+	return names, err
+}
+
+// apply runs a migration in the transaction that the store is bound to.
+func (s *Store) apply(ctx context.Context, file migration) error {
+	var exists flag
+	q := &statement{}
+	q.add("SELECT to_regnamespace(?) IS NOT NULL", quoted(s.schema))
+	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&exists) }); err != nil {
+		return err
+	}
+	if !exists {
+		if err := s.execute(ctx, "CREATE SCHEMA ?", bun.Ident(s.schema)); err != nil {
+			return err
+		}
+	}
+	if err := s.execute(ctx, "SET LOCAL search_path TO ?", bun.Ident(s.schema)); err != nil {
+		return err
+	}
+	// Past bun's formatting: a file has no arguments.
+	_, err := s.tx.Tx.ExecContext(ctx, file.sql)
+	return err
+}
+
+// register adds the project and looks after its feed, in the transaction that
+// the store is bound to.
+func (s *Store) register(ctx context.Context) error {
+	err := s.execute(ctx, "INSERT INTO ? (project) VALUES (?) ON CONFLICT DO NOTHING", s.table("projects"), quoted(s.project))
+	if err != nil {
+		return err
+	}
+	restored, err := s.restored(ctx)
+	if err != nil || !restored {
+		return err
+	}
+	// Nothing may be writing events by the old offset while it changes: the lock
+	// waits for the transactions that are, and those that come wait for it
+	// before they read the offset.
+	if err := s.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
+		return err
+	}
+	// From here on every event is written by a transaction that is not older
+	// than the oldest one that runs now.
+	return s.execute(ctx, `UPDATE ? AS p
+SET feed_offset = (SELECT max(e.position) FROM ? AS e WHERE e.project = ?) + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+WHERE p.project = ?`, s.table("projects"), s.table("events"), quoted(s.project), quoted(s.project))
+}
+
+// restored reports whether events have positions that the cluster has not
+// counted to: the database came here from another cluster.
+func (s *Store) restored(ctx context.Context) (bool, error) {
+	q := &statement{}
+	q.add(`SELECT EXISTS (SELECT FROM ? AS e JOIN ? AS p ON p.project = e.project
+WHERE e.project = ? AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`,
+		s.table("events"), s.table("projects"), quoted(s.project))
+	var found flag
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&found) })
+	return bool(found), err
+}
+
+// CheckSchema returns nil when the schema is the one that this version of
+// userkit needs and the project is in it, else ErrUnavailable with
+// CodeSchemaOutdated. It changes nothing.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return err
+	}
+	outdated := func(format string, args ...any) error {
+		return userkit.NewError(userkit.CodeSchemaOutdated, "", format, args...)
+	}
+	for _, file := range migrations {
+		if !slices.Contains(applied, file.name) {
+			return outdated("schema %q lacks migration %s", s.schema, file.name)
+		}
+	}
+	for _, name := range applied {
+		if !slices.ContainsFunc(migrations, func(file migration) bool { return file.name == name }) {
+			return outdated("schema %q has migration %s, which this version does not know", s.schema, name)
+		}
+	}
+	q := &statement{}
+	q.add("SELECT EXISTS (SELECT FROM ? AS p WHERE p.project = ?)", s.table("projects"), quoted(s.project))
+	var registered flag
+	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&registered) }); err != nil {
+		return err
+	}
+	if !registered {
+		return outdated("schema %q lacks project %q", s.schema, s.project)
+	}
+	return nil
+}

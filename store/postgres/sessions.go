@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+var sessionReads = sessionColumns.reads("s")
+
+func sessionTargets(to []any, session *userkit.Session) []any {
+	return sessionColumns.targets(to, session)
+}
+
+// slotLength is the precision of the index that finds stale sessions.
+const slotLength = 10 * time.Minute
+
+// reportedSlot gives the slot of a time. It never decreases as time goes on.
+func reportedSlot(t time.Time) int64 {
+	seconds, length := t.Unix(), int64(slotLength/time.Second)
+	slot := seconds / length
+	if seconds%length < 0 {
+		slot--
+	}
+	return slot
+}
+
+// selectSessions begins a statement over the sessions of the project; a
+// condition may follow.
+func (s *Store) selectSessions() *statement {
+	q := &statement{}
+	q.add("SELECT "+sessionReads+"\nFROM ? AS s\nWHERE s.project = ?", s.table("sessions"), quoted(s.project))
+	return q
+}
+
+// Session implements userkit.Store.
+func (s *Store) Session(ctx context.Context, id userkit.SessionID) (userkit.Session, error) {
+	q := s.selectSessions()
+	q.add(" AND s.id = ?", quotedID(id))
+	return selectOne(ctx, s, q, userkit.CodeSessionNotFound, sessionTargets)
+}
+
+// SessionOwners implements userkit.Store.
+func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map[userkit.SessionID]userkit.UserID, error) {
+	owners := make(map[userkit.SessionID]userkit.UserID, len(ids))
+	if len(ids) == 0 {
+		return owners, s.ready(ctx)
+	}
+	var wanted array
+	for _, id := range ids {
+		wanted.id(id)
+	}
+	q := &statement{}
+	q.add("SELECT s.id, s.user_id FROM ? AS s WHERE s.project = ? AND s.id = ANY (?)",
+		s.table("sessions"), quoted(s.project), wanted.of("uuid"))
+	var id, owner identifier
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		err := rows.Scan(&id, &owner)
+		owners[userkit.SessionID(id)] = userkit.UserID(owner)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return owners, nil
+}
+
+// Sessions implements userkit.Store.
+func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+	q := s.selectSessions()
+	if !filter.UserID.IsZero() {
+		q.add(" AND s.user_id = ?", quotedID(filter.UserID))
+	}
+	if !filter.DeviceID.IsZero() {
+		q.add(" AND s.device_id = ?", quotedID(filter.DeviceID))
+	}
+	switch filter.State {
+	case userkit.SessionsActive:
+		q.add(" AND s.ended_at IS NULL")
+	case userkit.SessionsEnded:
+		q.add(" AND s.ended_at IS NOT NULL")
+	}
+	q.between("s.started_at", filter.From, filter.To)
+	if err := q.page(list, sessionSortings, "s.id"); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, s, q, sessionTargets)
+}
+
+// StaleSessions implements userkit.Store.
+func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) ([]userkit.Session, error) {
+	q := s.selectSessions()
+	q.add(" AND s.ended_at IS NULL AND s.reported_slot <= ? AND s.reported_at < ?\nLIMIT ?",
+		reportedSlot(before), quotedTime(before), limit)
+	return selectRecords(ctx, s, q, sessionTargets)
+}
+
+// Usage implements userkit.Store.
+func (s *Store) Usage(ctx context.Context, user userkit.UserID, from, to userkit.Day) ([]userkit.DayUsage, error) {
+	q := &statement{}
+	q.add("SELECT "+usageColumns.reads("d")+"\nFROM ? AS d\nWHERE d.project = ? AND d.user_id = ? AND d.day >= ? AND d.day <= ?\nORDER BY d.day",
+		s.table("usage_days"), quoted(s.project), quotedID(user), quotedDay(from), quotedDay(to))
+	days, err := selectRecords(ctx, s, q, func(to []any, day *userDay) []any { return usageColumns.targets(to, day) })
+	if err != nil {
+		return nil, err
+	}
+	usage := make([]userkit.DayUsage, len(days))
+	for i, day := range days {
+		usage[i] = day.DayUsage
+	}
+	return usage, nil
+}

@@ -1,0 +1,303 @@
+// Package postgres keeps a userkit project in PostgreSQL, version 14 or later.
+//
+//	store, err := postgres.Open(ctx, "postgres://user:password@host/database")
+//	…
+//	err = store.Migrate(ctx)
+//	…
+//	m, err := userkit.New(store)
+//
+// Open connects with pgdriver. New takes a *bun.DB of the host's, over pgdriver
+// or over the database/sql driver of pgx. bun writes the values into the text of
+// a statement, so every statement is another text: a cache of prepared
+// statements only costs. Over pgx, set
+//
+//	config.DefaultQueryExecMode = pgx.QueryExecModeExec // or QueryExecModeSimpleProtocol
+//
+// Several projects can share a database, each with a Store of its own (see
+// WithProject); nothing that one does touches the others. Nothing rests on the
+// state of a session either, so a connection pooler such as PgBouncer may hand
+// out connections per transaction.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/userkit/userkit"
+)
+
+// The defaults of the options.
+const (
+	DefaultProject  = "default"
+	DefaultSchema   = "userkit"
+	DefaultPoolSize = 16
+)
+
+// maxProject and maxSchema bound the names, in bytes; the latter is PostgreSQL's.
+const (
+	maxProject = 128
+	maxSchema  = 63
+)
+
+// Store keeps one project in PostgreSQL. Its methods are those of userkit.Store,
+// whose contract says what they do.
+type Store struct {
+	db     bun.IDB     // what statements run on
+	pool   *bun.DB     // nil in a store that is bound to a transaction
+	tx     *bun.Tx     // the host's transaction, or nil
+	owned  bool        // Open made the pool
+	closed atomic.Bool // not used in a bound store
+
+	project string
+	schema  string
+}
+
+var _ userkit.Store = (*Store)(nil)
+
+// Option sets a property of a Store.
+type Option func(*options) error
+
+type options struct {
+	project  string
+	schema   string
+	poolSize int
+}
+
+// WithProject sets the project that the store keeps. The default is "default".
+// A name has 1 to 128 bytes of printable ASCII without spaces.
+func WithProject(name string) Option {
+	return func(o *options) error {
+		if len(name) < 1 || len(name) > maxProject || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return invalidOption("WithProject", "%q is not 1 to %d bytes of printable ASCII without spaces", name, maxProject)
+		}
+		o.project = name
+		return nil
+	}
+}
+
+// WithSchema sets the schema that the tables are in. The default is "userkit".
+// A name begins with a letter or '_' and has at most 63 lower-case letters,
+// digits and '_' (ASCII); names that begin with "pg_" belong to PostgreSQL.
+func WithSchema(name string) Option {
+	return func(o *options) error {
+		if !isIdentifier(name) || strings.HasPrefix(name, "pg_") {
+			return invalidOption("WithSchema", "%q is no name for a schema", name)
+		}
+		o.schema = name
+		return nil
+	}
+}
+
+// WithPoolSize sets how many connections Open keeps at most. The default is 16.
+// A manager uses a few for its changes, however many callers it has; the rest
+// are for reads. It is an error with New, whose pool is the host's.
+func WithPoolSize(connections int) Option {
+	return func(o *options) error {
+		if connections < 1 {
+			return invalidOption("WithPoolSize", "%d connections", connections)
+		}
+		o.poolSize = connections
+		return nil
+	}
+}
+
+func invalidOption(name, format string, args ...any) *userkit.Error {
+	return userkit.NewError(userkit.CodeInvalidOption, name, format, args...)
+}
+
+func isIdentifier(name string) bool {
+	if name == "" || len(name) > maxSchema || '0' <= name[0] && name[0] <= '9' {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+}
+
+func readOptions(opts []Option) (options, error) {
+	read := options{project: DefaultProject, schema: DefaultSchema}
+	for _, opt := range opts {
+		if err := opt(&read); err != nil {
+			return options{}, err
+		}
+	}
+	return read, nil
+}
+
+// Open connects to the database that dsn names, as in
+// postgres://user:password@host:5432/database?sslmode=verify-full. TLS is on by
+// default, without a check of the certificate; sslmode=disable turns it off. See
+// pgdriver for what else a DSN can say.
+//
+// It returns ErrInvalid with CodeInvalidOption for a wrong option or DSN, and
+// ErrUnavailable with CodeStoreUnavailable when the server does not answer. It
+// neither looks at the schema nor changes it; see Migrate and CheckSchema.
+func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
+	read, err := readOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if read.poolSize == 0 {
+		read.poolSize = DefaultPoolSize
+	}
+	made, err := newConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(made)
+	db.SetMaxOpenConns(read.poolSize)
+	db.SetMaxIdleConns(read.poolSize)
+	if err := db.PingContext(ctx); err != nil {
+		_ = db.Close()
+		return nil, translate(ctx, err)
+	}
+	store := newStore(bun.NewDB(db, pgdialect.New()), read)
+	store.owned = true
+	return store, nil
+}
+
+// New returns a store on the host's own database handle, which the host closes
+// when the store is no longer in use. It returns ErrInvalid with
+// CodeInvalidOption when db is not for PostgreSQL or an option is wrong.
+func New(db *bun.DB, opts ...Option) (*Store, error) {
+	if db == nil {
+		return nil, invalidOption("New", "no database")
+	}
+	if _, ok := db.Dialect().(*pgdialect.Dialect); !ok {
+		return nil, invalidOption("New", "the dialect is %s, not pgdialect", db.Dialect().Name())
+	}
+	read, err := readOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if read.poolSize != 0 {
+		return nil, invalidOption("WithPoolSize", "the pool belongs to the host")
+	}
+	return newStore(db, read), nil
+}
+
+func newStore(db *bun.DB, read options) *Store {
+	return &Store{db: db, pool: db, project: read.project, schema: read.schema}
+}
+
+// WithTx returns a store that is bound to a transaction of the host's on the
+// same database: what it reads and writes is part of the transaction, and
+// nothing is done before the host commits.
+//
+// Commit sets a savepoint, so a unique value that is taken or a conflict leaves
+// the transaction in use. A change locks its user until the transaction ends;
+// other managers that change this user wait for it. What needs a new transaction
+// is not tried again: a deadlock or a serialization failure comes back as
+// ErrConflict with CodeTooManyConflicts, for the host to roll back and begin
+// anew. A transaction serves one goroutine at a time, and so does the store.
+// Close does nothing; after the end of the transaction every method returns
+// ErrUnavailable with CodeClosed.
+func (s *Store) WithTx(tx bun.Tx) *Store {
+	return &Store{db: tx, tx: &tx, project: s.project, schema: s.schema}
+}
+
+// Close ends the store, and closes the database handle when Open made it.
+func (s *Store) Close() error {
+	if s.tx != nil || s.closed.Swap(true) || !s.owned {
+		return nil
+	}
+	if err := s.pool.Close(); err != nil {
+		return userkit.NewError(userkit.CodeStoreUnavailable, "", "closing the connections").Because(err)
+	}
+	return nil
+}
+
+// ready returns an error when the store is closed or the context has ended.
+func (s *Store) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return errClosed()
+	}
+	return ctx.Err()
+}
+
+func errClosed() error {
+	return userkit.NewError(userkit.CodeClosed, "", "the store is closed")
+}
+
+// table gives the qualified name of a table.
+func (s *Store) table(name string) bun.Ident { return bun.Ident(s.schema + "." + name) }
+
+// statement is SQL with bun's placeholders, and their arguments.
+type statement struct {
+	text strings.Builder
+	args []any
+}
+
+// add appends SQL with its arguments.
+func (q *statement) add(text string, args ...any) {
+	q.text.WriteString(text)
+	q.args = append(q.args, args...)
+}
+
+// query runs a statement and calls row for each of its rows, once they can be
+// scanned.
+func (s *Store) query(ctx context.Context, q *statement, row func(rows *sql.Rows) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	rows, err := s.db.QueryContext(ctx, q.text.String(), q.args...)
+	if err != nil {
+		return s.fault(ctx, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return s.fault(ctx, err)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return s.fault(ctx, err)
+	}
+	return nil
+}
+
+// fault translates the error of a statement.
+func (s *Store) fault(ctx context.Context, err error) error {
+	if s.closed.Load() {
+		return errClosed()
+	}
+	return translate(ctx, err)
+}
+
+// selectRecords runs a statement whose rows are records, read by targets.
+func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) ([]R, error) {
+	records := []R{}
+	var record, zero R
+	to := targets(nil, &record)
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		record = zero
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		records = append(records, record)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// selectOne is selectRecords for at most one row; missing is the error for none.
+func selectOne[R any](ctx context.Context, s *Store, q *statement, missing userkit.Code, targets func(to []any, record *R) []any) (R, error) {
+	records, err := selectRecords(ctx, s, q, targets)
+	if err == nil && len(records) == 0 {
+		err = userkit.NewError(missing, "", "not in project %q", s.project)
+	}
+	if err != nil {
+		var none R
+		return none, err
+	}
+	return records[0], nil
+}

@@ -1,0 +1,904 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+// fault says what goes wrong in a call to a store.
+type fault int
+
+const (
+	noFault    fault = iota
+	failBefore       // nothing happens, and the call fails
+	failAfter        // it happens, and the call fails: the answer is lost
+	conflict         // every change is answered with ErrConflict, and nothing happens
+)
+
+// faultyStore is a store that fails as a case plans it.
+type faultyStore struct {
+	userkit.Store
+
+	mutex   sync.Mutex
+	commits int                                         // how many calls of Commit there were
+	commit  func(call int, change userkit.Change) fault // nil: none fails; change is the first of the call
+	after   func(call int)                              // runs when a commit has happened, before its answer; may be nil
+	load    func() fault                                // nil: none fails
+	held    chan struct{}                               // Load waits until it is closed; nil: it does not wait
+	waiting chan struct{}                               // gets a value for every Load that begins to wait
+}
+
+func newFaultyStore(store userkit.Store) *faultyStore {
+	return &faultyStore{Store: store, waiting: make(chan struct{}, 1000)}
+}
+
+func errCut() error {
+	return userkit.NewError(userkit.CodeStoreUnavailable, "", "the connection was cut").Because(errors.New("a planned fault"))
+}
+
+// plan sets how commits and loads fail from now on, and counts commits anew.
+func (f *faultyStore) plan(commit func(call int, change userkit.Change) fault, load func() fault) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.commit, f.load, f.commits = commit, load, 0
+}
+
+// first makes the first commits fail in the given ways, one after another.
+func (f *faultyStore) first(faults ...fault) {
+	f.plan(func(call int, _ userkit.Change) fault {
+		if call < len(faults) {
+			return faults[call]
+		}
+		return noFault
+	}, nil)
+}
+
+// heal lets everything work again.
+func (f *faultyStore) heal() { f.plan(nil, nil) }
+
+// count gives how many commits there were since the last plan.
+func (f *faultyStore) count() int {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.commits
+}
+
+// hold makes every Load wait until release is called.
+func (f *faultyStore) hold() (release func()) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	held := make(chan struct{})
+	f.held = held
+	return sync.OnceFunc(func() {
+		f.mutex.Lock()
+		f.held = nil
+		f.mutex.Unlock()
+		close(held)
+	})
+}
+
+func (f *faultyStore) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State, error) {
+	f.mutex.Lock()
+	plan, held := f.load, f.held
+	f.mutex.Unlock()
+	if held != nil {
+		f.waiting <- struct{}{}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if plan != nil && plan() != noFault {
+		return nil, errCut()
+	}
+	return f.Store.Load(ctx, wants)
+}
+
+func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
+	f.mutex.Lock()
+	call, plan, after := f.commits, f.commit, f.after
+	f.commits++
+	f.mutex.Unlock()
+	planned := noFault
+	if plan != nil {
+		planned = plan(call, changes[0])
+	}
+	switch planned {
+	case failBefore:
+		return nil, errCut()
+	case conflict:
+		outcomes := make([]error, len(changes))
+		for i := range outcomes {
+			outcomes[i] = userkit.ErrConflict
+		}
+		return outcomes, nil
+	}
+	outcomes, err := f.Store.Commit(ctx, changes)
+	if after != nil {
+		after(call)
+	}
+	if planned == failAfter {
+		return nil, errCut()
+	}
+	return outcomes, err
+}
+
+// faulty gives a manager on a store that fails as planned, and one beside it on
+// the store itself, which never fails.
+func (e env) faulty(t *testing.T, options ...userkit.Option) (broken *desk, faults *faultyStore, sound *desk) {
+	t.Helper()
+	sound = e.desk(t, options...)
+	faults = newFaultyStore(e.store)
+	return sound.beside(t, faults, options...), faults, sound
+}
+
+// receive waits for what a goroutine sends.
+func receive[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(deadline):
+		require.Fail(t, "nothing came", what)
+		panic("unreachable")
+	}
+}
+
+func faultGroups() []group {
+	return []group{
+		{"LostAnswer", lostAnswerCases()},
+		{"Outage", outageCases()},
+		{"Conflict", conflictCases()},
+		{"Corridor", corridorCases()},
+	}
+}
+
+// faultyCall is a change that is made on a store that fails, and a check of what
+// became of it.
+type faultyCall struct {
+	name   string
+	events []userkit.EventName
+	make   func(t *testing.T, d *desk, s faultScene) (check func(t *testing.T, sound *desk), err error)
+}
+
+// faultScene is a user to make faulty calls on.
+type faultScene struct {
+	user    userkit.User
+	device  userkit.Device
+	session userkit.Session
+	last    userkit.Transaction
+}
+
+func newFaultScene(t *testing.T, sound *desk) faultScene {
+	t.Helper()
+	var s faultScene
+	s.user = sound.signUp(t, withLicense(fiveDevices))
+	s.device = sound.register(t, s.user.ID, userkit.NewDevice{Name: "first"})
+	s.session = sound.connect(t, s.user.ID, s.device.ID)
+	s.last = sound.refill(t, s.user.ID, 100, "scene")
+	sound.clock.Advance(time.Minute)
+	return s
+}
+
+func faultyCalls() []faultyCall {
+	type check = func(t *testing.T, sound *desk)
+	user := func(s faultScene, got userkit.User) check {
+		return func(t *testing.T, sound *desk) { requireUser(t, got, sound.user(t, s.user.ID)) }
+	}
+	transaction := func(s faultScene, got userkit.Transaction, balance int64) check {
+		return func(t *testing.T, sound *desk) {
+			require.Contains(t, sound.transactions(t, s.user.ID), got)
+			sound.requireBalance(t, s.user.ID, balance)
+			sound.requireLedger(t, s.user.ID)
+		}
+	}
+	return []faultyCall{
+		{"Refill", []userkit.EventName{userkit.EventBalanceRefilled}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.Refill(t.Context(), s.user.ID, userkit.Entry{Amount: euro(7), Key: "key"})
+			return transaction(s, got, 107), err
+		}},
+		{"Charge", []userkit.EventName{userkit.EventBalanceCharged}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.Charge(t.Context(), s.user.ID, userkit.Entry{Amount: euro(100), Key: "key"})
+			return transaction(s, got, 0), err
+		}},
+		{"CancelLast", []userkit.EventName{userkit.EventBalanceCancelled}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.CancelLast(t.Context(), s.user.ID, s.last.ID)
+			return transaction(s, got, 0), err
+		}},
+		{"UpdateUser", []userkit.EventName{userkit.EventUserUpdated}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.UpdateUser(t.Context(), s.user.ID, userkit.UserPatch{Revision: s.user.Revision, Login: userkit.Set("login of " + s.user.ID.String())})
+			require.Equal(t, s.user.Revision+1, got.Revision)
+			return user(s, got), err
+		}},
+		{"DeactivateUser", []userkit.EventName{userkit.EventUserDeactivated}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.DeactivateUser(t.Context(), s.user.ID)
+			return user(s, got), err
+		}},
+		{"RecordLogin", []userkit.EventName{userkit.EventUserLoggedIn}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.RecordLogin(t.Context(), s.user.ID, "oidc")
+			return user(s, got), err
+		}},
+		{"SetLicense", []userkit.EventName{userkit.EventLicenseSet}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.SetLicense(t.Context(), s.user.ID, oneDevice)
+			return user(s, got), err
+		}},
+		{"SetTrafficLimit", []userkit.EventName{userkit.EventTrafficLimitSet}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.SetTrafficLimit(t.Context(), s.user.ID, userkit.TrafficLimit{Bytes: 1 << 40}, true)
+			return user(s, got), err
+		}},
+		{"RegisterDevice", []userkit.EventName{userkit.EventDeviceRegistered}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.RegisterDevice(t.Context(), s.user.ID, userkit.NewDevice{Name: "second"})
+			return func(t *testing.T, sound *desk) {
+				require.Len(t, sound.devices(t, s.user.ID), 2)
+				require.Equal(t, 2, sound.user(t, s.user.ID).Devices)
+				require.Equal(t, got.ID, sound.authenticate(t, got.AccessToken).Device.ID, "the token that was shown is the one that was kept")
+			}, err
+		}},
+		{"RotateToken", []userkit.EventName{userkit.EventTokenRotated}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.RotateToken(t.Context(), s.device.ID)
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, s.device.ID, sound.authenticate(t, got.AccessToken).Device.ID)
+				sound.requireInvalidToken(t, s.device.AccessToken)
+			}, err
+		}},
+		{"UpdateDevice", []userkit.EventName{userkit.EventDeviceUpdated}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.UpdateDevice(t.Context(), s.device.ID, userkit.DevicePatch{Name: userkit.Set("renamed")})
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, []userkit.Device{got}, sound.devices(t, s.user.ID))
+				require.Equal(t, "renamed", got.Name)
+			}, err
+		}},
+		{"StartSession", []userkit.EventName{userkit.EventSessionStarted}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.StartSession(t.Context(), userkit.NewSession{ID: userkit.NewID[userkit.Session](), UserID: s.user.ID, Node: "node"})
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, got, sound.session(t, got.ID))
+				require.Len(t, sound.sessions(t, s.user.ID), 2)
+				require.Equal(t, 2, sound.user(t, s.user.ID).OpenSessions)
+			}, err
+		}},
+		{"EndSession", []userkit.EventName{userkit.EventSessionEnded}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.EndSession(t.Context(), s.session.ID, userkit.UsageReport{})
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, got, sound.session(t, got.ID))
+				require.Zero(t, sound.user(t, s.user.ID).OpenSessions)
+			}, err
+		}},
+		{"ReportUsage", []userkit.EventName{userkit.EventTrafficReported}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			results, err := d.ReportUsage(t.Context(), []userkit.UsageReport{{SessionID: s.session.ID, Received: 50, Sent: 5, At: d.clock.Now()}})
+			if err == nil {
+				err = results[0].Err
+			}
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, userkit.UsageResult{SessionID: s.session.ID, Outcome: userkit.UsageCounted, Received: 50, Sent: 5}, results[0])
+				sound.requireBytes(t, s.session.ID, 50, 5)
+				require.EqualValues(t, 55, sound.user(t, s.user.ID).Traffic.Used)
+				require.EqualValues(t, 55, sound.days(t, s.user.ID)[0].Received+sound.days(t, s.user.ID)[0].Sent)
+			}, err
+		}},
+		{"RecordEvent", []userkit.EventName{"host.event"}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.RecordEvent(t.Context(), s.user.ID, userkit.NewEvent{Name: "host.event", Data: 1})
+			return func(t *testing.T, sound *desk) {
+				events := sound.events(t, s.user.ID)
+				requireEvents(t, []userkit.Event{got}, events[len(events)-1:])
+			}, err
+		}},
+		{"DeleteDevice", []userkit.EventName{userkit.EventDeviceDeleted}, func(t *testing.T, d *desk, s faultScene) (check, error) {
+			got, err := d.DeleteDevice(t.Context(), s.device.ID)
+			return func(t *testing.T, sound *desk) {
+				require.Equal(t, s.device.ID, got.ID)
+				require.Empty(t, sound.devices(t, s.user.ID))
+				require.Zero(t, sound.user(t, s.user.ID).Devices)
+			}, err
+		}},
+	}
+}
+
+// requireOnce makes a faulty call and demands that it was made, and made once.
+func (c faultyCall) requireOnce(t *testing.T, broken, sound *desk) {
+	t.Helper()
+	scene, beside := newFaultScene(t, sound), newFaultScene(t, sound)
+	other := sound.picture(t, beside.user.ID)
+	before := sound.user(t, scene.user.ID).Version
+	var check func(t *testing.T, sound *desk)
+	events := sound.eventsDuring(t, scene.user.ID, func() {
+		var err error
+		check, err = c.make(t, broken, scene)
+		require.NoError(t, err)
+	})
+	found := 0
+	for _, event := range events {
+		if event.Name == c.events[0] {
+			found++
+		}
+	}
+	require.Equal(t, 1, found, "events: %v", eventNames(events))
+	require.Equal(t, before+1, sound.user(t, scene.user.ID).Version)
+	check(t, sound)
+	require.Equal(t, other, sound.picture(t, beside.user.ID))
+}
+
+func lostAnswerCases() []testCase {
+	// each makes every faulty call under a plan of faults.
+	each := func(faults ...fault) func(t *testing.T, env env) {
+		return func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t, userkit.WithSealingKeys(sealingKey(1)))
+			for _, call := range faultyCalls() {
+				t.Run(call.name, func(t *testing.T) {
+					scene := func() { store.first(faults...) }
+					store.heal()
+					scene()
+					call.requireOnce(t, broken, sound)
+					require.Greater(t, store.count(), 0)
+				})
+			}
+		}
+	}
+	return []testCase{
+		{"a commit that failed is made again, once", each(failBefore)},
+		{"a commit whose answer was lost is not made again, and its caller gets its result", each(failAfter)},
+		{"a commit that failed and one whose answer was lost count once together", each(failBefore, failAfter)},
+		{"an answer that is lost after a conflict counts once", each(conflict, failAfter)},
+		{"a load that fails while the manager looks for its change is tried again", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			for _, call := range faultyCalls() {
+				t.Run(call.name, func(t *testing.T) {
+					var mutex sync.Mutex
+					lost, cuts := false, 0
+					store.plan(func(n int, _ userkit.Change) fault {
+						mutex.Lock()
+						defer mutex.Unlock()
+						if n == 0 {
+							lost = true
+							return failAfter
+						}
+						return noFault
+					}, func() fault {
+						mutex.Lock()
+						defer mutex.Unlock()
+						if lost && cuts < 1 {
+							cuts++
+							return failBefore
+						}
+						return noFault
+					})
+					call.requireOnce(t, broken, sound)
+				})
+			}
+		}},
+		{"a change is found though others changed the user since", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			store.first(failAfter)
+			ctx := t.Context()
+			var between error
+			store.after = func(call int) {
+				if call == 0 {
+					_, between = sound.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(1000), Key: "between"})
+				}
+			}
+			got := broken.refill(t, scene.user.ID, 7, "key")
+			require.NoError(t, between)
+			require.Contains(t, sound.transactions(t, scene.user.ID), got)
+			sound.requireBalance(t, scene.user.ID, 1107)
+			sound.requireLedger(t, scene.user.ID)
+			require.Len(t, sound.transactions(t, scene.user.ID), 3)
+		}},
+		{"creating a user is found, and is no clash with itself", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			for i, faults := range [][]fault{{failAfter}, {failBefore}, {failBefore, failAfter}} {
+				store.first(faults...)
+				given := newcomer(fmt.Sprint("ada-", i))
+				user, err := broken.CreateUser(t.Context(), given)
+				require.NoError(t, err)
+				requireUser(t, user, sound.user(t, given.ID))
+				require.EqualValues(t, i+1, sound.countUsers(t))
+				require.Equal(t, []userkit.EventName{userkit.EventUserCreated}, eventNames(sound.events(t, user.ID)))
+			}
+		}},
+		{"deleting a user is found, and its caller gets the receipt", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			for _, faults := range [][]fault{{failAfter}, {failBefore}, {failBefore, failAfter}} {
+				scene := newFaultScene(t, sound)
+				events := len(sound.events(t, scene.user.ID))
+				store.first(faults...)
+				receipt, err := broken.DeleteUser(t.Context(), scene.user.ID, scene.user.ID.String())
+				require.NoError(t, err)
+				require.Equal(t, scene.user.ID, receipt.UserID)
+				requireRowCounts(t, map[string]int{userkit.RowsDevices: 1, userkit.RowsSessions: 1, userkit.RowsTransactions: 1, userkit.RowsEvents: events}, receipt.Rows)
+				_, err = sound.User(t.Context(), scene.user.ID)
+				requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+				require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, scene.user.ID)))
+			}
+		}},
+		{"of many callers, each counts once", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			var users []userkit.User
+			for range 10 {
+				users = append(users, sound.signUp(t))
+			}
+			store.plan(func(call int, _ userkit.Change) fault {
+				return []fault{failAfter, noFault, failBefore, conflict, noFault}[call%5]
+			}, nil)
+			answers := together(100, func(i int) (userkit.Transaction, error) {
+				for {
+					transaction, err := broken.Refill(t.Context(), users[i%10].ID, userkit.Entry{Amount: euro(5), Key: fmt.Sprint("key ", i)})
+					if !errors.Is(err, userkit.ErrUnavailable) && !errors.Is(err, userkit.ErrConflict) {
+						return transaction, err
+					}
+				}
+			})
+			values(t, answers)
+			for _, user := range users {
+				sound.requireBalance(t, user.ID, 50)
+				sound.requireLedger(t, user.ID)
+			}
+			require.Empty(t, sound.mismatches(t))
+		}},
+	}
+}
+
+func outageCases() []testCase {
+	always := func(planned fault) func(int, userkit.Change) fault {
+		return func(int, userkit.Change) fault { return planned }
+	}
+	// blind loses every answer, and lets no load tell what became of it.
+	blind := func(store *faultyStore) {
+		var mutex sync.Mutex
+		committed := false
+		store.plan(func(int, userkit.Change) fault {
+			mutex.Lock()
+			defer mutex.Unlock()
+			committed = true
+			return failAfter
+		}, func() fault {
+			mutex.Lock()
+			defer mutex.Unlock()
+			if committed {
+				return failBefore
+			}
+			return noFault
+		})
+	}
+	return []testCase{
+		{"that lasts is told after a bounded number of tries, and the manager goes on afterwards", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			before := sound.picture(t, scene.user.ID)
+			store.plan(always(failBefore), nil)
+			for _, call := range faultyCalls() {
+				t.Run(call.name, func(t *testing.T) {
+					if call.name == "UpdateUser" {
+						_, err := broken.UpdateUser(t.Context(), scene.user.ID, userkit.UserPatch{Name: userkit.Set("X")})
+						requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+						return
+					}
+					_, err := call.make(t, broken, scene)
+					requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+				})
+			}
+			require.Less(t, store.count(), 100*len(faultyCalls()))
+			require.Equal(t, before, sound.picture(t, scene.user.ID))
+			store.heal()
+			broken.refill(t, scene.user.ID, 7, "key")
+			sound.requireBalance(t, scene.user.ID, 107)
+		}},
+		{"of loads alone changes nothing", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			before := sound.picture(t, scene.user.ID)
+			store.plan(nil, func() fault { return failBefore })
+			_, err := broken.Refill(t.Context(), scene.user.ID, userkit.Entry{Amount: euro(1), Key: "key"})
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+			require.Zero(t, store.count())
+			require.Equal(t, before, sound.picture(t, scene.user.ID))
+		}},
+		{"after which a caller repeats a refill with its key counts it once", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			blind(store)
+			_, err := broken.Refill(t.Context(), scene.user.ID, userkit.Entry{Amount: euro(7), Key: "key"})
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+			store.heal()
+			again := broken.refill(t, scene.user.ID, 7, "key")
+			require.EqualValues(t, 2, again.Sequence)
+			sound.requireBalance(t, scene.user.ID, 107)
+			sound.requireLedger(t, scene.user.ID)
+		}},
+		{"after which a caller repeats a registration with its hardware id leaves one device", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t, withLicense(oneDevice))
+			blind(store)
+			_, err := broken.RegisterDevice(t.Context(), user.ID, userkit.NewDevice{HardwareID: "hw"})
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+			require.Len(t, sound.devices(t, user.ID), 1)
+			store.heal()
+			device := broken.register(t, user.ID, userkit.NewDevice{HardwareID: "hw"})
+			require.Len(t, sound.devices(t, user.ID), 1)
+			require.Equal(t, 1, sound.user(t, user.ID).Devices)
+			sound.authenticate(t, device.AccessToken)
+		}},
+		{"after which a caller repeats a start with its id is told that it happened", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			given := userkit.NewSession{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: "node"}
+			blind(store)
+			_, err := broken.StartSession(t.Context(), given)
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeStoreUnavailable)
+			store.heal()
+			_, err = broken.StartSession(t.Context(), given)
+			requireExists(t, err, userkit.CodeIDTaken, "id")
+			require.Equal(t, 1, sound.user(t, user.ID).OpenSessions)
+			require.True(t, sound.session(t, given.ID).Active())
+		}},
+		{"after which a node reports again counts once", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			report := []userkit.UsageReport{{SessionID: scene.session.ID, Received: 50, Sent: 5, At: sound.clock.Now()}}
+			blind(store)
+			results, err := broken.ReportUsage(t.Context(), report)
+			if err == nil {
+				require.Equal(t, userkit.UsageRejected, results[0].Outcome)
+				err = results[0].Err
+			}
+			require.ErrorIs(t, err, userkit.ErrUnavailable)
+			store.heal()
+			require.Zero(t, broken.reports(t, report...)[0].Received)
+			sound.requireBytes(t, scene.session.ID, 50, 5)
+			require.EqualValues(t, 55, sound.user(t, scene.user.ID).Traffic.Used)
+		}},
+		{"does not keep a device out that is known: when it was seen is best effort", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t, userkit.WithLastSeenInterval(0))
+			scene := newFaultScene(t, sound)
+			store.plan(always(failBefore), nil)
+			require.Equal(t, scene.device.ID, broken.authenticate(t, scene.device.AccessToken).Device.ID)
+		}},
+		{"of a store that was closed is told as such", func(t *testing.T, env env) {
+			d := env.desk(t)
+			user := d.signUp(t)
+			require.NoError(t, env.store.Close())
+			_, err := d.Refill(t.Context(), user.ID, userkit.Entry{Amount: euro(1), Key: "key"})
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeClosed)
+			_, err = d.User(t.Context(), user.ID)
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeClosed)
+		}},
+		{"of one change's unique value does not hinder the other changes", func(t *testing.T, env env) {
+			d := env.desk(t)
+			d.signUp(t, func(user *userkit.NewUser) { user.Login = "taken" })
+			answers := together(40, func(i int) (userkit.User, error) {
+				login := fmt.Sprint("free-", i)
+				if i%4 == 0 {
+					login = "taken"
+				}
+				return d.CreateUser(t.Context(), userkit.NewUser{Login: login})
+			})
+			require.Len(t, succeeded(t, answers, userkit.ErrExists, userkit.CodeLoginTaken), 30)
+			require.EqualValues(t, 31, d.countUsers(t))
+		}},
+	}
+}
+
+func conflictCases() []testCase {
+	return []testCase{
+		{"a few end in success", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			for _, call := range faultyCalls() {
+				t.Run(call.name, func(t *testing.T) {
+					store.first(conflict, conflict, conflict)
+					call.requireOnce(t, broken, sound)
+				})
+			}
+		}},
+		{"without end are told after a bounded number of tries, and nothing is written", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			before := sound.picture(t, scene.user.ID)
+			store.plan(func(int, userkit.Change) fault { return conflict }, nil)
+			_, err := broken.Refill(t.Context(), scene.user.ID, userkit.Entry{Amount: euro(1), Key: "key"})
+			requireCode(t, err, userkit.ErrConflict, userkit.CodeTooManyConflicts)
+			require.Less(t, store.count(), 1000)
+			require.Equal(t, before, sound.picture(t, scene.user.ID))
+			store.heal()
+			broken.refill(t, scene.user.ID, 1, "key")
+			sound.requireBalance(t, scene.user.ID, 101)
+		}},
+		{"that are real lose no change of either side", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			ctx := t.Context()
+			var between []error
+			store.plan(func(call int, change userkit.Change) fault {
+				if call < 3 {
+					_, err := sound.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(1000), Key: fmt.Sprint("between ", call)})
+					between = append(between, err)
+				}
+				return noFault
+			}, nil)
+			got := broken.refill(t, scene.user.ID, 7, "key")
+			require.NoError(t, errors.Join(between...))
+			require.Len(t, between, 3)
+			require.EqualValues(t, 3107, got.Balance.Amount)
+			require.EqualValues(t, 5, got.Sequence)
+			sound.requireBalance(t, scene.user.ID, 3107)
+			sound.requireLedger(t, scene.user.ID)
+		}},
+		{"that are real are decided anew: the money may be gone", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			ctx := t.Context()
+			store.plan(func(call int, change userkit.Change) fault {
+				if call == 0 {
+					if _, err := sound.Charge(ctx, scene.user.ID, userkit.Entry{Amount: euro(50), Key: "between"}); err != nil {
+						return failBefore
+					}
+				}
+				return noFault
+			}, nil)
+			_, err := broken.Charge(t.Context(), scene.user.ID, userkit.Entry{Amount: euro(100), Key: "key"})
+			requireCode(t, err, userkit.ErrRefused, userkit.CodeInsufficientBalance)
+			sound.requireBalance(t, scene.user.ID, 50)
+		}},
+		{"with a deletion end in not-found", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			scene := newFaultScene(t, sound)
+			ctx := t.Context()
+			store.plan(func(call int, change userkit.Change) fault {
+				if call == 0 {
+					if _, err := sound.DeleteUser(ctx, scene.user.ID, scene.user.ID.String()); err != nil {
+						return failBefore
+					}
+				}
+				return noFault
+			}, nil)
+			_, err := broken.Refill(t.Context(), scene.user.ID, userkit.Entry{Amount: euro(1), Key: "key"})
+			requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+			require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, scene.user.ID)))
+		}},
+	}
+}
+
+func corridorCases() []testCase {
+	type outcome = answer[userkit.Transaction]
+	// call refills in a goroutine.
+	call := func(ctx context.Context, d *desk, user userkit.UserID, key string) <-chan outcome {
+		done := make(chan outcome, 1)
+		go func() {
+			transaction, err := d.Refill(ctx, user, userkit.Entry{Amount: euro(10), Key: key})
+			done <- outcome{transaction, err}
+		}()
+		return done
+	}
+	return []testCase{
+		{"a caller that waits behind another returns at once when its context ends, and the manager goes on", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			first := call(t.Context(), broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			ctx, cancel := context.WithCancel(t.Context())
+			second := call(ctx, broken, user.ID, "second")
+			third := call(t.Context(), broken, user.ID, "third")
+			cancel()
+			require.ErrorIs(t, receive(t, second, "the second caller gives up").err, context.Canceled)
+			release()
+			require.NoError(t, receive(t, first, "the first caller").err)
+			require.NoError(t, receive(t, third, "the third caller").err)
+
+			broken.refill(t, user.ID, 10, "second")
+			sound.requireBalance(t, user.ID, 30)
+			sound.requireLedger(t, user.ID)
+		}},
+		{"a caller whose change is under way returns at once when its context ends, and harms no one behind it", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			ctx, cancel := context.WithCancel(t.Context())
+			first := call(ctx, broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			second := call(t.Context(), broken, user.ID, "second")
+			cancel()
+			require.ErrorIs(t, receive(t, first, "the first caller gives up").err, context.Canceled)
+			release()
+			require.NoError(t, receive(t, second, "the second caller").err)
+			broken.refill(t, user.ID, 10, "first")
+			sound.requireBalance(t, user.ID, 20)
+			sound.requireLedger(t, user.ID)
+		}},
+		{"a deadline counts like a cancellation", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+			defer cancel()
+			_, err := broken.Refill(ctx, user.ID, userkit.Entry{Amount: euro(1), Key: "key"})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			release()
+			sound.requireBalance(t, user.ID, 0)
+		}},
+		{"many callers give up and try again with their keys: each counts once", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			users := []userkit.User{sound.signUp(t), sound.signUp(t), sound.signUp(t)}
+			store.plan(func(call int, _ userkit.Change) fault { return []fault{noFault, failAfter}[call%2] }, nil)
+			values(t, together(crowd, func(i int) (int, error) {
+				for n := 0; ; n++ {
+					ctx, cancel := context.WithCancel(t.Context())
+					if n < 3 {
+						go cancel()
+					}
+					_, err := broken.Refill(ctx, users[i%3].ID, userkit.Entry{Amount: euro(10), Key: fmt.Sprint("key ", i)})
+					cancel()
+					if !errors.Is(err, context.Canceled) && !errors.Is(err, userkit.ErrUnavailable) && !errors.Is(err, userkit.ErrConflict) {
+						return n, err
+					}
+				}
+			}))
+			total := int64(0)
+			for _, user := range users {
+				sound.requireLedger(t, user.ID)
+				total += sound.user(t, user.ID).Balance.Amount
+			}
+			require.EqualValues(t, 10*crowd, total)
+		}},
+		{"is not waited for by a manager on another store", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			first := call(t.Context(), broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			bound := broken.WithStore(env.store)
+			_, err := bound.Refill(t.Context(), user.ID, userkit.Entry{Amount: euro(10), Key: "bound"})
+			require.NoError(t, err)
+			release()
+			require.NoError(t, receive(t, first, "the first caller").err)
+			sound.requireBalance(t, user.ID, 20)
+		}},
+		{"what many do to one user in one batch is what they would do one after another", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t, patient)
+			for _, faults := range [][]fault{nil, {failAfter}, {failBefore}, {conflict, failAfter}} {
+				scene := newFaultScene(t, sound)
+				store.first(faults...)
+				release := store.hold()
+				defer release()
+				ctx := t.Context()
+				first := call(ctx, broken, scene.user.ID, "first")
+				receive(t, store.waiting, "the first caller loads")
+				before := len(sound.events(t, scene.user.ID))
+				done := make(chan []answer[userkit.EventName], 1)
+				go func() {
+					done <- together(40, func(i int) (name userkit.EventName, err error) {
+						switch i % 8 {
+						case 0:
+							name = userkit.EventBalanceRefilled
+							_, err = broken.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(int64(i) + 1), Key: fmt.Sprint("key ", i)})
+						case 1:
+							name = userkit.EventBalanceCharged
+							_, err = broken.Charge(ctx, scene.user.ID, userkit.Entry{Amount: euro(30), Key: fmt.Sprint("key ", i)})
+						case 2:
+							name = userkit.EventDeviceRegistered
+							_, err = broken.RegisterDevice(ctx, scene.user.ID, userkit.NewDevice{HardwareID: fmt.Sprint("hw-", i)})
+						case 3:
+							name = userkit.EventSessionStarted
+							_, err = broken.StartSession(ctx, userkit.NewSession{UserID: scene.user.ID, DeviceID: scene.device.ID, Node: "node"})
+						case 4:
+							name = userkit.EventTrafficReported
+							var results []userkit.UsageResult
+							results, err = broken.ReportUsage(ctx, []userkit.UsageReport{{SessionID: scene.session.ID, Received: int64(i), At: at(i)}})
+							if err == nil && results[0].Received == 0 {
+								name = "" // nothing counted
+							}
+						case 5:
+							name = userkit.EventUserUpdated
+							_, err = broken.UpdateUser(ctx, scene.user.ID, userkit.UserPatch{SetAttributes: userkit.Attributes{fmt.Sprint("a", i): i}})
+						case 6:
+							name = userkit.EventBalanceRefilled
+							_, err = broken.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(3), Key: "shared"})
+						case 7:
+							name = "host.event"
+							_, err = broken.RecordEvent(ctx, scene.user.ID, userkit.NewEvent{Name: name})
+						}
+						if errors.Is(err, userkit.ErrRefused) {
+							return "", nil
+						}
+						return name, err
+					})
+				}()
+				// Whatever of it waits by now goes in one batch; the rest in the next.
+				release()
+				require.NoError(t, receive(t, first, "the first caller").err)
+				want := map[userkit.EventName]int{userkit.EventBalanceRefilled: 1 + 1 - 5} // the first; one of the five with a shared key
+				for _, name := range values(t, receive(t, done, "the crowd")) {
+					if name != "" {
+						want[name]++
+					}
+				}
+				got := map[userkit.EventName]int{}
+				for _, event := range sound.events(t, scene.user.ID)[before:] {
+					got[event.Name]++
+				}
+				require.Equal(t, want, got)
+				sound.requireCounters(t, scene.user.ID)
+				require.Len(t, sound.user(t, scene.user.ID).Attributes, 5)
+				require.Len(t, sound.devices(t, scene.user.ID), 5)
+			}
+		}},
+		{"a deletion's receipt counts what came before it, in its own batch too", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			for range 10 {
+				user := sound.signUp(t)
+				release := store.hold()
+				defer release()
+				ctx := t.Context()
+				first := call(ctx, broken, user.ID, "first")
+				receive(t, store.waiting, "the first caller loads")
+				var refills []<-chan outcome
+				deleted := make(chan answer[userkit.Erasure], 1)
+				for i := range 6 {
+					if i == 3 {
+						go func() {
+							receipt, err := broken.DeleteUser(ctx, user.ID, user.ID.String())
+							deleted <- answer[userkit.Erasure]{receipt, err}
+						}()
+					}
+					refills = append(refills, call(ctx, broken, user.ID, fmt.Sprint("key ", i)))
+				}
+				release()
+				require.NoError(t, receive(t, first, "the first caller").err)
+				receipt := receive(t, deleted, "the deletion")
+				require.NoError(t, receipt.err)
+				made := 1
+				for _, refill := range refills {
+					if got := receive(t, refill, "a refill"); got.err == nil {
+						made++
+					} else {
+						requireCode(t, got.err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+					}
+				}
+				requireRowCounts(t, map[string]int{userkit.RowsTransactions: made, userkit.RowsEvents: 1 + made}, receipt.value.Rows)
+				require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, user.ID)))
+			}
+		}},
+		{"is emptied by Close, which refuses who comes later", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			first := call(t.Context(), broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			closed := make(chan error, 1)
+			go func() { closed <- broken.Close() }()
+			for until := time.Now().Add(deadline); ; {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				_, err := broken.RecordEvent(ctx, user.ID, userkit.NewEvent{Name: "host.late"})
+				cancel()
+				if userkit.ErrorCode(err) == userkit.CodeClosed {
+					break
+				}
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.True(t, time.Now().Before(until), "Close does not refuse callers while it waits")
+			}
+			select {
+			case <-closed:
+				require.Fail(t, "Close did not wait for the change under way")
+			default:
+			}
+			release()
+			require.NoError(t, receive(t, closed, "Close"))
+			sound.requireBalance(t, user.ID, 10)
+			require.NoError(t, receive(t, first, "the first caller").err)
+			_, err := broken.Refill(t.Context(), user.ID, userkit.Entry{Amount: euro(1), Key: "late"})
+			requireCode(t, err, userkit.ErrUnavailable, userkit.CodeClosed)
+		}},
+	}
+}

@@ -1,0 +1,692 @@
+package storetest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+// deadline bounds how long a case waits for something that a store may do a
+// moment later. It is long, since only a store that is wrong uses it up.
+const deadline = time.Minute
+
+// base is the moment that fixtures count from. It has microseconds, and no two
+// of its parts are alike.
+var base = time.Date(2026, time.March, 14, 15, 9, 26, 535_897_000, time.UTC)
+
+// at gives the moment that many seconds after base.
+func at(seconds int) time.Time { return base.Add(time.Duration(seconds) * time.Second) }
+
+// idOf makes the n-th id of a kind of record: a UUIDv7, the same in every run.
+// Ids of one kind increase with n, and no two kinds share an id.
+func idOf[T any](n int) userkit.ID[T] {
+	var id userkit.ID[T]
+	milliseconds := uint64(base.UnixMilli()) + uint64(n)
+	for i := range 6 {
+		id[i] = byte(milliseconds >> (8 * (5 - i)))
+	}
+	kind := fnv.New64a()
+	fmt.Fprintf(kind, "%T", id)
+	copy(id[6:], kind.Sum(nil))
+	id[6] = 0x70 | id[6]&0x0f
+	id[8] = 0x80 | id[8]&0x3f
+	id[14], id[15] = byte(n>>8), byte(n)
+	return id
+}
+
+func userID(n int) userkit.UserID               { return idOf[userkit.User](n) }
+func deviceID(n int) userkit.DeviceID           { return idOf[userkit.Device](n) }
+func sessionID(n int) userkit.SessionID         { return idOf[userkit.Session](n) }
+func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transaction](n) }
+func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
+
+// newUser makes the n-th user, as it is stored at version 1. No field is zero
+// and no two users share the value of a text.
+func newUser(n int) userkit.User {
+	return userkit.User{
+		ID:            userID(n),
+		Login:         fmt.Sprintf("Login-%04d", n),
+		Name:          fmt.Sprintf("Ada Löwe %04d", n),
+		Email:         fmt.Sprintf("User.%04d@Example.org", n),
+		EmailVerified: true,
+		Phone:         fmt.Sprintf("+4930%07d", n),
+		ExtRef:        fmt.Sprintf("CRM/%04d", n),
+		AuthMethod:    fmt.Sprintf("oidc-%d", n),
+		Status:        userkit.StatusActive,
+		License:       fmt.Sprintf("Family %d", n),
+		Kind:          userkit.UserLegalEntity,
+		Payer: userkit.Payer{
+			AccountNumber: fmt.Sprintf("UNP%09d", n),
+			LegalAddress:  fmt.Sprintf("%d Main Street\nMinsk", n),
+			PostalAddress: fmt.Sprintf("P.O. Box %d\r\nMinsk", n),
+			Bank:          fmt.Sprintf("Bank №%d", n),
+			BankAccount:   fmt.Sprintf("BY%026d", n),
+		},
+		Description:    fmt.Sprintf("Customer %d, the one with the \"quotes\" and 100%%", n),
+		Country:        "BY",
+		PreferredMap:   fmt.Sprintf("osm-%d", n),
+		AdditionalInfo: fmt.Sprintf("Line one of %d\nline two\tafter a tab; it's \\ said", n),
+		Attributes: userkit.Attributes{
+			"Number":  int64(n) + 9_007_199_254_740_993,
+			"ratio":   float64(n) + 0.25,
+			"flag":    true,
+			"nothing": nil,
+			"text":    fmt.Sprintf("value %d", n),
+			"list":    []any{int64(1), "two", false, nil, []any{}, map[string]any{"deep": []any{int64(n)}}},
+			"map":     map[string]any{"a": map[string]any{"b": fmt.Sprintf("c%d", n)}, "empty": map[string]any{}},
+		},
+		RegisteredAt: at(n),
+		UpdatedAt:    at(1000 + n),
+		Revision:     int64(3 + n),
+		Account:      newAccount(n),
+	}
+}
+
+// newAccount makes the n-th account at version 1.
+func newAccount(n int) userkit.Account {
+	return userkit.Account{
+		Version:             1,
+		Balance:             userkit.Money{Amount: int64(1000 + n), Currency: "EUR"},
+		TransactionSequence: int64(20 + n),
+		LastTransaction:     transactionID(500 + n),
+		Devices:             2 + n,
+		OpenSessions:        1 + n,
+		Traffic: userkit.Traffic{
+			Limit:  userkit.TrafficLimit{Bytes: int64(5_000_000_000 + n), Reset: userkit.ResetMonthly, AnchorDay: 1 + n%31},
+			Used:   int64(4_000_000_000 + n),
+			Period: userkit.DayOf(at(86400*n), time.UTC),
+		},
+		ExpiresAt:  at(2000 + n),
+		ValidFor:   time.Duration(n+1)*time.Hour + 7,
+		LastSeenAt: at(3000 + n),
+	}
+}
+
+// newDevice makes the n-th device. AccessToken is empty, as in every store.
+func newDevice(owner userkit.UserID, n int) userkit.DeviceRecord {
+	return userkit.DeviceRecord{
+		Device: userkit.Device{
+			ID:           deviceID(n),
+			UserID:       owner,
+			TokenHint:    fmt.Sprintf("h%03d", n%1000),
+			Name:         fmt.Sprintf("Ada's phone %d", n),
+			Type:         userkit.DeviceIOS,
+			HardwareID:   fmt.Sprintf("hw-%04d", n),
+			PushToken:    fmt.Sprintf("push:%04d", n),
+			RegisteredAt: at(4000 + n),
+			LastSeenAt:   at(5000 + n),
+			Location: userkit.Location{
+				Latitude:  53.9 + float64(n)/1024,
+				Longitude: -27.566667 - float64(n)/1024,
+				Accuracy:  12.5 + float64(n),
+				At:        at(6000 + n),
+			},
+		},
+		TokenDigest: sha256.Sum256(fmt.Appendf(nil, "token %d", n)),
+		SealedToken: fmt.Appendf([]byte{0, 255, 1}, "sealed %d", n),
+	}
+}
+
+// newSession makes the n-th session, which has ended.
+func newSession(owner userkit.UserID, n int) userkit.Session {
+	return userkit.Session{
+		ID:           sessionID(n),
+		UserID:       owner,
+		DeviceID:     deviceID(n),
+		DeviceName:   fmt.Sprintf("Ada's phone %d", n),
+		Node:         fmt.Sprintf("node-%d", n),
+		NodeLocation: fmt.Sprintf("Zürich %d", n),
+		InternalIP:   netip.AddrFrom4([4]byte{10, 8, byte(n >> 8), byte(n)}),
+		StartedAt:    at(7000 + n),
+		EndedAt:      at(8000 + n),
+		EndReason:    userkit.EndedStale,
+		Received:     int64(10_000_000_000 + n),
+		Sent:         int64(20_000_000_000 + n),
+		Counter:      userkit.Counter{Received: int64(30_000_000_000 + n), Sent: int64(40_000_000_000 + n), At: at(9000 + n)},
+		ReportedAt:   at(10000 + n),
+	}
+}
+
+// newOpenSession makes the n-th session, which has not ended.
+func newOpenSession(owner userkit.UserID, n int) userkit.Session {
+	session := newSession(owner, n)
+	session.EndedAt, session.EndReason = time.Time{}, ""
+	return session
+}
+
+// newTransaction makes the n-th transaction, which is cancelled. Its sequence is n.
+func newTransaction(owner userkit.UserID, n int) userkit.Transaction {
+	return userkit.Transaction{
+		ID:          transactionID(n),
+		UserID:      owner,
+		Sequence:    int64(n),
+		Kind:        userkit.TransactionCharge,
+		Amount:      userkit.Money{Amount: int64(100 + n), Currency: "EUR"},
+		Balance:     userkit.Money{Amount: int64(2000 + n), Currency: "EUR"},
+		Key:         fmt.Sprintf("Key %d", n),
+		Note:        fmt.Sprintf("Note %d\nof two lines", n),
+		Reference:   fmt.Sprintf("INV-%d", n),
+		Actor:       newActor(n),
+		At:          at(11000 + n),
+		Previous:    transactionID(10000 + n),
+		CancelledAt: at(12000 + n),
+		CancelledBy: newActor(1000 + n),
+	}
+}
+
+// newCountingTransaction makes the n-th transaction, which is not cancelled.
+func newCountingTransaction(owner userkit.UserID, n int) userkit.Transaction {
+	transaction := newTransaction(owner, n)
+	transaction.CancelledAt, transaction.CancelledBy = time.Time{}, userkit.Actor{}
+	return transaction
+}
+
+// newActor makes the n-th actor.
+func newActor(n int) userkit.Actor {
+	return userkit.Actor{
+		Kind:       userkit.ActorAdministrator,
+		ID:         fmt.Sprintf("admin-%d", n),
+		Name:       fmt.Sprintf("Grace %d", n),
+		OnBehalfOf: userID(20000 + n),
+	}
+}
+
+// newDayUsage makes the use of the n-th day.
+func newDayUsage(n int) userkit.DayUsage {
+	return userkit.DayUsage{
+		Day:      userkit.DayOf(base, time.UTC).AddDays(n),
+		Received: int64(50_000_000_000 + n),
+		Sent:     int64(60_000_000_000 + n),
+		Forgiven: int64(70_000_000_000 + n),
+	}
+}
+
+// newEvent makes the n-th event. Cursor is empty, as in every store.
+func newEvent(owner userkit.UserID, n int) userkit.Event {
+	return userkit.Event{
+		ID:       eventID(n),
+		UserID:   owner,
+		DeviceID: deviceID(n),
+		Name:     userkit.EventName(fmt.Sprintf("host.event-%d", n)),
+		Actor:    newActor(2000 + n),
+		At:       at(13000 + n),
+		Data:     fmt.Appendf(nil, `{"n":%d,"list":[1,"two",null,{"x":9007199254740993}],"text":"it's \"said\" & <done>"}`, n),
+	}
+}
+
+// dossier is a user with everything that belongs to it. Records are in the
+// order of their ids, usage in the order of days.
+type dossier struct {
+	user         userkit.User
+	devices      []userkit.DeviceRecord
+	sessions     []userkit.Session
+	transactions []userkit.Transaction
+	usage        []userkit.DayUsage
+	events       []userkit.Event
+}
+
+// newDossier makes the n-th user (n below 1000) with two records of each kind:
+// an active and an ended session, a counting and a cancelled transaction.
+func newDossier(n int) dossier {
+	user, first, second := newUser(n), 2*n, 2*n+1
+	return dossier{
+		user:         user,
+		devices:      []userkit.DeviceRecord{newDevice(user.ID, first), newDevice(user.ID, second)},
+		sessions:     []userkit.Session{newOpenSession(user.ID, first), newSession(user.ID, second)},
+		transactions: []userkit.Transaction{newTransaction(user.ID, first), newCountingTransaction(user.ID, second)},
+		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
+		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
+	}
+}
+
+// creation is the change that creates the user with everything that belongs to it.
+func (d dossier) creation() userkit.Change {
+	change := creation(d.user)
+	change.Devices.Insert = d.devices
+	change.Sessions.Insert = d.sessions
+	change.Transactions.Insert = d.transactions
+	change.Usage = d.usage
+	change.Events = d.events
+	return change
+}
+
+// creation is the change that creates a user alone.
+func creation(user userkit.User) userkit.Change {
+	profile, account := user, user.Account
+	account.Version = 1
+	// What stands there says nothing: a store that reads it fails the suite.
+	profile.Account = userkit.Account{Version: 77, Balance: userkit.Money{Amount: -1, Currency: "XTS"}, Devices: 77}
+	return userkit.Change{User: user.ID, Account: account, Profile: &profile}
+}
+
+// step begins a change of a user: it raises the version of user and gives the
+// change with its account.
+func step(user *userkit.User) userkit.Change {
+	change := userkit.Change{User: user.ID, Version: user.Version}
+	user.Version++
+	change.Account = user.Account
+	return change
+}
+
+// create creates users with nothing that belongs to them.
+func create(t *testing.T, store userkit.Store, users ...userkit.User) {
+	t.Helper()
+	changes := make([]userkit.Change, len(users))
+	for i, user := range users {
+		changes[i] = creation(user)
+	}
+	commit(t, store, changes...)
+}
+
+// createAll creates users with everything that belongs to them.
+func createAll(t *testing.T, store userkit.Store, dossiers ...dossier) {
+	t.Helper()
+	changes := make([]userkit.Change, len(dossiers))
+	for i, d := range dossiers {
+		changes[i] = d.creation()
+	}
+	commit(t, store, changes...)
+}
+
+// commit makes changes in one call; each must succeed.
+func commit(t *testing.T, store userkit.Store, changes ...userkit.Change) {
+	t.Helper()
+	for i, err := range outcomes(t, store, changes...) {
+		require.NoErrorf(t, err, "change %d of %d", i, len(changes))
+	}
+}
+
+// outcomes makes changes in one call and gives the outcome of each.
+func outcomes(t *testing.T, store userkit.Store, changes ...userkit.Change) []error {
+	t.Helper()
+	errs, err := store.Commit(t.Context(), changes)
+	require.NoError(t, err)
+	require.Len(t, errs, len(changes))
+	return errs
+}
+
+// outcome makes one change and gives its outcome.
+func outcome(t *testing.T, store userkit.Store, change userkit.Change) error {
+	t.Helper()
+	return outcomes(t, store, change)[0]
+}
+
+// load loads the states of several users.
+func load(t *testing.T, store userkit.Store, wants ...userkit.Want) []userkit.State {
+	t.Helper()
+	states, err := store.Load(t.Context(), wants)
+	require.NoError(t, err)
+	require.Len(t, states, len(wants))
+	return states
+}
+
+// loadOne loads the state of one user.
+func loadOne(t *testing.T, store userkit.Store, want userkit.Want) userkit.State {
+	t.Helper()
+	return load(t, store, want)[0]
+}
+
+// requireCode demands an error of this kind with this code.
+func requireCode(t *testing.T, err error, kind error, code userkit.Code) {
+	t.Helper()
+	require.ErrorIs(t, err, kind)
+	require.Equal(t, code, userkit.ErrorCode(err), "%v", err)
+}
+
+// requireExists demands ErrExists with this code and field.
+func requireExists(t *testing.T, err error, code userkit.Code, field string) {
+	t.Helper()
+	requireCode(t, err, userkit.ErrExists, code)
+	found, ok := errors.AsType[*userkit.Error](err)
+	require.True(t, ok)
+	require.Equal(t, field, found.Field)
+}
+
+// everything is the widest want of a user. It asks for the sessions,
+// transactions and events of a dossier by their ids.
+func (d dossier) everything() userkit.Want {
+	want := userkit.Want{
+		User: d.user.ID, Profile: true, AllDevices: true, OpenSessions: true,
+		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), RowCounts: true,
+	}
+	for _, session := range d.sessions {
+		want.Sessions = append(want.Sessions, session.ID)
+	}
+	for _, transaction := range d.transactions {
+		want.Transactions = append(want.Transactions, transaction.ID)
+	}
+	for _, event := range d.events {
+		want.Events = append(want.Events, event.ID)
+	}
+	return want
+}
+
+// rowCounts is how many records of each kind the dossier holds.
+func (d dossier) rowCounts() map[string]int {
+	return map[string]int{
+		userkit.RowsDevices:      len(d.devices),
+		userkit.RowsSessions:     len(d.sessions),
+		userkit.RowsDays:         len(d.usage),
+		userkit.RowsTransactions: len(d.transactions),
+		userkit.RowsEvents:       len(d.events),
+	}
+}
+
+// whole is how many records a list is asked for that must hold them all.
+const whole = 10_000
+
+// requireDossier reads everything about a user in every way that the interface
+// has and demands that every field of every record is as given, and that there
+// is nothing else.
+func requireDossier(t *testing.T, store userkit.Store, want dossier) {
+	t.Helper()
+	ctx := t.Context()
+	user := userkit.Want{User: want.user.ID}
+
+	state := loadOne(t, store, want.everything())
+	require.True(t, state.Exists)
+	requireUser(t, want.user, state.User)
+	requireRecords(t, want.devices, state.Devices, recordID)
+	requireRecords(t, want.sessions, state.Sessions, sessionRecordID)
+	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
+	requireUsage(t, want.usage, state.Usage)
+	requireRowCounts(t, want.rowCounts(), state.RowCounts)
+	require.Len(t, state.Events, len(want.events))
+	narrow := loadOne(t, store, user)
+	requireUser(t, userkit.User{ID: want.user.ID, Account: want.user.Account}, narrow.User)
+
+	got, err := store.User(ctx, want.user.ID)
+	require.NoError(t, err)
+	requireUser(t, want.user, got)
+	for _, key := range []userkit.UserKey{
+		userkit.ByLogin(want.user.Login), userkit.ByEmail(want.user.Email), userkit.ByExtRef(want.user.ExtRef),
+	} {
+		if key.Value() == "" {
+			continue
+		}
+		got, err := store.FindUser(ctx, key)
+		require.NoError(t, err, key.Field())
+		requireUser(t, want.user, got)
+	}
+	users, err := store.Users(ctx, userkit.UserFilter{}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	require.NoError(t, err)
+	index := slices.IndexFunc(users, func(user userkit.User) bool { return user.ID == want.user.ID })
+	require.NotEqual(t, -1, index, "the list of users lacks the user")
+	requireUser(t, want.user, users[index])
+
+	devices, err := store.Devices(ctx, userkit.DeviceFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	require.NoError(t, err)
+	require.Len(t, devices, len(want.devices))
+	sealed, err := store.SealedDevices(ctx, userkit.DeviceID{}, whole)
+	require.NoError(t, err)
+	for i, record := range want.devices {
+		require.Equal(t, record.Device, devices[i])
+		device, err := store.Device(ctx, record.ID)
+		require.NoError(t, err)
+		require.Equal(t, record.Device, device)
+		device, owner, _, err := store.DeviceByToken(ctx, record.TokenDigest)
+		require.NoError(t, err)
+		require.Equal(t, record.Device, device)
+		requireUser(t, want.user, owner)
+		at := slices.IndexFunc(sealed, func(other userkit.DeviceRecord) bool { return other.ID == record.ID })
+		require.Equal(t, len(record.SealedToken) > 0, at >= 0, "the list of sealed devices")
+		if at >= 0 {
+			require.Equal(t, record, sealed[at])
+		}
+	}
+
+	sessions, err := store.Sessions(ctx, userkit.SessionFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	require.NoError(t, err)
+	requireRecords(t, want.sessions, sessions, sessionRecordID)
+	for _, record := range want.sessions {
+		session, err := store.Session(ctx, record.ID)
+		require.NoError(t, err)
+		require.Equal(t, record, session)
+	}
+	usage, err := store.Usage(ctx, want.user.ID, userkit.Day{Year: 1, Month: time.January, Day: 1}, userkit.Day{Year: 9999, Month: time.December, Day: 31})
+	require.NoError(t, err)
+	requireUsage(t, want.usage, usage)
+
+	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: want.user.ID, IncludeCancelled: true}, userkit.List{Order: userkit.Order{Field: "sequence"}, Limit: whole})
+	require.NoError(t, err)
+	requireRecords(t, want.transactions, transactions, transactionRecordID)
+	ledgers, err := store.Ledgers(ctx, userkit.UserID{}, whole)
+	require.NoError(t, err)
+	at := slices.IndexFunc(ledgers, func(ledger userkit.Ledger) bool { return ledger.UserID == want.user.ID })
+	require.NotEqual(t, -1, at, "the ledgers lack the user")
+	require.Equal(t, want.user.Account, ledgers[at].Account)
+	require.EqualValues(t, len(want.transactions), ledgers[at].Count)
+
+	requireEvents(t, want.events, eventsOf(t, store, want.user.ID))
+}
+
+// requireGone demands that nothing of what the dossier holds can be read, and
+// that events of the user are exactly those given.
+func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userkit.Event) {
+	t.Helper()
+	ctx := t.Context()
+	require.Equal(t, userkit.State{}, withoutEmpty(loadOne(t, store, userkit.Want{User: gone.user.ID, Profile: true, AllDevices: true, OpenSessions: true})))
+
+	_, err := store.User(ctx, gone.user.ID)
+	requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+	for _, key := range []userkit.UserKey{
+		userkit.ByLogin(gone.user.Login), userkit.ByEmail(gone.user.Email), userkit.ByExtRef(gone.user.ExtRef),
+	} {
+		_, err := store.FindUser(ctx, key)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+	}
+	for _, device := range gone.devices {
+		_, err := store.Device(ctx, device.ID)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
+		_, _, _, err = store.DeviceByToken(ctx, device.TokenDigest)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
+	}
+	var ids []userkit.SessionID
+	for _, session := range gone.sessions {
+		_, err := store.Session(ctx, session.ID)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
+		ids = append(ids, session.ID)
+	}
+	owners, err := store.SessionOwners(ctx, ids)
+	require.NoError(t, err)
+	require.Empty(t, owners)
+
+	order := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: whole} }
+	users, err := store.Users(ctx, userkit.UserFilter{}, order("id"))
+	require.NoError(t, err)
+	for _, user := range users {
+		require.NotEqual(t, gone.user.ID, user.ID)
+	}
+	devices, err := store.Devices(ctx, userkit.DeviceFilter{UserID: gone.user.ID}, order("id"))
+	require.NoError(t, err)
+	require.Empty(t, devices)
+	sessions, err := store.Sessions(ctx, userkit.SessionFilter{UserID: gone.user.ID}, order("id"))
+	require.NoError(t, err)
+	require.Empty(t, sessions)
+	stale, err := store.StaleSessions(ctx, at(1_000_000), whole)
+	require.NoError(t, err)
+	for _, session := range stale {
+		require.NotEqual(t, gone.user.ID, session.UserID)
+	}
+	sealed, err := store.SealedDevices(ctx, userkit.DeviceID{}, whole)
+	require.NoError(t, err)
+	for _, device := range sealed {
+		require.NotEqual(t, gone.user.ID, device.UserID)
+	}
+	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: gone.user.ID, IncludeCancelled: true}, order("sequence"))
+	require.NoError(t, err)
+	require.Empty(t, transactions)
+	usage, err := store.Usage(ctx, gone.user.ID, userkit.Day{Year: 1, Month: time.January, Day: 1}, userkit.Day{Year: 9999, Month: time.December, Day: 31})
+	require.NoError(t, err)
+	require.Empty(t, usage)
+	ledgers, err := store.Ledgers(ctx, userkit.UserID{}, whole)
+	require.NoError(t, err)
+	for _, ledger := range ledgers {
+		require.NotEqual(t, gone.user.ID, ledger.UserID)
+	}
+	requireEvents(t, left, eventsOf(t, store, gone.user.ID))
+}
+
+// withoutEmpty makes a state without records comparable with the zero state.
+func withoutEmpty(state userkit.State) userkit.State {
+	if len(state.Devices) == 0 {
+		state.Devices = nil
+	}
+	if len(state.Sessions) == 0 {
+		state.Sessions = nil
+	}
+	if len(state.Transactions) == 0 {
+		state.Transactions = nil
+	}
+	if len(state.Usage) == 0 {
+		state.Usage = nil
+	}
+	if len(state.Events) == 0 {
+		state.Events = nil
+	}
+	if len(state.RowCounts) == 0 {
+		state.RowCounts = nil
+	}
+	return state
+}
+
+// eventsOf lists the events of a user in the order of time.
+func eventsOf(t *testing.T, store userkit.Store, user userkit.UserID) []userkit.Event {
+	t.Helper()
+	events, err := store.Events(t.Context(), userkit.EventFilter{UserID: user}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: whole})
+	require.NoError(t, err)
+	return events
+}
+
+// requireUser demands that two users are equal in every field. Attributes that
+// are empty and attributes that are nil say the same.
+func requireUser(t *testing.T, want, got userkit.User) {
+	t.Helper()
+	if len(want.Attributes) == 0 {
+		want.Attributes = nil
+	}
+	if len(got.Attributes) == 0 {
+		got.Attributes = nil
+	}
+	require.Equal(t, want, got)
+}
+
+// requireEvents demands that two lists of events are equal. Data is compared as
+// JSON, since its spacing and key order may change in storage.
+func requireEvents(t *testing.T, want, got []userkit.Event) {
+	t.Helper()
+	requireList(t, canonicalEvents(t, want), canonicalEvents(t, got), eventRecordID)
+}
+
+// canonicalEvents writes the data of events in one form; none is nil.
+func canonicalEvents(t *testing.T, events []userkit.Event) []userkit.Event {
+	t.Helper()
+	canonical := []userkit.Event{}
+	for _, event := range events {
+		if len(event.Data) == 0 {
+			event.Data = nil
+		} else {
+			decoder := json.NewDecoder(bytes.NewReader(event.Data))
+			decoder.UseNumber() // numbers beyond 53 bits must not lose digits
+			var value any
+			require.NoError(t, decoder.Decode(&value), "the data of event %s: %q", event.ID, event.Data)
+			data, err := json.Marshal(value)
+			require.NoError(t, err)
+			event.Data = data
+		}
+		canonical = append(canonical, event)
+	}
+	return canonical
+}
+
+// requireUsage demands that two lists of days are equal, in the same order.
+func requireUsage(t *testing.T, want, got []userkit.DayUsage) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.Equal(t, want[i], got[i])
+	}
+}
+
+// requireRowCounts demands that two counts are equal. A kind that is left out counts 0.
+func requireRowCounts(t *testing.T, want, got map[string]int) {
+	t.Helper()
+	for _, kind := range []string{
+		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents,
+	} {
+		require.Equal(t, want[kind], got[kind], kind)
+	}
+}
+
+// requireRecords demands that two sets of records are equal, whatever their order.
+func requireRecords[T any](t *testing.T, want, got []T, id func(*T) [16]byte) {
+	t.Helper()
+	requireList(t, sortedByID(want, id), sortedByID(got, id), id)
+}
+
+// requireList demands that two lists of records are equal, in the same order. It
+// compares record by record: what differs between long lists would be neither
+// quick to find nor pleasant to read.
+func requireList[T any](t *testing.T, want, got []T, id func(*T) [16]byte, message ...any) {
+	t.Helper()
+	requireIDs(t, want, got, id, message...)
+	for i := range want {
+		require.Equal(t, want[i], got[i], message...)
+	}
+}
+
+// requireIDs demands that two lists are of the same records, in the same order,
+// and tells where they part.
+func requireIDs[T any](t *testing.T, want, got []T, id func(*T) [16]byte, message ...any) {
+	t.Helper()
+	for i := range max(len(want), len(got)) {
+		if i < len(want) && i < len(got) && id(&want[i]) == id(&got[i]) {
+			continue
+		}
+		const around = 5
+		part := func(records []T) []string {
+			return idsOf(records[min(max(i-1, 0), len(records)):min(i+around, len(records))], id)
+		}
+		t.Logf("the lists, of %d and of %d records, part at the %d. record", len(want), len(got), i+1)
+		require.Equal(t, part(want), part(got), message...)
+		return
+	}
+}
+
+// sortedByID gives a copy in the order of ids.
+func sortedByID[T any](records []T, id func(*T) [16]byte) []T {
+	sorted := append([]T{}, records...)
+	slices.SortFunc(sorted, func(a, b T) int {
+		x, y := id(&a), id(&b)
+		return cmp.Compare(string(x[:]), string(y[:]))
+	})
+	return sorted
+}
+
+// idsOf gives the ids of records as text, which a failure shows readably.
+func idsOf[T any](records []T, id func(*T) [16]byte) []string {
+	ids := []string{}
+	for i := range records {
+		ids = append(ids, userkit.ID[T](id(&records[i])).String())
+	}
+	return ids
+}
+
+func userRecordID(user *userkit.User) [16]byte                      { return user.ID }
+func recordID(device *userkit.DeviceRecord) [16]byte                { return device.ID }
+func deviceRecordID(device *userkit.Device) [16]byte                { return device.ID }
+func sessionRecordID(session *userkit.Session) [16]byte             { return session.ID }
+func transactionRecordID(transaction *userkit.Transaction) [16]byte { return transaction.ID }
+func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }

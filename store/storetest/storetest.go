@@ -1,0 +1,106 @@
+// Package storetest says whether an implementation of userkit.Store is right.
+//
+// A store's own test calls Run with a function that opens a fresh, empty store:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) userkit.Store { return open(t) })
+//	}
+//
+// The suite has two halves. The first speaks to the Store interface alone and
+// holds it to its doc comments, line by line. The second runs a manager on the
+// store and checks what users of the library see. Every case gets a store of
+// its own and runs in parallel with the others, so it can be run alone with
+// -run and its failure says what is wrong with no regard to what ran before.
+//
+// A store passes the suite whole: there is no list of exceptions.
+package storetest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/userkit/userkit"
+)
+
+// Open opens a fresh, empty store for one case. It registers with t.Cleanup
+// whatever ends the store; cases may have closed it before. It may be called by
+// several goroutines at once.
+type Open func(t *testing.T) userkit.Store
+
+// Options say what more a store can do.
+type Options struct {
+	// Reopen opens a second handle on the data of a store, as another process
+	// would: closing one leaves the other as it is. It registers what ends it
+	// with t.Cleanup. Nil means that the data lives in one process only; cases
+	// that need two handles then use the store twice.
+	Reopen func(t *testing.T, store userkit.Store) userkit.Store
+}
+
+// Run runs the whole suite.
+func Run(t *testing.T, open func(t *testing.T) userkit.Store) {
+	RunWith(t, open, Options{})
+}
+
+// RunWith runs the whole suite with options.
+func RunWith(t *testing.T, open func(t *testing.T) userkit.Store, options Options) {
+	t.Run("Store", func(t *testing.T) { runStore(t, open, options) })
+	t.Run("Manager", func(t *testing.T) { runManager(t, open, options) })
+}
+
+// group is a part of the table of contents: what is tested, usually a method,
+// and its cases.
+type group struct {
+	name  string
+	cases []testCase
+}
+
+// testCase is a sentence that must hold, and the function that checks it on a
+// fresh store.
+type testCase struct {
+	name string
+	run  func(t *testing.T, env env)
+}
+
+// env is what a case works on.
+type env struct {
+	store  userkit.Store
+	reopen func(t *testing.T, store userkit.Store) userkit.Store
+}
+
+// second gives another handle on the data of the store, or the store itself when
+// it has one handle only.
+func (e env) second(t *testing.T) userkit.Store {
+	t.Helper()
+	if e.reopen == nil {
+		return e.store
+	}
+	return e.reopen(t, e.store)
+}
+
+// runGroups runs every case on a store of its own.
+func runGroups(t *testing.T, open Open, options Options, groups ...group) {
+	for _, group := range groups {
+		t.Run(group.name, func(t *testing.T) {
+			t.Parallel()
+			for _, testCase := range group.cases {
+				t.Run(testCase.name, func(t *testing.T) {
+					t.Parallel()
+					testCase.run(t, env{store: open(t), reopen: options.Reopen})
+				})
+			}
+		})
+	}
+}
+
+// runStore checks the contract of the Store interface.
+func runStore(t *testing.T, open Open, options Options) {
+	runGroups(t, open, options, slices.Concat(
+		[]group{storeLoadGroup(), storeCommitGroup(), storeManyGroup()},
+		storeUserGroups(),
+		storeDeviceGroups(),
+		storeSessionGroups(),
+		storeLedgerGroups(),
+		storeEventGroups(),
+		storeContractGroups(),
+	)...)
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// house writes a module with the project's path into a temporary folder and
+// returns the folder. files are Go files by their path. The modules that the
+// samples import are replaced by empty ones, so nothing is downloaded.
+func house(t *testing.T, files map[string]string) string {
+	t.Helper()
+	directory := t.TempDir()
+	write := func(path, text string) {
+		t.Helper()
+		path = filepath.Join(directory, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gomod := "module " + root + "\n\ngo 1.26.0\n"
+	for _, module := range []struct{ path, version, pkg string }{
+		{testify, "v1.0.0", "require"},
+		{"github.com/uptrace/bun", "v1.0.0", ""},
+		{"github.com/jackc/pgx/v5", "v5.0.0", "stdlib"},
+		{"github.com/google/uuid", "v1.0.0", ""},
+		{"golang.org/x/text", "v1.0.0", "currency"},
+		{"example.org/other", "v1.0.0", ""},
+	} {
+		folder := filepath.Join("replaced", filepath.FromSlash(module.path))
+		gomod += "\nrequire " + module.path + " " + module.version + "\nreplace " + module.path + " => ./" + filepath.ToSlash(folder) + "\n"
+		write(filepath.Join(folder, "go.mod"), "module "+module.path+"\n\ngo 1.26.0\n")
+		write(filepath.Join(folder, module.pkg, "x.go"), "package x\n")
+	}
+	write("go.mod", gomod)
+	for path, text := range files {
+		write(path, text)
+	}
+	return directory
+}
+
+// source is a documented Go file with the given imports.
+func source(pkg string, imports ...string) string {
+	text := "// Package " + pkg + " is a sample.\npackage " + pkg + "\n"
+	for _, path := range imports {
+		text += "\nimport _ \"" + path + "\"\n"
+	}
+	return text
+}
+
+func TestCheckFindsForbiddenImports(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  []string // each a part of one finding, in their order
+	}{
+		{"SQL in the root", map[string]string{"x.go": source("userkit", "database/sql")},
+			[]string{root + ": the root package depends on database/sql"}},
+		{"HTTP in the root", map[string]string{"x.go": source("userkit", "net/http")},
+			[]string{"the root package depends on net/http"}},
+		{"bun in the root", map[string]string{"x.go": source("userkit", "github.com/uptrace/bun")},
+			[]string{"the root package depends on github.com/uptrace/bun", "the root package imports github.com/uptrace/bun;"}},
+		{"pgx in the root", map[string]string{"x.go": source("userkit", "github.com/jackc/pgx/v5/stdlib")},
+			[]string{"the root package depends on github.com/jackc/pgx/v5/stdlib", "the root package imports github.com/jackc/pgx/v5/stdlib;"}},
+		{"testify in the root", map[string]string{"x.go": source("userkit", testify+"/require")},
+			[]string{"the root package depends on " + testify, "the root package imports " + testify, "outside of a test"}},
+		{"HTTP in the root through a package of its own", map[string]string{
+			"x.go":            source("userkit", root+"/internal/y"),
+			"internal/y/y.go": source("y", "net/http"),
+		}, []string{"depends on net/http (through " + root + "/internal/y)", "the root package imports " + root + "/internal/y;"}},
+		{"another module in the root", map[string]string{"x.go": source("userkit", "example.org/other")},
+			[]string{"the root package imports example.org/other; it may import the standard library, github.com/google/uuid and golang.org/x/text"}},
+		{"one store in another", map[string]string{
+			"store/memory/x.go":   source("memory", root+"/store/postgres"),
+			"store/postgres/x.go": source("postgres"),
+		}, []string{root + "/store/memory: store/memory depends on store/postgres;"}},
+		{"the conformance suite in a store", map[string]string{
+			"store/memory/x.go":    source("memory", root+"/store/storetest"),
+			"store/storetest/x.go": source("storetest", testify+"/require"),
+		}, []string{
+			"store/memory depends on store/storetest;",
+			"store/memory: depends on " + testify + "/require (through " + root + "/store/storetest) outside of a test",
+		}},
+		{"mail in the console, through an internal package", map[string]string{
+			"console/x.go":    source("console", root+"/internal/y"),
+			"internal/y/y.go": source("y", root+"/mail"),
+			"mail/x.go":       source("mail"),
+		}, []string{"console: console depends on mail (through " + root + "/internal/y);"}},
+		{"a store in a package below a verifier", map[string]string{
+			"verify/apple/jws/x.go": source("jws", root+"/store/memory"),
+			"store/memory/x.go":     source("memory"),
+		}, []string{"verify/apple depends on store/memory;"}},
+		{"testify in an internal package", map[string]string{"internal/y/y.go": source("y", testify+"/require")},
+			[]string{"internal/y: depends on " + testify + "/require outside of a test"}},
+		{"an exported name without a comment", map[string]string{"mail/x.go": source("mail") + "\nfunc Send() {}\n"},
+			[]string{"x.go:4:6: function Send has no doc comment"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := check(house(t, test.files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			match := slices.EqualFunc(got, test.want, strings.Contains)
+			if !match {
+				t.Errorf("got  %q\nwant %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestCheckIsContentWithAGoodHouse(t *testing.T) {
+	findings, err := check(house(t, map[string]string{
+		"x.go":                     source("userkit", "database/sql/driver", "log/slog", "github.com/google/uuid", "golang.org/x/text/currency"),
+		"x_test.go":                source("userkit_test", "net/http", testify+"/require", root+"/store/memory"),
+		"store/memory/x.go":        source("memory", root, "example.org/other", root+"/store/memory/tree"),
+		"store/memory/x_test.go":   source("memory_test", testify+"/require", root+"/store/storetest"),
+		"store/memory/tree/x.go":   source("tree"),
+		"store/postgres/x.go":      source("postgres", root, "github.com/uptrace/bun", "database/sql"),
+		"store/storetest/x.go":     source("storetest", root, testify+"/require"),
+		"examples/x_test.go":       "package examples_test\n",
+		"internal/pgtest/x.go":     source("pgtest", root, "github.com/jackc/pgx/v5/stdlib", testify+"/require"),
+		"examples/program/main.go": "// Program is a sample.\npackage main\n\nimport (\n\t_ \"" + root + "/store/memory\"\n\t_ \"" + root + "/store/postgres\"\n)\n\nfunc main() {}\n",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(findings) > 0 {
+		t.Errorf("findings in a good house: %q", findings)
+	}
+}
+
+func TestCheckOfOtherModulesKnowsNoImportRules(t *testing.T) {
+	findings := checkImports([]goPackage{module("example.org/other", "example.org/other", "net/http", testify)})
+	if len(findings) > 0 {
+		t.Errorf("findings: %q", findings)
+	}
+	findings = checkImports([]goPackage{module(root+"/bench", root+"/bench", "net/http", testify)})
+	if len(findings) > 0 {
+		t.Errorf("findings: %q", findings)
+	}
+}
+
+// module is the only package of a main module.
+func module(path, importPath string, imports ...string) goPackage {
+	pkg := goPackage{ImportPath: importPath, Imports: imports, Deps: imports}
+	pkg.Module.Path, pkg.Module.Main = path, true
+	return pkg
+}
+
+func TestCheckSaysWhenItCannotLook(t *testing.T) {
+	if _, err := check(t.TempDir()); err == nil {
+		t.Error("no error in a folder without a module")
+	}
+	broken := house(t, map[string]string{"x.go": "package userkit\n\nfunc {\n"})
+	if _, err := check(broken); err == nil {
+		t.Error("no error for a file that does not parse")
+	}
+}
