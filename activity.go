@@ -202,7 +202,7 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 	if n.Data == nil {
 		return nil, nil
 	}
-	value, err := normalJSON("data", n.Data, MaxEventData)
+	value, err := readJSON("data", n.Data, MaxEventData)
 	if err != nil {
 		return nil, err
 	}

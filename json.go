@@ -11,8 +11,18 @@ const maxJSONDepth = 32
 
 // normalJSON gives a value as JSON would read it back: nil, bool, string, int64
 // for whole numbers that fit, float64 for the others, []any and map[string]any.
-// It refuses what some store could not keep.
 func normalJSON(field string, value any, most int) (any, error) {
+	read, err := readJSON(field, value, most)
+	if err != nil {
+		return nil, err
+	}
+	return normalNumbers(read), nil
+}
+
+// readJSON writes a value as JSON and reads it back, with numbers as
+// json.Number. It refuses what some store could not keep: more than so many
+// bytes, deep nesting, control characters, invalid UTF-8, numbers beyond float64.
+func readJSON(field string, value any, most int) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
@@ -29,7 +39,7 @@ func normalJSON(field string, value any, most int) (any, error) {
 	if err := decoder.Decode(&read); err != nil {
 		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
 	}
-	return normalValue(field, read, maxJSONDepth)
+	return read, checkJSON(field, read, maxJSONDepth)
 }
 
 // replacedUTF8 reports whether encoding/json replaced invalid UTF-8 in what it
@@ -53,38 +63,50 @@ func replacedUTF8(text []byte) bool {
 	}
 }
 
-func normalValue(field string, value any, depth int) (any, error) {
+func checkJSON(field string, value any, depth int) error {
 	if depth < 0 {
-		return nil, NewError(CodeTooLong, field, "nested deeper than %d", maxJSONDepth)
+		return NewError(CodeTooLong, field, "nested deeper than %d", maxJSONDepth)
 	}
-	var err error
 	switch value := value.(type) {
 	case json.Number:
-		if whole, err := value.Int64(); err == nil {
-			return whole, nil
+		if _, err := value.Float64(); err != nil {
+			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits", clip(value.String()))
 		}
-		number, err := value.Float64()
-		if err != nil {
-			return nil, NewError(CodeOutOfRange, field, "%s is beyond 64 bits", clip(value.String()))
-		}
-		return number, nil
 	case string:
-		return value, checkLines(field, value, len(value))
+		return checkLines(field, value, len(value))
 	case []any:
-		for i := range value {
-			if value[i], err = normalValue(field, value[i], depth-1); err != nil {
-				return nil, err
+		for _, item := range value {
+			if err := checkJSON(field, item, depth-1); err != nil {
+				return err
 			}
 		}
 	case map[string]any:
 		for key, item := range value {
-			if err := checkLine(field, key, MaxLine); err != nil {
-				return nil, err
-			}
-			if value[key], err = normalValue(field, item, depth-1); err != nil {
-				return nil, err
+			if err := firstError(checkLine(field, key, MaxLine), checkJSON(field, item, depth-1)); err != nil {
+				return err
 			}
 		}
 	}
-	return value, nil
+	return nil
+}
+
+// normalNumbers gives a checked value with its numbers as int64 or float64.
+func normalNumbers(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		if whole, err := value.Int64(); err == nil {
+			return whole
+		}
+		number, _ := value.Float64() // checked
+		return number
+	case []any:
+		for i := range value {
+			value[i] = normalNumbers(value[i])
+		}
+	case map[string]any:
+		for key := range value {
+			value[key] = normalNumbers(value[key])
+		}
+	}
+	return value
 }

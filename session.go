@@ -741,7 +741,7 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (Page[Sessio
 	if filter.State == SessionsAny && !query.Mixed {
 		parts = []part[Session]{in(SessionsActive), in(SessionsEnded)}
 	}
-	return readPage(query.PageQuery, sessionFields, "sessions", []any{query.SessionFilter, query.Mixed}, parts...)
+	return readPage(query.PageQuery, sessionFields, "sessions", []any{filter, query.Mixed}, parts...)
 }
 
 // normalise checks a filter and completes its time span.

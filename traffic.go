@@ -44,17 +44,23 @@ type DayUsage struct {
 	Day      Day   `json:"day"`
 	Received int64 `json:"received"` // bytes
 	Sent     int64 `json:"sent"`     // bytes
-	// Forgiven is what resets by hand took off the limit's count on this day, in
-	// bytes. Received and Sent stay what was really used.
+	// Forgiven is how many of this day's bytes a reset by hand took off the
+	// limit's count. Received and Sent stay what was really used.
 	Forgiven int64 `json:"forgiven,omitempty"`
 }
 
 // UsedIn gives the use in the period of the given moment.
 func (t Traffic) UsedIn(now time.Time, zone *time.Location) int64 {
-	if t.Limit.periodStart(DayOf(now, zone)) != t.Period {
+	if t.over(now, zone) {
 		return 0
 	}
 	return t.Used
+}
+
+// over reports whether a later period than the one that Used counts has begun. A
+// moment before that period, by a clock that is behind, is taken as in it.
+func (t Traffic) over(now time.Time, zone *time.Location) bool {
+	return t.Limit.periodStart(DayOf(now, zone)).Compare(t.Period) > 0
 }
 
 // NextReset gives the instant at which the period of the given moment ends, in
@@ -204,8 +210,8 @@ func portion(amount int64, share, total time.Duration) int64 {
 
 // roll begins the period of the given moment, if it has not begun.
 func (t *Traffic) roll(now time.Time, zone *time.Location) {
-	if start := t.Limit.periodStart(DayOf(now, zone)); start != t.Period {
-		t.Period, t.Used = start, 0
+	if t.over(now, zone) {
+		t.Period, t.Used = t.Limit.periodStart(DayOf(now, zone)), 0
 	}
 }
 
@@ -215,17 +221,16 @@ func (u usage) setLimit(state *State, o origin, limit TrafficLimit, reset bool) 
 	c := state.change()
 	today := DayOf(u.now, u.zone)
 	traffic := Traffic{Limit: limit, Period: limit.periodStart(today)}
-	var forgiven int64
 	for _, day := range state.Usage {
-		if day.Day.Compare(traffic.Period) >= 0 {
-			traffic.Used = addClamped(traffic.Used, addClamped(day.Received, day.Sent))
-			forgiven = addClamped(forgiven, day.Forgiven)
+		if day.Day.Compare(traffic.Period) < 0 {
+			continue
 		}
-	}
-	traffic.Used = max(traffic.Used-forgiven, 0)
-	if reset && traffic.Used > 0 {
-		c.Usage = addUsage(c.Usage, DayUsage{Day: today, Forgiven: traffic.Used})
-		traffic.Used = 0
+		counts := max(addClamped(day.Received, day.Sent)-day.Forgiven, 0)
+		if !reset {
+			traffic.Used = addClamped(traffic.Used, counts)
+		} else if counts > 0 {
+			c.Usage = addUsage(c.Usage, DayUsage{Day: day.Day, Forgiven: counts})
+		}
 	}
 	c.Account.Traffic = traffic
 	var ended []SessionID

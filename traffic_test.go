@@ -114,3 +114,40 @@ func TestLimitIsChecked(t *testing.T) {
 		require.Equal(t, CodeOutOfRange, ErrorCode(err))
 	}
 }
+
+func TestClockThatIsBehindDoesNotBeginAnEarlierPeriod(t *testing.T) {
+	midnight := time.Date(2026, 5, 5, 0, 0, 0, 0, time.UTC)
+	traffic := Traffic{Limit: TrafficLimit{Bytes: 100, Reset: ResetDaily}, Used: 60, Period: Day{2026, 5, 5}}
+	behind := midnight.Add(-time.Second)
+	require.EqualValues(t, 60, traffic.UsedIn(behind, time.UTC))
+	traffic.roll(behind, time.UTC)
+	require.EqualValues(t, 60, traffic.Used)
+	require.Equal(t, Day{2026, 5, 5}, traffic.Period)
+}
+
+func TestForgivenBytesStayForgivenUnderEveryStrategy(t *testing.T) {
+	// Use on Monday and Tuesday, forgiven on Tuesday; then use on Wednesday.
+	state := &State{Exists: true, User: User{ID: NewID[User](), Account: Account{Version: 1}}, base: 1}
+	monday := Day{2026, 5, 4}
+	state.Usage = []DayUsage{{Day: monday, Received: 100}, {Day: monday.AddDays(1), Received: 50}}
+	set := func(on Day, limit TrafficLimit, reset bool) int64 {
+		now := on.Start(time.UTC).Add(time.Hour)
+		all := state.Usage
+		_, c, err := usage{zone: time.UTC, now: now}.setLimit(state, testOrigin(now), limit, reset)
+		require.NoError(t, err)
+		state.Usage = all
+		state.apply(c)
+		return c.Account.Traffic.Used
+	}
+	weekly, daily, never := TrafficLimit{Reset: ResetWeekly}, TrafficLimit{Reset: ResetDaily}, TrafficLimit{Reset: ResetNever}
+	require.EqualValues(t, 150, set(monday.AddDays(1), weekly, false))
+	require.EqualValues(t, 0, set(monday.AddDays(1), weekly, true))
+	require.EqualValues(t, 0, set(monday.AddDays(1), daily, false))
+	require.EqualValues(t, 0, set(monday.AddDays(1), never, false))
+	state.Usage = addUsage(state.Usage, DayUsage{Day: monday.AddDays(1), Sent: 7})
+	state.Usage = addUsage(state.Usage, DayUsage{Day: monday.AddDays(2), Sent: 30})
+	require.EqualValues(t, 30, set(monday.AddDays(2), daily, false))
+	require.EqualValues(t, 37, set(monday.AddDays(2), weekly, false))
+	require.EqualValues(t, 37, set(monday.AddDays(2), never, false), "the same again, whatever was set before")
+	require.EqualValues(t, 100, state.Usage[0].Received, "what was really used stays")
+}

@@ -29,7 +29,7 @@ WITH account AS (
   INSERT INTO %[2]s.transactions (project, id, user_id, sequence, amount, balance, at, kind, currency,
       balance_currency, key, note, reference, actor_kind, actor_id, actor_name)
   SELECT '%[3]s', last_transaction, user_id, transaction_sequence, 100, balance, now(), 'refill', currency,
-      currency, transaction_sequence::text, '', '', 'system', '', ''
+      currency, 's' || transaction_sequence, '', '', 'system', '', ''
   FROM account
 )
 INSERT INTO %[2]s.events (project, id, user_id, position, at, name, actor_kind, actor_id, actor_name, data)

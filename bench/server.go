@@ -147,13 +147,23 @@ func (db *database) store(ctx context.Context, dsn, schema string) (userkit.Stor
 	return store, store.Migrate(ctx)
 }
 
-// fill makes users and sessions on our side and copies them to the other.
+// fill makes users with a history on our side and copies all of it to the other.
 func (db *database) fill(ctx context.Context, users, sessions int) error {
 	if err := createUsers(ctx, db.manager, users); err != nil {
 		return err
 	}
+	err := each(ctx, users, func(number int) error {
+		if _, err := db.manager.Refill(ctx, userID(number), entry(db.keys.Add(1))); err != nil {
+			return err
+		}
+		_, err := db.manager.RegisterDevice(ctx, userID(number), userkit.NewDevice{Name: "Laptop", Type: userkit.DeviceLinux})
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	db.sessions = make([]userkit.SessionID, sessions)
-	err := each(ctx, sessions, func(number int) error {
+	err = each(ctx, sessions, func(number int) error {
 		session, err := db.manager.StartSession(ctx, userkit.NewSession{UserID: userID(number), Node: "node-1", NodeLocation: "Frankfurt"})
 		db.sessions[number] = session.ID
 		return err
@@ -161,7 +171,7 @@ func (db *database) fill(ctx context.Context, users, sessions int) error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"users", "accounts", "sessions"} {
+	for _, table := range []string{"users", "accounts", "devices", "sessions", "transactions", "events"} {
 		if err := db.execute(ctx, fmt.Sprintf("INSERT INTO %s.%s SELECT * FROM %s.%[2]s", theirSchema, table, ourSchema)); err != nil {
 			return err
 		}

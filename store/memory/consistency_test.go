@@ -174,7 +174,6 @@ func requireSame[T any, O order[T]](t *testing.T, want map[*T]bool, got set[T, O
 type writer struct {
 	random *rand.Rand
 	users  []userkit.User
-	state  map[userkit.UserID]userkit.State
 	count  int
 }
 

@@ -27,6 +27,12 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 }
 
 func (s *Store) load(want *userkit.Want, state *userkit.State) {
+	// A user who was deleted has left an event.
+	for _, id := range distinct(want.Events) {
+		if event := s.events.get(id); event != nil && event.user == want.User {
+			state.Events = append(state.Events, id)
+		}
+	}
 	found := s.users.get(want.User)
 	if found == nil {
 		return
@@ -50,11 +56,6 @@ func (s *Store) load(want *userkit.Want, state *userkit.State) {
 	state.Transactions = s.loadTransactions(want, own)
 	if from, ok := want.UsageFrom.Get(); ok && own.sessions != nil {
 		state.Usage = own.sessions.between(dateOf(from), lastDate)
-	}
-	for _, id := range distinct(want.Events) {
-		if event := s.events.get(id); event != nil && event.user == want.User {
-			state.Events = append(state.Events, id)
-		}
 	}
 }
 

@@ -3,6 +3,8 @@ package memory_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
 	"github.com/userkit/userkit/store/storetest"
@@ -11,13 +13,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) userkit.Store {
 		store := memory.New()
-		t.Cleanup(func() { require(t, store.Close()) })
+		t.Cleanup(func() { assert.NoError(t, store.Close()) })
 		return store
 	})
-}
-
-func require(t *testing.T, err error) {
-	if err != nil {
-		t.Error(err)
-	}
 }

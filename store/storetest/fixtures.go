@@ -166,12 +166,13 @@ func newOpenSession(owner userkit.UserID, n int) userkit.Session {
 	return session
 }
 
-// newTransaction makes the n-th transaction, which is cancelled. Its sequence is n.
+// newTransaction makes the n-th transaction, which is cancelled. Its sequence
+// is n+1.
 func newTransaction(owner userkit.UserID, n int) userkit.Transaction {
 	return userkit.Transaction{
 		ID:          transactionID(n),
 		UserID:      owner,
-		Sequence:    int64(n),
+		Sequence:    int64(n + 1),
 		Kind:        userkit.TransactionCharge,
 		Amount:      userkit.Money{Amount: int64(100 + n), Currency: "EUR"},
 		Balance:     userkit.Money{Amount: int64(2000 + n), Currency: "EUR"},

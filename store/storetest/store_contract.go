@@ -611,7 +611,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Users", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Users(ctx, userkit.UserFilter{}, list("login"))
+			_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, list("description"))
 			return err
 		}),
 		read("CountUsers", func(ctx context.Context, store userkit.Store) error {
@@ -627,7 +627,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Devices", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Devices(ctx, userkit.DeviceFilter{}, list("name"))
+			_, err := store.Devices(ctx, userkit.DeviceFilter{OnlyActive: true}, list("name"))
 			return err
 		}),
 		read("SealedDevices", func(ctx context.Context, store userkit.Store) error {
@@ -643,7 +643,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Sessions", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Sessions(ctx, userkit.SessionFilter{}, list("started_at"))
+			_, err := store.Sessions(ctx, userkit.SessionFilter{}, list("node"))
 			return err
 		}),
 		read("StaleSessions", func(ctx context.Context, store userkit.Store) error {
