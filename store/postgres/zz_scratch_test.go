@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,7 +56,26 @@ func TestScratchRefill(t *testing.T) {
 	db := openDB(t, dsn)
 	_, err := db.Exec("VACUUM ANALYZE")
 	require.NoError(t, err)
-	for _, shape := range [][2]int{{1, 1}, {2, 4}, {4, 16}, {4, 64}, {4, 256}, {2, 32}, {1, 64}} {
+	if os.Getenv("NOFK") != "" {
+		_, err = db.Exec("alter table userkit.transactions drop constraint transactions_user_fkey")
+		require.NoError(t, err)
+	}
+	_, err = db.Exec("create table ids as select row_number() over () as n, user_id from userkit.accounts; alter table ids add primary key (n); analyze ids")
+	require.NoError(t, err)
+	bench := func(clients int) {
+		u, _ := url.Parse(dsn)
+		out, err := exec.Command(filepath.Join(server.Binaries(), "pgbench"), "-h", "127.0.0.1", "-p", u.Port(), "-U", "postgres", "-n", "-M", "prepared", "-f", "/tmp/pgw/refill.sql", "-c", fmt.Sprint(clients), "-j", "4", "-T", os.Getenv("SECS"), strings.TrimPrefix(u.Path, "/")).CombinedOutput()
+		require.NoError(t, err, string(out))
+		for _, l := range strings.Split(string(out), "\n") {
+			if strings.HasPrefix(l, "tps") {
+				fmt.Println("pgbench", clients, l)
+			}
+		}
+	}
+	bench(1)
+	bench(8)
+	bench(64)
+	for _, shape := range [][2]int{{1, 1}, {2, 4}, {4, 16}, {2, 32}, {1, 64}, {4, 128}} {
 		lanes, size := shape[0], shape[1]
 		var done atomic.Int64
 		var loadTime, commitTime atomic.Int64

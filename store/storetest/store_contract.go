@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -533,44 +535,54 @@ func handlesKeepUnique(t *testing.T, env env) {
 	requireDossier(t, env.store, d)
 }
 
-// handlesShared: writers and readers of everything at once; the race detector
-// and the final reading say whether that went well.
+// handlesShared: writers and readers of everything at once, on two handles. The
+// race detector and the final reading say whether that went well.
 func handlesShared(t *testing.T, env env) {
-	const callers, rounds = 6, 12
+	const writers, rounds = 3, 40
 	handles := []userkit.Store{env.store, env.second(t)}
-	dossiers := make([]dossier, callers/2)
+	var dossiers [writers]dossier
 	for n := range dossiers {
 		dossiers[n] = newDossier(n)
 	}
-	createAll(t, env.store, dossiers...)
-	errs := race(callers, func(caller int) error {
-		store := handles[caller/2%len(handles)]
-		d := &dossiers[caller/2]
+	createAll(t, env.store, dossiers[:]...)
+	var writing atomic.Int32
+	writing.Store(writers)
+	write := func(writer int) error {
+		defer writing.Add(-1)
+		d := &dossiers[writer]
 		for round := range rounds {
-			if caller%2 == 1 {
-				for _, call := range calls(newDossier(round % len(dossiers))) {
-					if call.writes {
-						continue
-					}
-					if err := call.call(t.Context(), store); err != nil {
-						return err
-					}
-				}
-				continue
-			}
 			change := edit(&d.user, func(user *userkit.User) { user.Description = strings.Repeat("x", round) })
 			d.devices[0].Name, d.sessions[0].Sent = strings.Repeat("y", round), int64(round)
 			change.Devices.Update, change.Sessions.Update = slices.Clone(d.devices[:1]), slices.Clone(d.sessions[:1])
-			event := newEvent(d.user.ID, 1000*(caller+1)+round)
+			event := newEvent(d.user.ID, 1000*(writer+1)+round)
 			change.Events = []userkit.Event{event}
 			d.events = append(d.events, event)
-			if err := commitAlone(t, store, change); err != nil {
+			if err := commitAlone(t, handles[writer%len(handles)], change); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	for _, err := range errs {
+	}
+	read := func(reader int) error {
+		store := handles[reader%len(handles)]
+		for round := 0; round == 0 || writing.Load() > 0; round++ {
+			for _, call := range calls(newDossier(round % writers)) {
+				if call.writes {
+					continue
+				}
+				if err := call.call(t.Context(), store); err != nil {
+					return fmt.Errorf("%s: %w", call.name, err)
+				}
+			}
+		}
+		return nil
+	}
+	for _, err := range race(writers+2, func(caller int) error {
+		if caller < writers {
+			return write(caller)
+		}
+		return read(caller)
+	}) {
 		require.NoError(t, err)
 	}
 	for _, d := range dossiers {

@@ -26,6 +26,7 @@ func storeLoadGroup() group {
 		{"gives the transactions with the keys that are named", loadTransactionKeys},
 		{"gives the use per day from a day on, in order", loadUsage},
 		{"tells which events are recorded", loadEvents},
+		{"tells which events are recorded of a user who was deleted", loadEventsOfDeleted},
 		{"counts the records of each kind", loadRowCounts},
 		{"gives each record once, however often it is named", loadDuplicates},
 		{"gives no record of another user, by whatever name", loadOfAnotherUser},
@@ -220,6 +221,25 @@ func loadEvents(t *testing.T, env env) {
 	require.Equal(t, []userkit.EventID{d.events[1].ID}, state.Events)
 	state = loadOne(t, env.store, userkit.Want{User: d.user.ID, Events: []userkit.EventID{eventID(777), eventID(778)}})
 	require.Empty(t, state.Events)
+}
+
+func loadEventsOfDeleted(t *testing.T, env env) {
+	d, other := newDossier(1), newDossier(2)
+	createAll(t, env.store, d, other)
+	want := d.everything()
+	deletion := step(&d.user)
+	deletion.Delete = true
+	deletion.Events = []userkit.Event{newEvent(d.user.ID, 60), newEvent(d.user.ID, 61)}
+	commit(t, env.store, deletion)
+
+	want.RowCounts = false
+	want.Events = append(want.Events, eventID(61), eventID(900), other.events[0].ID, eventID(61))
+	theirs := userkit.Want{User: other.user.ID, Events: []userkit.EventID{eventID(61), other.events[0].ID}}
+	never := userkit.Want{User: userID(3), Events: want.Events}
+	states := load(t, env.store, want, theirs, never)
+	require.Equal(t, userkit.State{Events: []userkit.EventID{eventID(61)}}, withoutEmpty(states[0]))
+	require.Equal(t, []userkit.EventID{other.events[0].ID}, states[1].Events)
+	require.Equal(t, userkit.State{}, withoutEmpty(states[2]))
 }
 
 func loadRowCounts(t *testing.T, env env) {
