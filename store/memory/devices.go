@@ -21,14 +21,14 @@ type devices struct {
 // device is a userkit.DeviceRecord as it is kept.
 type device struct {
 	id           userkit.DeviceID
-	user         userkit.UserID
+	registeredAt micros
 	owner        uint32 // the number of the user
+	user         userkit.UserID
 	tokenHint    string
 	name         string
 	kind         word
 	hardwareID   string
 	pushToken    string
-	registeredAt micros
 	lastSeenAt   micros
 	location     *location // nil: none
 	digest       userkit.TokenDigest

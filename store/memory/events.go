@@ -19,15 +19,16 @@ type events struct {
 	feed    set[event, byCommit]
 }
 
-// event is a userkit.Event as it is kept.
+// event is a userkit.Event as it is kept. What it is ordered by comes first, in
+// one line of the processor's cache; so it is in the other records.
 type event struct {
 	id     userkit.EventID
+	at     micros
+	commit int64 // the number of the commit that wrote it
 	user   userkit.UserID
 	device userkit.DeviceID
 	name   word
 	actor  unique.Handle[userkit.Actor]
-	at     micros
-	commit int64 // the number of the commit that wrote it
 	data   []byte
 }
 

@@ -31,18 +31,18 @@ type entryKey struct {
 // transaction is a userkit.Transaction as it is kept.
 type transaction struct {
 	id        userkit.TransactionID
-	user      userkit.UserID
 	sequence  int64
+	at        micros
+	key       string
+	user      userkit.UserID
 	kind      word
 	amount    int64
 	balance   int64
 	currency  word // of the amount
 	held      word // the currency of the balance
-	key       string
 	note      string
 	reference string
 	actor     unique.Handle[userkit.Actor]
-	at        micros
 	previous  userkit.TransactionID
 	cancelled *cancellation // nil: it counts
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -30,17 +31,18 @@ type history struct {
 // session is a userkit.Session as it is kept.
 type session struct {
 	id                    userkit.SessionID
+	startedAt, reportedAt micros
+	endedAt               micros
 	user                  userkit.UserID
 	device                userkit.DeviceID
 	deviceName            word
 	node, nodeLocation    word
 	internalIP            netip.Addr
-	startedAt, endedAt    micros
 	endReason             word
 	received, sent        int64
 	counterReceived       int64
 	counterSent           int64
-	counterAt, reportedAt micros
+	counterAt             micros
 }
 
 type dayUsage struct {
@@ -169,9 +171,18 @@ func (h *history) use(more dayUsage) {
 		h.days = slices.Insert(h.days, at, more)
 		return
 	}
-	h.days[at].received += more.received
-	h.days[at].sent += more.sent
-	h.days[at].forgiven += more.forgiven
+	day := &h.days[at]
+	day.received = addBytes(day.received, more.received)
+	day.sent = addBytes(day.sent, more.sent)
+	day.forgiven = addBytes(day.forgiven, more.forgiven)
+}
+
+// addBytes adds and stops at the largest int64. Counts of bytes are not negative.
+func addBytes(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // between returns the figures of the days from one to another, both included.

@@ -43,8 +43,8 @@ type profile struct {
 	number        uint32 // in the table
 	emailVerified bool
 
-	login, name, email, extRef   string
 	loginKey, nameKey, emailKey  string // the same memory as the text where that is folded already
+	login, name, email, extRef   string
 	status, kind                 word
 	license, authMethod, country word
 	registeredAt, updatedAt      micros

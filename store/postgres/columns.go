@@ -76,7 +76,7 @@ func idColumn[R any](name string, at func(*R) *[16]byte) column[R] {
 
 func optionalIDColumn[R any](name string, at func(*R) *[16]byte) column[R] {
 	return column[R]{name: name, kind: "uuid",
-		put: func(values *array, record *R) { values.optionalID(*at(record)) },
+		put: func(values *array, record *R) { optional(values, *at(record) != [16]byte{}, values.id, *at(record)) },
 		get: func(record *R) any { return (*identifier)(at(record)) }}
 }
 
@@ -93,31 +93,33 @@ func timeColumn[R any](name string, at func(*R) *time.Time) column[R] {
 
 func optionalTimeColumn[R any](name string, at func(*R) *time.Time) column[R] {
 	return column[R]{name: name, kind: "timestamptz", read: timeRead(name),
-		put: func(values *array, record *R) { values.optionalTime(*at(record)) },
+		put: func(values *array, record *R) { optional(values, !at(record).IsZero(), values.time, *at(record)) },
 		get: func(record *R) any { return (*instant)(at(record)) }}
 }
 
 func optionalDayColumn[R any](name string, at func(*R) *userkit.Day) column[R] {
 	return column[R]{name: name, kind: "date", read: "$." + name + " - date '2000-01-01'",
-		put: func(values *array, record *R) { values.optionalDay(*at(record)) },
+		put: func(values *array, record *R) { optional(values, !at(record).IsZero(), values.day, *at(record)) },
 		get: func(record *R) any { return (*date)(at(record)) }}
 }
 
 func optionalAddressColumn[R any](name string, at func(*R) *netip.Addr) column[R] {
 	return column[R]{name: name, kind: "inet", read: "host($." + name + ")",
-		put: func(values *array, record *R) { values.optionalAddress(*at(record)) },
+		put: func(values *array, record *R) { optional(values, at(record).IsValid(), values.address, *at(record)) },
 		get: func(record *R) any { return (*address)(at(record)) }}
 }
 
 func optionalBytesColumn[R any](name string, at func(*R) *[]byte) column[R] {
 	return column[R]{name: name, kind: "bytea",
-		put: func(values *array, record *R) { values.optionalBytes(*at(record)) },
+		put: func(values *array, record *R) { optional(values, len(*at(record)) > 0, values.bytes, *at(record)) },
 		get: func(record *R) any { return (*blob)(at(record)) }}
 }
 
 func optionalJSONColumn[R any](name string, at func(*R) *json.RawMessage) column[R] {
 	return column[R]{name: name, kind: "jsonb",
-		put: func(values *array, record *R) { values.optionalJSON(*at(record)) },
+		put: func(values *array, record *R) {
+			optional(values, len(*at(record)) > 0, values.text, string(*at(record)))
+		},
 		get: func(record *R) any { return (*blob)(at(record)) }}
 }
 
@@ -154,11 +156,6 @@ func (c columns[R]) reads(alias string) string {
 	})
 }
 
-// placeholders lists one placeholder for the array of each column.
-func (c columns[R]) placeholders() string {
-	return c.list(func(column[R]) string { return "?" })
-}
-
 func (c columns[R]) list(item func(column[R]) string) string {
 	var items []string
 	for _, column := range c {
@@ -179,20 +176,26 @@ func (c columns[R]) targets(to []any, record *R) []any {
 	return to
 }
 
-// arrays gives the arrays of the columns of many records as arguments, and
-// false when a value cannot be stored.
-func arrays[R any](table columns[R], records []*R) (args []any, ok bool) {
-	args = make([]any, 0, len(table))
-	ok = true
+// unnest adds a table n of records to a statement, with a column for each of
+// theirs: of arrays, or of the values themselves for a single record. It returns
+// false when PostgreSQL cannot keep one of the values.
+func unnest[R any](q *statement, table columns[R], records []*R) bool {
+	begin, end := "unnest(", ") AS n("
+	if len(records) == 1 {
+		begin, end = "(VALUES (", ")) AS n("
+	}
+	ok := true
 	for i := range table {
-		var values array
+		values := array{scalar: len(records) == 1, room: len(records)}
 		for _, record := range records {
 			table[i].put(&values, record)
 		}
 		ok = ok && !values.broken
-		args = append(args, values.of(table[i].kind))
+		q.add(begin+"?", values.of(table[i].kind))
+		begin = ", "
 	}
-	return args, ok
+	q.add(end + table.names("") + ")")
+	return ok
 }
 
 // part makes columns of a part of a record columns of the record.
@@ -242,7 +245,10 @@ var userColumns = columns[userkit.User]{
 		put: func(values *array, u *userkit.User) { values.attributes(u.Attributes) },
 		get: func(u *userkit.User) any { return (*attributes)(&u.Attributes) }},
 	{name: "sort_keys", kind: "jsonb",
-		put: func(values *array, u *userkit.User) { values.optionalJSON(foldedTexts(u)) }},
+		put: func(values *array, u *userkit.User) {
+			folded := foldedTexts(u)
+			optional(values, folded != "", values.text, folded)
+		}},
 }
 
 // accountColumns are the columns of accounts.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -122,12 +123,13 @@ func retryContended(ctx context.Context, run func() error) error {
 	return nil // not reached: the last attempt returns
 }
 
-// work is what the changes of a batch do, by table.
+// work is the statement of a batch in the making.
 type work struct {
-	store *Store
-	q     *statement
-	ctes  int
-	err   error
+	store  *Store
+	q      *statement
+	ctes   int
+	passed string // the part that gives the users whose change is made
+	err    error
 }
 
 // cte begins a common table expression.
@@ -140,13 +142,11 @@ func (w *work) cte(name string) {
 	w.q.add(separator + name + " AS (\n")
 }
 
-// unnest adds a table n of records, one column for each of theirs.
-func unnest[R any](w *work, table columns[R], records []*R) {
-	args, ok := arrays(table, records)
-	if !ok && w.err == nil {
+// from adds a table n of records.
+func from[R any](w *work, table columns[R], records []*R) {
+	if !unnest(w.q, table, records) && w.err == nil {
 		w.err = userkit.NewError(userkit.CodeBadText, "", "PostgreSQL cannot keep a value")
 	}
-	w.q.add("unnest("+table.placeholders()+") AS n("+table.names("")+")", args...)
 }
 
 // account is the account of a user as a change makes it.
@@ -156,28 +156,33 @@ type account struct {
 	userkit.Account
 }
 
-// The columns of an account with the user that it belongs to, to insert it and
-// to update it.
 var (
-	accountInserts = append(columns[account]{
+	// accountRows are the columns of accounts with the user.
+	accountRows = append(columns[account]{
 		idColumn("user_id", func(a *account) *[16]byte { return (*[16]byte)(&a.user) }),
 	}, part(accountColumns, func(a *account) *userkit.Account { return &a.Account })...)
+	accountReplacements = accountColumns.replacements()
 
-	accountUpdates = append(columns[account]{
+	// accountVersions are columns to find an account of a version by.
+	accountVersions = columns[account]{
+		idColumn("user_id", func(a *account) *[16]byte { return (*[16]byte)(&a.user) }),
 		integerColumn("was", func(a *account) *int64 { return &a.was }),
-	}, accountInserts...)
-
-	// accountVersions are those of the columns that find a version.
-	accountVersions = accountUpdates[:2]
+	}
 )
 
 // commitStatement makes the statement of a batch. It selects the users whose
-// change was made.
+// change is made.
 //
 // Every part that writes rests on the part that writes the account: where that
 // finds no row of the right version, nothing of the change is written. A version
 // that another transaction is about to change is waited for, and looked at again
 // once that has ended.
+//
+// Accounts and records are replaced by upserts, not by updates: an upsert goes
+// to each row by its key, in the order of the rows given, and locks it as it
+// comes, where an update may read the whole table if the planner finds that
+// cheaper. An account that the upsert would create belongs to nobody, and its
+// foreign key fails the statement: the user is gone.
 func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	w := &work{store: s, q: &statement{}}
 	var created, updated, deleted []*account
@@ -189,6 +194,7 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	var events []*userkit.Event
 	for _, change := range batch {
 		row := &account{user: change.User, was: change.Version, Account: change.Account}
+		row.Version = change.Version + 1
 		for i := range change.Events {
 			events = append(events, &change.Events[i])
 		}
@@ -217,14 +223,15 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	if len(updated) > 0 {
 		passed = append(passed, "updated")
 		w.cte("updated")
-		insert(w, "accounts", accountInserts, updated)
-		w.q.add("\nON CONFLICT (project, user_id) DO UPDATE SET " + accountReplacements + "\nWHERE t.version = excluded.version - 1\nRETURNING t.user_id")
+		insert(w, "accounts", accountRows, updated)
+		w.q.add("\nON CONFLICT (project, user_id) DO UPDATE SET " + accountReplacements +
+			"\nWHERE t.version = excluded.version - 1\nRETURNING t.user_id")
 	}
 	if len(deleted) > 0 {
 		passed = append(passed, "deleted")
 		w.cte("deleted")
 		w.q.add("DELETE FROM ? AS t USING ", s.table("accounts"))
-		unnest(w, accountVersions, deleted)
+		from(w, accountVersions, deleted)
 		w.q.add("\nWHERE t.project = ? AND t.user_id = n.user_id AND t.version = n.was\nRETURNING t.user_id", quoted(s.project))
 		w.deleteUsers()
 	}
@@ -233,22 +240,23 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		w.cte("created_users")
 		insert(w, "users", userColumns, newUsers)
 		w.cte("created")
-		insert(w, "accounts", accountInserts, created)
-		w.q.add("\nRETURNING user_id")
+		insert(w, "accounts", accountRows, created)
+		w.q.add("\nRETURNING t.user_id")
 	}
-	w.cte("passed")
-	for i, name := range passed {
-		if i > 0 {
-			w.q.add(" UNION ALL ")
-		}
-		w.q.add("SELECT user_id FROM " + name)
+	w.passed = passed[0]
+	if len(passed) > 1 {
+		w.passed = "passed"
+		w.cte(w.passed)
+		w.q.add("SELECT user_id FROM " + strings.Join(passed, " UNION ALL SELECT user_id FROM "))
 	}
 
 	if len(users) > 0 {
+		// Not an upsert, which would bring a user back who is gone.
 		w.cte("updated_users")
-		w.q.add("UPDATE ? AS t SET "+userColumns[1:].assignments()+"\nFROM ", s.table("users"))
-		unnest(w, userColumns, users)
-		w.q.add("\nJOIN passed AS p ON p.user_id = n.id\nWHERE t.project = ? AND t.id = n.id", quoted(s.project))
+		w.q.add("UPDATE ? AS t SET "+userAssignments+"\nFROM ", s.table("users"))
+		from(w, userColumns, users)
+		w.wherePassed("n.id")
+		w.q.add("\nAND t.project = ? AND t.id = n.id", quoted(s.project))
 	}
 	devices.write(w, "devices", deviceColumns, deviceColumns)
 	sessions.write(w, "sessions", sessionColumns, sessionColumns)
@@ -259,7 +267,8 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	transactions.write(w, "transactions", inserted, transactionColumns)
 	if len(usage) > 0 {
 		w.cte("inserted_usage_days")
-		insertPassed(w, "usage_days", usageColumns, usage)
+		insert(w, "usage_days", usageColumns, usage)
+		w.wherePassed("n.user_id")
 		w.q.add("\nON CONFLICT (project, user_id, day) DO UPDATE SET received = " + sum("received") +
 			", sent = " + sum("sent") + ", forgiven = " + sum("forgiven"))
 	}
@@ -268,14 +277,20 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		w.q.add("INSERT INTO ? (project, position, "+eventColumns.names("")+`)
 SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
 			s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
-		unnest(w, eventColumns, events)
-		w.q.add("\nJOIN passed AS p ON p.user_id = n.user_id")
+		from(w, eventColumns, events)
+		w.wherePassed("n.user_id")
 	}
-	w.q.add(")\nSELECT user_id FROM passed")
+	w.q.add(")\nSELECT user_id FROM " + w.passed)
 	return w.q, w.err
 }
 
-var accountReplacements = accountColumns.replacements()
+var userAssignments = userColumns[1:].assignments()
+
+// wherePassed adds the condition that the user's change is made. IS TRUE makes
+// it a look into a hash table, whatever the planner takes the counts of rows for.
+func (w *work) wherePassed(user string) {
+	w.q.add("\nWHERE (" + user + " IN (SELECT user_id FROM " + w.passed + ")) IS TRUE")
+}
 
 // sum adds up a figure of a day, and stops at the largest int64.
 func sum(column string) string {
@@ -292,16 +307,10 @@ func (w *work) deleteUsers() {
 	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.id = l.user_id", w.store.table("users"), quoted(w.store.project))
 }
 
-// insert inserts records.
+// insert begins a part that inserts the records n.
 func insert[R any](w *work, table string, all columns[R], records []*R) {
 	w.q.add("INSERT INTO ? AS t (project, "+all.names("")+")\nSELECT ?, "+all.names("n.")+"\nFROM ", w.store.table(table), quoted(w.store.project))
-	unnest(w, all, records)
-}
-
-// insertPassed inserts the records of those users whose account was written.
-func insertPassed[R any](w *work, table string, all columns[R], records []*R) {
-	insert(w, table, all, records)
-	w.q.add("\nJOIN passed AS p ON p.user_id = n.user_id")
+	from(w, all, records)
 }
 
 // tableChanges are the changes of all users to one table.
@@ -345,34 +354,34 @@ func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R])
 		w.cte(name)
 		before = append(before, name)
 	}
-	// after adds a condition that is always true and needs the parts before.
-	after := func(word string, names []string) {
-		for i, name := range names {
-			if i > 0 {
-				word = "AND"
-			}
-			w.q.add("\n" + word + " (SELECT count(*) FROM " + name + ") >= 0")
+	// condition adds that the change is made, and what is always true and needs
+	// the parts before.
+	condition := func(before []string) {
+		w.wherePassed("n.user_id")
+		for _, name := range before {
+			w.q.add("\nAND (SELECT count(*) FROM " + name + ") >= 0")
 		}
 	}
 	if len(c.delete) > 0 {
 		begin("deleted_from_" + table)
 		w.q.add("DELETE FROM ? AS t USING ", w.store.table(table))
-		unnest(w, ownedIDColumns, c.delete)
-		w.q.add("\nJOIN passed AS p ON p.user_id = n.user_id\nWHERE t.project = ? AND t.id = n.id AND t.user_id = n.user_id\nRETURNING t.id", project)
+		from(w, ownedIDColumns, c.delete)
+		condition(nil)
+		w.q.add("\nAND t.project = ? AND t.id = n.id AND t.user_id = n.user_id\nRETURNING t.id", project)
 	}
 	if len(c.update) > 0 {
-		done := before
+		earlier := before
 		begin("updated_in_" + table)
-		w.q.add("INSERT INTO ? AS t (project, "+all.names("")+")\nSELECT ?, "+all.names("n.")+"\nFROM ", w.store.table(table), project)
-		unnest(w, all, c.update)
-		w.q.add("\nJOIN passed AS p ON p.user_id = n.user_id\nCROSS JOIN LATERAL (SELECT FROM ? AS t WHERE t.project = ? AND t.id = n.id AND t.user_id IS NOT DISTINCT FROM n.user_id OFFSET 0) AS found", w.store.table(table), project)
-		after("WHERE", done)
+		insert(w, table, all, c.update)
+		// What is not there stays away.
+		w.q.add("\nCROSS JOIN LATERAL (SELECT FROM ? AS t WHERE t.project = ? AND "+hasID+" OFFSET 0) AS found", w.store.table(table), project)
+		condition(earlier)
 		w.q.add("\nON CONFLICT (project, id) DO UPDATE SET " + all[2:].replacements() + "\nRETURNING t.id")
 	}
 	if len(c.insert) > 0 {
-		done := before
+		earlier := before
 		begin("inserted_into_" + table)
-		insertPassed(w, table, inserted, c.insert)
-		after("WHERE", done)
+		insert(w, table, inserted, c.insert)
+		condition(earlier)
 	}
 }

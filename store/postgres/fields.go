@@ -124,8 +124,9 @@ var userSortings = map[string]sorting{
 }
 
 // foldedTexts gives the folded forms of the texts that have no column of their
-// own for it, by column, where folding changes them.
-func foldedTexts(u *userkit.User) json.RawMessage {
+// own for it, by column, where folding changes them: a JSON object, or "" when it
+// changes none.
+func foldedTexts(u *userkit.User) string {
 	var folded map[string]string
 	for column, text := range map[string]string{
 		"license":              u.License,
@@ -146,13 +147,13 @@ func foldedTexts(u *userkit.User) json.RawMessage {
 		}
 	}
 	if folded == nil {
-		return nil
+		return ""
 	}
 	data, err := json.Marshal(folded)
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	return data
+	return string(data)
 }
 
 // deviceSortings is where the fields of userkit.DeviceFields are.

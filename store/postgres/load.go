@@ -19,6 +19,9 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 	if len(wants) == 0 {
 		return l.states, nil
 	}
+	for i, want := range wants {
+		l.places[want.User] = i
+	}
 	for _, step := range []func(context.Context) error{
 		l.accounts, l.devices, l.sessions, l.transactions, l.usage, l.events, l.rowCounts,
 	} {
@@ -34,81 +37,96 @@ type loading struct {
 	store  *Store
 	wants  []userkit.Want
 	states []userkit.State
-	places map[userkit.UserID]int // of the users that exist, in wants and states
-	found  []ownedID              // the transactions of the keys that are in use
+	places map[userkit.UserID]int // in wants and states
+	found  []*wanted              // the transactions of the keys that are in use
 }
 
-// pairs are the rows of a table n(user_id, value) that a search joins with.
-type pairs struct {
-	users, values array
-	count         int
+// wanted is a row of what a search looks for.
+type wanted struct {
+	place   int64
+	user    userkit.UserID
+	profile bool
+	id      [16]byte
+	text    string
+	keyed   bool // text is an idempotency key
+	day     userkit.Day
 }
 
-// add begins a row; the caller adds its value.
-func (p *pairs) add(user userkit.UserID) *array {
-	p.count++
-	p.users.id(user)
-	return &p.values
-}
+// The tables n of searches: for accounts, for all of a user's records, and for
+// those with a value.
+var (
+	wantedUsers = columns[wanted]{
+		idColumn("user_id", func(w *wanted) *[16]byte { return (*[16]byte)(&w.user) }),
+	}
+	wantedAccounts = append(columns[wanted]{
+		integerColumn("place", func(w *wanted) *int64 { return &w.place }),
+		flagColumn("profile", func(w *wanted) *bool { return &w.profile }),
+		{name: "key", kind: "text", put: func(values *array, w *wanted) { optional(values, w.keyed, values.text, w.text) }},
+	}, wantedUsers...)
+	wantedIDs   = append(columns[wanted]{idColumn("id", func(w *wanted) *[16]byte { return &w.id })}, wantedUsers...)
+	wantedTexts = append(columns[wanted]{textColumn("value", func(w *wanted) *string { return &w.text })}, wantedUsers...)
+	wantedDays  = append(columns[wanted]{
+		{name: "value", kind: "date", put: func(values *array, w *wanted) { values.day(w.day) }},
+	}, wantedUsers...)
+)
 
-// pairs gathers what the wants of the users who exist search for.
-func (l *loading) pairs(of func(want *userkit.Want, p *pairs)) *pairs {
-	p := &pairs{}
+// gather lists what the wants of the users who exist search for.
+func (l *loading) gather(of func(want *userkit.Want, add func(wanted))) []*wanted {
+	var all []*wanted
 	for i := range l.wants {
 		if l.states[i].Exists {
-			of(&l.wants[i], p)
+			of(&l.wants[i], func(w wanted) {
+				w.user = l.wants[i].User
+				all = append(all, &w)
+			})
 		}
 	}
-	return p
+	return all
 }
 
-// ofUser and withID are the conditions of searches: for the records of n.user_id,
-// and for the one with the id n.value if it is of n.user_id. The second compares
-// users in a way that no index serves, so that it is found by its id, also where
-// a user has very many records.
+// ofUser and hasID are the conditions of searches: for the records of n.user_id,
+// and for the one with the id n.id if it is of n.user_id. The second compares
+// users in a way that no index serves, so that the record is found by its id,
+// also where a user has very many of them.
 const (
-	ofUser = "t.user_id = n.user_id AND "
-	withID = "t.id = n.value AND t.user_id IS NOT DISTINCT FROM n.user_id"
+	ofUser = "t.user_id = n.user_id"
+	hasID  = "t.id = n.id AND t.user_id IS NOT DISTINCT FROM n.user_id"
 )
 
 // search adds a search of a table t to a statement: for each row of n, the
 // records that meet a condition on t and n. A record that several searches find
 // comes several times. OFFSET 0 holds the planner to look into an index for each
 // row of n, whatever it knows of the table.
-func (l *loading) search(q *statement, table, reads string, p *pairs, kind, condition string) {
-	if p.count == 0 {
+func (l *loading) search(q *statement, table, reads string, n columns[wanted], rows []*wanted, condition string) {
+	if len(rows) == 0 {
 		return
 	}
 	if q.text.Len() > 0 {
 		q.add("\nUNION ALL\n")
 	}
-	q.add("SELECT "+reads+"\nFROM unnest(?, ?) AS n(user_id, value)\nCROSS JOIN LATERAL (SELECT * FROM ? AS t WHERE t.project = ? AND "+condition+" OFFSET 0) AS t",
-		p.users.of("uuid"), p.values.of(kind), l.store.table(table), quoted(l.store.project))
+	q.add("SELECT " + reads + "\nFROM ")
+	unnest(q, n, rows) // the texts are storable
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS t WHERE t.project = ? AND "+condition+" OFFSET 0) AS t",
+		l.store.table(table), quoted(l.store.project))
 }
 
 // accounts loads accounts and profiles, and finds the transactions of keys.
 func (l *loading) accounts(ctx context.Context) error {
-	var places, users, profiles, keys array
+	var rows []*wanted
 	profile, keyed := false, false
 	for i, want := range l.wants {
-		row := func() {
-			places.integer(int64(i))
-			users.id(want.User)
-			profiles.flag(want.Profile)
-		}
+		row := wanted{place: int64(i), user: want.User, profile: want.Profile}
 		profile = profile || want.Profile
-		asked := false
 		for _, key := range want.TransactionKeys {
 			if storable(key) {
-				row()
-				keys.text(key)
-				asked = true
+				withKey := row
+				withKey.text, withKey.keyed = key, true
+				rows = append(rows, &withKey)
+				keyed = true
 			}
 		}
-		keyed = keyed || asked
-		if !asked {
-			row()
-			keys.null()
+		if len(rows) == 0 || rows[len(rows)-1].place != row.place {
+			rows = append(rows, &row)
 		}
 	}
 	q := &statement{}
@@ -117,12 +135,16 @@ func (l *loading) accounts(ctx context.Context) error {
 		q.add(", " + userColumns.reads("u"))
 	}
 	if keyed {
-		q.add(", (SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id AND t.key = n.key)", l.store.table("transactions"), quoted(l.store.project))
+		q.add(", (SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id AND t.key = n.key)",
+			l.store.table("transactions"), quoted(l.store.project))
 	}
-	q.add("\nFROM unnest(?, ?, ?, ?) AS n(place, user_id, profile, key)\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = n.user_id OFFSET 0) AS a",
-		places.of("bigint"), users.of("uuid"), profiles.of("boolean"), keys.of("text"), l.store.table("accounts"), quoted(l.store.project))
+	q.add("\nFROM ")
+	unnest(q, wantedAccounts, rows)
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = n.user_id OFFSET 0) AS a",
+		l.store.table("accounts"), quoted(l.store.project))
 	if profile {
-		q.add("\nLEFT JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = n.user_id AND n.profile OFFSET 0) AS u ON true", l.store.table("users"), quoted(l.store.project))
+		q.add("\nLEFT JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = n.user_id AND n.profile OFFSET 0) AS u ON true",
+			l.store.table("users"), quoted(l.store.project))
 	}
 
 	var place count
@@ -143,9 +165,8 @@ func (l *loading) accounts(ctx context.Context) error {
 		want, state := &l.wants[place], &l.states[place]
 		user.ID = want.User
 		state.Exists, state.User = true, user
-		l.places[want.User] = int(place)
 		if transaction != (identifier{}) {
-			l.found = append(l.found, ownedID{transaction, want.User})
+			l.found = append(l.found, &wanted{user: want.User, id: transaction})
 		}
 		return nil
 	})
@@ -178,23 +199,23 @@ func loadRecords[R any](ctx context.Context, l *loading, q *statement, targets f
 func (l *loading) devices(ctx context.Context) error {
 	reads := deviceColumns.reads("t")
 	q := &statement{}
-	l.search(q, "devices", reads, l.pairs(func(want *userkit.Want, p *pairs) {
+	l.search(q, "devices", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if want.AllDevices {
-			p.add(want.User).null()
+			add(wanted{})
 		}
-	}), "boolean", ofUser+"true")
-	l.search(q, "devices", reads, l.pairs(func(want *userkit.Want, p *pairs) {
+	}), ofUser)
+	l.search(q, "devices", reads, wantedIDs, l.gather(func(want *userkit.Want, add func(wanted)) {
 		for _, id := range want.Devices {
-			p.add(want.User).id(id)
+			add(wanted{id: id})
 		}
-	}), "uuid", withID)
-	l.search(q, "devices", reads, l.pairs(func(want *userkit.Want, p *pairs) {
+	}), hasID)
+	l.search(q, "devices", reads, wantedTexts, l.gather(func(want *userkit.Want, add func(wanted)) {
 		for _, hardware := range want.HardwareIDs {
 			if storable(hardware) {
-				p.add(want.User).text(hardware)
+				add(wanted{text: hardware})
 			}
 		}
-	}), "text", ofUser+"t.hardware_id = n.value AND t.hardware_id <> ''")
+	}), ofUser+" AND t.hardware_id = n.value AND t.hardware_id <> ''")
 	return loadRecords(ctx, l, q, deviceTargets,
 		func(device *userkit.DeviceRecord) (userkit.UserID, [16]byte) { return device.UserID, device.ID },
 		func(state *userkit.State, device userkit.DeviceRecord) { state.Devices = append(state.Devices, device) })
@@ -203,16 +224,17 @@ func (l *loading) devices(ctx context.Context) error {
 func (l *loading) sessions(ctx context.Context) error {
 	reads := sessionColumns.reads("t")
 	q := &statement{}
-	l.search(q, "sessions", reads, l.pairs(func(want *userkit.Want, p *pairs) {
+	l.search(q, "sessions", reads, wantedIDs, l.gather(func(want *userkit.Want, add func(wanted)) {
 		for _, id := range want.Sessions {
-			p.add(want.User).id(id)
+			add(wanted{id: id})
 		}
-	}), "uuid", withID)
-	l.search(q, "sessions", reads, l.pairs(func(want *userkit.Want, p *pairs) {
+	}), hasID)
+	// The order is that of the index to use.
+	l.search(q, "sessions", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if want.OpenSessions {
-			p.add(want.User).null()
+			add(wanted{})
 		}
-	}), "boolean", ofUser+"t.ended_at IS NULL")
+	}), ofUser+" AND t.ended_at IS NULL ORDER BY t.started_at, t.id")
 	return loadRecords(ctx, l, q, sessionTargets,
 		func(session *userkit.Session) (userkit.UserID, [16]byte) { return session.UserID, session.ID },
 		func(state *userkit.State, session userkit.Session) { state.Sessions = append(state.Sessions, session) })
@@ -221,16 +243,13 @@ func (l *loading) sessions(ctx context.Context) error {
 // transactions loads those that are wanted by their ids, and those that the keys
 // have found.
 func (l *loading) transactions(ctx context.Context) error {
-	p := l.pairs(func(want *userkit.Want, p *pairs) {
+	rows := l.gather(func(want *userkit.Want, add func(wanted)) {
 		for _, id := range want.Transactions {
-			p.add(want.User).id(id)
+			add(wanted{id: id})
 		}
 	})
-	for _, found := range l.found {
-		p.add(found.user).id(found.id)
-	}
 	q := &statement{}
-	l.search(q, "transactions", transactionColumns.reads("t"), p, "uuid", withID)
+	l.search(q, "transactions", transactionColumns.reads("t"), wantedIDs, append(rows, l.found...), hasID)
 	return loadRecords(ctx, l, q, transactionTargets,
 		func(transaction *userkit.Transaction) (userkit.UserID, [16]byte) {
 			return transaction.UserID, transaction.ID
@@ -242,11 +261,11 @@ func (l *loading) transactions(ctx context.Context) error {
 
 func (l *loading) usage(ctx context.Context) error {
 	q := &statement{}
-	l.search(q, "usage_days", usageColumns.reads("t"), l.pairs(func(want *userkit.Want, p *pairs) {
+	l.search(q, "usage_days", usageColumns.reads("t"), wantedDays, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if from, ok := want.UsageFrom.Get(); ok {
-			p.add(want.User).day(from)
+			add(wanted{day: from})
 		}
-	}), "date", ofUser+"t.day >= n.value")
+	}), ofUser+" AND t.day >= n.value")
 	if q.text.Len() == 0 {
 		return nil
 	}
@@ -263,13 +282,17 @@ func (l *loading) usage(ctx context.Context) error {
 	})
 }
 
+// events finds out which events are recorded, also of users who do not exist:
+// the event of a deletion outlives its user.
 func (l *loading) events(ctx context.Context) error {
-	q := &statement{}
-	l.search(q, "events", "t.user_id, t.id", l.pairs(func(want *userkit.Want, p *pairs) {
+	var rows []*wanted
+	for _, want := range l.wants {
 		for _, id := range want.Events {
-			p.add(want.User).id(id)
+			rows = append(rows, &wanted{user: want.User, id: id})
 		}
-	}), "uuid", withID)
+	}
+	q := &statement{}
+	l.search(q, "events", "t.user_id, t.id", wantedIDs, rows, hasID)
 	return loadRecords(ctx, l, q,
 		func(to []any, found *ownedID) []any {
 			return append(to, (*identifier)(&found.user), (*identifier)(&found.id))
@@ -284,13 +307,12 @@ var countedTables = []string{
 }
 
 func (l *loading) rowCounts(ctx context.Context) error {
-	var users array
-	for i, want := range l.wants {
-		if want.RowCounts && l.states[i].Exists {
-			users.id(want.User)
+	rows := l.gather(func(want *userkit.Want, add func(wanted)) {
+		if want.RowCounts {
+			add(wanted{})
 		}
-	}
-	if users.elements == nil {
+	})
+	if len(rows) == 0 {
 		return nil
 	}
 	q := &statement{}
@@ -298,7 +320,8 @@ func (l *loading) rowCounts(ctx context.Context) error {
 	for _, table := range countedTables {
 		q.add(", (SELECT count(*) FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id)", l.store.table(table), quoted(l.store.project))
 	}
-	q.add("\nFROM unnest(?) AS n(user_id)", users.of("uuid"))
+	q.add("\nFROM ")
+	unnest(q, wantedUsers, rows)
 	var user identifier
 	counts := make([]count, len(countedTables))
 	to := []any{&user}

@@ -101,152 +101,141 @@ func appendTime(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02 15:04:05.999999+00")
 }
 
-// array collects the values of one column as an array literal.
+// array collects the values of one column: as the elements of an array literal,
+// or as the one value of a scalar literal, which is cheaper to parse and to plan.
 type array struct {
-	elements literal
-	broken   bool // a value that PostgreSQL cannot hold
+	scalar bool
+	room   int // for how many elements to make room
+	sql    literal
+	broken bool // a value that PostgreSQL cannot hold
 }
+
+// of ends the array, or the scalar: its literal with its type.
+func (a *array) of(kind string) literal {
+	switch {
+	case a.scalar:
+		return append(append(a.sql, "::"...), kind...)
+	case a.sql == nil:
+		return literal("'{}'::" + kind + "[]")
+	default:
+		return append(append(append(a.sql, `}'::`...), kind...), "[]"...)
+	}
+}
+
+// empty reports whether no value was added.
+func (a *array) empty() bool { return a.sql == nil }
 
 // next begins an element.
 func (a *array) next() {
-	if a.elements == nil {
-		a.elements = make(literal, 0, 512)
-		a.elements = append(a.elements, `E'{`...)
-	} else {
-		a.elements = append(a.elements, ',')
+	switch {
+	case a.scalar:
+	case a.sql == nil:
+		a.sql = append(make(literal, 0, 32+40*a.room), `E'{`...)
+	default:
+		a.sql = append(a.sql, ',')
 	}
-}
-
-// of ends the array: its literal with the type of its elements.
-func (a *array) of(kind string) literal {
-	if a.elements == nil {
-		return literal("'{}'::" + kind + "[]")
-	}
-	a.elements = append(append(append(a.elements, `}'::`...), kind...), "[]"...)
-	return a.elements
 }
 
 func (a *array) null() {
 	a.next()
-	a.elements = append(a.elements, "NULL"...)
+	a.sql = append(a.sql, "NULL"...)
+}
+
+// begin begins an element whose text needs no escapes; end ends it.
+func (a *array) begin() {
+	a.next()
+	a.end()
+}
+
+func (a *array) end() {
+	if a.scalar {
+		a.sql = append(a.sql, '\'')
+	} else {
+		a.sql = append(a.sql, '"')
+	}
 }
 
 func (a *array) text(text string) {
-	a.next()
-	a.elements = append(a.elements, '"')
+	a.broken = a.broken || strings.IndexByte(text, 0) >= 0
+	if a.scalar {
+		a.sql = append(appendEscaped(append(a.sql, `E'`...), text), '\'')
+		return
+	}
+	a.begin()
 	for i := range len(text) {
 		switch c := text[i]; c {
-		case 0:
-			a.broken = true
 		case '\'':
-			a.elements = append(a.elements, `''`...)
+			a.sql = append(a.sql, `''`...)
 		case '"':
-			a.elements = append(a.elements, `\\"`...)
+			a.sql = append(a.sql, `\\"`...)
 		case '\\':
-			a.elements = append(a.elements, `\\\\`...)
+			a.sql = append(a.sql, `\\\\`...)
 		default:
-			a.elements = append(a.elements, c)
+			a.sql = append(a.sql, c)
 		}
 	}
-	a.elements = append(a.elements, '"')
+	a.end()
 }
 
 func (a *array) integer(number int64) {
-	a.next()
-	a.elements = strconv.AppendInt(a.elements, number, 10)
+	a.begin()
+	a.sql = strconv.AppendInt(a.sql, number, 10)
+	a.end()
 }
 
 func (a *array) real(number float64) {
-	a.next()
-	a.elements = strconv.AppendFloat(a.elements, number, 'g', -1, 64)
+	a.begin()
+	a.sql = strconv.AppendFloat(a.sql, number, 'g', -1, 64)
+	a.end()
 }
 
 func (a *array) flag(flag bool) {
-	a.next()
-	a.elements = strconv.AppendBool(a.elements, flag)
+	a.begin()
+	a.sql = strconv.AppendBool(a.sql, flag)
+	a.end()
 }
 
 func (a *array) bytes(data []byte) {
-	a.next()
-	a.elements = append(a.elements, `"\\\\x`...)
-	a.elements = append(hex.AppendEncode(a.elements, data), '"')
+	a.text(`\x` + hex.EncodeToString(data))
 }
 
 func (a *array) id(id [16]byte) {
-	a.next()
-	a.elements = appendUUID(a.elements, id)
-}
-
-// optionalID writes the zero id as NULL.
-func (a *array) optionalID(id [16]byte) {
-	if id == [16]byte{} {
-		a.null()
-		return
-	}
-	a.id(id)
+	a.begin()
+	a.sql = appendUUID(a.sql, id)
+	a.end()
 }
 
 func (a *array) time(t time.Time) {
-	a.next()
-	a.elements = append(appendTime(append(a.elements, '"'), t), '"')
-}
-
-// optionalTime writes the zero time as NULL.
-func (a *array) optionalTime(t time.Time) {
-	if t.IsZero() {
-		a.null()
-		return
-	}
-	a.time(t)
+	a.begin()
+	a.sql = appendTime(a.sql, t)
+	a.end()
 }
 
 // day writes the zero day as one before all others.
 func (a *array) day(day userkit.Day) {
-	a.next()
-	a.elements = append(a.elements, spelledDay(day)...)
+	a.begin()
+	a.sql = append(a.sql, spelledDay(day)...)
+	a.end()
 }
 
-// optionalDay writes the zero day as NULL.
-func (a *array) optionalDay(day userkit.Day) {
-	if day.IsZero() {
+// address writes an address; PostgreSQL keeps no zones.
+func (a *array) address(address netip.Addr) {
+	a.broken = a.broken || address.Zone() != ""
+	a.begin()
+	a.sql = address.WithZone("").AppendTo(a.sql)
+	a.end()
+}
+
+// optional writes a value, or NULL where there is none.
+func optional[V any](a *array, there bool, put func(V), value V) {
+	if there {
+		put(value)
+	} else {
 		a.null()
-		return
 	}
-	a.day(day)
 }
 
-// optionalAddress writes no address as NULL. PostgreSQL keeps no zones.
-func (a *array) optionalAddress(address netip.Addr) {
-	if !address.IsValid() {
-		a.null()
-		return
-	}
-	if address.Zone() != "" {
-		a.broken = true
-	}
-	a.next()
-	a.elements = address.WithZone("").AppendTo(a.elements)
-}
-
-// optionalBytes writes no bytes as NULL.
-func (a *array) optionalBytes(data []byte) {
-	if len(data) == 0 {
-		a.null()
-		return
-	}
-	a.bytes(data)
-}
-
-// optionalJSON writes no text as NULL.
-func (a *array) optionalJSON(data json.RawMessage) {
-	if len(data) == 0 {
-		a.null()
-		return
-	}
-	a.text(string(data))
-}
-
-// attributes writes attributes as JSON in which whole numbers of type float64
+// attributes writes attributes, or NULL for none, as JSON in which whole numbers of type float64
 // keep a fraction, so that they come back as what they were.
 func (a *array) attributes(attributes userkit.Attributes) {
 	if len(attributes) == 0 {

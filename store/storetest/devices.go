@@ -423,6 +423,10 @@ func authenticateCases() []testCase {
 
 			d.clock.Set(at(3600 + 599))
 			d.authenticate(t, device.AccessToken)
+			d.refill(t, user.ID, 1, "whatever was recorded is there once another change of the user is")
+			quiet, err := d.Device(t.Context(), device.ID)
+			require.NoError(t, err)
+			require.Equal(t, at(3600), quiet.LastSeenAt)
 			d.clock.Set(at(3600 + 601))
 			d.seen(t, device)
 			require.Eventually(t, func() bool { return d.user(t, user.ID).LastSeenAt.Equal(at(3600 + 601)) }, deadline, time.Millisecond)

@@ -833,6 +833,74 @@ func corridorCases() []testCase {
 				require.Len(t, sound.devices(t, scene.user.ID), 5)
 			}
 		}},
+		{"a value that is taken fails its own change, not those of the user's batch", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			sound.signUp(t, func(user *userkit.NewUser) { user.Login = "taken" })
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			ctx := t.Context()
+			first := call(ctx, broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			var refills []<-chan outcome
+			var edits []<-chan error
+			for i := range 9 {
+				refills = append(refills, call(ctx, broken, user.ID, fmt.Sprint("key ", i)))
+				edited := make(chan error, 1)
+				edits = append(edits, edited)
+				go func() {
+					login := "taken"
+					if i == 4 {
+						login = "free"
+					}
+					_, err := broken.UpdateUser(ctx, user.ID, userkit.UserPatch{Login: userkit.Set(login)})
+					edited <- err
+				}()
+			}
+			release()
+			require.NoError(t, receive(t, first, "the first caller").err)
+			for _, refill := range refills {
+				require.NoError(t, receive(t, refill, "a refill").err)
+			}
+			for i, edit := range edits {
+				if err := receive(t, edit, "an edit"); i == 4 {
+					require.NoError(t, err)
+				} else {
+					requireExists(t, err, userkit.CodeLoginTaken, "login")
+				}
+			}
+			require.Equal(t, "free", sound.user(t, user.ID).Login)
+			sound.requireBalance(t, user.ID, 100)
+			sound.requireLedger(t, user.ID)
+		}},
+		{"creating a user and deleting it in one batch end, whoever comes first", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			release := store.hold()
+			defer release()
+			ctx := t.Context()
+			id := userkit.NewID[userkit.User]()
+			first := call(ctx, broken, id, "first")
+			receive(t, store.waiting, "the first caller loads")
+			created, deleted := make(chan error, 1), make(chan error, 1)
+			go func() {
+				_, err := broken.CreateUser(ctx, userkit.NewUser{ID: id})
+				created <- err
+			}()
+			go func() {
+				_, err := broken.DeleteUser(ctx, id, id.String())
+				deleted <- err
+			}()
+			release()
+			requireCode(t, receive(t, first, "the first caller").err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+			require.NoError(t, receive(t, created, "the creation"))
+			if err := receive(t, deleted, "the deletion"); err != nil {
+				requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+				require.EqualValues(t, 1, sound.countUsers(t))
+			} else {
+				require.Zero(t, sound.countUsers(t))
+				require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, id)))
+			}
+		}},
 		{"a deletion's receipt counts what came before it, in its own batch too", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)
 			for range 10 {

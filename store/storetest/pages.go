@@ -451,7 +451,10 @@ func thousands(t *testing.T, env env) {
 	}
 	require.Len(t, seen, count)
 
-	d.feed(t, "", 3*count)
+	followed := d.feed(t, "", 3*count)
+	events, err := d.feedOnce(t, "")
+	require.NoError(t, err)
+	require.Equal(t, followed, canonicalEvents(t, events), "one call goes to the end")
 
 	slices.SortFunc(users, func(a, b userkit.User) int { return a.ID.Compare(b.ID) })
 	for _, at := range []int{0, count / 2, count - 1} {

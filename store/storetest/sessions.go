@@ -242,6 +242,26 @@ func endSessionCases() []testCase {
 }
 
 func reportUsageCases() []testCase {
+	// ahead reports readings of a node whose clock is ahead of the manager's.
+	ahead := func(by time.Duration) func(t *testing.T, env env) {
+		return func(t *testing.T, env env) {
+			d := env.desk(t, patient)
+			d.clock.Set(moment("2026-03-14T23:50:00Z"))
+			user := d.signUp(t)
+			session := d.connect(t, user.ID, userkit.DeviceID{})
+			for i, reading := range []struct {
+				bytes   int64
+				outcome userkit.UsageOutcome
+			}{{100, userkit.UsageCounted}, {200, userkit.UsageCounted}, {50, userkit.UsageRestarted}, {60, userkit.UsageCounted}} {
+				d.clock.Advance(time.Minute)
+				result := d.reportAt(t, session.ID, reading.bytes, 2*reading.bytes, d.clock.Now().Add(by))
+				require.Equal(t, reading.outcome, result.Outcome, "reading %d", i)
+			}
+			d.requireBytes(t, session.ID, 260, 520)
+			require.Equal(t, []userkit.DayUsage{{Day: date(2026, time.March, 14), Received: 260, Sent: 520}}, d.days(t, user.ID),
+				"no byte is counted to a day to come")
+		}
+	}
 	return []testCase{
 		{"counts what is beyond the last reading", func(t *testing.T, env env) {
 			d := env.desk(t, patient)
@@ -325,19 +345,16 @@ func reportUsageCases() []testCase {
 			}
 			d.requireBytes(t, session.ID, 300, 30)
 		}},
-		{"a time in the future counts as now", func(t *testing.T, env env) {
+		{"bytes of a node whose clock is an hour ahead count to now", ahead(time.Hour)},
+		{"bytes of a node whose clock is a day ahead count to now", ahead(24 * time.Hour)},
+		{"a reading that is more than a day ahead is rejected", func(t *testing.T, env env) {
 			d := env.desk(t, patient)
 			user := d.signUp(t)
 			session := d.connect(t, user.ID, userkit.DeviceID{})
-			d.clock.Advance(time.Minute)
-			d.reportAt(t, session.ID, 100, 10, d.clock.Now().Add(1000*time.Hour))
-			require.Equal(t, d.clock.Now(), d.session(t, session.ID).Counter.At)
-			d.clock.Advance(time.Minute)
-			require.Equal(t, userkit.UsageCounted, d.report(t, session.ID, 200, 20).Outcome)
-			d.requireBytes(t, session.ID, 200, 20)
-			usage, err := d.store.Usage(t.Context(), user.ID, userkit.DayOf(base, time.UTC).AddDays(1), userkit.DayOf(base, time.UTC).AddDays(100))
-			require.NoError(t, err)
-			require.Empty(t, usage, "no byte is counted to a day to come")
+			before := d.picture(t, user.ID)
+			result := d.reports(t, userkit.UsageReport{SessionID: session.ID, Received: 1, At: d.clock.Now().Add(24*time.Hour + time.Second)})[0]
+			requireField(t, result.Err, userkit.ErrInvalid, userkit.CodeOutOfRange, "at")
+			require.Equal(t, before, d.picture(t, user.ID))
 		}},
 		{"random orders with repeats give the same totals as the order of reading", func(t *testing.T, env env) {
 			d := env.desk(t, patient)

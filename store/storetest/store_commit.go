@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ func storeCommitGroup() group {
 		{"deletes records", commitDeletes},
 		{"inserts, replaces and deletes in one change", commitMixed},
 		{"adds usage up", commitAddsUsage},
+		{"stops at the largest int64 when it adds usage up", commitAddsUsageToTheTop},
 		{"deletes a user with everything but the new events", commitDeletesUser},
 		{"uses nothing else of a change that deletes", commitDeleteUsesNothingElse},
 		{"lets a deleted user be created again", commitCreatesAgain},
@@ -51,7 +53,12 @@ func storeCommitGroup() group {
 		{"lets exactly one of several callers commit on a version", commitRace},
 		{"lets exactly one of several callers create a user", commitCreationRace},
 		{"lets exactly one of several callers have a login", commitLoginRace},
+		{"lets no caller have a login that another gives up for its own", commitLoginSwap},
+		{"gives many logins, wanted in different orders, to one caller each", commitLoginsRace},
+		{"lets exactly one of a change and a deletion have a version", commitDeletionRace},
+		{"creates a user before or after a deletion, and mixes no records of both", commitCreationDeletionRace},
 		{"loses nothing of many callers on many users", commitManyCallers},
+		{"makes batches that change and delete in opposite orders", commitOppositeBatches},
 	}}
 }
 
@@ -334,6 +341,23 @@ func commitAddsUsage(t *testing.T, env env) {
 	other.usage = []userkit.DayUsage{{Day: first, Received: 5000}}
 	requireDossier(t, env.store, d)
 	requireDossier(t, env.store, other)
+}
+
+func commitAddsUsageToTheTop(t *testing.T, env env) {
+	d, other := newDossier(1), newDossier(2)
+	d.usage = []userkit.DayUsage{{Day: newDayUsage(1).Day, Received: math.MaxInt64 - 1, Sent: math.MaxInt64, Forgiven: 1}}
+	createAll(t, env.store, d, other)
+	for _, more := range []userkit.DayUsage{
+		{Received: 1, Sent: 1, Forgiven: math.MaxInt64 - 1}, {Received: math.MaxInt64, Sent: math.MaxInt64, Forgiven: math.MaxInt64},
+	} {
+		change := step(&d.user)
+		more.Day = d.usage[0].Day
+		change.Usage = []userkit.DayUsage{more}
+		commit(t, env.store, change)
+		d.usage[0].Received, d.usage[0].Sent, d.usage[0].Forgiven = math.MaxInt64, math.MaxInt64, math.MaxInt64
+		requireDossier(t, env.store, d)
+		requireDossier(t, env.store, other)
+	}
 }
 
 func commitDeletesUser(t *testing.T, env env) {
@@ -1095,6 +1119,175 @@ func commitLoginRace(t *testing.T, env env) {
 		})
 		winner := requireOneWinner(t, errs, func(err error) { requireExists(t, err, userkit.CodeLoginTaken, "login") })
 		requireDossier(t, env.store, dossier{user: users[winner]})
+	}
+}
+
+// commitLoginSwap: two users each want the login of the other. Neither can have
+// it while the other has not given it up.
+func commitLoginSwap(t *testing.T, env env) {
+	const rounds = 15
+	handles := []userkit.Store{env.store, env.second(t)}
+	users := [2]userkit.User{newUser(1), newUser(2)}
+	create(t, env.store, users[:]...)
+	for range rounds {
+		var changes [2]userkit.Change
+		for i := range changes {
+			user := users[i]
+			changes[i] = edit(&user, func(user *userkit.User) { user.Login = users[1-i].Login })
+			changes[i].Events = []userkit.Event{newEvent(user.ID, 1+i)}
+		}
+		for _, err := range race(2, func(caller int) error { return commitAlone(t, handles[caller], changes[caller]) }) {
+			requireExists(t, err, userkit.CodeLoginTaken, "login")
+		}
+		requireDossier(t, env.store, dossier{user: users[0]})
+		requireDossier(t, env.store, dossier{user: users[1]})
+	}
+}
+
+func commitLoginsRace(t *testing.T, env env) {
+	const rounds, callers, logins = 10, 3, 6
+	handles := []userkit.Store{env.store, env.second(t)}
+	for round := range rounds {
+		var created [callers][]userkit.User
+		var made [callers][]error
+		for _, err := range race(callers, func(caller int) error {
+			var changes []userkit.Change
+			for i := range logins {
+				user := newUser((round*callers+caller)*logins + i)
+				wanted := i
+				if caller%2 == 1 {
+					wanted = logins - 1 - i
+				}
+				user.Login = fmt.Sprintf("wanted %d in round %d", wanted, round)
+				created[caller] = append(created[caller], user)
+				changes = append(changes, creation(user))
+			}
+			var err error
+			made[caller], err = handles[caller%len(handles)].Commit(t.Context(), changes)
+			return err
+		}) {
+			require.NoError(t, err)
+		}
+		holders := map[string]int{}
+		for caller := range callers {
+			for i, err := range made[caller] {
+				if err == nil {
+					holders[created[caller][i].Login]++
+					requireDossier(t, env.store, dossier{user: created[caller][i]})
+					continue
+				}
+				requireExists(t, err, userkit.CodeLoginTaken, "login")
+			}
+		}
+		require.Len(t, holders, logins)
+		for login, count := range holders {
+			require.Equal(t, 1, count, login)
+		}
+	}
+}
+
+func commitDeletionRace(t *testing.T, env env) {
+	const rounds = 25
+	handles := []userkit.Store{env.store, env.second(t)}
+	other := newDossier(900)
+	createAll(t, env.store, other)
+	for round := range rounds {
+		d := newDossier(round)
+		createAll(t, env.store, d)
+		changed := d
+		change := step(&changed.user)
+		n := 2000 + round
+		change.Devices.Insert, change.Sessions.Insert = []userkit.DeviceRecord{newDevice(d.user.ID, n)}, []userkit.Session{newOpenSession(d.user.ID, n)}
+		change.Transactions.Insert = []userkit.Transaction{newTransaction(d.user.ID, n)}
+		change.Usage, change.Events = []userkit.DayUsage{newDayUsage(n)}, []userkit.Event{newEvent(d.user.ID, n)}
+		changed.devices = append(slices.Clone(d.devices), change.Devices.Insert...)
+		changed.sessions = append(slices.Clone(d.sessions), change.Sessions.Insert...)
+		changed.transactions = append(slices.Clone(d.transactions), change.Transactions.Insert...)
+		changed.usage = append(slices.Clone(d.usage), change.Usage...)
+		changed.events = append(slices.Clone(d.events), change.Events...)
+		deletion := userkit.Change{User: d.user.ID, Version: d.user.Version, Delete: true, Events: []userkit.Event{newEvent(d.user.ID, n+1000)}}
+		changes := []userkit.Change{change, deletion}
+		errs := race(2, func(caller int) error { return commitAlone(t, handles[(caller+round)%2], changes[caller]) })
+		winner := requireOneWinner(t, errs, func(err error) { require.ErrorIs(t, err, userkit.ErrConflict) })
+		if winner == 0 {
+			requireDossier(t, env.store, changed)
+		} else {
+			requireGone(t, env.store, changed, deletion.Events...)
+		}
+	}
+	requireDossier(t, env.store, other)
+}
+
+func commitCreationDeletionRace(t *testing.T, env env) {
+	const rounds = 25
+	handles := []userkit.Store{env.store, env.second(t)}
+	for round := range rounds {
+		d, again := newDossier(round), newDossier(round)
+		createAll(t, env.store, d)
+		again.user.Name, again.user.Account = "another life", newAccount(500)
+		again.devices, again.sessions = again.devices[1:], again.sessions[:1]
+		again.transactions, again.usage = again.transactions[:1], again.usage[1:]
+		again.events = []userkit.Event{newEvent(d.user.ID, 2000+round)}
+		deletion := userkit.Change{User: d.user.ID, Version: d.user.Version, Delete: true, Events: []userkit.Event{newEvent(d.user.ID, 3000+round)}}
+		changes := []userkit.Change{again.creation(), deletion}
+		errs := race(2, func(caller int) error { return commitAlone(t, handles[(caller+round)%2], changes[caller]) })
+		require.NoError(t, errs[1])
+		if errs[0] == nil {
+			again.events = append(again.events, deletion.Events...)
+			requireDossier(t, env.store, again)
+			continue
+		}
+		require.ErrorIs(t, errs[0], userkit.ErrConflict)
+		requireGone(t, env.store, d, deletion.Events...)
+	}
+}
+
+func commitOppositeBatches(t *testing.T, env env) {
+	const rounds, users = 12, 6
+	handles := []userkit.Store{env.store, env.second(t)}
+	for round := range rounds {
+		var dossiers [users]dossier
+		var batches [2][]userkit.Change
+		for i := range users {
+			d := newDossier(round*users + i)
+			dossiers[i] = d
+			user := d.user
+			change := step(&user)
+			change.Events = []userkit.Event{newEvent(user.ID, 3000+round*users+i)}
+			deletion := userkit.Change{User: user.ID, Version: d.user.Version, Delete: true}
+			batches[i%2] = append(batches[i%2], change)
+			batches[1-i%2] = append([]userkit.Change{deletion}, batches[1-i%2]...)
+		}
+		createAll(t, env.store, dossiers[:]...)
+		var made [2][]error
+		for _, err := range race(2, func(caller int) error {
+			var err error
+			made[caller], err = handles[caller].Commit(t.Context(), batches[caller])
+			return err
+		}) {
+			require.NoError(t, err)
+		}
+		for i := range users {
+			d := dossiers[i]
+			var errs []error
+			won := -1
+			for caller := range batches {
+				at := slices.IndexFunc(batches[caller], func(change userkit.Change) bool { return change.User == d.user.ID })
+				errs = append(errs, made[caller][at])
+				if made[caller][at] == nil {
+					won = at
+				}
+			}
+			winner := requireOneWinner(t, errs, func(err error) { require.ErrorIs(t, err, userkit.ErrConflict) })
+			change := batches[winner][won]
+			if change.Delete {
+				requireGone(t, env.store, d)
+				continue
+			}
+			d.user.Version++
+			d.events = append(d.events, change.Events...)
+			requireDossier(t, env.store, d)
+		}
 	}
 }
 

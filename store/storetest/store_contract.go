@@ -538,7 +538,7 @@ func handlesKeepUnique(t *testing.T, env env) {
 // handlesShared: writers and readers of everything at once, on two handles. The
 // race detector and the final reading say whether that went well.
 func handlesShared(t *testing.T, env env) {
-	const writers, rounds = 3, 40
+	const writers, rounds = 3, 120
 	handles := []userkit.Store{env.store, env.second(t)}
 	var dossiers [writers]dossier
 	for n := range dossiers {

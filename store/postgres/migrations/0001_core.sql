@@ -67,6 +67,10 @@ CREATE INDEX users_by_registered_at ON users (project, registered_at, id);
 
 -- The narrow row of a user: what use changes. It has no index but its key and
 -- room to spare on each page, so that updates stay on their page.
+--
+-- Whatever writes a record of a user locks and writes this row in the same
+-- statement, and a user is deleted with it. So the tables below need no foreign
+-- key of their own, which would lock the wide row for every record.
 CREATE TABLE accounts (
     project              text COLLATE "C" NOT NULL,
     user_id              uuid NOT NULL,
@@ -108,8 +112,7 @@ CREATE TABLE devices (
     hardware_id   text COLLATE "C" NOT NULL,
     push_token    text COLLATE "C" NOT NULL,
     CONSTRAINT devices_pkey PRIMARY KEY (project, id),
-    CONSTRAINT devices_token_key UNIQUE (project, token_digest),
-    CONSTRAINT devices_user_fkey FOREIGN KEY (project, user_id) REFERENCES users (project, id)
+    CONSTRAINT devices_token_key UNIQUE (project, token_digest)
 );
 CREATE UNIQUE INDEX devices_hardware_key ON devices (project, user_id, hardware_id) WHERE hardware_id <> '';
 CREATE INDEX devices_by_user ON devices (project, user_id, registered_at, id);
@@ -139,8 +142,7 @@ CREATE TABLE sessions (
     node_location_key   text COLLATE "C", -- where folding changes the location
     internal_ip         inet,
     end_reason          text COLLATE "C" NOT NULL,
-    CONSTRAINT sessions_pkey PRIMARY KEY (project, id),
-    CONSTRAINT sessions_user_fkey FOREIGN KEY (project, user_id) REFERENCES users (project, id)
+    CONSTRAINT sessions_pkey PRIMARY KEY (project, id)
 ) WITH (fillfactor = 70);
 CREATE INDEX sessions_by_user ON sessions (project, user_id, started_at, id);
 CREATE INDEX sessions_by_started_at ON sessions (project, started_at, id);
@@ -155,8 +157,7 @@ CREATE TABLE usage_days (
     received bigint NOT NULL,
     sent     bigint NOT NULL,
     forgiven bigint NOT NULL,
-    CONSTRAINT usage_days_pkey PRIMARY KEY (project, user_id, day),
-    CONSTRAINT usage_days_user_fkey FOREIGN KEY (project, user_id) REFERENCES users (project, id)
+    CONSTRAINT usage_days_pkey PRIMARY KEY (project, user_id, day)
 ) WITH (fillfactor = 70);
 
 CREATE TABLE transactions (
@@ -184,8 +185,7 @@ CREATE TABLE transactions (
     cancelled_by_name   text COLLATE "C" NOT NULL DEFAULT '',
     cancelled_by_behalf uuid,
     CONSTRAINT transactions_pkey PRIMARY KEY (project, id),
-    CONSTRAINT transactions_key_key UNIQUE (project, user_id, key),
-    CONSTRAINT transactions_user_fkey FOREIGN KEY (project, user_id) REFERENCES users (project, id)
+    CONSTRAINT transactions_key_key UNIQUE (project, user_id, key)
 );
 -- The condition holds for every row. It keeps searches that say nothing of the
 -- sequence off this index: a key is found by transactions_key_key, at once, also
