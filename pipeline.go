@@ -430,6 +430,12 @@ func (t *task) decide(state *State) (total Change, done []*command) {
 			t.later = commands[i:]
 			break
 		}
+		if total.Profile != nil && change.Profile != nil || total.writes() && change.Delete {
+			// A unique value is the store's to judge: each command that sets one
+			// meets that judgement itself, and no later one hides it.
+			t.later = commands[i:]
+			break
+		}
 		c.events = c.events[:0]
 		if c.err == nil && change.writes() {
 			for _, event := range change.Events {

@@ -361,6 +361,32 @@ func TestUniqueValueStopsOnlyItsOwnCommand(t *testing.T) {
 	require.EqualValues(t, 4, store.accounts[user].Balance.Amount)
 }
 
+func TestLaterEditDoesNotHideAnEditThatIsRefused(t *testing.T) {
+	// Two edits of one user wait together. The first takes a login that another
+	// user has; the second takes a free one, and must not carry the first through.
+	user := NewID[User]()
+	store := newAccountStore(user)
+	taken := NewError(CodeLoginTaken, "login", "taken")
+	store.refuse = func(change Change) error {
+		if change.Profile != nil && change.Profile.Login == "taken" {
+			return taken
+		}
+		return nil
+	}
+	p := newPipeline(store, 1)
+	var commands []*command
+	for _, login := range []string{"taken", "free"} {
+		o := testOrigin(noon)
+		commands = append(commands, &command{want: Want{User: user, Profile: true}, decide: func(state *State) (Change, error) {
+			_, c, err := UserPatch{Login: Set(login)}.apply(state, o)
+			return c, err
+		}})
+	}
+	require.NoError(t, p.do(context.Background(), commands...))
+	require.ErrorIs(t, commands[0].err, ErrExists)
+	require.NoError(t, commands[1].err)
+}
+
 func TestCommandMayAskToKnowMore(t *testing.T) {
 	user := NewID[User]()
 	store := newAccountStore(user)

@@ -253,8 +253,8 @@ func (c Change) writes() bool { return !c.User.IsZero() }
 
 // merge adds what a later change of the same user does.
 func (c *Change) merge(next Change) {
-	if !c.writes() || next.Delete {
-		*c = next // what came before a deletion is deleted with the user
+	if !c.writes() {
+		*c = next
 		return
 	}
 	c.User = next.User
