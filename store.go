@@ -42,8 +42,9 @@ type Store interface {
 	//   - nil: the change is durable,
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
-	//   - ErrExists with the code and field of the unique value: nothing of this
-	//     change was written, and the other changes were not hindered.
+	//   - ErrExists with the code and field of the unique value (login, email,
+	//     extref, access_token, id): nothing of this change was written, and the
+	//     other changes were not hindered.
 	//
 	// The error is for the call as a whole: then it is unknown which of the
 	// changes were made, if any. No two changes name the same user. Between
@@ -244,7 +245,7 @@ type Change struct {
 	Devices      Records[DeviceRecord, DeviceID]
 	Sessions     Records[Session, SessionID]
 	Transactions Records[Transaction, TransactionID]
-	Usage        []DayUsage // is added to the days' figures; a day appears once
+	Usage        []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
 	Events       []Event    // to insert
 }
 

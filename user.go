@@ -207,8 +207,9 @@ func ByExtRef(extref string) UserKey { return UserKey{"extref", extref} }
 // Field is the name of the field: login, email or extref.
 func (k UserKey) Field() string { return k.field }
 
-// Value is the value to compare with: SortKey of a login or an email address,
-// an external reference as it is.
+// Value is the value to compare with: SortKey of a login or an email address
+// (which is Fold of it, since longer ones are refused), an external reference as
+// it is.
 func (k UserKey) Value() string {
 	if k.field == "extref" {
 		return k.value

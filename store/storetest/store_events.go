@@ -417,11 +417,11 @@ func feedWhileCommitting(t *testing.T, env env) {
 		require.NoError(t, err)
 	}
 	<-done
-	whole := feedOf(t, env.store, userkit.FeedPosition{}, whole, total)
-	ids := idsOf(withoutPositions(whole), eventRecordID)
+	all := feedOf(t, env.store, userkit.FeedPosition{}, whole, total)
+	ids := idsOf(withoutPositions(all), eventRecordID)
 	slices.Sort(ids)
 	require.Len(t, slices.Compact(ids), total)
 	for reader := range readers {
-		requireFeed(t, whole, seen[reader], "reader %d", reader)
+		requireFeed(t, all, seen[reader], "reader %d", reader)
 	}
 }
