@@ -137,11 +137,6 @@ func (c columns[R]) assignments() string {
 	return c.list(func(column column[R]) string { return column.name + " = n." + column.name })
 }
 
-// replacements lists "name = excluded.name" for the SET of an upsert.
-func (c columns[R]) replacements() string {
-	return c.list(func(column column[R]) string { return column.name + " = excluded." + column.name })
-}
-
 // reads lists the expressions to select, with the alias of the table.
 func (c columns[R]) reads(alias string) string {
 	return c.list(func(column column[R]) string {
@@ -179,22 +174,34 @@ func (c columns[R]) targets(to []any, record *R) []any {
 // unnest adds a table n of records to a statement, with a column for each of
 // theirs: of arrays, or of the values themselves for a single record. It returns
 // false when PostgreSQL cannot keep one of the values.
+//
+// The planner is not to see how long the arrays are. It then takes them for
+// short, and looks up each row of n in an index, in their order; where it can
+// count, it may find it cheaper to read the whole of the other table.
 func unnest[R any](q *statement, table columns[R], records []*R) bool {
-	begin, end := "unnest(", ") AS n("
-	if len(records) == 1 {
-		begin, end = "(VALUES (", ")) AS n("
+	single := len(records) == 1
+	begin := "(SELECT "
+	if single {
+		begin = "(VALUES ("
 	}
 	ok := true
-	for i := range table {
-		values := array{scalar: len(records) == 1, room: len(records)}
+	for i, column := range table {
+		values := array{scalar: single, room: len(records)}
 		for _, record := range records {
 			table[i].put(&values, record)
 		}
 		ok = ok && !values.broken
-		q.add(begin+"?", values.of(table[i].kind))
+		q.add(begin+"?", values.of(column.kind))
+		if !single {
+			q.add(" AS " + column.name)
+		}
 		begin = ", "
 	}
-	q.add(end + table.names("") + ")")
+	if single {
+		q.add(")) AS n(" + table.names("") + ")")
+	} else {
+		q.add(" OFFSET 0) AS v CROSS JOIN LATERAL unnest(" + table.names("v.") + ") AS n(" + table.names("") + ")")
+	}
 	return ok
 }
 

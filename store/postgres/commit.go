@@ -26,8 +26,10 @@ type pending struct {
 }
 
 // Commit implements userkit.Store. All changes are one statement, and so one
-// transaction, one round trip and one flush of the log. Rows are locked in the
-// order of user ids.
+// transaction, one round trip and one flush of the log. The changes go in the
+// order of user ids, and their rows are locked in it as long as the planner looks
+// each of them up; should statements deadlock all the same, the one that the
+// server breaks off is sent anew.
 func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -101,7 +103,8 @@ func (s *Store) send(ctx context.Context, batch []pending) error {
 // withSavepoint runs a statement in the host's transaction so that its failure
 // leaves the transaction in use.
 func (s *Store) withSavepoint(ctx context.Context, run func(*Store) error) error {
-	return s.tx.RunInTx(ctx, nil, func(_ context.Context, nested bun.Tx) error { return run(s.WithTx(nested)) })
+	err := s.tx.RunInTx(ctx, nil, func(_ context.Context, nested bun.Tx) error { return run(s.WithTx(nested)) })
+	return translate(ctx, err)
 }
 
 // retryContended runs a statement until it meets no contention. Nothing of a
@@ -161,7 +164,7 @@ var (
 	accountRows = append(columns[account]{
 		idColumn("user_id", func(a *account) *[16]byte { return (*[16]byte)(&a.user) }),
 	}, part(accountColumns, func(a *account) *userkit.Account { return &a.Account })...)
-	accountReplacements = accountColumns.replacements()
+	accountAssignments = accountColumns.assignments()
 
 	// accountVersions are columns to find an account of a version by.
 	accountVersions = columns[account]{
@@ -177,12 +180,6 @@ var (
 // finds no row of the right version, nothing of the change is written. A version
 // that another transaction is about to change is waited for, and looked at again
 // once that has ended.
-//
-// Accounts and records are replaced by upserts, not by updates: an upsert goes
-// to each row by its key, in the order of the rows given, and locks it as it
-// comes, where an update may read the whole table if the planner finds that
-// cheaper. An account that the upsert would create belongs to nobody, and its
-// foreign key fails the statement: the user is gone.
 func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	w := &work{store: s, q: &statement{}}
 	var created, updated, deleted []*account
@@ -223,9 +220,9 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	if len(updated) > 0 {
 		passed = append(passed, "updated")
 		w.cte("updated")
-		insert(w, "accounts", accountRows, updated)
-		w.q.add("\nON CONFLICT (project, user_id) DO UPDATE SET " + accountReplacements +
-			"\nWHERE t.version = excluded.version - 1\nRETURNING t.user_id")
+		w.q.add("UPDATE ? AS t SET "+accountAssignments+"\nFROM ", s.table("accounts"))
+		from(w, accountRows, updated)
+		w.q.add("\nWHERE t.project = ? AND t.user_id = n.user_id AND t.version = n.version - 1\nRETURNING t.user_id", quoted(s.project))
 	}
 	if len(deleted) > 0 {
 		passed = append(passed, "deleted")
@@ -251,7 +248,6 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	}
 
 	if len(users) > 0 {
-		// Not an upsert, which would bring a user back who is gone.
 		w.cte("updated_users")
 		w.q.add("UPDATE ? AS t SET "+userAssignments+"\nFROM ", s.table("users"))
 		from(w, userColumns, users)
@@ -367,16 +363,15 @@ func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R])
 		w.q.add("DELETE FROM ? AS t USING ", w.store.table(table))
 		from(w, ownedIDColumns, c.delete)
 		condition(nil)
-		w.q.add("\nAND t.project = ? AND t.id = n.id AND t.user_id = n.user_id\nRETURNING t.id", project)
+		w.q.add("\nAND t.project = ? AND "+hasID+"\nRETURNING t.id", project)
 	}
 	if len(c.update) > 0 {
 		earlier := before
 		begin("updated_in_" + table)
-		insert(w, table, all, c.update)
-		// What is not there stays away.
-		w.q.add("\nCROSS JOIN LATERAL (SELECT FROM ? AS t WHERE t.project = ? AND "+hasID+" OFFSET 0) AS found", w.store.table(table), project)
+		w.q.add("UPDATE ? AS t SET "+all[2:].assignments()+"\nFROM ", w.store.table(table))
+		from(w, all, c.update)
 		condition(earlier)
-		w.q.add("\nON CONFLICT (project, id) DO UPDATE SET " + all[2:].replacements() + "\nRETURNING t.id")
+		w.q.add("\nAND t.project = ? AND "+hasID+"\nRETURNING t.id", project)
 	}
 	if len(c.insert) > 0 {
 		earlier := before

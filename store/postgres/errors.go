@@ -111,8 +111,6 @@ func translate(ctx context.Context, err error) error {
 		if ok {
 			return userkit.NewError(found.code, found.field, "the value is taken").Because(err)
 		}
-	case "23503": // foreign_key_violation: the user is gone
-		return userkit.ErrConflict
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return userkit.NewError(userkit.CodeTooManyConflicts, "", "transactions got into each other's way").Because(errors.Join(errContended, err))
 	case "42P01", "42703", "3F000": // undefined table, column, schema

@@ -229,12 +229,11 @@ func (l *loading) sessions(ctx context.Context) error {
 			add(wanted{id: id})
 		}
 	}), hasID)
-	// The order is that of the index to use.
 	l.search(q, "sessions", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if want.OpenSessions {
 			add(wanted{})
 		}
-	}), ofUser+" AND t.ended_at IS NULL ORDER BY t.started_at, t.id")
+	}), ofUser+" AND t.ended_at IS NULL")
 	return loadRecords(ctx, l, q, sessionTargets,
 		func(session *userkit.Session) (userkit.UserID, [16]byte) { return session.UserID, session.ID },
 		func(state *userkit.State, session userkit.Session) { state.Sessions = append(state.Sessions, session) })

@@ -34,6 +34,9 @@ var migrated = pgtest.NewTemplate(func(ctx context.Context, dsn string) error {
 // empty are databases without anything.
 var empty = pgtest.NewTemplate(nil)
 
+// serializable asks for the strictest isolation.
+var serializable = &sql.TxOptions{Isolation: sql.LevelSerializable}
+
 // openStore opens a store that ends with the test.
 func openStore(t testing.TB, dsn string, opts ...postgres.Option) *postgres.Store {
 	t.Helper()

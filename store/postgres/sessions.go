@@ -79,6 +79,9 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	switch filter.State {
 	case userkit.SessionsActive:
 		q.add(" AND s.ended_at IS NULL")
+		if filter.UserID.IsZero() {
+			q.add(" AND s.started_at > " + noTime) // as sessions_open_by_started_at has it
+		}
 	case userkit.SessionsEnded:
 		q.add(" AND s.ended_at IS NOT NULL")
 	}
@@ -92,7 +95,8 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 // StaleSessions implements userkit.Store.
 func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) ([]userkit.Session, error) {
 	q := s.selectSessions()
-	q.add(" AND s.ended_at IS NULL AND s.reported_slot <= ? AND s.reported_at < ?\nLIMIT ?",
+	// The last condition is that of the index sessions_open_by_report.
+	q.add(" AND s.ended_at IS NULL AND s.reported_slot <= ? AND s.reported_at < ? AND s.reported_slot > -9223372036854775808\nLIMIT ?",
 		reportedSlot(before), quotedTime(before), limit)
 	return selectRecords(ctx, s, q, sessionTargets)
 }

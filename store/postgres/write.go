@@ -122,9 +122,6 @@ func (a *array) of(kind string) literal {
 	}
 }
 
-// empty reports whether no value was added.
-func (a *array) empty() bool { return a.sql == nil }
-
 // next begins an element.
 func (a *array) next() {
 	switch {

@@ -720,6 +720,24 @@ func tokenCases() []testCase {
 			require.Equal(t, sibling.AccessToken, token)
 			d.authenticate(t, device.AccessToken)
 		}},
+		{"that is new can be revealed, and the one before it no more", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithSealingKeys(sealingKey(1)))
+			user := d.signUp(t)
+			device := d.register(t, user.ID, userkit.NewDevice{HardwareID: "hw"})
+			for _, renew := range []func() userkit.Device{
+				func() userkit.Device { return d.register(t, user.ID, userkit.NewDevice{HardwareID: "hw"}) },
+				func() userkit.Device {
+					rotated, err := d.RotateToken(t.Context(), device.ID)
+					require.NoError(t, err)
+					return rotated
+				},
+			} {
+				renewed := renew()
+				token, err := d.RevealToken(t.Context(), device.ID)
+				require.NoError(t, err)
+				require.Equal(t, renewed.AccessToken, token)
+			}
+		}},
 		{"is in no event", func(t *testing.T, env env) {
 			d := env.desk(t, userkit.WithSealingKeys(sealingKey(1)))
 			user := d.signUp(t)

@@ -153,6 +153,34 @@ func receive[T any](t *testing.T, from <-chan T, what string) T {
 	}
 }
 
+// watchedContext tells when a caller looks at its end, which a caller does that
+// begins to wait.
+type watchedContext struct {
+	context.Context
+	waits func()
+}
+
+func (c watchedContext) Done() <-chan struct{} {
+	c.waits()
+	return c.Context.Done()
+}
+
+// queued makes a call in a goroutine, and returns once the call waits in the
+// corridor: calls that are queued one after another stand there in this order.
+func queued[T any](t *testing.T, call func(ctx context.Context) (T, error)) <-chan answer[T] {
+	t.Helper()
+	waits := make(chan struct{})
+	ctx := watchedContext{t.Context(), sync.OnceFunc(func() { close(waits) })}
+	done := make(chan answer[T], 1)
+	go func() {
+		defer ctx.waits()
+		value, err := call(ctx)
+		done <- answer[T]{value, err}
+	}()
+	receive(t, waits, "the call waits")
+	return done
+}
+
 func faultGroups() []group {
 	return []group{
 		{"LostAnswer", lostAnswerCases()},
@@ -402,6 +430,13 @@ func lostAnswerCases() []testCase {
 				requireUser(t, user, sound.user(t, given.ID))
 				require.EqualValues(t, i+1, sound.countUsers(t))
 				require.Equal(t, []userkit.EventName{userkit.EventUserCreated}, eventNames(sound.events(t, user.ID)))
+			}
+			for i, faults := range [][]fault{{failAfter}, {failBefore}, {failBefore, failAfter}} {
+				store.first(faults...)
+				user, err := broken.CreateUser(t.Context(), userkit.NewUser{Login: fmt.Sprint("eve-", i)})
+				require.NoError(t, err)
+				requireUser(t, user, sound.user(t, user.ID))
+				require.EqualValues(t, 4+i, sound.countUsers(t))
 			}
 		}},
 		{"deleting a user is found, and its caller gets the receipt", func(t *testing.T, env env) {
@@ -768,29 +803,29 @@ func corridorCases() []testCase {
 			broken, store, sound := env.faulty(t, patient)
 			for _, faults := range [][]fault{nil, {failAfter}, {failBefore}, {conflict, failAfter}} {
 				scene := newFaultScene(t, sound)
+				user := scene.user.ID
 				store.first(faults...)
 				release := store.hold()
 				defer release()
-				ctx := t.Context()
-				first := call(ctx, broken, scene.user.ID, "first")
+				first := call(t.Context(), broken, user, "first")
 				receive(t, store.waiting, "the first caller loads")
-				before := len(sound.events(t, scene.user.ID))
-				done := make(chan []answer[userkit.EventName], 1)
-				go func() {
-					done <- together(40, func(i int) (name userkit.EventName, err error) {
+				before := len(sound.events(t, user))
+				var crowd []<-chan answer[userkit.EventName]
+				for i := range 40 {
+					crowd = append(crowd, queued(t, func(ctx context.Context) (name userkit.EventName, err error) {
 						switch i % 8 {
 						case 0:
 							name = userkit.EventBalanceRefilled
-							_, err = broken.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(int64(i) + 1), Key: fmt.Sprint("key ", i)})
+							_, err = broken.Refill(ctx, user, userkit.Entry{Amount: euro(int64(i) + 1), Key: fmt.Sprint("key ", i)})
 						case 1:
 							name = userkit.EventBalanceCharged
-							_, err = broken.Charge(ctx, scene.user.ID, userkit.Entry{Amount: euro(30), Key: fmt.Sprint("key ", i)})
+							_, err = broken.Charge(ctx, user, userkit.Entry{Amount: euro(30), Key: fmt.Sprint("key ", i)})
 						case 2:
 							name = userkit.EventDeviceRegistered
-							_, err = broken.RegisterDevice(ctx, scene.user.ID, userkit.NewDevice{HardwareID: fmt.Sprint("hw-", i)})
+							_, err = broken.RegisterDevice(ctx, user, userkit.NewDevice{HardwareID: fmt.Sprint("hw-", i)})
 						case 3:
 							name = userkit.EventSessionStarted
-							_, err = broken.StartSession(ctx, userkit.NewSession{UserID: scene.user.ID, DeviceID: scene.device.ID, Node: "node"})
+							_, err = broken.StartSession(ctx, userkit.NewSession{UserID: user, DeviceID: scene.device.ID, Node: "node"})
 						case 4:
 							name = userkit.EventTrafficReported
 							var results []userkit.UsageResult
@@ -800,37 +835,41 @@ func corridorCases() []testCase {
 							}
 						case 5:
 							name = userkit.EventUserUpdated
-							_, err = broken.UpdateUser(ctx, scene.user.ID, userkit.UserPatch{SetAttributes: userkit.Attributes{fmt.Sprint("a", i): i}})
+							_, err = broken.UpdateUser(ctx, user, userkit.UserPatch{SetAttributes: userkit.Attributes{fmt.Sprint("a", i): i}})
 						case 6:
-							name = userkit.EventBalanceRefilled
-							_, err = broken.Refill(ctx, scene.user.ID, userkit.Entry{Amount: euro(3), Key: "shared"})
+							if i == 6 { // the others repeat it
+								name = userkit.EventBalanceRefilled
+							}
+							_, err = broken.Refill(ctx, user, userkit.Entry{Amount: euro(3), Key: "shared"})
 						case 7:
 							name = "host.event"
-							_, err = broken.RecordEvent(ctx, scene.user.ID, userkit.NewEvent{Name: name})
+							_, err = broken.RecordEvent(ctx, user, userkit.NewEvent{Name: name})
 						}
 						if errors.Is(err, userkit.ErrRefused) {
 							return "", nil
 						}
 						return name, err
-					})
-				}()
-				// Whatever of it waits by now goes in one batch; the rest in the next.
+					}))
+				}
 				release()
 				require.NoError(t, receive(t, first, "the first caller").err)
-				want := map[userkit.EventName]int{userkit.EventBalanceRefilled: 1 + 1 - 5} // the first; one of the five with a shared key
-				for _, name := range values(t, receive(t, done, "the crowd")) {
-					if name != "" {
-						want[name]++
+				want := map[userkit.EventName]int{userkit.EventBalanceRefilled: 1}
+				for _, caller := range crowd {
+					got := receive(t, caller, "one of the crowd")
+					require.NoError(t, got.err)
+					if got.value != "" {
+						want[got.value]++
 					}
 				}
 				got := map[userkit.EventName]int{}
-				for _, event := range sound.events(t, scene.user.ID)[before:] {
+				for _, event := range sound.events(t, user)[before:] {
 					got[event.Name]++
 				}
 				require.Equal(t, want, got)
-				sound.requireCounters(t, scene.user.ID)
-				require.Len(t, sound.user(t, scene.user.ID).Attributes, 5)
-				require.Len(t, sound.devices(t, scene.user.ID), 5)
+				require.Equal(t, 6, got[userkit.EventBalanceRefilled]-1)
+				sound.requireCounters(t, user)
+				require.Len(t, sound.user(t, user).Attributes, 5)
+				require.Len(t, sound.devices(t, user), 5)
 			}
 		}},
 		{"a value that is taken fails its own change, not those of the user's batch", func(t *testing.T, env env) {
@@ -839,103 +878,131 @@ func corridorCases() []testCase {
 			user := sound.signUp(t)
 			release := store.hold()
 			defer release()
-			ctx := t.Context()
-			first := call(ctx, broken, user.ID, "first")
+			first := call(t.Context(), broken, user.ID, "first")
 			receive(t, store.waiting, "the first caller loads")
 			var refills []<-chan outcome
-			var edits []<-chan error
+			var edits []<-chan answer[userkit.User]
 			for i := range 9 {
-				refills = append(refills, call(ctx, broken, user.ID, fmt.Sprint("key ", i)))
-				edited := make(chan error, 1)
-				edits = append(edits, edited)
-				go func() {
-					login := "taken"
-					if i == 4 {
-						login = "free"
-					}
-					_, err := broken.UpdateUser(ctx, user.ID, userkit.UserPatch{Login: userkit.Set(login)})
-					edited <- err
-				}()
+				refills = append(refills, queued(t, func(ctx context.Context) (userkit.Transaction, error) {
+					return broken.Refill(ctx, user.ID, userkit.Entry{Amount: euro(10), Key: fmt.Sprint("key ", i)})
+				}))
+				login := "taken"
+				if i == 4 {
+					login = "free"
+				}
+				edits = append(edits, queued(t, func(ctx context.Context) (userkit.User, error) {
+					return broken.UpdateUser(ctx, user.ID, userkit.UserPatch{Login: userkit.Set(login)})
+				}))
 			}
 			release()
 			require.NoError(t, receive(t, first, "the first caller").err)
-			for _, refill := range refills {
-				require.NoError(t, receive(t, refill, "a refill").err)
-			}
-			for i, edit := range edits {
-				if err := receive(t, edit, "an edit"); i == 4 {
-					require.NoError(t, err)
+			for i := range 9 {
+				require.NoError(t, receive(t, refills[i], "a refill").err)
+				edit := receive(t, edits[i], "an edit")
+				if i == 4 {
+					require.NoError(t, edit.err)
 				} else {
-					requireExists(t, err, userkit.CodeLoginTaken, "login")
+					requireExists(t, edit.err, userkit.CodeLoginTaken, "login")
 				}
 			}
 			require.Equal(t, "free", sound.user(t, user.ID).Login)
 			sound.requireBalance(t, user.ID, 100)
 			sound.requireLedger(t, user.ID)
 		}},
-		{"creating a user and deleting it in one batch end, whoever comes first", func(t *testing.T, env env) {
+		{"a user can be created and deleted in one batch, in this order and in the other", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)
+			for _, createFirst := range []bool{true, false} {
+				release := store.hold()
+				defer release()
+				id := userkit.NewID[userkit.User]()
+				first := call(t.Context(), broken, id, "first")
+				receive(t, store.waiting, "the first caller loads")
+				var created <-chan answer[userkit.User]
+				var deleted <-chan answer[userkit.Erasure]
+				create := func() {
+					created = queued(t, func(ctx context.Context) (userkit.User, error) {
+						return broken.CreateUser(ctx, userkit.NewUser{ID: id})
+					})
+				}
+				remove := func() {
+					deleted = queued(t, func(ctx context.Context) (userkit.Erasure, error) {
+						return broken.DeleteUser(ctx, id, id.String())
+					})
+				}
+				if createFirst {
+					create()
+					remove()
+				} else {
+					remove()
+					create()
+				}
+				release()
+				requireCode(t, receive(t, first, "the first caller").err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+				require.NoError(t, receive(t, created, "the creation").err)
+				if err := receive(t, deleted, "the deletion").err; createFirst {
+					require.NoError(t, err)
+					require.Zero(t, sound.countUsers(t))
+					require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, id)))
+				} else {
+					requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+					require.EqualValues(t, 1, sound.countUsers(t))
+				}
+			}
+		}},
+		{"a device can be replaced by another of its hardware id in one batch", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t, withLicense(oneDevice))
+			device := sound.register(t, user.ID, userkit.NewDevice{HardwareID: "hw"})
 			release := store.hold()
 			defer release()
-			ctx := t.Context()
-			id := userkit.NewID[userkit.User]()
-			first := call(ctx, broken, id, "first")
+			first := call(t.Context(), broken, user.ID, "first")
 			receive(t, store.waiting, "the first caller loads")
-			created, deleted := make(chan error, 1), make(chan error, 1)
-			go func() {
-				_, err := broken.CreateUser(ctx, userkit.NewUser{ID: id})
-				created <- err
-			}()
-			go func() {
-				_, err := broken.DeleteUser(ctx, id, id.String())
-				deleted <- err
-			}()
+			deleted := queued(t, func(ctx context.Context) (userkit.Device, error) { return broken.DeleteDevice(ctx, device.ID) })
+			registered := queued(t, func(ctx context.Context) (userkit.Device, error) {
+				return broken.RegisterDevice(ctx, user.ID, userkit.NewDevice{HardwareID: "hw"})
+			})
 			release()
-			requireCode(t, receive(t, first, "the first caller").err, userkit.ErrNotFound, userkit.CodeUserNotFound)
-			require.NoError(t, receive(t, created, "the creation"))
-			if err := receive(t, deleted, "the deletion"); err != nil {
-				requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
-				require.EqualValues(t, 1, sound.countUsers(t))
-			} else {
-				require.Zero(t, sound.countUsers(t))
-				require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, id)))
-			}
+			require.NoError(t, receive(t, first, "the first caller").err)
+			require.NoError(t, receive(t, deleted, "the deletion").err)
+			next := receive(t, registered, "the registration")
+			require.NoError(t, next.err)
+			require.NotEqual(t, device.ID, next.value.ID)
+			require.Equal(t, next.value.ID, sound.authenticate(t, next.value.AccessToken).Device.ID)
+			sound.requireInvalidToken(t, device.AccessToken)
+			sound.requireCounters(t, user.ID)
 		}},
 		{"a deletion's receipt counts what came before it, in its own batch too", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)
-			for range 10 {
-				user := sound.signUp(t)
-				release := store.hold()
-				defer release()
-				ctx := t.Context()
-				first := call(ctx, broken, user.ID, "first")
-				receive(t, store.waiting, "the first caller loads")
-				var refills []<-chan outcome
-				deleted := make(chan answer[userkit.Erasure], 1)
-				for i := range 6 {
-					if i == 3 {
-						go func() {
-							receipt, err := broken.DeleteUser(ctx, user.ID, user.ID.String())
-							deleted <- answer[userkit.Erasure]{receipt, err}
-						}()
-					}
-					refills = append(refills, call(ctx, broken, user.ID, fmt.Sprint("key ", i)))
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			first := call(t.Context(), broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			var refills []<-chan outcome
+			var deleted <-chan answer[userkit.Erasure]
+			for i := range 6 {
+				if i == 3 {
+					deleted = queued(t, func(ctx context.Context) (userkit.Erasure, error) {
+						return broken.DeleteUser(ctx, user.ID, user.ID.String())
+					})
 				}
-				release()
-				require.NoError(t, receive(t, first, "the first caller").err)
-				receipt := receive(t, deleted, "the deletion")
-				require.NoError(t, receipt.err)
-				made := 1
-				for _, refill := range refills {
-					if got := receive(t, refill, "a refill"); got.err == nil {
-						made++
-					} else {
-						requireCode(t, got.err, userkit.ErrNotFound, userkit.CodeUserNotFound)
-					}
-				}
-				requireRowCounts(t, map[string]int{userkit.RowsTransactions: made, userkit.RowsEvents: 1 + made}, receipt.value.Rows)
-				require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, user.ID)))
+				refills = append(refills, queued(t, func(ctx context.Context) (userkit.Transaction, error) {
+					return broken.Refill(ctx, user.ID, userkit.Entry{Amount: euro(10), Key: fmt.Sprint("key ", i)})
+				}))
 			}
+			release()
+			require.NoError(t, receive(t, first, "the first caller").err)
+			receipt := receive(t, deleted, "the deletion")
+			require.NoError(t, receipt.err)
+			for i, refill := range refills {
+				if err := receive(t, refill, "a refill").err; i < 3 {
+					require.NoError(t, err)
+				} else {
+					requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
+				}
+			}
+			requireRowCounts(t, map[string]int{userkit.RowsTransactions: 4, userkit.RowsEvents: 5}, receipt.value.Rows)
+			require.Equal(t, []userkit.EventName{userkit.EventUserDeleted}, eventNames(sound.events(t, user.ID)))
 		}},
 		{"is emptied by Close, which refuses who comes later", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)

@@ -68,9 +68,10 @@ CREATE INDEX users_by_registered_at ON users (project, registered_at, id);
 -- The narrow row of a user: what use changes. It has no index but its key and
 -- room to spare on each page, so that updates stay on their page.
 --
--- Whatever writes a record of a user locks and writes this row in the same
--- statement, and a user is deleted with it. So the tables below need no foreign
--- key of their own, which would lock the wide row for every record.
+-- It is also what holds a user together: it comes and goes with the wide row, and
+-- whatever writes a record of a user writes this row in the same statement and
+-- writes nothing when it is gone. Foreign keys could say no more than that, and
+-- would lock the wide row for every record.
 CREATE TABLE accounts (
     project              text COLLATE "C" NOT NULL,
     user_id              uuid NOT NULL,
@@ -89,8 +90,7 @@ CREATE TABLE accounts (
     traffic_reset        text COLLATE "C" NOT NULL,
     currency             text COLLATE "C" NOT NULL,
     last_transaction     uuid,
-    CONSTRAINT accounts_pkey PRIMARY KEY (project, user_id),
-    CONSTRAINT accounts_user_fkey FOREIGN KEY (project, user_id) REFERENCES users (project, id)
+    CONSTRAINT accounts_pkey PRIMARY KEY (project, user_id)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE devices (
@@ -147,8 +147,12 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_user ON sessions (project, user_id, started_at, id);
 CREATE INDEX sessions_by_started_at ON sessions (project, started_at, id);
 CREATE INDEX sessions_open_by_user ON sessions (project, user_id, started_at, id) WHERE ended_at IS NULL;
-CREATE INDEX sessions_open_by_started_at ON sessions (project, started_at, id) WHERE ended_at IS NULL;
-CREATE INDEX sessions_open_by_report ON sessions (project, reported_slot) WHERE ended_at IS NULL;
+-- The second conditions hold for every row. They keep searches for the open
+-- sessions of a user, which do not state them, on the index before.
+CREATE INDEX sessions_open_by_started_at ON sessions (project, started_at, id)
+    WHERE ended_at IS NULL AND started_at > '-infinity'::timestamptz;
+CREATE INDEX sessions_open_by_report ON sessions (project, reported_slot)
+    WHERE ended_at IS NULL AND reported_slot > -9223372036854775808;
 
 CREATE TABLE usage_days (
     project  text COLLATE "C" NOT NULL,

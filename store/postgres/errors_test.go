@@ -1,0 +1,152 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/postgres"
+)
+
+// Every unique index of the schema stands for a code and a field, over both
+// drivers, and only the change that violates it fails.
+func TestViolationsByConstraint(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	overPgx, err := postgres.New(openPgx(t, dsn, pgx.QueryExecModeExec))
+	require.NoError(t, err)
+	for name, store := range map[string]*postgres.Store{"pgdriver": openStore(t, dsn), "pgx": overPgx} {
+		t.Run(name, func(t *testing.T) {
+			ada, bob := createUser(t, store, "ada "+name), createUser(t, store, "bob "+name)
+			ada.Email, ada.ExtRef = name+"@example.org", name
+			device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: ada.ID, HardwareID: "h"}}
+			device.TokenDigest[0] = name[2]
+			session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: ada.ID}
+			transaction := userkit.Transaction{ID: userkit.NewID[userkit.Transaction](), UserID: ada.ID, Sequence: 1, Key: "key"}
+			change := touch(&ada)
+			change.Profile = &ada
+			change.Devices.Insert = []userkit.DeviceRecord{device}
+			change.Sessions.Insert = []userkit.Session{session}
+			change.Transactions.Insert = []userkit.Transaction{transaction}
+			event := change.Events[0]
+			require.NoError(t, commitOne(t, store, change))
+
+			for _, one := range []struct {
+				code  userkit.Code
+				field string
+				user  *userkit.User
+				alter func(change *userkit.Change)
+			}{
+				{userkit.CodeLoginTaken, "login", &bob, func(c *userkit.Change) { c.Profile.Login = strings.ToUpper(ada.Login) }},
+				{userkit.CodeEmailTaken, "email", &bob, func(c *userkit.Change) { c.Profile.Email = strings.ToUpper(ada.Email) }},
+				{userkit.CodeExtRefTaken, "extref", &bob, func(c *userkit.Change) { c.Profile.ExtRef = ada.ExtRef }},
+				{userkit.CodeIDTaken, "id", &bob, func(c *userkit.Change) {
+					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: device.ID, UserID: bob.ID}}}
+				}},
+				{userkit.CodeTokenTaken, "access_token", &bob, func(c *userkit.Change) {
+					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: bob.ID}, TokenDigest: device.TokenDigest}}
+				}},
+				{userkit.CodeIDTaken, "hardware_id", &ada, func(c *userkit.Change) {
+					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: ada.ID, HardwareID: "h"}}}
+				}},
+				{userkit.CodeIDTaken, "id", &bob, func(c *userkit.Change) {
+					c.Sessions.Insert = []userkit.Session{{ID: session.ID, UserID: bob.ID}}
+				}},
+				{userkit.CodeIDTaken, "id", &bob, func(c *userkit.Change) {
+					c.Transactions.Insert = []userkit.Transaction{{ID: transaction.ID, UserID: bob.ID, Sequence: 1}}
+				}},
+				{userkit.CodeIDTaken, "sequence", &ada, func(c *userkit.Change) {
+					c.Transactions.Insert = []userkit.Transaction{{ID: userkit.NewID[userkit.Transaction](), UserID: ada.ID, Sequence: 1, Key: "other"}}
+				}},
+				{userkit.CodeIDTaken, "key", &ada, func(c *userkit.Change) {
+					c.Transactions.Insert = []userkit.Transaction{{ID: userkit.NewID[userkit.Transaction](), UserID: ada.ID, Sequence: 2, Key: "key"}}
+				}},
+				{userkit.CodeIDTaken, "id", &bob, func(c *userkit.Change) {
+					c.Events = []userkit.Event{event}
+					c.Events[0].UserID = bob.ID
+				}},
+				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Profile.Name = "a\x00b" }},
+				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Profile.Name = "a\xffb" }},
+				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Events[0].Data = []byte(`{"a":"\u0000"}`) }},
+			} {
+				t.Run(fmt.Sprint(one.code, " ", one.field), func(t *testing.T) {
+					user, profile := *one.user, *one.user
+					change := touch(&user)
+					change.Profile = &profile
+					one.alter(&change)
+					bystander := createUser(t, store, userkit.NewID[userkit.User]().String())
+					outcomes, err := store.Commit(ctx, []userkit.Change{change, touch(&bystander)})
+					require.NoError(t, err)
+					require.NoError(t, outcomes[1])
+					requireCode(t, one.code, outcomes[0])
+					found := outcomes[0].(*userkit.Error)
+					require.Equal(t, one.field, found.Field)
+					after, err := store.User(ctx, one.user.ID)
+					require.NoError(t, err)
+					require.Equal(t, one.user.Version, after.Version)
+				})
+			}
+		})
+	}
+}
+
+// What the server says when it goes away is not an error of the arguments.
+func TestFaultsOfTheServer(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	overPgx, err := postgres.New(openPgx(t, dsn, pgx.QueryExecModeExec))
+	require.NoError(t, err)
+	for name, store := range map[string]*postgres.Store{"pgdriver": openStore(t, dsn), "pgx": overPgx} {
+		t.Run(name, func(t *testing.T) {
+			user := createUser(t, store, name)
+			db := openDB(t, dsn)
+			tx, err := db.Begin()
+			require.NoError(t, err)
+			defer tx.Rollback()
+			_, err = tx.Exec("SELECT FROM userkit.accounts WHERE user_id = ? FOR UPDATE", user.ID.String())
+			require.NoError(t, err)
+			failed := make(chan error, 1)
+			go func() {
+				change := user
+				_, err := store.Commit(ctx, []userkit.Change{touch(&change)})
+				failed <- err
+			}()
+			waitForBlocked(t, db)
+			_, err = db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+			require.NoError(t, err)
+			requireCode(t, userkit.CodeStoreUnavailable, <-failed)
+
+			// Connections that were closed while they idled are noticed before
+			// they are used.
+			_, err = db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'")
+			require.NoError(t, err)
+			if name == "pgdriver" {
+				_, err = store.User(ctx, user.ID)
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+func TestClosedStore(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	opened := openStore(t, dsn)
+	db := openDB(t, dsn)
+	given, err := postgres.New(db)
+	require.NoError(t, err)
+	for _, store := range []*postgres.Store{opened, given} {
+		require.NoError(t, store.Close())
+		require.NoError(t, store.Close())
+		requireCode(t, userkit.CodeClosed, store.Migrate(ctx))
+		requireCode(t, userkit.CodeClosed, store.CheckSchema(ctx))
+		_, err := store.User(ctx, userkit.UserID{})
+		requireCode(t, userkit.CodeClosed, err)
+	}
+	require.NoError(t, db.Ping(), "the handle is the host's")
+}

@@ -1,0 +1,290 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/postgres"
+)
+
+// recorder is a query hook that keeps the statements.
+type recorder struct {
+	mu         sync.Mutex
+	statements []string
+}
+
+func (r *recorder) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, event.Query)
+	return ctx
+}
+
+func (r *recorder) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// take gives the statements since it was last called.
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.statements
+	r.statements = nil
+	return taken
+}
+
+// planOf asks the server how it would run a statement.
+func planOf(t *testing.T, db *bun.DB, statement string) string {
+	t.Helper()
+	rows, err := db.DB.Query("EXPLAIN " + statement)
+	require.NoError(t, err)
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var line string
+		require.NoError(t, rows.Scan(&line))
+		plan.WriteString(line + "\n")
+	}
+	require.NoError(t, rows.Err())
+	return plan.String()
+}
+
+// crowd fills a store: users with two devices, three sessions (one open) and
+// three transactions each.
+func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
+	t.Helper()
+	users := make([]userkit.User, count)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for from := 0; from < count; from += 500 {
+		var changes []userkit.Change
+		for i := from; i < min(from+500, count); i++ {
+			user := userkit.User{
+				ID: userkit.NewID[userkit.User](), Login: fmt.Sprintf("login%d", i), Name: fmt.Sprintf("Name %d", i),
+				Email: fmt.Sprintf("user%d@example.org", i), Status: userkit.StatusActive, RegisteredAt: start.Add(time.Duration(i) * time.Second),
+				Account: userkit.Account{Version: 1, TransactionSequence: 3, Devices: 2, OpenSessions: 1},
+			}
+			users[i] = user
+			change := userkit.Change{User: user.ID, Profile: &users[i], Account: user.Account}
+			for n := range 3 {
+				at := start.Add(time.Duration(3*i+n) * time.Minute)
+				session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: "node", StartedAt: at, ReportedAt: at}
+				if n > 0 {
+					session.EndedAt = at.Add(time.Hour)
+				}
+				change.Sessions.Insert = append(change.Sessions.Insert, session)
+				change.Transactions.Insert = append(change.Transactions.Insert, userkit.Transaction{
+					ID: userkit.NewID[userkit.Transaction](), UserID: user.ID, Sequence: int64(n + 1), Key: fmt.Sprintf("key %d", n), At: at,
+				})
+				event := newEvent(user.ID)
+				event.At = at
+				change.Events = append(change.Events, event)
+			}
+			for n := range 2 {
+				device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: user.ID, RegisteredAt: start, HardwareID: fmt.Sprint(n)}}
+				copy(device.TokenDigest[:], fmt.Sprintf("%d %d", i, n))
+				change.Devices.Insert = append(change.Devices.Insert, device)
+			}
+			change.Usage = []userkit.DayUsage{{Day: userkit.DayOf(start, time.UTC), Received: 1}}
+			changes = append(changes, change)
+		}
+		outcomes, err := store.Commit(t.Context(), changes)
+		require.NoError(t, err)
+		for _, outcome := range outcomes {
+			require.NoError(t, outcome)
+		}
+	}
+	return users
+}
+
+// No statement of everyday use reads a whole table, neither when the server has
+// statistics of the tables nor before it has gathered any. With statistics, none
+// reads a whole project either.
+func TestHotStatementsUseIndexes(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	plain := openDB(t, dsn)
+	hook := &recorder{}
+	store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
+	require.NoError(t, err)
+	users := crowd(t, store, 3000)
+
+	statistics := false
+	day := userkit.Day{Year: 2026, Month: 1, Day: 2}
+	now := time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC)
+	check := func(t *testing.T, name string, work func() error) {
+		t.Helper()
+		hook.take()
+		require.NoError(t, work(), name)
+		statements := hook.take()
+		require.NotEmpty(t, statements, name)
+		for _, statement := range statements {
+			plan := planOf(t, plain, statement)
+			for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "transactions", "events"} {
+				require.NotContains(t, plan, "Seq Scan on "+table, "%s:\n%s\n%.2000s", name, plan, statement)
+			}
+			before := ""
+			for line := range strings.Lines(plan) {
+				if statistics && strings.HasSuffix(line, "Index Cond: (project = 'default'::text)\n") && !strings.Contains(before, "projects_pkey") {
+					t.Errorf("%s:\n%s\n%.2000s", name, plan, statement)
+				}
+				before = line
+			}
+		}
+	}
+	everything := func(t *testing.T) {
+		for _, size := range []int{1, 2, 64, 500} {
+			var wants []userkit.Want
+			for i := range size {
+				user := users[i*5]
+				wants = append(wants, userkit.Want{
+					User: user.ID, Profile: i%2 == 0, AllDevices: i%2 == 0, Devices: []userkit.DeviceID{userkit.NewID[userkit.Device]()}, HardwareIDs: []string{"1"},
+					OpenSessions: i%3 == 0, Sessions: []userkit.SessionID{userkit.NewID[userkit.Session]()},
+					TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
+				})
+			}
+			var states []userkit.State
+			check(t, fmt.Sprint("Load ", size), func() error {
+				loaded, err := store.Load(ctx, wants)
+				states = loaded
+				return err
+			})
+			var changes []userkit.Change
+			for i := range states {
+				change := touch(&states[i].User)
+				change.Sessions.Update = states[i].Sessions
+				change.Devices.Update = states[i].Devices[:1]
+				change.Transactions.Update = states[i].Transactions
+				change.Transactions.Insert = []userkit.Transaction{{
+					ID: userkit.NewID[userkit.Transaction](), UserID: states[i].User.ID, Sequence: states[i].User.Version + 10, Key: userkit.NewID[userkit.User]().String(), At: now,
+				}}
+				change.Usage = []userkit.DayUsage{{Day: day, Received: 1}}
+				if states[i].User.Login != "" {
+					change.Profile = &states[i].User
+				}
+				changes = append(changes, change)
+			}
+			check(t, fmt.Sprint("Commit ", size), func() error {
+				outcomes, err := store.Commit(ctx, changes)
+				for _, outcome := range outcomes {
+					require.NoError(t, outcome)
+				}
+				return err
+			})
+		}
+		page := func(field string, descending bool, key userkit.Key) userkit.List {
+			return userkit.List{Order: userkit.Order{Field: field, Descending: descending}, Limit: 20, After: &userkit.Position{Key: key, ID: users[100].ID}}
+		}
+		one := users[700]
+		var digest userkit.TokenDigest
+		copy(digest[:], "700 1")
+		for name, work := range map[string]func() error{
+			"User":              func() error { _, err := store.User(ctx, one.ID); return err },
+			"FindUser by login": func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
+			"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
+			"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
+			"Users by login": func() error {
+				_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, page("login", false, "login5"))
+				return err
+			},
+			"Users by name": func() error {
+				_, err := store.Users(ctx, userkit.UserFilter{}, page("name", true, "name 5"))
+				return err
+			},
+			"Users by email": func() error {
+				_, err := store.Users(ctx, userkit.UserFilter{}, page("email", false, "user5"))
+				return err
+			},
+			"Users by id": func() error { _, err := store.Users(ctx, userkit.UserFilter{}, page("id", false, "")); return err },
+			"Users by registration": func() error {
+				_, err := store.Users(ctx, userkit.UserFilter{}, page("registered_at", true, users[2000].RegisteredAt))
+				return err
+			},
+			"Devices of a user": func() error {
+				_, err := store.Devices(ctx, userkit.DeviceFilter{UserID: one.ID}, page("registered_at", false, now.AddDate(-1, 0, 0)))
+				return err
+			},
+			"Sessions of a user": func() error {
+				_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID}, page("started_at", true, now))
+				return err
+			},
+			"open Sessions of a user": func() error {
+				_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID, State: userkit.SessionsActive}, page("started_at", true, now))
+				return err
+			},
+			"Sessions of a day": func() error {
+				_, err := store.Sessions(ctx, userkit.SessionFilter{From: now, To: now.Add(time.Hour)}, page("started_at", true, now.Add(time.Minute)))
+				return err
+			},
+			"open Sessions": func() error {
+				_, err := store.Sessions(ctx, userkit.SessionFilter{State: userkit.SessionsActive}, page("started_at", true, now))
+				return err
+			},
+			"StaleSessions": func() error {
+				_, err := store.StaleSessions(ctx, now.AddDate(0, 0, -1).Add(4*time.Hour), 10)
+				return err
+			},
+			"Usage": func() error { _, err := store.Usage(ctx, one.ID, day, day); return err },
+			"Transactions of a user": func() error {
+				_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
+				return err
+			},
+			"Transactions": func() error {
+				_, err := store.Transactions(ctx, userkit.TransactionFilter{}, page("at", true, now))
+				return err
+			},
+			"Events of a user": func() error {
+				_, err := store.Events(ctx, userkit.EventFilter{UserID: one.ID}, page("at", true, now))
+				return err
+			},
+			"Events": func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
+			"Feed": func() error {
+				_, err := store.Feed(ctx, userkit.FeedPosition{Commit: 1 << 40}, 20)
+				return err
+			},
+		} {
+			check(t, name, work)
+		}
+	}
+	t.Run("without statistics", everything)
+	t.Run("with statistics", func(t *testing.T) {
+		_, err := plain.Exec("ANALYZE")
+		require.NoError(t, err)
+		statistics = true
+		everything(t)
+	})
+}
+
+// Updates of accounts stay on their page and touch no index.
+func TestAccountUpdatesAreHeapOnly(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	store := openStore(t, dsn, postgres.WithPoolSize(1))
+	users := crowd(t, store, 200)
+	const rounds = 5
+	for range rounds {
+		var changes []userkit.Change
+		for i := range users {
+			changes = append(changes, touch(&users[i]))
+		}
+		outcomes, err := store.Commit(ctx, changes)
+		require.NoError(t, err)
+		for _, outcome := range outcomes {
+			require.NoError(t, outcome)
+		}
+	}
+	require.NoError(t, store.Close()) // the session hands in its figures
+	db := openDB(t, dsn)
+	var updates, hot int
+	require.Eventually(t, func() bool {
+		err := db.DB.QueryRow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'accounts'").Scan(&updates, &hot)
+		return err == nil && updates >= rounds*len(users)
+	}, time.Minute, 10*time.Millisecond)
+	require.Equal(t, rounds*len(users), updates)
+	require.Greater(t, hot, updates*9/10)
+}
