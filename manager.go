@@ -64,16 +64,18 @@ func New(store Store, opts ...Option) (Manager, error) {
 			return nil, invalidOption("WithDefaultLicense", "%q is not one of WithLicenses", clip(m.defaultLicense))
 		}
 	}
-	m.pipeline = newPipeline(store, lanes)
+	m.pipeline = newPipeline(store, lanes, m.accountCache)
 	return m, nil
 }
 
-// lanes is how many batches are under way at the same time. More lanes make
-// smaller batches: two keep the store busy while the next batch gathers.
-const lanes = 4
+// lanes is how many batches are under way at the same time: while one waits for
+// the store, another is decided, and the next gathers. More lanes make smaller
+// batches, which cost more each; three were the best with both stores on four
+// cores.
+const lanes = 3
 
 func (m *manager) WithStore(store Store) Manager {
-	return &manager{options: m.options, store: store, pipeline: newPipeline(store, 0)}
+	return &manager{options: m.options, store: store, pipeline: newPipeline(store, 0, 0)}
 }
 
 func (m *manager) Close() error {

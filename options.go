@@ -24,6 +24,7 @@ type options struct {
 	trafficLimit     TrafficLimit
 	lastSeenInterval time.Duration
 	sealer           *sealer
+	accountCache     int
 }
 
 func defaultOptions() options {
@@ -37,6 +38,7 @@ func defaultOptions() options {
 		staleAfter:       15 * time.Minute,
 		trafficLimit:     TrafficLimit{Reset: ResetDaily},
 		lastSeenInterval: time.Minute,
+		accountCache:     10_000,
 	}
 }
 
@@ -211,6 +213,21 @@ func WithSealingKeys(keys ...[]byte) Option {
 			return err
 		}
 		o.sealer = made
+		return nil
+	}
+}
+
+// WithAccountCache sets how many accounts the manager remembers (about 400 bytes
+// each), so that refills and charges of users whom it changed not long ago take
+// one round trip to the store instead of two. What is remembered is never
+// trusted: a change commits only if it is still true, and refusals are decided on
+// what the store says. The default is 10,000; 0 remembers none.
+func WithAccountCache(accounts int) Option {
+	return func(o *options) error {
+		if accounts < 0 {
+			return invalidOption("WithAccountCache", "%d accounts", accounts)
+		}
+		o.accountCache = accounts
 		return nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -11,8 +12,9 @@ import (
 
 // The bounds of the corridor.
 const (
-	// maxBatch is how many commands go in one batch.
-	maxBatch = 1024
+	// maxBatch is how many commands go in one batch. What a store gains by larger
+	// ones is little, and a call with many commands can use several lanes.
+	maxBatch = 256
 	// maxConflicts is how often a command is decided anew because its user
 	// changed between load and commit. One contender wins every round, so only a
 	// user whom very many processes change at once comes near it.
@@ -45,6 +47,7 @@ type command struct {
 	faults    int
 	needs     int
 	alone     bool // goes in a batch without other commands of its user
+	mustLoad  bool // the account that the cache has will not do
 	abandoned bool // the caller has left; guarded by pipeline.mu
 }
 
@@ -62,6 +65,7 @@ func (needMore) Error() string { return "userkit: the command needs to know more
 type pipeline struct {
 	store Store
 	lanes int // 0: every command goes alone, on its caller's goroutine
+	cache *accountCache
 
 	mu      sync.Mutex
 	queues  map[UserID]*queue
@@ -79,8 +83,8 @@ type queue struct {
 	busy    bool // a lane has the user, or its retry waits for a timer
 }
 
-func newPipeline(store Store, lanes int) *pipeline {
-	p := &pipeline{store: store, lanes: lanes, queues: map[UserID]*queue{}}
+func newPipeline(store Store, lanes, cached int) *pipeline {
+	p := &pipeline{store: store, lanes: lanes, cache: newAccountCache(cached), queues: map[UserID]*queue{}}
 	p.drained = sync.NewCond(&p.mu)
 	return p
 }
@@ -130,21 +134,18 @@ func (p *pipeline) submit(commands []*command) error {
 		}
 	}
 	p.pending += len(commands)
-	start := p.startLane()
+	p.startLanes()
 	p.mu.Unlock()
-	if start {
-		go p.lane()
-	}
 	return nil
 }
 
-// startLane reports whether the caller, who holds the lock, should start a lane.
-func (p *pipeline) startLane() bool {
-	if len(p.ready) == 0 || p.running >= p.lanes {
-		return false
+// startLanes starts as many lanes as there are batches ready, as far as there
+// are free ones; the caller holds the lock.
+func (p *pipeline) startLanes() {
+	for batches := (len(p.ready) + maxBatch - 1) / maxBatch; batches > 0 && p.running < p.lanes; batches-- {
+		p.running++
+		go p.lane()
 	}
-	p.running++
-	return true
 }
 
 // abandon marks commands whose caller has left, so that those no lane has are dropped.
@@ -168,6 +169,9 @@ func (p *pipeline) lane() {
 			close(c.done)
 		}
 		p.release(batch, len(done))
+		// The callers who were just answered go first: what they ask next joins
+		// the next batch, instead of missing it by a microsecond.
+		runtime.Gosched()
 	}
 }
 
@@ -177,6 +181,7 @@ type task struct {
 	user     UserID
 	commands []*command    // in: to do; out of process: to do again
 	later    []*command    // those that could not be decided in this round
+	cached   bool          // what they are decided from is from the cache
 	delay    time.Duration // before they are done again
 }
 
@@ -247,11 +252,8 @@ func (p *pipeline) release(batch []*task, done int) {
 			p.mu.Lock()
 			q.busy = false
 			p.settle(q)
-			start := p.startLane()
+			p.startLanes()
 			p.mu.Unlock()
-			if start {
-				p.lane()
-			}
 		})
 	}
 }
@@ -309,8 +311,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	for _, t := range batch {
-		t.delay = 0
-		t.later = nil
+		t.delay, t.later, t.cached = 0, nil, false
 	}
 
 	states, err := p.load(ctx, batch)
@@ -336,12 +337,20 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 		for i, t := range changed {
 			switch {
 			case err != nil:
+				p.cache.forget(t.user)
 				done = append(done, t.fault(err)...)
 			case outcomes[i] == nil:
+				p.cache.put(&changes[i])
 				done = append(done, t.commands...)
 				t.commands = nil
 			case errors.Is(outcomes[i], ErrConflict):
+				p.cache.forget(t.user)
 				done = append(done, t.conflict()...)
+			case t.cached: // a key is in use, which a load tells better
+				p.cache.mistrust()
+				for _, c := range t.commands {
+					c.mustLoad = true
+				}
 			default:
 				done = append(done, t.refused(outcomes[i])...)
 			}
@@ -356,8 +365,16 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 // load gets the states that a batch needs, in the order of its tasks.
 func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 	wants := make([]Want, 0, len(batch))
-	for _, t := range batch {
-		if !t.fresh() {
+	known := make(map[int]Account)
+	for i, t := range batch {
+		if t.fresh() {
+			known[i] = Account{}
+			continue
+		}
+		var account Account
+		if account, t.cached = p.cache.get(t); t.cached {
+			known[i] = account
+		} else {
 			wants = append(wants, t.want())
 		}
 	}
@@ -371,12 +388,14 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 			loaded[i].complete = completeness{devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions}
 		}
 	}
-	if len(loaded) == len(batch) {
+	if len(known) == 0 {
 		return loaded, nil
 	}
 	states := make([]State, len(batch))
-	for i, t := range batch {
-		if !t.fresh() {
+	for i := range batch {
+		if account, found := known[i]; found {
+			states[i] = State{Exists: batch[i].cached, User: User{Account: account}}
+		} else {
 			states[i], loaded = loaded[0], loaded[1:]
 		}
 	}
@@ -427,6 +446,12 @@ func (t *task) decide(state *State) (total Change, done []*command) {
 				panic("userkit: a command never knows enough")
 			}
 			c.want = c.want.merge(need.Want)
+			t.later = commands[i:]
+			break
+		}
+		if t.cached && !total.writes() && (c.err != nil || !change.writes()) {
+			// No commit will prove that the account was right.
+			c.mustLoad = true
 			t.later = commands[i:]
 			break
 		}

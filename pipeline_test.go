@@ -82,6 +82,14 @@ func (s *accountStore) Commit(_ context.Context, changes []Change) ([]error, err
 			outcomes[i] = ErrConflict
 			continue
 		}
+		for _, made := range change.Transactions.Insert {
+			if _, used := s.transactions[change.User][made.Key]; used {
+				outcomes[i] = NewError(CodeIDTaken, "key", "in use")
+			}
+		}
+		if outcomes[i] != nil {
+			continue
+		}
 		s.accounts[change.User] = change.Account
 		for _, made := range change.Transactions.Insert {
 			s.transactions[change.User][made.Key] = made
@@ -247,7 +255,7 @@ func TestEndlessConflictsEndInAnError(t *testing.T) {
 	user := NewID[User]()
 	store := newAccountStore(user)
 	store.refuse = func(Change) error { return ErrConflict }
-	p := newPipeline(store, 0)
+	p := newPipeline(store, 0, 100)
 	c := &command{want: Want{User: user}, conflicts: maxConflicts, decide: func(state *State) (Change, error) { return state.change(), nil }}
 	require.NoError(t, p.do(context.Background(), c))
 	require.ErrorIs(t, c.err, ErrConflict)
@@ -297,7 +305,7 @@ func TestAnswerThatRestsOnAFailedCommitIsNotGiven(t *testing.T) {
 	account := store.accounts[user]
 	account.Balance.Amount = 10
 	store.accounts[user] = account
-	p := newPipeline(store, 1)
+	p := newPipeline(store, 1, 100)
 	first := true
 	store.beforeCommit = func([]Change) error {
 		if first { // the money of the first charge turns out to be enough for both
@@ -336,7 +344,7 @@ func TestUniqueValueStopsOnlyItsOwnCommand(t *testing.T) {
 		}
 		return nil
 	}
-	p := newPipeline(store, 1)
+	p := newPipeline(store, 1, 100)
 	var commands []*command
 	for i := range 5 {
 		id := NewID[Event]()
@@ -373,7 +381,7 @@ func TestLaterEditDoesNotHideAnEditThatIsRefused(t *testing.T) {
 		}
 		return nil
 	}
-	p := newPipeline(store, 1)
+	p := newPipeline(store, 1, 100)
 	var commands []*command
 	for _, login := range []string{"taken", "free"} {
 		o := testOrigin(noon)
@@ -390,7 +398,7 @@ func TestLaterEditDoesNotHideAnEditThatIsRefused(t *testing.T) {
 func TestCommandMayAskToKnowMore(t *testing.T) {
 	user := NewID[User]()
 	store := newAccountStore(user)
-	p := newPipeline(store, 1)
+	p := newPipeline(store, 1, 100)
 	add := func(state *State) (Change, error) {
 		c := state.change()
 		c.Account.Balance.Amount++

@@ -91,7 +91,7 @@ func (b *bench) database(ctx context.Context) (_ *database, err error) {
 	if _, err := db.store(ctx, server.DSN(), theirSchema); err != nil {
 		return nil, err
 	}
-	db.manager, err = userkit.New(ours,
+	db.manager, err = userkit.New(ours, userkit.WithAccountCache(b.users),
 		userkit.WithLicenses(userkit.License{Name: roomyLicense, Devices: roomyDevices}), userkit.WithDefaultLicense(roomyLicense))
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func launch(ctx context.Context) (_ *pgtest.Server, err error) {
 
 // store opens a store on a schema of its own and makes its tables.
 func (db *database) store(ctx context.Context, dsn, schema string) (userkit.Store, error) {
-	store, err := postgres.Open(ctx, dsn, postgres.WithSchema(schema), postgres.WithProject(project))
+	store, err := postgres.Open(ctx, dsn, postgres.WithSchema(schema), postgres.WithProject(project), postgres.WithPreparedStatements())
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,7 @@ var (
 // that another transaction is about to change is waited for, and looked at again
 // once that has ended.
 func (s *Store) commitStatement(batch []pending) (*statement, error) {
-	w := &work{store: s, q: &statement{}}
+	w := &work{store: s, q: &statement{hot: true}}
 	var created, updated, deleted []*account
 	var newUsers, users []*userkit.User
 	var devices tableChanges[userkit.DeviceRecord]

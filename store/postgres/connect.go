@@ -120,6 +120,55 @@ func (c *connection) ResetSession(ctx context.Context) error {
 	return nil
 }
 
+// PrepareContext prepares a statement on this connection.
+func (c *connection) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	defer c.watch(ctx)()
+	made, err := c.Conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, c.checked(err)
+	}
+	inner, ok := made.(queryStmt)
+	if !ok {
+		return nil, errors.New("postgres: pgdriver gives a statement of another kind")
+	}
+	return &statementOn{queryStmt: inner, connection: c}, nil
+}
+
+// checked closes the connection after an error that is not the server's: it may
+// have stopped in the middle of an answer.
+func (c *connection) checked(err error) error {
+	if _, ok := errors.AsType[pgdriver.Error](err); !ok {
+		_ = c.Conn.Close()
+	}
+	return err
+}
+
+// queryStmt is what pgdriver's statements can do.
+type queryStmt interface {
+	driver.Stmt
+	driver.StmtQueryContext
+}
+
+// statementOn is a prepared statement on a connection, heeding its contexts.
+type statementOn struct {
+	queryStmt
+	connection *connection
+}
+
+// QueryContext runs the statement.
+func (s *statementOn) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if !s.connection.IsValid() {
+		return nil, driver.ErrBadConn
+	}
+	stop := s.connection.watch(ctx)
+	rows, err := s.queryStmt.QueryContext(ctx, args)
+	if err != nil {
+		stop()
+		return nil, s.connection.checked(err)
+	}
+	return &watchedRows{Rows: rows, stop: stop}, nil
+}
+
 // watchedRows ends the watch over the context when the rows are closed.
 type watchedRows struct {
 	driver.Rows

@@ -129,7 +129,7 @@ func (l *loading) accounts(ctx context.Context) error {
 			rows = append(rows, &row)
 		}
 	}
-	q := &statement{}
+	q := &statement{hot: true}
 	q.add("SELECT n.place, " + accountColumns.reads("a"))
 	if profile {
 		q.add(", " + userColumns.reads("u"))
@@ -198,7 +198,7 @@ func loadRecords[R any](ctx context.Context, l *loading, q *statement, targets f
 
 func (l *loading) devices(ctx context.Context) error {
 	reads := deviceColumns.reads("t")
-	q := &statement{}
+	q := &statement{hot: true}
 	l.search(q, "devices", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if want.AllDevices {
 			add(wanted{})
@@ -223,7 +223,7 @@ func (l *loading) devices(ctx context.Context) error {
 
 func (l *loading) sessions(ctx context.Context) error {
 	reads := sessionColumns.reads("t")
-	q := &statement{}
+	q := &statement{hot: true}
 	l.search(q, "sessions", reads, wantedIDs, l.gather(func(want *userkit.Want, add func(wanted)) {
 		for _, id := range want.Sessions {
 			add(wanted{id: id})
@@ -247,7 +247,7 @@ func (l *loading) transactions(ctx context.Context) error {
 			add(wanted{id: id})
 		}
 	})
-	q := &statement{}
+	q := &statement{hot: true}
 	l.search(q, "transactions", transactionColumns.reads("t"), wantedIDs, append(rows, l.found...), hasID)
 	return loadRecords(ctx, l, q, transactionTargets,
 		func(transaction *userkit.Transaction) (userkit.UserID, [16]byte) {
@@ -259,7 +259,7 @@ func (l *loading) transactions(ctx context.Context) error {
 }
 
 func (l *loading) usage(ctx context.Context) error {
-	q := &statement{}
+	q := &statement{hot: true}
 	l.search(q, "usage_days", usageColumns.reads("t"), wantedDays, l.gather(func(want *userkit.Want, add func(wanted)) {
 		if from, ok := want.UsageFrom.Get(); ok {
 			add(wanted{day: from})
@@ -290,7 +290,7 @@ func (l *loading) events(ctx context.Context) error {
 			rows = append(rows, &wanted{user: want.User, id: id})
 		}
 	}
-	q := &statement{}
+	q := &statement{hot: true}
 	l.search(q, "events", "t.user_id, t.id", wantedIDs, rows, hasID)
 	return loadRecords(ctx, l, q,
 		func(to []any, found *ownedID) []any {
@@ -314,7 +314,7 @@ func (l *loading) rowCounts(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	q := &statement{}
+	q := &statement{hot: true}
 	q.add("SELECT n.user_id")
 	for _, table := range countedTables {
 		q.add(", (SELECT count(*) FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id)", l.store.table(table), quoted(l.store.project))

@@ -52,7 +52,7 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 	for _, id := range ids {
 		wanted.id(id)
 	}
-	q := &statement{}
+	q := &statement{hot: true}
 	q.add("SELECT s.id, s.user_id FROM ? AS s WHERE s.project = ? AND s.id = ANY (?)",
 		s.table("sessions"), quoted(s.project), wanted.of("uuid"))
 	var id, owner identifier

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func storable(text string) bool {
 }
 
 // appendEscaped appends text for the inside of an E” literal.
-func appendEscaped(b []byte, text string) []byte {
+func appendEscaped[T string | []byte](b []byte, text T) []byte {
 	for i := range len(text) {
 		switch c := text[i]; c {
 		case '\'', '\\':
@@ -101,25 +102,55 @@ func appendTime(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02 15:04:05.999999+00")
 }
 
-// array collects the values of one column: as the elements of an array literal,
-// or as the one value of a scalar literal, which is cheaper to parse and to plan.
+// parameter is a value of a statement: its text as PostgreSQL reads it, and its
+// type. It becomes a literal, or a parameter of a prepared statement.
+type parameter struct {
+	text []byte
+	null bool
+	kind string
+}
+
+// AppendQuery makes a parameter an argument of bun's placeholders: a literal that
+// means the same whatever standard_conforming_strings says.
+func (p parameter) AppendQuery(_ schema.QueryGen, b []byte) ([]byte, error) {
+	if p.null {
+		b = append(b, "NULL::"...)
+		return append(b, p.kind...), nil
+	}
+	b = slices.Grow(b, len(p.text)+len(p.text)/8+len(p.kind)+5)
+	b = append(b, `E'`...)
+	b = appendEscaped(b, p.text)
+	b = append(b, `'::`...)
+	return append(b, p.kind...), nil
+}
+
+// argument gives the value for a prepared statement.
+func (p parameter) argument() any {
+	if p.null {
+		return nil
+	}
+	return string(p.text)
+}
+
+// array collects the values of one column: as the elements of an array, or as
+// the one value of a scalar, which is cheaper to parse and to plan.
 type array struct {
 	scalar bool
 	room   int // for how many elements to make room
-	sql    literal
+	sql    []byte
+	isNull bool // the scalar is NULL
 	broken bool // a value that PostgreSQL cannot hold
 }
 
-// of ends the array, or the scalar: its literal with its type.
-func (a *array) of(kind string) literal {
-	switch {
-	case a.scalar:
-		return append(append(a.sql, "::"...), kind...)
-	case a.sql == nil:
-		return literal("'{}'::" + kind + "[]")
-	default:
-		return append(append(append(a.sql, `}'::`...), kind...), "[]"...)
+// of ends the array, or the scalar: it gives the parameter of its type.
+func (a *array) of(kind string) parameter {
+	if a.scalar {
+		return parameter{text: a.sql, null: a.isNull, kind: kind}
 	}
+	if a.sql == nil {
+		a.sql = append(a.sql, '{')
+	}
+	return parameter{text: append(a.sql, '}'), kind: kind + "[]"}
 }
 
 // next begins an element.
@@ -127,13 +158,17 @@ func (a *array) next() {
 	switch {
 	case a.scalar:
 	case a.sql == nil:
-		a.sql = append(make(literal, 0, 32+40*a.room), `E'{`...)
+		a.sql = append(make([]byte, 0, 32+40*a.room), '{')
 	default:
 		a.sql = append(a.sql, ',')
 	}
 }
 
 func (a *array) null() {
+	if a.scalar {
+		a.isNull = true
+		return
+	}
 	a.next()
 	a.sql = append(a.sql, "NULL"...)
 }
@@ -145,31 +180,23 @@ func (a *array) begin() {
 }
 
 func (a *array) end() {
-	if a.scalar {
-		a.sql = append(a.sql, '\'')
-	} else {
+	if !a.scalar {
 		a.sql = append(a.sql, '"')
 	}
 }
 
 func (a *array) text(text string) {
-	a.broken = a.broken || strings.IndexByte(text, 0) >= 0
+	a.broken = a.broken || !storable(text)
 	if a.scalar {
-		a.sql = append(appendEscaped(append(a.sql, `E'`...), text), '\'')
+		a.sql = append(a.sql, text...)
 		return
 	}
 	a.begin()
 	for i := range len(text) {
-		switch c := text[i]; c {
-		case '\'':
-			a.sql = append(a.sql, `''`...)
-		case '"':
-			a.sql = append(a.sql, `\\"`...)
-		case '\\':
-			a.sql = append(a.sql, `\\\\`...)
-		default:
-			a.sql = append(a.sql, c)
+		if c := text[i]; c == '"' || c == '\\' {
+			a.sql = append(a.sql, '\\')
 		}
+		a.sql = append(a.sql, text[i])
 	}
 	a.end()
 }

@@ -103,6 +103,22 @@ func (f *faultyStore) Load(ctx context.Context, wants []userkit.Want) ([]userkit
 	return f.Store.Load(ctx, wants)
 }
 
+// The reads that a manager makes before a command goes on its way do not look at
+// the caller's end, so that a watchedContext hears of the wait in the corridor
+// alone.
+
+func (f *faultyStore) Device(ctx context.Context, id userkit.DeviceID) (userkit.Device, error) {
+	return f.Store.Device(context.WithoutCancel(ctx), id)
+}
+
+func (f *faultyStore) Session(ctx context.Context, id userkit.SessionID) (userkit.Session, error) {
+	return f.Store.Session(context.WithoutCancel(ctx), id)
+}
+
+func (f *faultyStore) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map[userkit.SessionID]userkit.UserID, error) {
+	return f.Store.SessionOwners(context.WithoutCancel(ctx), ids)
+}
+
 func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
 	f.mutex.Lock()
 	call, plan, after := f.commits, f.commit, f.after
@@ -871,6 +887,37 @@ func corridorCases() []testCase {
 				require.Len(t, sound.user(t, user).Attributes, 5)
 				require.Len(t, sound.devices(t, user), 5)
 			}
+		}},
+		{"one key several times in one batch counts once", func(t *testing.T, env env) {
+			broken, store, sound := env.faulty(t)
+			user := sound.signUp(t)
+			release := store.hold()
+			defer release()
+			first := call(t.Context(), broken, user.ID, "first")
+			receive(t, store.waiting, "the first caller loads")
+			var refills []<-chan outcome
+			for _, cents := range []int64{7, 7, 8, 7} {
+				refills = append(refills, queued(t, func(ctx context.Context) (userkit.Transaction, error) {
+					return broken.Refill(ctx, user.ID, userkit.Entry{Amount: euro(cents), Key: "key"})
+				}))
+			}
+			charge := queued(t, func(ctx context.Context) (userkit.Transaction, error) {
+				return broken.Charge(ctx, user.ID, userkit.Entry{Amount: euro(17), Key: "all"})
+			})
+			beyond := queued(t, func(ctx context.Context) (userkit.Transaction, error) {
+				return broken.Charge(ctx, user.ID, userkit.Entry{Amount: euro(1), Key: "beyond"})
+			})
+			release()
+			require.NoError(t, receive(t, first, "the first caller").err)
+			made := receive(t, refills[0], "a refill")
+			require.NoError(t, made.err)
+			require.Equal(t, made, receive(t, refills[1], "its repetition"))
+			requireCode(t, receive(t, refills[2], "other content").err, userkit.ErrInvalid, userkit.CodeKeyReused)
+			require.Equal(t, made, receive(t, refills[3], "its repetition"))
+			require.NoError(t, receive(t, charge, "the charge").err)
+			requireCode(t, receive(t, beyond, "one more charge").err, userkit.ErrRefused, userkit.CodeInsufficientBalance)
+			sound.requireBalance(t, user.ID, 0)
+			sound.requireLedger(t, user.ID)
 		}},
 		{"a value that is taken fails its own change, not those of the user's batch", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)

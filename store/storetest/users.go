@@ -213,7 +213,7 @@ func wrongUsers() []wrongUser {
 		wrong = append(wrong, wrongUser{fmt.Sprintf("phone %q", phone), "phone", []userkit.Code{userkit.CodeBadFormat, userkit.CodeBadText, userkit.CodeTooLong},
 			func(n *userkit.NewUser) { n.Phone = phone }, userkit.UserPatch{Phone: userkit.Set(phone)}})
 	}
-	for _, country := range []string{"ZZ", "QQ", "UK", "DEU", "D", "Germany", "D\x00"} {
+	for _, country := range []string{"ZZ", "QQ", "UK", "SU", "DEU", "D", "Germany", "D\x00"} {
 		add(fmt.Sprintf("country %q", country), "country", userkit.CodeUnknownValue, func(n *userkit.NewUser) { n.Country = country }, userkit.UserPatch{Country: userkit.Set(country)})
 	}
 	add("an unknown kind", "kind", userkit.CodeUnknownValue, func(n *userkit.NewUser) { n.Kind = "robot" }, userkit.UserPatch{Kind: userkit.Set(userkit.UserKind("robot"))})
