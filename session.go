@@ -179,7 +179,8 @@ type SessionManager interface {
 	// own in the order of the reports. A report that is repeated, late or out of
 	// order never counts twice. Bytes count to the days between the last reading
 	// and this one, in proportion to the time. Reaching the traffic limit ends
-	// all the user's sessions in the same commit. A report for a session that
+	// all the user's sessions in the same commit, and so does the end of the
+	// user's time. A report for a session that
 	// has ended still counts, and its result says that it has ended; one that
 	// was closed as stale then ends at the time of the report. The error is only
 	// for a call that did nothing at all; ErrInvalid with CodeTooLong beyond
@@ -204,8 +205,10 @@ type SessionManager interface {
 	Sessions(ctx context.Context, query SessionQuery) (Page[Session], error)
 
 	// SetTrafficLimit sets a user's limit; resetUsage lets the current period's
-	// use count from zero. What was really used stays in the days' figures. When
-	// the new limit is already reached, the user's sessions end.
+	// use count from zero. What was really used stays in the days' figures. A
+	// limit with another reset strategy counts what was used in its own current
+	// period, less what resets forgave. When the new limit is already reached,
+	// the user's sessions end.
 	SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error)
 
 	// Traffic returns the use per day from one day to another, both included,
@@ -294,7 +297,10 @@ func (s *State) makeRoom(c *Change, now time.Time, device DeviceID, limits Sessi
 			return nil, err
 		}
 	}
-	return ended, over(limits.PerUser, anySession)
+	if err := over(limits.PerUser, anySession); err != nil {
+		return nil, err
+	}
+	return ended, nil
 }
 
 func anySession(Session) bool { return true }

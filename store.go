@@ -225,7 +225,8 @@ func (s *State) change() Change {
 }
 
 // Change is what becomes of one user and of what belongs to it: one atomic step.
-// Every change sets the account, with a version one higher.
+// Every change sets the account, with a version one higher. All records in it
+// are of this user; what is not is not written.
 type Change struct {
 	User UserID
 

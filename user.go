@@ -184,7 +184,8 @@ type UserPatch struct {
 	Attributes    Optional[Attributes] `json:"attributes,omitzero"`
 	SetAttributes Attributes           `json:"set_attributes,omitempty"`
 
-	// ExpiresAt and ValidFor: setting one clears the other; zero means no end.
+	// ExpiresAt and ValidFor: setting one to a value clears the other; zero means
+	// no end, and no validity that is still to begin.
 	ExpiresAt Optional[time.Time]     `json:"expires_at,omitzero"`
 	ValidFor  Optional[time.Duration] `json:"valid_for,omitzero"`
 }
@@ -579,7 +580,8 @@ func checkUnique(field, text string) error {
 	return nil
 }
 
-// checkEmail checks an address by RFC 5322: the bare address, no display name.
+// checkEmail checks an address by RFC 5322: the bare address, no display name, no
+// quoted local part.
 func checkEmail(email string) error {
 	if email == "" {
 		return nil
@@ -637,8 +639,11 @@ func checkCountry(code string) error {
 	if code == "" {
 		return nil
 	}
+	// The library also knows codes that are reserved (they have no number),
+	// replaced by others, withdrawn, or assigned by users.
 	region, err := language.ParseRegion(code)
-	if err != nil || len(code) != 2 || !region.IsCountry() || region.String() != code {
+	if err != nil || len(code) != 2 || !region.IsCountry() || region.String() != code ||
+		region.M49() == 0 || region.Canonicalize() != region || strings.Contains(" AN CS NT SU XK YU ", " "+code+" ") {
 		return NewError(CodeUnknownValue, "country", "%q is not a country of ISO 3166-1", clip(code))
 	}
 	return nil
