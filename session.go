@@ -73,8 +73,13 @@ type NewSession struct {
 // UsageReport is a node's reading of a session's counters.
 type UsageReport struct {
 	SessionID SessionID `json:"session_id"`
-	Received  int64     `json:"received"` // bytes since the counter began, not since the last report
-	Sent      int64     `json:"sent"`     // bytes since the counter began
+
+	// UserID is the user of the session, where the node knows it: that saves a
+	// look-up. With another user, the session is not found. Zero: looked up.
+	UserID UserID `json:"user_id,omitzero"`
+
+	Received int64 `json:"received"` // bytes since the counter began, not since the last report
+	Sent     int64 `json:"sent"`     // bytes since the counter began
 
 	// At is when the node read the counters. Reports are put in order by it, so
 	// a node must use one clock for one session. Zero: now, and then a counter
@@ -572,14 +577,15 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) ([]Usa
 			results[i] = rejected(report.SessionID, err)
 			continue
 		}
-		ids = append(ids, report.SessionID)
+		if report.UserID.IsZero() {
+			ids = append(ids, report.SessionID)
+		}
 	}
-	if len(ids) == 0 {
-		return results, nil
-	}
-	owners, err := m.store.SessionOwners(ctx, ids)
-	if err != nil {
-		return nil, err
+	var owners map[SessionID]UserID
+	if len(ids) > 0 {
+		if owners, err = m.store.SessionOwners(ctx, ids); err != nil {
+			return nil, err
+		}
 	}
 	byUser := map[UserID]*userReports{}
 	var ordered []*userReports
@@ -587,7 +593,10 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) ([]Usa
 		if results[i].Err != nil {
 			continue
 		}
-		owner, found := owners[report.SessionID]
+		owner, found := report.UserID, true
+		if owner.IsZero() {
+			owner, found = owners[report.SessionID]
+		}
 		if !found {
 			results[i] = rejected(report.SessionID, NewError(CodeSessionNotFound, "session_id", "no session %s", report.SessionID))
 			continue
@@ -649,13 +658,17 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 	if !last.SessionID.IsZero() && last.SessionID != id {
 		return Session{}, NewError(CodeBadFormat, "session_id", "the report is of another session")
 	}
-	last.SessionID = id
+	user := last.UserID
+	last.SessionID, last.UserID = id, UserID{}
 	if last, err = last.normalise(o.now); err != nil {
 		return Session{}, err
 	}
 	session, err := m.store.Session(ctx, id)
 	if err != nil {
 		return Session{}, err
+	}
+	if !user.IsZero() && user != session.UserID {
+		return Session{}, NewError(CodeSessionNotFound, "user_id", "session %s is not of user %s", id, user)
 	}
 	u := usage{zone: m.zone, now: o.now}
 	want := Want{User: session.UserID, Sessions: []SessionID{id}}

@@ -49,7 +49,7 @@ type database struct {
 	manager     userkit.Manager
 	pool        *pgxpool.Pool // of the hand-written side
 	pgbench     pgbench
-	sessions    []userkit.SessionID
+	sessions    []userkit.Session
 	keys        atomic.Int64 // the idempotency keys that were used
 	readings    atomic.Int64 // the calls of usage reports, for counters grow
 
@@ -162,10 +162,10 @@ func (db *database) fill(ctx context.Context, users, sessions int) error {
 	if err != nil {
 		return err
 	}
-	db.sessions = make([]userkit.SessionID, sessions)
+	db.sessions = make([]userkit.Session, sessions)
 	err = each(ctx, sessions, func(number int) error {
 		session, err := db.manager.StartSession(ctx, userkit.NewSession{UserID: userID(number), Node: "node-1", NodeLocation: "Frankfurt"})
-		db.sessions[number] = session.ID
+		db.sessions[number] = session
 		return err
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ const mostNodes = 8
 
 // readings are the readings of one call.
 type readings struct {
-	sessions       []userkit.SessionID
+	sessions       []userkit.Session
 	received, sent int64 // cumulative, the same for every session
 	at             time.Time
 }
@@ -78,7 +78,7 @@ func usageReports(nodes int, write byHand) func(context.Context, *bench) (sides,
 func reportUsage(ctx context.Context, manager userkit.Manager, r readings) error {
 	reports := make([]userkit.UsageReport, len(r.sessions))
 	for i, session := range r.sessions {
-		reports[i] = userkit.UsageReport{SessionID: session, Received: r.received, Sent: r.sent, At: r.at}
+		reports[i] = userkit.UsageReport{SessionID: session.ID, UserID: session.UserID, Received: r.received, Sent: r.sent, At: r.at}
 	}
 	results, err := manager.ReportUsage(ctx, reports)
 	if err != nil {
@@ -95,8 +95,8 @@ func reportUsage(ctx context.Context, manager userkit.Manager, r readings) error
 const updateSession = "UPDATE " + theirSchema + ".sessions SET received = $3, sent = $4, reported_at = $5 WHERE project = $1 AND id = $2"
 
 // arguments gives the arguments of updateSession.
-func (r readings) arguments(session userkit.SessionID) []any {
-	return []any{project, [16]byte(session), r.received, r.sent, r.at}
+func (r readings) arguments(session userkit.Session) []any {
+	return []any{project, [16]byte(session.ID), r.received, r.sent, r.at}
 }
 
 // executor is a connection or a transaction. pgx prepares a statement when a

@@ -171,37 +171,47 @@ func (c columns[R]) targets(to []any, record *R) []any {
 	return to
 }
 
+// fewRecords is up to how many records a statement holds their values one by one.
+// That is cheaper to run than arrays; but each number of records makes another
+// text, which has to be parsed and planned.
+const fewRecords = 4
+
 // unnest adds a table n of records to a statement, with a column for each of
-// theirs: of arrays, or of the values themselves for a single record. It returns
+// theirs: of arrays, or of the values themselves for a few records. It returns
 // false when PostgreSQL cannot keep one of the values.
 //
 // The planner is not to see how long the arrays are. It then takes them for
 // short, and looks up each row of n in an index, in their order; where it can
 // count, it may find it cheaper to read the whole of the other table.
 func unnest[R any](q *statement, table columns[R], records []*R) bool {
-	single := len(records) == 1
-	begin := "(SELECT "
-	if single {
-		begin = "(VALUES ("
-	}
 	ok := true
+	if len(records) <= fewRecords {
+		begin := "(VALUES ("
+		for _, record := range records {
+			for i, column := range table {
+				value := array{scalar: true}
+				table[i].put(&value, record)
+				ok = ok && !value.broken
+				q.add(begin+"?", value.of(column.kind))
+				begin = ", "
+			}
+			begin = "), ("
+		}
+		q.add(")) AS n(" + table.names("") + ")")
+		return ok
+	}
+	begin := "(SELECT "
 	for i, column := range table {
-		values := array{scalar: single, room: len(records)}
+		values := array{room: len(records)}
 		for _, record := range records {
 			table[i].put(&values, record)
 		}
 		ok = ok && !values.broken
 		q.add(begin+"?", values.of(column.kind))
-		if !single {
-			q.add(" AS " + column.name)
-		}
+		q.add(" AS " + column.name)
 		begin = ", "
 	}
-	if single {
-		q.add(")) AS n(" + table.names("") + ")")
-	} else {
-		q.add(" OFFSET 0) AS v CROSS JOIN LATERAL unnest(" + table.names("v.") + ") AS n(" + table.names("") + ")")
-	}
+	q.add(" OFFSET 0) AS v CROSS JOIN LATERAL unnest(" + table.names("v.") + ") AS n(" + table.names("") + ")")
 	return ok
 }
 

@@ -235,10 +235,34 @@ func endSessionCases() []testCase {
 			require.Equal(t, before, d.picture(t, user.ID))
 			_, err = d.EndSession(t.Context(), userkit.NewID[userkit.Session](), userkit.UsageReport{})
 			requireCode(t, err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
+			_, err = d.EndSession(t.Context(), session.ID, userkit.UsageReport{UserID: d.signUp(t).ID, Received: 5})
+			requireCode(t, err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
+			require.Equal(t, before, d.picture(t, user.ID))
 			_, err = d.Session(t.Context(), userkit.NewID[userkit.Session]())
 			requireCode(t, err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
 		}},
 	}
+}
+
+// reportsWithUsers is about reports that name the user of their session.
+func reportsWithUsers(t *testing.T, env env) {
+	d := env.desk(t)
+	user, other := d.signUp(t), d.signUp(t)
+	session := d.connect(t, user.ID, userkit.DeviceID{})
+	d.clock.Advance(time.Minute)
+	report := userkit.UsageReport{SessionID: session.ID, Received: 100, Sent: 10, At: d.clock.Now()}
+	right, wrong, nobody := report, report, report
+	right.UserID, wrong.UserID, nobody.UserID = user.ID, other.ID, userkit.NewID[userkit.User]()
+	results, err := d.ReportUsage(t.Context(), []userkit.UsageReport{wrong, right, nobody, report})
+	require.NoError(t, err)
+	for _, i := range []int{0, 2} {
+		require.Equal(t, userkit.UsageRejected, results[i].Outcome)
+		requireCode(t, results[i].Err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
+	}
+	require.Equal(t, userkit.UsageCounted, results[1].Outcome)
+	require.Equal(t, userkit.UsageRepeated, results[3].Outcome)
+	d.requireBytes(t, session.ID, 100, 10)
+	require.Zero(t, d.user(t, other.ID).Traffic.Used)
 }
 
 func reportUsageCases() []testCase {
@@ -263,6 +287,7 @@ func reportUsageCases() []testCase {
 		}
 	}
 	return []testCase{
+		{"finds the session by the user that the report names, or not at all", reportsWithUsers},
 		{"counts what is beyond the last reading", func(t *testing.T, env env) {
 			d := env.desk(t, patient)
 			user, other := d.signUp(t), d.household(t)
