@@ -181,6 +181,7 @@ type task struct {
 	user     UserID
 	commands []*command    // in: to do; out of process: to do again
 	later    []*command    // those that could not be decided in this round
+	known    bool          // nothing has to be loaded
 	cached   bool          // what they are decided from is from the cache
 	delay    time.Duration // before they are done again
 }
@@ -311,7 +312,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	for _, t := range batch {
-		t.delay, t.later, t.cached = 0, nil, false
+		t.delay, t.later, t.known, t.cached = 0, nil, false, false
 	}
 
 	states, err := p.load(ctx, batch)
@@ -322,8 +323,8 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 		return done
 	}
 
-	var changes []Change
-	var changed []*task
+	changes := make([]Change, 0, len(batch))
+	changed := make([]*task, 0, len(batch))
 	for i, t := range batch {
 		change, finished := t.decide(&states[i])
 		done = append(done, finished...)
@@ -364,38 +365,46 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 
 // load gets the states that a batch needs, in the order of its tasks.
 func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
-	wants := make([]Want, 0, len(batch))
-	known := make(map[int]Account)
+	var wants []Want
+	var states []State // nil as long as all come from the store
+	known := func(at int, state State) {
+		if states == nil {
+			states = make([]State, len(batch))
+		}
+		states[at] = state
+	}
 	for i, t := range batch {
 		if t.fresh() {
-			known[i] = Account{}
+			known(i, State{})
+			t.known = true
 			continue
 		}
 		var account Account
 		if account, t.cached = p.cache.get(t); t.cached {
-			known[i] = account
-		} else {
-			wants = append(wants, t.want())
+			known(i, State{Exists: true, User: User{Account: account}})
+			t.known = true
+			continue
 		}
+		if wants == nil {
+			wants = make([]Want, 0, len(batch)-i)
+		}
+		wants = append(wants, t.want())
 	}
-	var loaded []State
-	if len(wants) > 0 {
-		var err error
-		if loaded, err = p.store.Load(ctx, wants); err != nil {
-			return nil, err
-		}
-		for i := range loaded {
-			loaded[i].complete = completeness{devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions}
-		}
+	if len(wants) == 0 {
+		return states, nil
 	}
-	if len(known) == 0 {
+	loaded, err := p.store.Load(ctx, wants)
+	if err != nil {
+		return nil, err
+	}
+	for i := range loaded {
+		loaded[i].complete = completeness{devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions}
+	}
+	if states == nil {
 		return loaded, nil
 	}
-	states := make([]State, len(batch))
-	for i := range batch {
-		if account, found := known[i]; found {
-			states[i] = State{Exists: batch[i].cached, User: User{Account: account}}
-		} else {
+	for i, t := range batch {
+		if !t.known {
 			states[i], loaded = loaded[0], loaded[1:]
 		}
 	}
