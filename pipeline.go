@@ -13,8 +13,9 @@ import (
 // The bounds of the corridor.
 const (
 	// maxBatch is how many commands go in one batch. What a store gains by larger
-	// ones is little, and a call with many commands can use several lanes.
-	maxBatch = 256
+	// ones is little, and so the thousand reports of one call are spread over
+	// all lanes.
+	maxBatch = 340
 	// maxConflicts is how often a command is decided anew because its user
 	// changed between load and commit. One contender wins every round, so only a
 	// user whom very many processes change at once comes near it.
