@@ -182,7 +182,6 @@ type task struct {
 	user     UserID
 	commands []*command    // in: to do; out of process: to do again
 	later    []*command    // those that could not be decided in this round
-	known    bool          // nothing has to be loaded
 	cached   bool          // what they are decided from is from the cache
 	delay    time.Duration // before they are done again
 }
@@ -313,7 +312,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	for _, t := range batch {
-		t.delay, t.later, t.known, t.cached = 0, nil, false, false
+		t.delay, t.later, t.cached = 0, nil, false
 	}
 
 	states, err := p.load(ctx, batch)
@@ -377,13 +376,11 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 	for i, t := range batch {
 		if t.fresh() {
 			known(i, State{})
-			t.known = true
 			continue
 		}
 		var account Account
 		if account, t.cached = p.cache.get(t); t.cached {
 			known(i, State{Exists: true, User: User{Account: account}})
-			t.known = true
 			continue
 		}
 		if wants == nil {
@@ -405,7 +402,7 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 		return loaded, nil
 	}
 	for i, t := range batch {
-		if !t.known {
+		if !t.fresh() && !t.cached {
 			states[i], loaded = loaded[0], loaded[1:]
 		}
 	}

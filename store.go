@@ -192,12 +192,10 @@ type completeness struct {
 	openSessions bool
 }
 
-// apply makes the state what a change makes of it.
+// apply makes the state what a change makes of it, for the commands that follow
+// in the batch. None follows a deletion, and a deletion, which alone asks for
+// RowCounts, follows none.
 func (s *State) apply(change Change) {
-	if change.Delete {
-		*s = State{User: User{ID: s.User.ID}, complete: s.complete, base: s.base}
-		return
-	}
 	s.Exists = true
 	if change.Profile != nil {
 		s.User = *change.Profile
@@ -208,12 +206,6 @@ func (s *State) apply(change Change) {
 	s.Transactions = change.Transactions.apply(s.Transactions, transactionID)
 	for _, day := range change.Usage {
 		s.Usage = addUsage(s.Usage, day)
-	}
-	if s.RowCounts != nil {
-		s.RowCounts[RowsDevices] += len(change.Devices.Insert) - len(change.Devices.Delete)
-		s.RowCounts[RowsSessions] += len(change.Sessions.Insert) - len(change.Sessions.Delete)
-		s.RowCounts[RowsTransactions] += len(change.Transactions.Insert) - len(change.Transactions.Delete)
-		s.RowCounts[RowsEvents] += len(change.Events)
 	}
 }
 

@@ -299,17 +299,8 @@ func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	if state.Exists {
 		return User{}, Change{}, NewError(CodeIDTaken, "id", "a user %s exists", n.ID)
 	}
-	user := User{
-		ID: n.ID, Login: n.Login, Name: n.Name, Email: n.Email, EmailVerified: n.EmailVerified, Phone: n.Phone,
-		ExtRef: n.ExtRef, AuthMethod: n.AuthMethod, Status: n.Status, License: n.License, Kind: n.Kind, Payer: n.Payer,
-		Description: n.Description, Country: n.Country, PreferredMap: n.PreferredMap, AdditionalInfo: n.AdditionalInfo,
-		Attributes: n.Attributes, RegisteredAt: n.RegisteredAt, UpdatedAt: o.now, Revision: 1,
-	}
-	limit, _ := n.TrafficLimit.Get()
-	user.Account = Account{
-		Version: 1, Balance: Money{Currency: n.Currency}, Traffic: Traffic{Limit: limit},
-		ExpiresAt: n.ExpiresAt, ValidFor: n.ValidFor,
-	}
+	user := n.user()
+	user.Version, user.Revision, user.UpdatedAt = 1, 1, o.now
 	if user.RegisteredAt.IsZero() {
 		user.RegisteredAt = o.now
 	}
@@ -318,13 +309,54 @@ func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	return user, c, nil
 }
 
+// user gives the user that is asked for, as far as that is said.
+func (n NewUser) user() User {
+	limit, _ := n.TrafficLimit.Get()
+	return User{
+		ID: n.ID, Login: n.Login, Name: n.Name, Email: n.Email, EmailVerified: n.EmailVerified, Phone: n.Phone,
+		ExtRef: n.ExtRef, AuthMethod: n.AuthMethod, Status: n.Status, License: n.License, Kind: n.Kind, Payer: n.Payer,
+		Description: n.Description, Country: n.Country, PreferredMap: n.PreferredMap, AdditionalInfo: n.AdditionalInfo,
+		Attributes: n.Attributes, RegisteredAt: n.RegisteredAt,
+		Account: Account{
+			Balance: Money{Currency: n.Currency}, Traffic: Traffic{Limit: limit}, ExpiresAt: n.ExpiresAt, ValidFor: n.ValidFor,
+		},
+	}
+}
+
 // apply decides an edit.
 func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
 	user := state.User
 	if p.Revision != 0 && p.Revision != user.Revision {
 		return User{}, Change{}, NewError(CodeRevisionMismatch, "revision", "the profile is at revision %d, not %d", user.Revision, p.Revision)
 	}
-	var fields []string
+	fields, err := p.put(&user)
+	if err != nil {
+		return User{}, Change{}, err
+	}
+	if err := checkVerified(user.EmailVerified, user.Email); err != nil {
+		return User{}, Change{}, err
+	}
+	if expires, set := p.ExpiresAt.Get(); set && !expires.IsZero() && user.ValidFor != 0 {
+		fields = append(fields, "valid_for")
+		user.ValidFor = 0
+	}
+	if span, set := p.ValidFor.Get(); set && span != 0 && !user.ExpiresAt.IsZero() {
+		fields = append(fields, "expires_at")
+		user.ExpiresAt = time.Time{}
+	}
+	if len(fields) == 0 {
+		return user, Change{}, nil
+	}
+
+	c := state.change()
+	c.Account.ExpiresAt, c.Account.ValidFor = user.ExpiresAt, user.ValidFor
+	user.touch(&c, o)
+	o.record(&c, EventUserUpdated, DeviceID{}, "fields", fields)
+	return user, c, nil
+}
+
+// put sets what the patch names, and returns the fields that this changed.
+func (p UserPatch) put(user *User) (fields []string, err error) {
 	note := func(changed bool, field string) {
 		if changed {
 			fields = append(fields, field)
@@ -337,9 +369,6 @@ func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
 		user.EmailVerified = false
 	}
 	note(put(p.EmailVerified, &user.EmailVerified), "email_verified")
-	if err := checkVerified(user.EmailVerified, user.Email); err != nil {
-		return User{}, Change{}, err
-	}
 	note(put(p.Phone, &user.Phone), "phone")
 	note(put(p.ExtRef, &user.ExtRef), "extref")
 	note(put(p.AuthMethod, &user.AuthMethod), "auth_method")
@@ -351,7 +380,7 @@ func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
 	note(put(p.AdditionalInfo, &user.AdditionalInfo), "additional_info")
 	attributes, err := p.attributes(user.Attributes)
 	if err != nil {
-		return User{}, Change{}, err
+		return nil, err
 	}
 	if !reflect.DeepEqual(attributes, user.Attributes) && len(attributes)+len(user.Attributes) > 0 {
 		note(true, "attributes")
@@ -359,23 +388,7 @@ func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
 	}
 	note(put(p.ExpiresAt, &user.ExpiresAt), "expires_at")
 	note(put(p.ValidFor, &user.ValidFor), "valid_for")
-	if expires, set := p.ExpiresAt.Get(); set && !expires.IsZero() && user.ValidFor != 0 {
-		note(true, "valid_for")
-		user.ValidFor = 0
-	}
-	if span, set := p.ValidFor.Get(); set && span != 0 && !user.ExpiresAt.IsZero() {
-		note(true, "expires_at")
-		user.ExpiresAt = time.Time{}
-	}
-	if len(fields) == 0 {
-		return user, Change{}, nil
-	}
-
-	c := state.change()
-	c.Account.ExpiresAt, c.Account.ValidFor = user.ExpiresAt, user.ValidFor
-	user.touch(&c, o)
-	o.record(&c, EventUserUpdated, DeviceID{}, "fields", fields)
-	return user, c, nil
+	return fields, nil
 }
 
 // attributes gives the attributes after the patch.
@@ -503,13 +516,10 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 	n.Attributes = attributes
 	_, currencyErr := CurrencyDigits(n.Currency)
 	_, licenseErr := m.license(n.License)
+	user := n.user()
 	return n, firstError(
-		checkLogin(n.Login), checkLine("name", n.Name, MaxName), checkEmail(n.Email), checkVerified(n.EmailVerified, n.Email),
-		checkPhone(n.Phone), checkLine("extref", n.ExtRef, MaxExtRef), checkLine("auth_method", n.AuthMethod, MaxLine),
-		checkStatus(n.Status), licenseErr, checkKind(n.Kind), n.Payer.check(), checkLines("description", n.Description, MaxDescription),
-		checkCountry(n.Country), checkLine("preferred_map", n.PreferredMap, MaxLine),
-		checkLines("additional_info", n.AdditionalInfo, MaxAdditionalInfo), attributesErr, currencyErr, limitErr,
-		checkTime("registered_at", n.RegisteredAt), checkValidity(n.ExpiresAt, n.ValidFor),
+		user.check(), checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
+		checkTime("registered_at", n.RegisteredAt),
 	)
 }
 
@@ -532,29 +542,23 @@ func (p UserPatch) normalise() (UserPatch, error) {
 	if len(p.SetAttributes) > 0 {
 		p.SetAttributes, attributesErr = p.SetAttributes.normalise()
 	}
-	login, _ := p.Login.Get()
-	name, _ := p.Name.Get()
-	email, _ := p.Email.Get()
-	phone, _ := p.Phone.Get()
-	extref, _ := p.ExtRef.Get()
-	method, _ := p.AuthMethod.Get()
-	kind, kindSet := p.Kind.Get()
-	if !kindSet {
-		kind = UserIndividual
+	if attributesErr != nil {
+		return p, attributesErr
 	}
-	payer, _ := p.Payer.Get()
-	description, _ := p.Description.Get()
-	country, _ := p.Country.Get()
-	preferredMap, _ := p.PreferredMap.Get()
-	info, _ := p.AdditionalInfo.Get()
-	expires, _ := p.ExpiresAt.Get()
-	span, _ := p.ValidFor.Get()
-	return p, firstError(
-		checkLogin(login), checkLine("name", name, MaxName), checkEmail(email), checkPhone(phone),
-		checkLine("extref", extref, MaxExtRef), checkLine("auth_method", method, MaxLine), checkKind(kind), payer.check(),
-		checkLines("description", description, MaxDescription), checkCountry(country),
-		checkLine("preferred_map", preferredMap, MaxLine), checkLines("additional_info", info, MaxAdditionalInfo),
-		attributesErr, checkValidity(expires, span),
+	// What the patch sets is checked on a user that is right in all else.
+	probe := User{Status: StatusActive, Kind: UserIndividual}
+	_, err := p.put(&probe)
+	return p, firstError(err, probe.check())
+}
+
+// check checks the fields that a person fills in, each by itself.
+func (u *User) check() error {
+	return firstError(
+		checkLogin(u.Login), checkLine("name", u.Name, MaxName), checkEmail(u.Email), checkPhone(u.Phone),
+		checkLine("extref", u.ExtRef, MaxExtRef), checkLine("auth_method", u.AuthMethod, MaxLine), checkStatus(u.Status),
+		checkKind(u.Kind), u.Payer.check(), checkLines("description", u.Description, MaxDescription), checkCountry(u.Country),
+		checkLine("preferred_map", u.PreferredMap, MaxLine), checkLines("additional_info", u.AdditionalInfo, MaxAdditionalInfo),
+		checkValidity(u.ExpiresAt, u.ValidFor),
 	)
 }
 
