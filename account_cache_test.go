@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"reflect"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -108,4 +109,25 @@ func TestCacheIsBounded(t *testing.T) {
 	none := newAccountCache(0)
 	none.put(&Change{User: NewID[User](), Account: Account{Version: 1}})
 	require.Empty(t, none.accounts)
+}
+
+// A field of Want that this forgets would be decided from a state without it.
+func TestOnlyKeysOfTransactionsRestOnTheAccount(t *testing.T) {
+	rests := func(want Want) bool { return (&command{want: want}).restsOnAccount() }
+	require.True(t, rests(Want{User: UserID{15: 1}, TransactionKeys: []string{"key"}}))
+	for i := range reflect.TypeFor[Want]().NumField() {
+		var want Want
+		name := reflect.TypeFor[Want]().Field(i).Name
+		switch field := reflect.ValueOf(&want).Elem().Field(i); {
+		case name == "User" || name == "TransactionKeys":
+			continue
+		case name == "UsageFrom":
+			want.UsageFrom = Set(Day{2026, 1, 1})
+		case field.Kind() == reflect.Slice:
+			field.Set(reflect.MakeSlice(field.Type(), 1, 1))
+		default:
+			field.SetBool(true)
+		}
+		require.False(t, rests(want), name)
+	}
 }

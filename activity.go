@@ -72,6 +72,12 @@ const (
 	EventBalanceRefilled  EventName = "balance.refilled"
 	EventBalanceCharged   EventName = "balance.charged"
 	EventBalanceCancelled EventName = "balance.cancelled"
+	EventSegmentsAdded    EventName = "user.segments_added"
+	EventSegmentRemoved   EventName = "user.segment_removed"
+	EventSegmentCreated   EventName = "segment.created" // this and those below are of no user
+	EventSegmentUpdated   EventName = "segment.updated"
+	EventSegmentFrozen    EventName = "segment.frozen"
+	EventSegmentDeleted   EventName = "segment.deleted"
 )
 
 // MaxEventData is the size of an event's data, in bytes of JSON.
@@ -82,7 +88,7 @@ const MaxEventData = 16 * 1024
 // writes its event in the commit that does it.
 type Event struct {
 	ID       EventID         `json:"id"`
-	UserID   UserID          `json:"user_id"`
+	UserID   UserID          `json:"user_id"` // zero: an event of the project, of no user
 	DeviceID DeviceID        `json:"device_id,omitzero"`
 	Name     EventName       `json:"name"`
 	Actor    Actor           `json:"actor"`
@@ -144,6 +150,8 @@ var ownEvents = map[EventName]bool{
 	EventDeviceUpdated: true, EventDeviceDeleted: true, EventTokenRotated: true, EventTokenRevealed: true,
 	EventTokenResealed: true, EventSessionStarted: true, EventSessionEnded: true, EventTrafficReported: true,
 	EventTrafficLimitSet: true, EventBalanceRefilled: true, EventBalanceCharged: true, EventBalanceCancelled: true,
+	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
+	EventSegmentFrozen: true, EventSegmentDeleted: true,
 }
 
 // validate checks an actor that the host put into a context.

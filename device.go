@@ -568,17 +568,22 @@ func (m *manager) SetLicense(ctx context.Context, user UserID, name string) (Use
 		return User{}, err
 	}
 	return changeUser(ctx, m, command{want: Want{User: user, Profile: true}}, func(state *State) (User, Change, error) {
-		user := state.User
-		old := user.License
-		if old == name {
-			return user, Change{}, nil
-		}
-		c := state.change()
-		user.License = name
-		user.touch(&c, o)
-		o.record(&c, EventLicenseSet, DeviceID{}, "license", name, "before", old)
-		return user, c, nil
+		return setLicense(state, o, name)
 	})
+}
+
+// setLicense decides a license.
+func setLicense(state *State, o origin, name string) (User, Change, error) {
+	user := state.User
+	old := user.License
+	if old == name {
+		return user, Change{}, nil
+	}
+	c := state.change()
+	user.License = name
+	user.touch(&c, o)
+	o.record(&c, EventLicenseSet, DeviceID{}, "license", name, "before", old)
+	return user, c, nil
 }
 
 func (m *manager) Licenses(ctx context.Context) ([]License, error) {

@@ -3,6 +3,7 @@ package userkit
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -39,12 +40,15 @@ const (
 	CodeDeviceNotFound      Code = "device_not_found"
 	CodeSessionNotFound     Code = "session_not_found"
 	CodeTransactionNotFound Code = "transaction_not_found"
+	CodeSegmentNotFound     Code = "segment_not_found"
 
 	CodeLoginTaken  Code = "login_taken"
 	CodeEmailTaken  Code = "email_taken"
 	CodeExtRefTaken Code = "extref_taken"
 	CodeIDTaken     Code = "id_taken"
 	CodeTokenTaken  Code = "token_taken"
+
+	CodeSegmentNameTaken Code = "segment_name_taken"
 
 	CodeRequired             Code = "required"
 	CodeTooLong              Code = "too_long"
@@ -62,9 +66,17 @@ const (
 	CodeConfirmationMismatch Code = "confirmation_mismatch"
 	CodeReservedName         Code = "reserved_name"
 	CodeInvalidOption        Code = "invalid_option"
+	CodeFilterSyntax         Code = "filter_syntax"
+	CodeUnknownSegment       Code = "unknown_segment"
+	CodeSegmentCycle         Code = "segment_cycle"
+	CodeSegmentIsRule        Code = "segment_is_rule"
+	CodeSegmentIsList        Code = "segment_is_list"
+	CodeIDMismatch           Code = "id_mismatch"
+	CodeInvalidBulkToken     Code = "invalid_bulk_token"
 
 	CodeRevisionMismatch Code = "revision_mismatch"
 	CodeTooManyConflicts Code = "too_many_conflicts"
+	CodeAudienceChanged  Code = "audience_changed"
 
 	CodeUserDisabled        Code = "user_disabled"
 	CodeUserInactive        Code = "user_inactive"
@@ -101,12 +113,14 @@ var codeTable = []CodeInfo{
 	{CodeDeviceNotFound, ErrNotFound, "no such device in this project, or it belongs to another user"},
 	{CodeSessionNotFound, ErrNotFound, "no such session in this project"},
 	{CodeTransactionNotFound, ErrNotFound, "no such transaction of this user"},
+	{CodeSegmentNotFound, ErrNotFound, "no such segment in this project"},
 
 	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
 	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},
 	{CodeExtRefTaken, ErrExists, "another user has this external reference"},
 	{CodeIDTaken, ErrExists, "a record with this id exists"},
 	{CodeTokenTaken, ErrExists, "a device with this access token exists"},
+	{CodeSegmentNameTaken, ErrExists, "another segment has this name, compared in folded form"},
 
 	{CodeRequired, ErrInvalid, "a value is required"},
 	{CodeTooLong, ErrInvalid, "the value is too long"},
@@ -124,9 +138,17 @@ var codeTable = []CodeInfo{
 	{CodeConfirmationMismatch, ErrInvalid, "the confirmation is not the id of the user"},
 	{CodeReservedName, ErrInvalid, "the name is one of userkit's own event names"},
 	{CodeInvalidOption, ErrInvalid, "an option given to New is wrong"},
+	{CodeFilterSyntax, ErrInvalid, "the text is not a filter; Error.Position is the character at fault"},
+	{CodeUnknownSegment, ErrInvalid, "a filter names a segment that the project does not have"},
+	{CodeSegmentCycle, ErrInvalid, "the rule of a segment leads back to the segment"},
+	{CodeSegmentIsRule, ErrInvalid, "the members of a rule segment follow from its rule"},
+	{CodeSegmentIsList, ErrInvalid, "the segment has no rule"},
+	{CodeIDMismatch, ErrInvalid, "the record names one user by its key and another by its id"},
+	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged, or belongs to another bulk action"},
 
 	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
 	{CodeTooManyConflicts, ErrConflict, "the user kept changing until the retries were used up"},
+	{CodeAudienceChanged, ErrConflict, "other users meet the filter now than when the bulk action was previewed"},
 
 	{CodeUserDisabled, ErrRefused, "the user is disabled"},
 	{CodeUserInactive, ErrRefused, "the user has not been activated"},
@@ -172,6 +194,10 @@ type Error struct {
 	Field   string // the field or argument at fault, by its name in the table of fields; may be empty
 	Message string // for developers, in English, without secrets
 
+	// Position is the character at fault in a text that was parsed, such as a
+	// filter, counted from 1. Zero: not about a place.
+	Position int
+
 	// Until is the time at which the same call may succeed, such as the next
 	// reset of a traffic limit. Zero when time alone will not help.
 	Until time.Time
@@ -200,6 +226,9 @@ func (e *Error) Error() string {
 	text := "userkit: " + string(e.Code)
 	if e.Field != "" {
 		text += " (" + e.Field + ")"
+	}
+	if e.Position > 0 {
+		text += " at character " + strconv.Itoa(e.Position)
 	}
 	if e.Message != "" {
 		text += ": " + e.Message

@@ -292,6 +292,220 @@ func ExampleActivityManager() {
 	// since then: user.activated
 }
 
+// A filter is a text that an administrator writes, or that a link carries.
+func ExampleParseFilter() {
+	filter, err := userkit.ParseFilter(`Country EQ "GB" and (attributes.plan sw "pro" or balance ge "20 EUR")`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(filter)
+
+	_, err = userkit.ParseFilter(`country eq "GB" and plan eq "pro"`)
+	if wrong, ok := errors.AsType[*userkit.Error](err); ok {
+		fmt.Printf("%s at character %d: %s\n", wrong.Code, wrong.Position, wrong.Message)
+	}
+	// Output:
+	// country eq "GB" and (attributes.plan sw "pro" or balance ge "20.00 EUR")
+	// unknown_field at character 21: no field "plan"
+}
+
+// A list with a search, a filter and an order.
+func ExampleUserQuery() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	for _, user := range []userkit.NewUser{
+		{Login: "ada", Name: "Ada Lovelace", Country: "GB", Attributes: userkit.Attributes{"plan": "pro", "seats": 3}},
+		{Login: "chloe", Name: "Chloé Lovell", Country: "FR", Attributes: userkit.Attributes{"plan": "pro", "seats": 12}},
+		{Login: "love.ivan", Name: "Ivan", Country: "BY", Attributes: userkit.Attributes{"plan": "free"}},
+		{Login: "zoe", Name: "Zoë", Country: "GB", Attributes: userkit.Attributes{"plan": "pro"}},
+	} {
+		if _, err := users.CreateUser(ctx, user); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	page, err := users.Users(ctx, userkit.UserQuery{
+		UserFilter: userkit.UserFilter{
+			Search: "LOVE",
+			Filter: userkit.AnyOf(
+				userkit.Greater("attributes.seats", 10),
+				userkit.Not(userkit.Equal("attributes.plan", "pro")),
+			),
+		},
+		PageQuery: userkit.PageQuery{Sort: "name", Descending: true},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, user := range page.Items {
+		fmt.Println(user.Name, user.Attributes["plan"])
+	}
+	// Output:
+	// Ivan free
+	// Chloé Lovell pro
+}
+
+// A list has the members that it is given; the members of a rule are those who
+// meet it at the moment somebody asks.
+func ExampleSegmentManager() {
+	ctx := context.Background()
+	noon := time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+	var passed atomic.Int64 // nanoseconds since noon; the clock is read by many goroutines
+	users, err := userkit.New(memory.New(),
+		userkit.WithClock(func() time.Time { return noon.Add(time.Duration(passed.Load())) }),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada", ExpiresAt: noon.Add(time.Hour)})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	testers, err := users.CreateSegment(ctx, userkit.NewSegment{Name: "Testers"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := users.AddToSegments(ctx, ada.ID, testers.ID); err != nil {
+		log.Fatal(err)
+	}
+	rule, err := userkit.ParseFilter(`access eq "user_expired" and segment eq "testers"`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	lapsed, err := users.CreateSegment(ctx, userkit.NewSegment{Name: "Lapsed testers", Rule: rule})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for range 2 {
+		members, err := users.CountUsers(ctx, userkit.UserFilter{Segment: lapsed.ID})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("lapsed:", members)
+		passed.Store(int64(time.Hour)) // nothing else happens in between
+	}
+	segments, err := users.UserSegments(ctx, ada.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, segment := range segments {
+		fmt.Println("ada is in:", segment.Name)
+	}
+	// Output:
+	// lapsed: 0
+	// lapsed: 1
+	// ada is in: Lapsed testers
+	// ada is in: Testers
+}
+
+// A bulk action does what its preview said, or nothing.
+func ExampleBulkManager() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+	for _, login := range []string{"trial-1", "trial-2", "ada"} {
+		if _, err := users.CreateUser(ctx, userkit.NewUser{Login: login}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	request := userkit.BulkRequest{
+		Action: userkit.BulkDeactivate,
+		Users:  userkit.UserFilter{Filter: userkit.StartsWith("login", "trial-")},
+	}
+	preview, err := users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("would deactivate:", preview.Users)
+
+	// Before somebody presses the button, one more user comes.
+	if _, err := users.CreateUser(ctx, userkit.NewUser{Login: "trial-3"}); err != nil {
+		log.Fatal(err)
+	}
+	_, err = users.ExecuteBulk(ctx, request, preview.Token, nil)
+	fmt.Println("refused:", userkit.ErrorCode(err))
+
+	preview, err = users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token := preview.Token // a host that must finish what it begins keeps the newest one
+	result, err := users.ExecuteBulk(ctx, request, token, func(progress userkit.BulkProgress) error {
+		token = progress.Token
+		fmt.Printf("%d of %d\n", progress.Done, progress.Users)
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("deactivated:", result.Changed)
+
+	// The token of an action that is done has nothing left to do.
+	result, err = users.ExecuteBulk(ctx, request, token, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("again:", result.Changed)
+	// Output:
+	// would deactivate: 2
+	// refused: audience_changed
+	// 0 of 3
+	// 3 of 3
+	// deactivated: 3
+	// again: 0
+}
+
+// Records from elsewhere become users. The package userio reads them from files.
+func ExampleImportManager() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close()
+
+	records := make([]userkit.UserImport, 2)
+	for i, row := range [][]string{
+		{"crm-1", "Ada Lovelace", "ada@example.org"},
+		{"crm-2", "Zoë", "no address"},
+	} {
+		records[i].Key = userkit.ByExtRef(row[0])
+		for column, field := range []string{"extref", "name", "email"} {
+			if err := records[i].Draft.Set(field, row[column]); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}
+	for _, options := range []userkit.ImportOptions{{DryRun: true}, {}, {}} { // it may be repeated
+		outcomes, err := users.ImportUsers(ctx, options, records)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(outcomes[0].Action, outcomes[1].Action, userkit.ErrorCode(outcomes[1].Err))
+	}
+	ada, err := users.FindUser(ctx, userkit.ByExtRef("crm-1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ada.Name)
+	// Output:
+	// created failed bad_format
+	// created failed bad_format
+	// unchanged failed bad_format
+	// Ada Lovelace
+}
+
 // Match the kind of an error with errors.Is; its exact reason is the code.
 func ExampleError() {
 	ctx := context.Background()

@@ -3,7 +3,11 @@ package userkit
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,18 +27,177 @@ const (
 	KindID      FieldKind = "id"      // string, the plain UUID; empty for none
 	KindAddress FieldKind = "address" // netip.Addr; none first, then IPv4, then IPv6
 	KindJSON    FieldKind = "json"    // Attributes; cannot be sorted by
+	KindCodes   FieldKind = "codes"   // []string, several codes at once; cannot be sorted by
 )
 
+// Parse reads a value of the kind from its text, as Format writes it. An empty
+// text is no value: "", the zero time, nil attributes, but not a bool or a
+// number. It returns ErrInvalid with CodeBadFormat or CodeOutOfRange, and the
+// caller says which field it was.
+func (k FieldKind) Parse(text string) (any, error) {
+	bad := func(form string) (any, error) {
+		return nil, NewError(CodeBadFormat, "", "%q is not %s", clip(text), form)
+	}
+	switch k {
+	case KindText, KindCode:
+		return text, nil
+	case KindBool:
+		switch strings.ToLower(text) {
+		case "true":
+			return true, nil
+		case "false":
+			return false, nil
+		}
+		return bad("true or false")
+	case KindInteger:
+		number, err := strconv.ParseInt(text, 10, 64)
+		if errors.Is(err, strconv.ErrRange) {
+			return nil, NewError(CodeOutOfRange, "", "%q is beyond 64 bits", clip(text))
+		}
+		if err != nil {
+			return bad("a whole number")
+		}
+		return number, nil
+	case KindMoney:
+		number, currency, ok := strings.Cut(text, " ")
+		if !ok {
+			return bad("an amount with its currency, such as 12.50 EUR")
+		}
+		return wrapAny(ParseMoney(number, currency))
+	case KindTime:
+		if text == "" {
+			return time.Time{}, nil
+		}
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return bad("a time of RFC 3339, such as 2026-01-02T15:04:05Z")
+		}
+		t = storedTime(t)
+		return t, checkTime("", t)
+	case KindSpan:
+		span, err := time.ParseDuration(text)
+		if err != nil {
+			return bad("a span of time, such as 720h or 1h30m")
+		}
+		return span, nil
+	case KindID:
+		if text == "" {
+			return "", nil
+		}
+		id, err := ParseID[User](text)
+		return id.text(), err
+	case KindAddress:
+		if text == "" {
+			return netip.Addr{}, nil
+		}
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return bad("an IP address")
+		}
+		return address, nil
+	case KindJSON:
+		if text == "" {
+			return Attributes(nil), nil
+		}
+		var value Attributes
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			return bad("a JSON object")
+		}
+		return value, nil
+	case KindCodes:
+		return strings.Fields(text), nil
+	}
+	panic("userkit: no such kind of field: " + string(k))
+}
+
+// Format gives a value of the kind as a text that Parse reads.
+func (k FieldKind) Format(value any) string {
+	switch value := value.(type) {
+	case string:
+		return value
+	case bool:
+		return strconv.FormatBool(value)
+	case int64:
+		return strconv.FormatInt(value, 10)
+	case Money:
+		return value.String()
+	case time.Time:
+		if value.IsZero() {
+			return ""
+		}
+		return value.UTC().Format(time.RFC3339Nano)
+	case time.Duration:
+		return value.String()
+	case netip.Addr:
+		if !value.IsValid() {
+			return ""
+		}
+		return value.String()
+	case Attributes:
+		if len(value) == 0 {
+			return ""
+		}
+		var text strings.Builder
+		encoder := json.NewEncoder(&text)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(value); err != nil {
+			panic("userkit: attributes that JSON cannot write: " + err.Error())
+		}
+		return strings.TrimSuffix(text.String(), "\n")
+	case []string:
+		return strings.Join(value, " ")
+	}
+	panic(fmt.Sprintf("userkit: a field of kind %s has no value of type %T", k, value))
+}
+
+// holds reports whether a value has the type that fields of the kind have.
+func (k FieldKind) holds(value any) (ok bool) {
+	switch k {
+	case KindText, KindCode:
+		_, ok = value.(string)
+	case KindBool:
+		_, ok = value.(bool)
+	case KindInteger:
+		_, ok = value.(int64)
+	case KindMoney:
+		_, ok = value.(Money)
+	case KindTime:
+		_, ok = value.(time.Time)
+	case KindSpan:
+		_, ok = value.(time.Duration)
+	case KindID:
+		text, isText := value.(string)
+		_, err := ParseID[User](text)
+		ok = isText && (text == "" || err == nil)
+	case KindAddress:
+		_, ok = value.(netip.Addr)
+	case KindJSON:
+		_, ok = value.(Attributes)
+	case KindCodes:
+		_, ok = value.([]string)
+	}
+	return ok
+}
+
+// wrapAny forgets the type of a value.
+func wrapAny[T any](value T, err error) (any, error) { return value, err }
+
 // Field is a row of a table of fields: what lists, sort orders, filters,
-// exports and consoles know about one field of a record.
+// exports, imports and consoles know about one field of a record.
 type Field[T any] struct {
-	Name string
-	Kind FieldKind
-	Get  func(record *T) any
+	Name   string
+	Kind   FieldKind
+	Values []string // of an enumeration: all that there are; nil: no enumeration
+	Get    func(record *T) any
+
+	set func(draft *UserDraft, value any) // nil: only use changes it, or the store
 }
 
 // Sortable reports whether lists can be sorted by the field.
-func (f Field[T]) Sortable() bool { return f.Kind != KindJSON }
+func (f Field[T]) Sortable() bool { return f.Kind != KindJSON && f.Kind != KindCodes }
+
+// Settable reports whether UserDraft.Set takes the field.
+func (f Field[T]) Settable() bool { return f.set != nil }
 
 // Key is what a record sorts by: a string, an int64, a time.Time or a
 // netip.Addr, the same type for all records of a field.
@@ -104,15 +267,14 @@ func newFieldTable[T any](id func(*T) [16]byte, order Order, fields ...Field[T])
 	return &fieldTable[T]{fields: fields, byName: byName, id: id, order: order}
 }
 
-// UserFields is the table of the fields of a user, in the order in which a
-// console shows them.
-func UserFields() []Field[User] { return append([]Field[User](nil), userFields.fields...) }
-
 // DeviceFields is the table of the fields of a device.
 func DeviceFields() []Field[Device] { return append([]Field[Device](nil), deviceFields.fields...) }
 
 // SessionFields is the table of the fields of a session.
 func SessionFields() []Field[Session] { return append([]Field[Session](nil), sessionFields.fields...) }
+
+// SegmentFields is the table of the fields of a segment.
+func SegmentFields() []Field[Segment] { return append([]Field[Segment](nil), segmentFields.fields...) }
 
 // TransactionFields is the table of the fields of a transaction that lists sort by.
 func TransactionFields() []Field[Transaction] {
@@ -122,82 +284,55 @@ func TransactionFields() []Field[Transaction] {
 // EventFields is the table of the fields of an event that lists sort by.
 func EventFields() []Field[Event] { return append([]Field[Event](nil), eventFields.fields...) }
 
-var userFields = newFieldTable(
-	func(u *User) [16]byte { return u.ID },
-	Order{Field: "login"},
-	Field[User]{"id", KindID, func(u *User) any { return u.ID.text() }},
-	Field[User]{"login", KindText, func(u *User) any { return u.Login }},
-	Field[User]{"name", KindText, func(u *User) any { return u.Name }},
-	Field[User]{"email", KindText, func(u *User) any { return u.Email }},
-	Field[User]{"email_verified", KindBool, func(u *User) any { return u.EmailVerified }},
-	Field[User]{"phone", KindCode, func(u *User) any { return u.Phone }},
-	Field[User]{"status", KindCode, func(u *User) any { return string(u.Status) }},
-	Field[User]{"license", KindText, func(u *User) any { return u.License }},
-	Field[User]{"auth_method", KindCode, func(u *User) any { return u.AuthMethod }},
-	Field[User]{"extref", KindText, func(u *User) any { return u.ExtRef }},
-	Field[User]{"description", KindText, func(u *User) any { return u.Description }},
-	Field[User]{"country", KindCode, func(u *User) any { return u.Country }},
-	Field[User]{"registered_at", KindTime, func(u *User) any { return u.RegisteredAt }},
-	Field[User]{"updated_at", KindTime, func(u *User) any { return u.UpdatedAt }},
-	Field[User]{"last_seen_at", KindTime, func(u *User) any { return u.LastSeenAt }},
-	Field[User]{"expires_at", KindTime, func(u *User) any { return u.ExpiresAt }},
-	Field[User]{"valid_for", KindSpan, func(u *User) any { return u.ValidFor }},
-	Field[User]{"balance", KindMoney, func(u *User) any { return u.Balance }},
-	Field[User]{"devices", KindInteger, func(u *User) any { return int64(u.Devices) }},
-	Field[User]{"open_sessions", KindInteger, func(u *User) any { return int64(u.OpenSessions) }},
-	Field[User]{"traffic_limit", KindInteger, func(u *User) any { return u.Traffic.Limit.Bytes }},
-	Field[User]{"preferred_map", KindText, func(u *User) any { return u.PreferredMap }},
-	Field[User]{"additional_info", KindText, func(u *User) any { return u.AdditionalInfo }},
-	Field[User]{"kind", KindCode, func(u *User) any { return string(u.Kind) }},
-	Field[User]{"payer_account_number", KindText, func(u *User) any { return u.Payer.AccountNumber }},
-	Field[User]{"legal_address", KindText, func(u *User) any { return u.Payer.LegalAddress }},
-	Field[User]{"postal_address", KindText, func(u *User) any { return u.Payer.PostalAddress }},
-	Field[User]{"bank", KindText, func(u *User) any { return u.Payer.Bank }},
-	Field[User]{"bank_account", KindText, func(u *User) any { return u.Payer.BankAccount }},
-	Field[User]{"attributes", KindJSON, func(u *User) any { return u.Attributes }},
-	Field[User]{"revision", KindInteger, func(u *User) any { return u.Revision }},
+var segmentFields = newFieldTable(
+	func(s *Segment) [16]byte { return s.ID },
+	Order{Field: "name"},
+	Field[Segment]{Name: "id", Kind: KindID, Get: func(s *Segment) any { return s.ID.text() }},
+	Field[Segment]{Name: "name", Kind: KindText, Get: func(s *Segment) any { return s.Name }},
+	Field[Segment]{Name: "created_at", Kind: KindTime, Get: func(s *Segment) any { return s.CreatedAt }},
+	Field[Segment]{Name: "updated_at", Kind: KindTime, Get: func(s *Segment) any { return s.UpdatedAt }},
 )
 
 var deviceFields = newFieldTable(
 	func(d *Device) [16]byte { return d.ID },
 	Order{Field: "registered_at"},
-	Field[Device]{"id", KindID, func(d *Device) any { return d.ID.text() }},
-	Field[Device]{"user_id", KindID, func(d *Device) any { return d.UserID.text() }},
-	Field[Device]{"name", KindText, func(d *Device) any { return d.Name }},
-	Field[Device]{"type", KindCode, func(d *Device) any { return string(d.Type) }},
-	Field[Device]{"hardware_id", KindCode, func(d *Device) any { return d.HardwareID }},
-	Field[Device]{"registered_at", KindTime, func(d *Device) any { return d.RegisteredAt }},
-	Field[Device]{"last_seen_at", KindTime, func(d *Device) any { return d.LastSeenAt }},
+	Field[Device]{Name: "id", Kind: KindID, Get: func(d *Device) any { return d.ID.text() }},
+	Field[Device]{Name: "user_id", Kind: KindID, Get: func(d *Device) any { return d.UserID.text() }},
+	Field[Device]{Name: "name", Kind: KindText, Get: func(d *Device) any { return d.Name }},
+	Field[Device]{Name: "type", Kind: KindCode, Get: func(d *Device) any { return string(d.Type) }},
+	Field[Device]{Name: "hardware_id", Kind: KindCode, Get: func(d *Device) any { return d.HardwareID }},
+	Field[Device]{Name: "registered_at", Kind: KindTime, Get: func(d *Device) any { return d.RegisteredAt }},
+	Field[Device]{Name: "last_seen_at", Kind: KindTime, Get: func(d *Device) any { return d.LastSeenAt }},
 )
 
 var sessionFields = newFieldTable(
 	func(s *Session) [16]byte { return s.ID },
 	Order{Field: "started_at", Descending: true},
-	Field[Session]{"id", KindID, func(s *Session) any { return s.ID.text() }},
-	Field[Session]{"user_id", KindID, func(s *Session) any { return s.UserID.text() }},
-	Field[Session]{"device_id", KindID, func(s *Session) any { return s.DeviceID.text() }},
-	Field[Session]{"device_name", KindText, func(s *Session) any { return s.DeviceName }},
-	Field[Session]{"node", KindCode, func(s *Session) any { return s.Node }},
-	Field[Session]{"node_location", KindText, func(s *Session) any { return s.NodeLocation }},
-	Field[Session]{"internal_ip", KindAddress, func(s *Session) any { return s.InternalIP }},
-	Field[Session]{"started_at", KindTime, func(s *Session) any { return s.StartedAt }},
-	Field[Session]{"ended_at", KindTime, func(s *Session) any { return s.EndedAt }},
-	Field[Session]{"end_reason", KindCode, func(s *Session) any { return string(s.EndReason) }},
-	Field[Session]{"received", KindInteger, func(s *Session) any { return s.Received }},
-	Field[Session]{"sent", KindInteger, func(s *Session) any { return s.Sent }},
+	Field[Session]{Name: "id", Kind: KindID, Get: func(s *Session) any { return s.ID.text() }},
+	Field[Session]{Name: "user_id", Kind: KindID, Get: func(s *Session) any { return s.UserID.text() }},
+	Field[Session]{Name: "device_id", Kind: KindID, Get: func(s *Session) any { return s.DeviceID.text() }},
+	Field[Session]{Name: "device_name", Kind: KindText, Get: func(s *Session) any { return s.DeviceName }},
+	Field[Session]{Name: "node", Kind: KindCode, Get: func(s *Session) any { return s.Node }},
+	Field[Session]{Name: "node_location", Kind: KindText, Get: func(s *Session) any { return s.NodeLocation }},
+	Field[Session]{Name: "internal_ip", Kind: KindAddress, Get: func(s *Session) any { return s.InternalIP }},
+	Field[Session]{Name: "started_at", Kind: KindTime, Get: func(s *Session) any { return s.StartedAt }},
+	Field[Session]{Name: "ended_at", Kind: KindTime, Get: func(s *Session) any { return s.EndedAt }},
+	Field[Session]{Name: "end_reason", Kind: KindCode, Get: func(s *Session) any { return string(s.EndReason) }},
+	Field[Session]{Name: "received", Kind: KindInteger, Get: func(s *Session) any { return s.Received }},
+	Field[Session]{Name: "sent", Kind: KindInteger, Get: func(s *Session) any { return s.Sent }},
 )
 
 var transactionFields = newFieldTable(
 	func(t *Transaction) [16]byte { return t.ID },
 	Order{Field: "at", Descending: true},
-	Field[Transaction]{"at", KindTime, func(t *Transaction) any { return t.At }},
-	Field[Transaction]{"sequence", KindInteger, func(t *Transaction) any { return t.Sequence }},
+	Field[Transaction]{Name: "at", Kind: KindTime, Get: func(t *Transaction) any { return t.At }},
+	Field[Transaction]{Name: "sequence", Kind: KindInteger, Get: func(t *Transaction) any { return t.Sequence }},
 )
 
 var eventFields = newFieldTable(
 	func(e *Event) [16]byte { return e.ID },
 	Order{Field: "at", Descending: true},
-	Field[Event]{"at", KindTime, func(e *Event) any { return e.At }},
+	Field[Event]{Name: "at", Kind: KindTime, Get: func(e *Event) any { return e.At }},
 )
 
 // text gives the plain UUID, and "" for the zero id.

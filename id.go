@@ -19,6 +19,7 @@ type (
 	SessionID     = ID[Session]
 	TransactionID = ID[Transaction]
 	EventID       = ID[Event]
+	SegmentID     = ID[Segment]
 )
 
 // NewID returns a new id. Ids made by one process increase, also within one

@@ -3,6 +3,7 @@ package userkit
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"unicode/utf8"
 )
 
@@ -98,6 +99,9 @@ func normalNumbers(value any) any {
 			return whole
 		}
 		number, _ := value.Float64() // checked
+		if whole, ok := wholeNumber(number); ok {
+			return whole
+		}
 		return number
 	case []any:
 		for i := range value {
@@ -109,4 +113,12 @@ func normalNumbers(value any) any {
 		}
 	}
 	return value
+}
+
+// wholeNumber gives a number as int64 where it is whole and fits.
+func wholeNumber(number float64) (int64, bool) {
+	if math.Trunc(number) == number && number >= -(1<<63) && number < 1<<63 {
+		return int64(number), true
+	}
+	return 0, false
 }

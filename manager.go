@@ -19,6 +19,9 @@ type Manager interface {
 	DeviceManager
 	SessionManager
 	BalanceManager
+	SegmentManager
+	BulkManager
+	ImportManager
 	ActivityManager
 
 	// WithStore returns a manager with the same options that works on another
@@ -124,6 +127,12 @@ func (m *manager) origin(ctx context.Context) (origin, error) {
 		return origin{}, err
 	}
 	return origin{now: m.now(), actor: actor, event: NewID[Event]()}, nil
+}
+
+// again is the origin of a further event of the same command.
+func (o origin) again() origin {
+	o.event = NewID[Event]()
+	return o
 }
 
 // record adds the command's event to a change. data is key, value, key, value …

@@ -106,7 +106,7 @@ func TestPageThroughParts(t *testing.T) {
 	// Two parts of three and four records; every limit gives all seven in order.
 	parts := [][]int64{{1, 2, 3}, {1, 5, 6, 7}}
 	table := newFieldTable(func(n *int64) [16]byte { return [16]byte{15: byte(*n)} }, Order{Field: "n"},
-		Field[int64]{"n", KindInteger, func(n *int64) any { return *n }})
+		Field[int64]{Name: "n", Kind: KindInteger, Get: func(n *int64) any { return *n }})
 	read := func(numbers []int64) part[int64] {
 		return func(list List) ([]int64, error) {
 			found := []int64{}

@@ -396,7 +396,9 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 		return nil, err
 	}
 	for i := range loaded {
-		loaded[i].complete = completeness{devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions}
+		loaded[i].complete = completeness{
+			devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions, segments: wants[i].Segments, usageFrom: wants[i].UsageFrom,
+		}
 	}
 	if states == nil {
 		return loaded, nil
@@ -547,6 +549,13 @@ func unavailable(err error) error {
 		return err
 	}
 	return NewError(CodeStoreUnavailable, "", "the store failed").Because(err)
+}
+
+// isClosed reports whether further changes are refused.
+func (p *pipeline) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 func errClosed() error { return NewError(CodeClosed, "", "the manager is closed") }

@@ -56,10 +56,31 @@ type Store interface {
 	User(ctx context.Context, id UserID) (User, error)
 	// FindUser returns the user whose field key.Field has the value key.Value.
 	FindUser(ctx context.Context, key UserKey) (User, error)
-	// Users lists users by any sortable field of UserFields.
+	// FindUsers returns the users whose field has one of the values, in no order,
+	// each once. field is that of a UserKey; the values are those of UserKey.Value,
+	// at most MaxImport; none is empty.
+	FindUsers(ctx context.Context, field string, values []string) ([]User, error)
+	// Users lists users by any sortable field of UserFields. What the filter
+	// means is what MatchUsers makes of it; its Filter is checked, segments in it
+	// and Segment are lists, and Moment is set. So for the next two.
 	Users(ctx context.Context, filter UserFilter, list List) ([]User, error)
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
+	// UserIDs lists, in order, the ids of the users of a filter after the given id.
+	UserIDs(ctx context.Context, filter UserFilter, after UserID, limit int) ([]UserID, error)
+
+	// Segments lists segments by any sortable field of SegmentFields. Search of the
+	// filter is folded.
+	Segments(ctx context.Context, filter SegmentFilter, list List) ([]Segment, error)
+	// FindSegments returns the segments that have one of the ids or one of the
+	// names, which are folded, in no order, each once.
+	FindSegments(ctx context.Context, ids []SegmentID, names []string) ([]Segment, error)
+	// CommitSegment makes a change whole or not at all, and returns how many
+	// memberships it made or deleted. Its errors are ErrConflict when the
+	// segment's revision is not Was or the segment is gone, ErrExists with
+	// CodeSegmentNameTaken or CodeIDTaken, or one after which it is unknown whether
+	// the change was made.
+	CommitSegment(ctx context.Context, change SegmentChange) (int64, error)
 
 	// Device returns one device.
 	Device(ctx context.Context, id DeviceID) (Device, error)
@@ -135,6 +156,8 @@ type Want struct {
 
 	UsageFrom Optional[Day] // the use per day from this day on
 
+	Segments bool // which lists the user is in
+
 	Events    []EventID // which of these are recorded
 	RowCounts bool      // how many records of each kind the user has
 }
@@ -154,17 +177,20 @@ func (w Want) merge(other Want) Want {
 			w.UsageFrom = other.UsageFrom
 		}
 	}
+	w.Segments = w.Segments || other.Segments
 	w.Events = append(w.Events, other.Events...)
 	w.RowCounts = w.RowCounts || other.RowCounts
 	return w
 }
 
-// The kinds of record that State.RowCounts and Erasure.Rows count.
+// The kinds of record that belong to a user, which State.RowCounts and
+// Erasure.Rows count and RecordKinds lists.
 const (
 	RowsDevices      = "devices"
 	RowsSessions     = "sessions"
 	RowsDays         = "usage_days"
 	RowsTransactions = "transactions"
+	RowsMemberships  = "memberships"
 	RowsEvents       = "events"
 )
 
@@ -178,8 +204,9 @@ type State struct {
 	Devices      []DeviceRecord
 	Sessions     []Session
 	Transactions []Transaction
-	Usage        []DayUsage // in order of days
-	Events       []EventID  // those of Want.Events that are recorded, also of a user who was deleted
+	Usage        []DayUsage  // in order of days
+	Segments     []SegmentID // the lists that the user is in
+	Events       []EventID   // those of Want.Events that are recorded, also of a user who was deleted
 	RowCounts    map[string]int
 
 	complete completeness
@@ -190,6 +217,8 @@ type State struct {
 type completeness struct {
 	devices      bool // all of the user's
 	openSessions bool
+	segments     bool
+	usageFrom    Optional[Day]
 }
 
 // apply makes the state what a change makes of it, for the commands that follow
@@ -207,6 +236,15 @@ func (s *State) apply(change Change) {
 	for _, day := range change.Usage {
 		s.Usage = addUsage(s.Usage, day)
 	}
+	s.Segments, _ = mergeSegments(s.Segments, nil, change)
+}
+
+// clone copies a state, so that changes can be applied to the copy.
+func (s *State) clone() State {
+	c := *s
+	c.Devices, c.Sessions, c.Transactions = slices.Clone(s.Devices), slices.Clone(s.Sessions), slices.Clone(s.Transactions)
+	c.Usage, c.Segments = slices.Clone(s.Usage), slices.Clone(s.Segments)
+	return c
 }
 
 // change begins a change of this user: the account as it is, to be altered.
@@ -240,6 +278,27 @@ type Change struct {
 	Transactions Records[Transaction, TransactionID]
 	Usage        []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
 	Events       []Event    // to insert
+
+	// AddSegments and RemoveSegments are memberships to make and to delete; no
+	// segment is in both. What is so already stays so. A segment to add that is not
+	// there makes the outcome ErrNotFound with CodeSegmentNotFound.
+	AddSegments    []SegmentID
+	RemoveSegments []SegmentID
+}
+
+// SegmentChange is what becomes of one segment: one atomic step.
+type SegmentChange struct {
+	ID  SegmentID
+	Was int64 // the revision that the change was decided from; 0 creates the segment
+
+	Segment Segment // as it becomes; not used by Delete
+	Delete  bool    // delete the segment and its memberships
+
+	// Members, when set, makes members of the users who meet it, in one moment
+	// with the rest of the change. Who is a member already stays one.
+	Members Optional[UserFilter]
+
+	Event Event // of no user: its UserID is zero
 }
 
 // writes reports whether there is anything to commit.
@@ -263,6 +322,16 @@ func (c *Change) merge(next Change) {
 		c.Usage = addUsage(c.Usage, day)
 	}
 	c.Events = append(c.Events, next.Events...)
+	c.AddSegments, c.RemoveSegments = mergeSegments(c.AddSegments, c.RemoveSegments, next)
+}
+
+// mergeSegments gives the memberships that are to be made and to be deleted
+// after a further change: what comes last counts.
+func mergeSegments(add, remove []SegmentID, next Change) (merged, gone []SegmentID) {
+	without := func(ids, others []SegmentID) []SegmentID {
+		return slices.DeleteFunc(slices.Clone(ids), func(id SegmentID) bool { return slices.Contains(others, id) })
+	}
+	return append(without(add, next.RemoveSegments), next.AddSegments...), append(without(remove, next.AddSegments), next.RemoveSegments...)
 }
 
 // Records are records to insert, to replace whole and to delete. An id appears

@@ -30,6 +30,14 @@ type TrafficLimit struct {
 	AnchorDay int `json:"anchor_day,omitempty"`
 }
 
+// TrafficLimitPatch says which parts of a limit to set; what is not set stays,
+// except that the anchor day goes with a reset that is no longer monthly.
+type TrafficLimitPatch struct {
+	Bytes     Optional[int64]        `json:"bytes,omitzero"`
+	Reset     Optional[TrafficReset] `json:"reset,omitzero"`
+	AnchorDay Optional[int]          `json:"anchor_day,omitzero"`
+}
+
 // Traffic is a user's limit and its use in one period. Used belongs to the
 // period that began on Period; once another period has begun, use is zero
 // whatever is stored, so no job has to reset it.
@@ -60,7 +68,7 @@ func (t Traffic) UsedIn(now time.Time, zone *time.Location) int64 {
 // over reports whether a later period than the one that Used counts has begun. A
 // moment before that period, by a clock that is behind, is taken as in it.
 func (t Traffic) over(now time.Time, zone *time.Location) bool {
-	return t.Limit.periodStart(DayOf(now, zone)).Compare(t.Period) > 0
+	return t.Limit.PeriodStart(DayOf(now, zone)).Compare(t.Period) > 0
 }
 
 // NextReset gives the instant at which the period of the given moment ends, in
@@ -78,8 +86,8 @@ func (t Traffic) usedUp(now time.Time, zone *time.Location) bool {
 	return t.Limit.Bytes > 0 && t.UsedIn(now, zone) >= t.Limit.Bytes
 }
 
-// periodStart gives the first day of the period that holds the day; zero for ResetNever.
-func (l TrafficLimit) periodStart(day Day) Day {
+// PeriodStart gives the first day of the period that holds the day; zero for ResetNever.
+func (l TrafficLimit) PeriodStart(day Day) Day {
 	switch l.Reset {
 	case ResetWeekly:
 		weekday := time.Date(day.Year, day.Month, day.Day, 12, 0, 0, 0, time.UTC).Weekday()
@@ -100,7 +108,7 @@ func (l TrafficLimit) periodStart(day Day) Day {
 
 // nextPeriod gives the first day of the period after the one that holds the day; zero for ResetNever.
 func (l TrafficLimit) nextPeriod(day Day) Day {
-	start := l.periodStart(day)
+	start := l.PeriodStart(day)
 	switch l.Reset {
 	case ResetWeekly:
 		return start.AddDays(7)
@@ -211,7 +219,7 @@ func portion(amount int64, share, total time.Duration) int64 {
 // roll begins the period of the given moment, if it has not begun.
 func (t *Traffic) roll(now time.Time, zone *time.Location) {
 	if t.over(now, zone) {
-		t.Period, t.Used = t.Limit.periodStart(DayOf(now, zone)), 0
+		t.Period, t.Used = t.Limit.PeriodStart(DayOf(now, zone)), 0
 	}
 }
 
@@ -220,7 +228,7 @@ func (t *Traffic) roll(now time.Time, zone *time.Location) {
 func (u usage) setLimit(state *State, o origin, limit TrafficLimit, reset bool) (User, Change, error) {
 	c := state.change()
 	today := DayOf(u.now, u.zone)
-	traffic := Traffic{Limit: limit, Period: limit.periodStart(today)}
+	traffic := Traffic{Limit: limit, Period: limit.PeriodStart(today)}
 	for _, day := range state.Usage {
 		if day.Day.Compare(traffic.Period) < 0 {
 			continue
@@ -243,6 +251,29 @@ func (u usage) setLimit(state *State, o origin, limit TrafficLimit, reset bool) 
 	return user, c, nil
 }
 
+// apply decides what the patch makes of a limit.
+func (p TrafficLimitPatch) apply(state *State, o origin, u usage) (User, Change, error) {
+	limit := state.User.Traffic.Limit
+	put(p.Bytes, &limit.Bytes)
+	if put(p.Reset, &limit.Reset); limit.Reset != ResetMonthly {
+		limit.AnchorDay = 0
+	}
+	put(p.AnchorDay, &limit.AnchorDay)
+	limit, err := limit.normalise()
+	if err != nil {
+		return User{}, Change{}, err
+	}
+	if limit == state.User.Traffic.Limit {
+		return state.User, Change{}, nil
+	}
+	since := limit.PeriodStart(DayOf(u.now, u.zone))
+	loaded, known := state.complete.usageFrom.Get()
+	if !known || since.Compare(loaded) < 0 || !state.complete.openSessions {
+		return User{}, Change{}, needMore{Want{UsageFrom: Set(since), OpenSessions: true}}
+	}
+	return u.setLimit(state, o, limit, false)
+}
+
 func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error) {
 	o, err := m.origin(ctx)
 	if err != nil {
@@ -252,7 +283,7 @@ func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit Traffi
 		return User{}, err
 	}
 	u := usage{zone: m.zone, now: o.now}
-	want := Want{User: user, Profile: true, OpenSessions: true, UsageFrom: Set(limit.periodStart(DayOf(o.now, m.zone)))}
+	want := Want{User: user, Profile: true, OpenSessions: true, UsageFrom: Set(limit.PeriodStart(DayOf(o.now, m.zone)))}
 	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
 		return u.setLimit(state, o, limit, resetUsage)
 	})

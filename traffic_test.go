@@ -38,7 +38,7 @@ func TestTrafficPeriods(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			require.Equal(t, day(c.start), c.limit.periodStart(day(c.on)))
+			require.Equal(t, day(c.start), c.limit.PeriodStart(day(c.on)))
 			require.Equal(t, day(c.next), c.limit.nextPeriod(day(c.on)))
 		})
 	}
@@ -51,11 +51,11 @@ func TestPeriodsFollowOneAnotherWithoutGap(t *testing.T) {
 	}
 	for _, limit := range limits {
 		for day := (Day{2027, 1, 1}); day.Year < 2029; day = day.AddDays(1) {
-			start, next := limit.periodStart(day), limit.nextPeriod(day)
+			start, next := limit.PeriodStart(day), limit.nextPeriod(day)
 			require.LessOrEqual(t, start.Compare(day), 0, "%v %s", limit, day)
 			require.Greater(t, next.Compare(day), 0, "%v %s", limit, day)
-			require.Equal(t, start, limit.periodStart(next.AddDays(-1)), "%v %s", limit, day)
-			require.Equal(t, next, limit.periodStart(next), "%v %s", limit, day)
+			require.Equal(t, start, limit.PeriodStart(next.AddDays(-1)), "%v %s", limit, day)
+			require.Equal(t, next, limit.PeriodStart(next), "%v %s", limit, day)
 		}
 	}
 }

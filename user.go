@@ -113,8 +113,9 @@ type Account struct {
 	TransactionSequence int64         `json:"transaction_sequence"` // the number of the newest transaction; 0: none
 	LastTransaction     TransactionID `json:"last_transaction"`     // the newest that is not cancelled; zero: none
 
-	Devices      int `json:"devices"`       // how many are registered
-	OpenSessions int `json:"open_sessions"` // how many have not ended
+	Devices         int `json:"devices"`          // how many are registered
+	OpenSessions    int `json:"open_sessions"`    // how many have not ended
+	ActivePurchases int `json:"active_purchases"` // how many are active
 
 	Traffic Traffic `json:"traffic"`
 
@@ -173,7 +174,7 @@ type UserPatch struct {
 	ExtRef         Optional[string]   `json:"extref,omitzero"`
 	AuthMethod     Optional[string]   `json:"auth_method,omitzero"`
 	Kind           Optional[UserKind] `json:"kind,omitzero"`
-	Payer          Optional[Payer]    `json:"payer,omitzero"`
+	Payer          PayerPatch         `json:"payer,omitzero"`
 	Description    Optional[string]   `json:"description,omitzero"`
 	Country        Optional[string]   `json:"country,omitzero"`
 	PreferredMap   Optional[string]   `json:"preferred_map,omitzero"`
@@ -188,6 +189,22 @@ type UserPatch struct {
 	// no end, and no validity that is still to begin.
 	ExpiresAt Optional[time.Time]     `json:"expires_at,omitzero"`
 	ValidFor  Optional[time.Duration] `json:"valid_for,omitzero"`
+
+	// These do what the calls of their own do, with the same events: ActivateUser
+	// and DeactivateUser, SetLicense, and SetTrafficLimit, which keeps what was
+	// used.
+	Status       Optional[Status]  `json:"status,omitzero"`
+	License      Optional[string]  `json:"license,omitzero"`
+	TrafficLimit TrafficLimitPatch `json:"traffic_limit,omitzero"`
+}
+
+// PayerPatch says which parts of a payer to set; what is not set stays.
+type PayerPatch struct {
+	AccountNumber Optional[string] `json:"account_number,omitzero"`
+	LegalAddress  Optional[string] `json:"legal_address,omitzero"`
+	PostalAddress Optional[string] `json:"postal_address,omitzero"`
+	Bank          Optional[string] `json:"bank,omitzero"`
+	BankAccount   Optional[string] `json:"bank_account,omitzero"`
 }
 
 // UserKey names a user by a unique value of its own.
@@ -195,6 +212,9 @@ type UserKey struct {
 	field string
 	value string
 }
+
+// ByID names the user with this id.
+func ByID(id UserID) UserKey { return UserKey{"id", id.text()} }
 
 // ByLogin names the user with this login, compared in folded form.
 func ByLogin(login string) UserKey { return UserKey{"login", login} }
@@ -205,7 +225,7 @@ func ByEmail(email string) UserKey { return UserKey{"email", email} }
 // ByExtRef names the user with this external reference, compared byte by byte.
 func ByExtRef(extref string) UserKey { return UserKey{"extref", extref} }
 
-// Field is the name of the field: login, email or extref.
+// Field is the name of the field: id, login, email or extref.
 func (k UserKey) Field() string { return k.field }
 
 // Value is the value to compare with: SortKey of a login or an email address
@@ -224,9 +244,23 @@ type UserQuery struct {
 	PageQuery // default order: by login; any field of UserFields
 }
 
-// UserFilter says which users; the zero filter means all.
+// UserFilter says which users: those who meet all of its parts. The zero filter
+// means all.
 type UserFilter struct {
-	OnlyActive bool // leave out disabled users
+	OnlyActive bool `json:"only_active,omitempty"` // leave out disabled users
+
+	// Search is what somebody typed into a search box, at most MaxLine
+	// characters: a part of the id, login, name, email, phone or extref, compared
+	// in folded form. A term that is too short for that (see ParseSearch) matches
+	// the beginning of a login, name or email.
+	Search string `json:"search,omitempty"`
+
+	Segment SegmentID `json:"segment,omitzero"` // the members of a segment; zero: whether in one or not
+	Filter  Filter    `json:"filter,omitzero"`
+
+	// Moment is when derived facts are looked at; zero: now, in the project's time
+	// zone. A store always gets one.
+	Moment Moment `json:"-"`
 }
 
 // Erasure is the receipt of a deletion. It holds no personal data of the user
@@ -323,12 +357,56 @@ func (n NewUser) user() User {
 	}
 }
 
-// apply decides an edit.
-func (p UserPatch) apply(state *State, o origin) (User, Change, error) {
-	user := state.User
-	if p.Revision != 0 && p.Revision != user.Revision {
-		return User{}, Change{}, NewError(CodeRevisionMismatch, "revision", "the profile is at revision %d, not %d", user.Revision, p.Revision)
+// steps gives the decisions that make up the edit, each with an event of its own.
+func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, error) {
+	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) { return p.edit(state, o) }}
+	if license, set := p.License.Get(); set {
+		o := o.again()
+		steps = append(steps, func(state *State) (User, Change, error) { return setLicense(state, o, license) })
 	}
+	if p.TrafficLimit != (TrafficLimitPatch{}) {
+		o := o.again()
+		u := usage{zone: m.zone, now: o.now}
+		steps = append(steps, func(state *State) (User, Change, error) { return p.TrafficLimit.apply(state, o, u) })
+	}
+	if status, set := p.Status.Get(); set {
+		o := o.again()
+		steps = append(steps, func(state *State) (User, Change, error) { return setStatus(state, o, status) })
+	}
+	return steps
+}
+
+// apply decides an edit of several steps, each on what the ones before made of
+// the state. Together they are one revision.
+func (p UserPatch) apply(state *State, steps []func(*State) (User, Change, error)) (User, Change, error) {
+	if p.Revision != 0 && p.Revision != state.User.Revision {
+		return User{}, Change{}, NewError(CodeRevisionMismatch, "revision", "the profile is at revision %d, not %d", state.User.Revision, p.Revision)
+	}
+	if len(steps) == 1 {
+		return steps[0](state)
+	}
+	work := state.clone()
+	var total Change
+	for _, step := range steps {
+		_, c, err := step(&work)
+		if err != nil {
+			return User{}, Change{}, err
+		}
+		if !c.writes() {
+			continue
+		}
+		if c.Profile != nil {
+			c.Profile.Revision = state.User.Revision + 1
+		}
+		work.apply(c)
+		total.merge(c)
+	}
+	return work.User, total, nil
+}
+
+// edit decides what the patch makes of the fields that have no call of their own.
+func (p UserPatch) edit(state *State, o origin) (User, Change, error) {
+	user := state.User
 	fields, err := p.put(&user)
 	if err != nil {
 		return User{}, Change{}, err
@@ -373,7 +451,7 @@ func (p UserPatch) put(user *User) (fields []string, err error) {
 	note(put(p.ExtRef, &user.ExtRef), "extref")
 	note(put(p.AuthMethod, &user.AuthMethod), "auth_method")
 	note(put(p.Kind, &user.Kind), "kind")
-	note(put(p.Payer, &user.Payer), "payer")
+	note(p.Payer.put(&user.Payer), "payer")
 	note(put(p.Description, &user.Description), "description")
 	note(put(p.Country, &user.Country), "country")
 	note(put(p.PreferredMap, &user.PreferredMap), "preferred_map")
@@ -389,6 +467,15 @@ func (p UserPatch) put(user *User) (fields []string, err error) {
 	note(put(p.ExpiresAt, &user.ExpiresAt), "expires_at")
 	note(put(p.ValidFor, &user.ValidFor), "valid_for")
 	return fields, nil
+}
+
+// put sets what the patch names, and reports whether that changed anything.
+func (p PayerPatch) put(payer *Payer) bool {
+	changed := put(p.AccountNumber, &payer.AccountNumber)
+	changed = put(p.LegalAddress, &payer.LegalAddress) || changed
+	changed = put(p.PostalAddress, &payer.PostalAddress) || changed
+	changed = put(p.Bank, &payer.Bank) || changed
+	return put(p.BankAccount, &payer.BankAccount) || changed
 }
 
 // attributes gives the attributes after the patch.
@@ -422,8 +509,9 @@ func (u *User) touch(c *Change, o origin) {
 	c.Profile = &profile
 }
 
-// setStatus decides the activation or deactivation of a user.
-func setStatus(state *State, o origin, status Status, name EventName) (User, Change, error) {
+// setStatus decides a status. Sessions end where the user may no longer use
+// anything.
+func setStatus(state *State, o origin, status Status) (User, Change, error) {
 	user := state.User
 	if user.Status == status {
 		return user, Change{}, nil
@@ -431,11 +519,21 @@ func setStatus(state *State, o origin, status Status, name EventName) (User, Cha
 	c := state.change()
 	user.Status = status
 	var ended []SessionID
-	if status == StatusDisabled {
+	if status.refusal() != nil {
+		if c.Account.OpenSessions > 0 && !state.complete.openSessions {
+			return User{}, Change{}, needMore{Want{OpenSessions: true}}
+		}
 		ended = state.endSessions(&c, o.now, EndedUserDisabled, anySession)
 	}
 	user.touch(&c, o)
-	o.record(&c, name, DeviceID{}, "ended_sessions", ended)
+	switch status {
+	case StatusActive:
+		o.record(&c, EventUserActivated, DeviceID{})
+	case StatusDisabled:
+		o.record(&c, EventUserDeactivated, DeviceID{}, "ended_sessions", ended)
+	default:
+		o.record(&c, EventUserUpdated, DeviceID{}, "fields", []string{"status"}, "status", status, "ended_sessions", ended)
+	}
 	return user, c, nil
 }
 
@@ -524,7 +622,7 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 }
 
 // normalise checks the values of a patch.
-func (p UserPatch) normalise() (UserPatch, error) {
+func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if country, set := p.Country.Get(); set {
 		p.Country = Set(strings.ToUpper(country))
 	}
@@ -547,8 +645,13 @@ func (p UserPatch) normalise() (UserPatch, error) {
 	}
 	// What the patch sets is checked on a user that is right in all else.
 	probe := User{Status: StatusActive, Kind: UserIndividual}
+	put(p.Status, &probe.Status)
 	_, err := p.put(&probe)
-	return p, firstError(err, probe.check())
+	var licenseErr error
+	if license, set := p.License.Get(); set {
+		_, licenseErr = m.license(license)
+	}
+	return p, firstError(err, probe.check(), licenseErr)
 }
 
 // check checks the fields that a person fills in, each by itself.
@@ -776,6 +879,13 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (User, error) {
 	if err := checkLine(key.field, key.value, MaxExtRef); err != nil {
 		return User{}, err
 	}
+	if key.field == "id" {
+		id, err := ParseID[User](key.value)
+		if err != nil {
+			return User{}, err
+		}
+		return m.User(ctx, id)
+	}
 	return m.store.FindUser(ctx, key)
 }
 
@@ -784,30 +894,31 @@ func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (U
 	if err != nil {
 		return User{}, err
 	}
-	if patch, err = patch.normalise(); err != nil {
+	if patch, err = patch.normalise(m); err != nil {
 		return User{}, err
 	}
+	steps := patch.steps(m, o)
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
-		return patch.apply(state, o)
+		return patch.apply(state, steps)
 	})
 }
 
 func (m *manager) ActivateUser(ctx context.Context, id UserID) (User, error) {
-	return m.setStatus(ctx, id, StatusActive, EventUserActivated)
+	return m.setStatus(ctx, id, StatusActive)
 }
 
 func (m *manager) DeactivateUser(ctx context.Context, id UserID) (User, error) {
-	return m.setStatus(ctx, id, StatusDisabled, EventUserDeactivated)
+	return m.setStatus(ctx, id, StatusDisabled)
 }
 
-func (m *manager) setStatus(ctx context.Context, id UserID, status Status, name EventName) (User, error) {
+func (m *manager) setStatus(ctx context.Context, id UserID, status Status) (User, error) {
 	o, err := m.origin(ctx)
 	if err != nil {
 		return User{}, err
 	}
 	want := Want{User: id, Profile: true, OpenSessions: status == StatusDisabled}
 	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
-		return setStatus(state, o, status, name)
+		return setStatus(state, o, status)
 	})
 }
 
@@ -846,8 +957,12 @@ func (m *manager) DeleteUser(ctx context.Context, id UserID, confirm string) (Er
 }
 
 func (m *manager) Users(ctx context.Context, query UserQuery) (Page[User], error) {
+	filter, err := m.storeFilter(ctx, query.UserFilter)
+	if err != nil {
+		return Page[User]{}, err
+	}
 	return readPage(query.PageQuery, userFields, "users", query.UserFilter, func(list List) ([]User, error) {
-		return m.store.Users(ctx, query.UserFilter, list)
+		return m.store.Users(ctx, filter, list)
 	})
 }
 
@@ -859,5 +974,9 @@ func (m *manager) AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User,
 }
 
 func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (int64, error) {
+	filter, err := m.storeFilter(ctx, filter)
+	if err != nil {
+		return 0, err
+	}
 	return m.store.CountUsers(ctx, filter)
 }

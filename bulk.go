@@ -1,0 +1,343 @@
+package userkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// BulkAction is what a bulk action does to each of its users.
+type BulkAction string
+
+// The bulk actions.
+const (
+	BulkActivate          BulkAction = "activate"            // ActivateUser
+	BulkDeactivate        BulkAction = "deactivate"          // DeactivateUser
+	BulkDelete            BulkAction = "delete"              // DeleteUser
+	BulkAddToSegments     BulkAction = "add_to_segments"     // AddToSegments, of BulkRequest.Segments
+	BulkRemoveFromSegment BulkAction = "remove_from_segment" // RemoveFromSegment, of the one of BulkRequest.Segments
+)
+
+// BulkRequest says what to do to which users.
+type BulkRequest struct {
+	Action   BulkAction  `json:"action"`
+	Users    UserFilter  `json:"users"`
+	Segments []SegmentID `json:"segments,omitempty"` // only for the actions on segments
+}
+
+// BulkToken is proof of a preview, opaque. It holds which users were previewed,
+// not what they are, and belongs to one request.
+type BulkToken string
+
+// BulkPreview is what a bulk action would do.
+type BulkPreview struct {
+	Users int64     `json:"users"` // how many meet the filter
+	Token BulkToken `json:"token"`
+}
+
+// BulkProgress is where a bulk action stands before its next chunk.
+type BulkProgress struct {
+	Users int64 `json:"users"` // how many there were when this execution began
+	Done  int64 `json:"done"`  // how many of them are dealt with
+
+	// Token resumes the action from here with ExecuteBulk, also when the process
+	// ends in the middle of the next chunk. A host that must finish what it
+	// begins keeps the newest.
+	Token BulkToken `json:"token"`
+}
+
+// BulkResult is what a bulk action did.
+type BulkResult struct {
+	Changed   int64 `json:"changed"`
+	Unchanged int64 `json:"unchanged"` // as the action would have made them already
+	Skipped   int64 `json:"skipped"`   // deleted meanwhile, or changed so that they do not meet the filter any more
+	Failed    int64 `json:"failed"`
+
+	Failures []BulkFailure `json:"failures,omitempty"` // the first MaxBulkFailures
+}
+
+// BulkFailure is a user to whom a bulk action could not be done.
+type BulkFailure struct {
+	UserID UserID `json:"user_id"`
+	Err    error  `json:"-"`
+}
+
+// Bounds of bulk actions.
+const (
+	// MaxBulkFailures is how many failures a result tells one by one.
+	MaxBulkFailures = 100
+	// bulkChunk is how many users are dealt with between two progress reports.
+	bulkChunk = 256
+)
+
+// BulkManager does one thing to many users, in two steps: a preview tells how
+// many they are, and the execution is refused unless they are still the same.
+type BulkManager interface {
+	// PreviewBulk counts the users of a bulk action and changes nothing. It
+	// returns ErrInvalid when the request is wrong: CodeUnknownValue for the
+	// action, CodeRequired and CodeUnknownField for segments that are missing or
+	// that the action does not take, and what AddToSegments returns for them.
+	PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error)
+
+	// ExecuteBulk does what was previewed, in chunks, each user by the same rules
+	// and with the same event as the single call. It returns ErrConflict with
+	// CodeAudienceChanged, having changed nothing, when other users meet the filter than those of
+	// the token, and ErrInvalid with CodeInvalidBulkToken for a token of another
+	// request.
+	//
+	// progress, unless nil, is called before each chunk and at the end; an error
+	// of it stops the action and is returned. When the context ends, or the store
+	// fails, what is done stays done and is in the result, and the last token of
+	// progress resumes the rest. The ids of the users, 16 bytes each, are in memory
+	// meanwhile.
+	ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (BulkResult, error)
+}
+
+// audience is a set of users by their number and a digest of their ids, which
+// does not depend on the order and from which users can be taken away.
+type audience struct {
+	count  uint64
+	digest [2]uint64 // sums of hashes of the ids
+}
+
+func (a *audience) add(id UserID) {
+	hash := sha256.Sum256(id[:])
+	a.count++
+	a.digest[0] += binary.BigEndian.Uint64(hash[:8])
+	a.digest[1] += binary.BigEndian.Uint64(hash[8:16])
+}
+
+func (a *audience) remove(id UserID) {
+	hash := sha256.Sum256(id[:])
+	a.count--
+	a.digest[0] -= binary.BigEndian.Uint64(hash[:8])
+	a.digest[1] -= binary.BigEndian.Uint64(hash[8:16])
+}
+
+// bulkState is what a token holds: the users that may be in work, and the set of
+// those after them in the order of ids.
+type bulkState struct {
+	pending []UserID
+	after   UserID // the last of pending; zero: the rest is everybody
+	rest    audience
+}
+
+const bulkTokenVersion = 1
+
+// token writes the state for a request.
+func (s bulkState) token(binding uint64) BulkToken {
+	data := binary.BigEndian.AppendUint64([]byte{bulkTokenVersion}, binding)
+	for _, number := range []uint64{s.rest.count, s.rest.digest[0], s.rest.digest[1]} {
+		data = binary.BigEndian.AppendUint64(data, number)
+	}
+	data = append(data, s.after[:]...)
+	for _, id := range s.pending {
+		data = append(data, id[:]...)
+	}
+	return BulkToken(sumText(data))
+}
+
+// parseBulkToken reads what token writes.
+func parseBulkToken(token BulkToken, binding uint64) (s bulkState, err error) {
+	const head = 1 + 4*8 + 16
+	data, intact := unsumText(string(token))
+	if !intact || len(data) < head || (len(data)-head)%16 != 0 || len(data) > head+16*bulkChunk || data[0] != bulkTokenVersion {
+		return s, NewError(CodeInvalidBulkToken, "token", "the token is damaged")
+	}
+	if binary.BigEndian.Uint64(data[1:]) != binding {
+		return s, NewError(CodeInvalidBulkToken, "token", "the token belongs to another bulk action")
+	}
+	s.rest.count = binary.BigEndian.Uint64(data[9:])
+	s.rest.digest = [2]uint64{binary.BigEndian.Uint64(data[17:]), binary.BigEndian.Uint64(data[25:])}
+	s.after = UserID(data[33:49])
+	for rest := data[head:]; len(rest) > 0; rest = rest[16:] {
+		s.pending = append(s.pending, UserID(rest[:16]))
+	}
+	return s, nil
+}
+
+// check checks a request, and that its segments can be used.
+func (r BulkRequest) check(ctx context.Context, m *manager) error {
+	switch r.Action {
+	case BulkActivate, BulkDeactivate, BulkDelete:
+		if len(r.Segments) > 0 {
+			return NewError(CodeUnknownField, "segments", "%q takes no segments", string(r.Action))
+		}
+		return nil
+	case BulkAddToSegments, BulkRemoveFromSegment:
+		if len(r.Segments) == 0 || r.Action == BulkRemoveFromSegment && len(r.Segments) > 1 {
+			return NewError(CodeRequired, "segments", "%q needs its segments, and a removal exactly one", string(r.Action))
+		}
+		return m.lists(ctx, r.Segments)
+	}
+	return NewError(CodeUnknownValue, "action", "%q is no bulk action", clip(string(r.Action)))
+}
+
+// binding gives a number that tells requests apart.
+func (r BulkRequest) binding() uint64 { return bindCursor("bulk", Order{}, r) }
+
+// audience walks the ids of the users after one, and sums them up.
+func (m *manager) audience(ctx context.Context, filter UserFilter, after UserID, each func(UserID)) (audience, error) {
+	const pageSize = 10_000
+	var sum audience
+	for {
+		ids, err := m.store.UserIDs(ctx, filter, after, pageSize)
+		if err != nil {
+			return sum, err
+		}
+		for _, id := range ids {
+			sum.add(id)
+			each(id)
+		}
+		if len(ids) < pageSize {
+			return sum, nil
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error) {
+	if err := request.check(ctx, m); err != nil {
+		return BulkPreview{}, err
+	}
+	filter, err := m.storeFilter(ctx, request.Users)
+	if err != nil {
+		return BulkPreview{}, err
+	}
+	rest, err := m.audience(ctx, filter, UserID{}, func(UserID) {})
+	if err != nil {
+		return BulkPreview{}, err
+	}
+	return BulkPreview{Users: int64(rest.count), Token: bulkState{rest: rest}.token(request.binding())}, nil
+}
+
+func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (BulkResult, error) {
+	var result BulkResult
+	o, err := m.origin(ctx)
+	if err != nil {
+		return result, err
+	}
+	if err := request.check(ctx, m); err != nil {
+		return result, err
+	}
+	binding := request.binding()
+	state, err := parseBulkToken(token, binding)
+	if err != nil {
+		return result, err
+	}
+	filter, err := m.storeFilter(ctx, request.Users)
+	if err != nil {
+		return result, err
+	}
+	users := state.pending
+	rest, err := m.audience(ctx, filter, state.after, func(id UserID) { users = append(users, id) })
+	if err != nil {
+		return result, err
+	}
+	if rest != state.rest {
+		return result, NewError(CodeAudienceChanged, "token", "%d users meet the filter now, or others than the %d of the preview", rest.count, state.rest.count)
+	}
+
+	total := int64(len(users))
+	report := func(chunk []UserID) error {
+		if progress == nil {
+			return nil
+		}
+		next := bulkState{pending: chunk, after: state.after, rest: rest}
+		return progress(BulkProgress{Users: total, Done: total - int64(len(users)), Token: next.token(binding)})
+	}
+	beyond := len(state.pending) // how many of users rest does not count
+	for len(users) > 0 {
+		chunk := users[:min(bulkChunk, len(users))]
+		for _, id := range chunk[min(beyond, len(chunk)):] {
+			rest.remove(id)
+			state.after = id
+		}
+		beyond = max(beyond-len(chunk), 0)
+		if err := report(chunk); err != nil {
+			return result, err
+		}
+		if err := m.bulkChunk(ctx, request, filter, o, chunk, &result); err != nil {
+			return result, err
+		}
+		users = users[len(chunk):]
+	}
+	return result, report(nil)
+}
+
+// bulkOutcome is what became of one user.
+type bulkOutcome int
+
+const (
+	bulkChanged bulkOutcome = iota
+	bulkUnchanged
+	bulkSkipped
+)
+
+// bulkChunk does the action to some users. It returns an error when the store
+// failed or the context ended.
+func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter UserFilter, o origin, users []UserID, result *BulkResult) error {
+	commands := make([]*command, len(users))
+	outcomes := make([]bulkOutcome, len(users))
+	for i, id := range users {
+		o := o.again()
+		want := Want{User: id, Profile: true, Segments: true, RowCounts: request.Action == BulkDelete}
+		commands[i] = &command{want: want, decide: func(state *State) (change Change, err error) {
+			change, outcomes[i], err = request.decide(state, o, filter)
+			return change, err
+		}}
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return err
+	}
+	var failed error
+	for i, c := range commands {
+		switch {
+		case errors.Is(c.err, ErrUnavailable), errors.Is(c.err, context.Canceled), errors.Is(c.err, context.DeadlineExceeded):
+			failed = c.err
+		case ErrorCode(c.err) == CodeUserNotFound:
+			result.Skipped++
+		case c.err != nil:
+			result.Failed++
+			if len(result.Failures) < MaxBulkFailures {
+				result.Failures = append(result.Failures, BulkFailure{UserID: users[i], Err: c.err})
+			}
+		case outcomes[i] == bulkChanged:
+			result.Changed++
+		case outcomes[i] == bulkUnchanged:
+			result.Unchanged++
+		default:
+			result.Skipped++
+		}
+	}
+	return failed
+}
+
+// decide decides the action for one user.
+func (r BulkRequest) decide(state *State, o origin, filter UserFilter) (change Change, outcome bulkOutcome, err error) {
+	switch r.Action {
+	case BulkActivate:
+		_, change, err = setStatus(state, o, StatusActive)
+	case BulkDeactivate:
+		_, change, err = setStatus(state, o, StatusDisabled)
+	case BulkDelete:
+		_, change, err = deleteUser(state, o)
+	case BulkAddToSegments:
+		change = addToSegments(state, o, r.Segments)
+	case BulkRemoveFromSegment:
+		change = removeFromSegment(state, o, r.Segments[0])
+	}
+	if err != nil {
+		return Change{}, 0, err
+	}
+	if !change.writes() {
+		return Change{}, bulkUnchanged, nil
+	}
+	member := func(id SegmentID) bool { return slices.Contains(state.Segments, id) }
+	if meets := MatchUsers(filter, readUser(filter.Moment, member)); meets != nil && !meets(&state.User) {
+		return Change{}, bulkSkipped, nil
+	}
+	return change, bulkChanged, nil
+}

@@ -1,0 +1,450 @@
+package userkit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// FieldReader says how a matcher reads one field of a record R. Which function
+// is set depends on the kind of the field.
+type FieldReader[R any] struct {
+	// Text reads KindText in its folded form (see Fold, not cut), KindCode and
+	// KindID as they are.
+	Text func(record *R) string
+	// Number reads KindInteger, KindBool (0 and 1), KindSpan (nanoseconds),
+	// KindMoney (minor units) and KindTime (microseconds since 1970, and
+	// NoTime for none).
+	Number func(record *R) int64
+	// Codes reads KindCodes.
+	Codes func(record *R) []string
+	// Attribute reads one attribute, for the field attributes, and Any reports
+	// whether there is any.
+	Attribute func(record *R, name string) (any, bool)
+	Any       func(record *R) bool
+	// Member reports whether the record is in a segment that is a list, for the
+	// field segment.
+	Member func(record *R, segment SegmentID) bool
+}
+
+// NoTime is what FieldReader.Number gives for the zero time.
+var NoTime = time.Time{}.UnixMicro()
+
+// MatchUsers compiles a filter that is ready for a store into a function that
+// says whether a record meets it. read gives the reader of a field by its name.
+// It is what a store that filters in Go uses, so that filters mean the same
+// everywhere; nil stands for a filter that every record meets.
+func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]) func(record *R) bool {
+	m := matchers[R]{read}
+	var parts []func(*R) bool
+	if filter.OnlyActive {
+		parts = append(parts, m.comparison(Comparison{Field: "status", Operator: OpNotEqual, Value: string(StatusDisabled)}))
+	}
+	if !filter.Segment.IsZero() {
+		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: filter.Segment.text()}))
+	}
+	if search := ParseSearch(filter.Search); search.Term != "" {
+		parts = append(parts, m.search(search))
+	}
+	if filter.Filter.root != nil {
+		parts = append(parts, m.expression(filter.Filter.root))
+	}
+	switch len(parts) {
+	case 0:
+		return nil
+	case 1:
+		return parts[0]
+	}
+	return every(parts)
+}
+
+// matchers compiles the parts of a filter.
+type matchers[R any] struct {
+	read func(field string) FieldReader[R]
+}
+
+func every[R any](parts []func(*R) bool) func(*R) bool {
+	return func(record *R) bool {
+		for _, part := range parts {
+			if !part(record) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func (m matchers[R]) expression(expression Expression) func(*R) bool {
+	switch expression := expression.(type) {
+	case AndExpression:
+		return every(m.all(expression))
+	case OrExpression:
+		parts := m.all(expression)
+		return func(record *R) bool {
+			for _, part := range parts {
+				if part(record) {
+					return true
+				}
+			}
+			return false
+		}
+	case NotExpression:
+		return opposite(m.expression(expression.Of))
+	case Comparison:
+		return m.comparison(expression)
+	}
+	panic("userkit: an expression of no known type")
+}
+
+func (m matchers[R]) all(parts []Expression) []func(*R) bool {
+	compiled := make([]func(*R) bool, len(parts))
+	for i, part := range parts {
+		compiled[i] = m.expression(part)
+	}
+	return compiled
+}
+
+func opposite[R any](match func(*R) bool) func(*R) bool {
+	return func(record *R) bool { return !match(record) }
+}
+
+func always[R any](*R) bool { return true }
+
+func (m matchers[R]) comparison(c Comparison) func(*R) bool {
+	if c.Operator == OpNotEqual {
+		c.Operator = OpEqual
+		return opposite(m.comparison(c))
+	}
+	reader := m.read(c.Field)
+	switch kind := filterFields[c.Field].kind; kind {
+	case KindText, KindCode, KindID:
+		return textMatcher(reader.Text, c, kind == KindText)
+	case KindCodes:
+		if c.Operator == OpPresent {
+			return always
+		}
+		code := c.Value.(string)
+		return func(record *R) bool { return slices.Contains(reader.Codes(record), code) }
+	case KindJSON:
+		return attributeMatcher(reader, c)
+	case kindSegment:
+		id, _ := ParseID[Segment](c.Value.(string)) // a list, by the manager
+		return func(record *R) bool { return reader.Member(record, id) }
+	default:
+		return m.number(reader.Number, c, kind)
+	}
+}
+
+// textMatcher compares a text; folds tells that it is folded.
+func textMatcher[R any](read func(*R) string, c Comparison, folds bool) func(*R) bool {
+	if c.Operator == OpPresent {
+		return func(record *R) bool { return read(record) != "" }
+	}
+	matches := compareText(c, folds)
+	return func(record *R) bool { return matches(read(record)) }
+}
+
+// compareText gives the comparison with a text. Without a value, an order and a
+// part are false.
+func compareText(c Comparison, folds bool) func(text string) bool {
+	value := c.Value.(string)
+	if folds {
+		value = Fold(value)
+	}
+	switch c.Operator {
+	case OpEqual:
+		return func(text string) bool { return text == value }
+	case OpContains:
+		return func(text string) bool { return strings.Contains(text, value) }
+	case OpStartsWith:
+		return func(text string) bool { return strings.HasPrefix(text, value) }
+	case OpEndsWith:
+		return func(text string) bool { return strings.HasSuffix(text, value) }
+	}
+	return func(text string) bool { return text != "" && c.Operator.holds(strings.Compare(text, value)) }
+}
+
+// holds reports whether an order or eq holds by the result of a comparison.
+func (o Operator) holds(compared int) bool {
+	switch o {
+	case OpEqual:
+		return compared == 0
+	case OpGreater:
+		return compared > 0
+	case OpGreaterOrEqual:
+		return compared >= 0
+	case OpLess:
+		return compared < 0
+	case OpLessOrEqual:
+		return compared <= 0
+	}
+	return false
+}
+
+// number compares what is read as a number.
+func (m matchers[R]) number(read func(*R) int64, c Comparison, kind FieldKind) func(*R) bool {
+	if c.Operator == OpPresent {
+		if kind == KindTime {
+			return func(record *R) bool { return read(record) != NoTime }
+		}
+		return always
+	}
+	operator := c.Operator
+	var value int64
+	switch v := c.Value.(type) {
+	case bool:
+		if v {
+			value = 1
+		}
+	case int64:
+		value = v
+	case time.Duration:
+		value = int64(v)
+	case time.Time:
+		value = v.UnixMicro()
+		if operator != OpEqual {
+			return func(record *R) bool {
+				at := read(record)
+				return at != NoTime && operator.holds(cmp.Compare(at, value))
+			}
+		}
+	case Money:
+		currency := m.read("currency").Text
+		return func(record *R) bool {
+			return currency(record) == v.Currency && operator.holds(cmp.Compare(read(record), v.Amount))
+		}
+	}
+	return func(record *R) bool { return operator.holds(cmp.Compare(read(record), value)) }
+}
+
+// attributeMatcher compares an attribute.
+func attributeMatcher[R any](reader FieldReader[R], c Comparison) func(*R) bool {
+	if len(c.Path) == 0 {
+		return reader.Any
+	}
+	find := func(record *R) any {
+		value, _ := reader.Attribute(record, c.Path[0])
+		for _, name := range c.Path[1:] {
+			object, _ := value.(map[string]any)
+			value = object[name]
+		}
+		return value
+	}
+	if c.Operator == OpPresent {
+		return func(record *R) bool { return attributePresent(find(record)) }
+	}
+	if c.Value == nil {
+		return func(record *R) bool { return !attributePresent(find(record)) }
+	}
+	matches := compareElement(c)
+	return func(record *R) bool {
+		value := find(record)
+		if list, ok := value.([]any); ok {
+			return slices.ContainsFunc(list, matches)
+		}
+		return matches(value)
+	}
+}
+
+// attributePresent reports whether an attribute has a value.
+func attributePresent(value any) bool {
+	switch value := value.(type) {
+	case nil:
+		return false
+	case string:
+		return Fold(value) != ""
+	case []any:
+		return len(value) > 0
+	case map[string]any:
+		return len(value) > 0
+	}
+	return true
+}
+
+// compareElement gives the comparison with one value of an attribute.
+func compareElement(c Comparison) func(element any) bool {
+	switch value := c.Value.(type) {
+	case string:
+		matches := compareText(c, true)
+		return func(element any) bool {
+			text, ok := element.(string)
+			return ok && matches(Fold(text))
+		}
+	case bool:
+		return func(element any) bool { return element == value }
+	}
+	return func(element any) bool {
+		compared, ok := compareNumbers(element, c.Value)
+		return ok && c.Operator.holds(compared)
+	}
+}
+
+// compareNumbers compares two numbers of attributes by their value. A float64
+// there is either no whole number, and then below 1<<53, or beyond the range of
+// int64, whose largest number it must not be rounded to.
+func compareNumbers(a, b any) (compared int, ok bool) {
+	switch a := a.(type) {
+	case int64:
+		switch b := b.(type) {
+		case int64:
+			return cmp.Compare(a, b), true
+		case float64:
+			return -compareMixed(b, a), true
+		}
+	case float64:
+		switch b := b.(type) {
+		case int64:
+			return compareMixed(a, b), true
+		case float64:
+			return cmp.Compare(a, b), true
+		}
+	}
+	return 0, false
+}
+
+func compareMixed(a float64, b int64) int {
+	switch {
+	case a >= 1<<63:
+		return 1
+	case a < -(1 << 63):
+		return -1
+	}
+	return cmp.Compare(a, float64(b))
+}
+
+// Search is what was typed into a search box, made ready.
+type Search struct {
+	Term string // folded; empty: everything matches
+
+	// Prefix means that the term is too short for a search of parts: it has
+	// fewer than three letters or digits in a row. Then it matches only the
+	// beginning of a login, a name or an email address, which every store
+	// has in an index, and never reads all users.
+	Prefix bool
+}
+
+// The fields that a search looks at.
+var (
+	searchFields       = []string{"id", "login", "name", "email", "phone", "extref"}
+	searchPrefixFields = []string{"login", "name", "email"}
+)
+
+// ParseSearch gives what a text in a search box searches for. Spaces around it
+// count for nothing.
+func ParseSearch(text string) Search {
+	term := Fold(strings.TrimSpace(text))
+	longest, run := 0, 0
+	for _, r := range term {
+		if run++; !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return Search{Term: term, Prefix: longest < 3}
+}
+
+// search matches a term in the fields of a search.
+func (m matchers[R]) search(search Search) func(*R) bool {
+	names := searchFields
+	if search.Prefix {
+		names = searchPrefixFields
+	}
+	var reads []func(*R) string
+	for _, name := range names {
+		if name == "id" && !partOfID(search.Term) {
+			continue
+		}
+		reads = append(reads, m.read(name).Text)
+	}
+	return func(record *R) bool {
+		for _, read := range reads {
+			text := read(record)
+			if search.Prefix && strings.HasPrefix(text, search.Term) || !search.Prefix && strings.Contains(text, search.Term) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// partOfID reports whether a term could be a part of the text of an id.
+func partOfID(term string) bool {
+	return strings.Trim(term, "0123456789abcdef-") == "" && len(term) <= 36
+}
+
+// SearchText gives what a search of parts looks at in one user: the folded
+// fields, with line breaks between them, which no term holds. A store may keep
+// it under an index.
+func SearchText(user *User) string {
+	return strings.Join([]string{
+		user.ID.text(), Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef),
+	}, "\n")
+}
+
+// readUser gives the reader of a field of a User. member reports whether the
+// user is in a segment that is a list.
+func readUser(moment Moment, member func(SegmentID) bool) func(field string) FieldReader[User] {
+	return func(name string) FieldReader[User] {
+		if name == segmentField {
+			return FieldReader[User]{Member: func(_ *User, id SegmentID) bool { return member(id) }}
+		}
+		for _, field := range derivedUserFields {
+			if field.Name == name {
+				get := func(u *User) any { return field.Get(u, moment) }
+				return readValue(field.Kind, get)
+			}
+		}
+		field := userFields.byName[name]
+		return readValue(field.Kind, field.Get)
+	}
+}
+
+// readValue makes the reader of a field from what gives its value.
+func readValue(kind FieldKind, get func(*User) any) FieldReader[User] {
+	switch kind {
+	case KindText:
+		return FieldReader[User]{Text: func(u *User) string { return Fold(get(u).(string)) }}
+	case KindCode, KindID:
+		return FieldReader[User]{Text: func(u *User) string { return get(u).(string) }}
+	case KindCodes:
+		return FieldReader[User]{Codes: func(u *User) []string { return get(u).([]string) }}
+	case KindJSON:
+		return FieldReader[User]{
+			Attribute: func(u *User, name string) (any, bool) { value, ok := u.Attributes[name]; return value, ok },
+			Any:       func(u *User) bool { return len(u.Attributes) > 0 },
+		}
+	}
+	return FieldReader[User]{Number: func(u *User) int64 {
+		switch value := get(u).(type) {
+		case bool:
+			if value {
+				return 1
+			}
+			return 0
+		case Money:
+			return value.Amount
+		case time.Time:
+			return value.UnixMicro()
+		case time.Duration:
+			return int64(value)
+		case int64:
+			return value
+		}
+		panic("userkit: a field that no filter reads")
+	}}
+}
+
+// Meets reports whether a user meets a filter at a moment. member says whether
+// the user is in a segment that is a list; nil: in none. Segments in the filter
+// are to be named by the ids of lists.
+func (f Filter) Meets(user *User, moment Moment, member func(SegmentID) bool) bool {
+	if member == nil {
+		member = func(SegmentID) bool { return false }
+	}
+	if f.root == nil {
+		return true
+	}
+	return matchers[User]{readUser(moment, member)}.expression(f.root)(user)
+}

@@ -1,0 +1,341 @@
+package userkit
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ParseFilter reads a filter in the grammar of SCIM 2.0 (RFC 7644, section
+// 3.4.2.2), such as
+//
+//	status eq "active" and (name co "ada" or attributes.plan eq "gold")
+//
+// The operators are eq, ne, co, sw, ew, pr, gt, ge, lt and le; and binds tighter
+// than or, and not takes its operand in brackets. A value is a JSON string, a
+// JSON number, true, false or null. A condition on attributes may be written
+// attributes[plan eq "gold" and seats gt 5]. An empty text is the zero Filter.
+//
+// It returns ErrInvalid with CodeFilterSyntax for a text that is not of this
+// grammar, CodeUnknownField, CodeUnknownValue, CodeBadFormat, CodeOutOfRange,
+// CodeRequired, and CodeTooLong beyond the bounds of a filter. Field is
+// "filter", and Position is the character of the text at fault.
+func ParseFilter(text string) (Filter, error) {
+	if len(text) > MaxFilterBytes {
+		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", len(text), MaxFilterBytes)
+	}
+	p := &filterParser{text: text}
+	root, err := p.filter()
+	if err == nil {
+		var parsed Filter
+		if parsed, err = (Filter{root}).check(); err == nil {
+			return parsed, nil
+		}
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Position == 0 {
+		e.Position = utf8.RuneCountInString(text[:min(p.at, len(text))]) + 1
+	}
+	return Filter{}, err
+}
+
+// filterParser reads a filter by recursive descent.
+type filterParser struct {
+	text        string
+	at          int      // the byte to read next; where an error is, the byte at fault
+	comparisons int      // so far
+	prefix      []string // of the names inside of attributes[…]
+	inside      bool     // of attributes[…]
+}
+
+func (p *filterParser) filter() (Expression, error) {
+	if !utf8.ValidString(p.text) {
+		for p.at < len(p.text) {
+			r, size := utf8.DecodeRuneInString(p.text[p.at:])
+			if r == utf8.RuneError && size == 1 {
+				break
+			}
+			p.at += size
+		}
+		return nil, NewError(CodeBadText, "filter", "not valid UTF-8")
+	}
+	p.space()
+	if p.at == len(p.text) {
+		return nil, nil
+	}
+	root, err := p.or(1)
+	if err != nil {
+		return nil, err
+	}
+	if p.at < len(p.text) {
+		return nil, p.unexpected("and, or, or the end")
+	}
+	return root, nil
+}
+
+func (p *filterParser) or(depth int) (Expression, error) {
+	parts, err := p.joined(depth, "or", p.and)
+	if err != nil || len(parts) == 1 {
+		return first(parts), err
+	}
+	return OrExpression(parts), nil
+}
+
+func (p *filterParser) and(depth int) (Expression, error) {
+	parts, err := p.joined(depth, "and", p.operand)
+	if err != nil || len(parts) == 1 {
+		return first(parts), err
+	}
+	return AndExpression(parts), nil
+}
+
+func first(parts []Expression) Expression {
+	if len(parts) == 0 {
+		return nil
+	}
+	return parts[0]
+}
+
+// joined reads operands with a word between them.
+func (p *filterParser) joined(depth int, word string, operand func(int) (Expression, error)) ([]Expression, error) {
+	var parts []Expression
+	for {
+		part, err := operand(depth)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+		if !p.word(word) {
+			return parts, nil
+		}
+	}
+}
+
+// operand reads a comparison, or a filter in brackets with or without not.
+func (p *filterParser) operand(depth int) (Expression, error) {
+	if depth > MaxFilterDepth {
+		return nil, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
+	}
+	begin := p.at
+	if p.word("not") {
+		if p.symbol('(') {
+			of, err := p.bracket(depth, ')')
+			return NotExpression{of}, err
+		}
+		if p.peekOperator() { // a field or an attribute that is called not
+			p.at = begin
+			return p.comparison(depth)
+		}
+		return nil, p.unexpected("( after not")
+	}
+	if p.symbol('(') {
+		return p.bracket(depth, ')')
+	}
+	return p.comparison(depth)
+}
+
+// bracket reads a filter up to the closing bracket.
+func (p *filterParser) bracket(depth int, closing byte) (Expression, error) {
+	inner, err := p.or(depth + 1)
+	if err != nil {
+		return nil, err
+	}
+	if !p.symbol(closing) {
+		return nil, p.unexpected("and, or, or " + string(closing))
+	}
+	return inner, nil
+}
+
+func (p *filterParser) comparison(depth int) (Expression, error) {
+	begin := p.at
+	name := p.name()
+	if name == "" {
+		return nil, p.unexpected("the name of a field")
+	}
+	c := Comparison{}
+	if p.inside {
+		c.Field, c.Path = attributesField, append(append([]string(nil), p.prefix...), strings.Split(name, ".")...)
+	} else {
+		field, path, nested := strings.Cut(name, ".")
+		c.Field = strings.ToLower(field)
+		if nested {
+			c.Path = strings.Split(path, ".")
+		}
+		if c.Field == attributesField && p.symbol('[') {
+			p.inside, p.prefix = true, c.Path
+			inner, err := p.bracket(depth, ']')
+			p.inside, p.prefix = false, nil
+			return inner, err
+		}
+	}
+	p.space()
+	operator := p.name()
+	c.Operator = Operator(strings.ToLower(operator))
+	if !knownOperator(c.Operator) {
+		p.at -= len(operator)
+		return nil, p.unexpected("an operator (eq, ne, co, sw, ew, pr, gt, ge, lt, le)")
+	}
+	p.space()
+	valueAt := p.at
+	if c.Operator != OpPresent {
+		value, err := p.value()
+		if err != nil {
+			return nil, err
+		}
+		c.Value = value
+	}
+	if p.comparisons++; p.comparisons > MaxFilterComparisons {
+		p.at = begin
+		return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
+	}
+	checked, err := c.check()
+	if err != nil {
+		if p.at = begin; ErrorCode(err) != CodeUnknownField {
+			p.at = valueAt
+		}
+		return nil, err
+	}
+	p.space()
+	return checked, nil
+}
+
+func knownOperator(operator Operator) bool {
+	switch operator {
+	case OpEqual, OpNotEqual, OpContains, OpStartsWith, OpEndsWith, OpPresent:
+		return true
+	}
+	return operator.ordered()
+}
+
+// value reads a JSON string, number, true, false or null.
+func (p *filterParser) value() (any, error) {
+	rest := p.text[p.at:]
+	if strings.HasPrefix(rest, `"`) {
+		end := closingQuote(rest)
+		if end < 0 {
+			return nil, p.syntax("the text is not closed")
+		}
+		var value string
+		err := json.Unmarshal([]byte(rest[:end]), &value)
+		// encoding/json replaces half of a surrogate pair, which is no character.
+		if half := strings.ContainsRune(value, utf8.RuneError) && strings.Contains(strings.ToLower(rest[:end]), `\ud`); err != nil || half {
+			return nil, p.syntax("not a JSON string")
+		}
+		p.at += end
+		return value, nil
+	}
+	end := strings.IndexAny(rest, " \t\r\n()[]")
+	if end < 0 {
+		end = len(rest)
+	}
+	word := rest[:end]
+	var value any
+	switch {
+	case strings.EqualFold(word, "true"):
+		value = true
+	case strings.EqualFold(word, "false"):
+		value = false
+	case strings.EqualFold(word, "null"):
+	case word != "" && json.Valid([]byte(word)): // a number; other values of one word were above
+		whole, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			number, err := strconv.ParseFloat(word, 64)
+			if err != nil {
+				return nil, NewError(CodeOutOfRange, "filter", "%s is beyond 64 bits", clip(word))
+			}
+			value = number
+		} else {
+			value = whole
+		}
+	default:
+		return nil, p.unexpected(`a value: a text in quotation marks, a number, true, false or null`)
+	}
+	p.at += end
+	return value, nil
+}
+
+// closingQuote gives the length of the JSON string that text begins with, or -1.
+func closingQuote(text string) int {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// name reads letters, digits and the signs that names hold.
+func (p *filterParser) name() string {
+	begin := p.at
+	for p.at < len(p.text) && nameCharacter(p.text[p.at]) {
+		p.at++
+	}
+	return p.text[begin:p.at]
+}
+
+func nameCharacter(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-' || c == '.'
+}
+
+// word reads a word, in capitals or not, and the space after it.
+func (p *filterParser) word(word string) bool {
+	begin := p.at
+	if !strings.EqualFold(p.name(), word) {
+		p.at = begin
+		return false
+	}
+	p.space()
+	return true
+}
+
+// peekOperator reports whether an operator comes next.
+func (p *filterParser) peekOperator() bool {
+	begin := p.at
+	operator := p.name()
+	p.at = begin
+	return knownOperator(Operator(strings.ToLower(operator)))
+}
+
+// symbol reads a sign and the space after it.
+func (p *filterParser) symbol(sign byte) bool {
+	if p.at >= len(p.text) || p.text[p.at] != sign {
+		return false
+	}
+	p.at++
+	p.space()
+	return true
+}
+
+func (p *filterParser) space() {
+	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
+		p.at++
+	}
+}
+
+func (p *filterParser) syntax(format string, args ...any) error {
+	return NewError(CodeFilterSyntax, "filter", format, args...)
+}
+
+// unexpected says what should be where the parser is.
+func (p *filterParser) unexpected(wanted string) error {
+	if p.at >= len(p.text) {
+		return p.syntax("the filter ends where %s should be", wanted)
+	}
+	return p.syntax("%q where %s should be", clip(firstWord(p.text[p.at:])), wanted)
+}
+
+// firstWord gives what an error shows of the text at fault.
+func firstWord(text string) string {
+	end := strings.IndexAny(text, " \t\r\n()[]")
+	switch {
+	case end > 0:
+		return text[:end]
+	case end == 0:
+		return text[:1]
+	}
+	return text
+}

@@ -1,0 +1,577 @@
+package userkit
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+)
+
+// ImportMode says what an import does with records of users who exist and of
+// users who do not.
+type ImportMode string
+
+// The modes of an import.
+const (
+	ImportUpsert ImportMode = "upsert" // create and update
+	ImportCreate ImportMode = "create" // a user who exists is a failure, ErrExists
+	ImportUpdate ImportMode = "update" // a user who does not is a failure, ErrNotFound
+)
+
+// MaxImport is how many records one call of ImportUsers takes.
+const MaxImport = 1000
+
+// UserImport is one record to import.
+type UserImport struct {
+	Key   UserKey // finds the user; required
+	Draft UserDraft
+}
+
+// ImportOptions say how records are imported.
+type ImportOptions struct {
+	Mode   ImportMode // empty: ImportUpsert
+	DryRun bool       // find out what would happen and write nothing
+}
+
+// ImportAction says what became of a record.
+type ImportAction string
+
+// What becomes of a record.
+const (
+	ImportCreated   ImportAction = "created"
+	ImportUpdated   ImportAction = "updated"
+	ImportUnchanged ImportAction = "unchanged" // the user is as the record says
+	ImportFailed    ImportAction = "failed"    // see ImportOutcome.Err
+)
+
+// ImportOutcome is what became of a record; in a dry run, what would.
+type ImportOutcome struct {
+	UserID UserID       `json:"user_id,omitzero"` // zero where none exists, also of a user that a dry run would create
+	Action ImportAction `json:"action"`
+	Err    error        `json:"-"` // the error of the single call, with the field at fault
+}
+
+// ImportManager takes in records from elsewhere, such as the rows of a file; the
+// package userio reads files for it.
+type ImportManager interface {
+	// ImportUsers creates and updates users, at most MaxImport, by the rules of
+	// CreateUser and UpdateUser and with their events. Each record is done or
+	// fails by itself. The records of one user are done in their order. A record
+	// that repeats what a user is changes nothing, so an import may be repeated.
+	//
+	// A record fails with ErrInvalid and CodeRequired when its key is empty, and
+	// with CodeIDMismatch when its draft has the id of another user. The currency
+	// of an existing user cannot change (CodeCurrencyMismatch); registered_at
+	// counts for new users only.
+	//
+	// The error is for the call as a whole: then the store failed or the context
+	// ended, and some of the records may have been done.
+	ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) ([]ImportOutcome, error)
+
+	// UserRecords yields everything that is stored about one user: first the user
+	// itself, then each record of each kind of RecordKinds, oldest first. It
+	// yields ErrNotFound with CodeUserNotFound when there is no such user.
+	UserRecords(ctx context.Context, user UserID) iter.Seq2[Record, error]
+}
+
+// Record is one record of a user, of any kind.
+type Record struct {
+	Kind  string // RecordUser or one of the kinds of RecordKinds
+	Value any    // a User, Device, Session, DayUsage, Transaction, Event or Segment
+}
+
+// RecordUser is the kind of the user itself.
+const RecordUser = "user"
+
+// RecordKinds lists the kinds of record that belong to a user, in the order in
+// which UserRecords yields them. They are those of Erasure.Rows.
+func RecordKinds() []string {
+	kinds := make([]string, len(recordKinds))
+	for i, kind := range recordKinds {
+		kinds[i] = kind.name
+	}
+	return kinds
+}
+
+// recordKinds says how the records of each kind are read.
+var recordKinds = []struct {
+	name string
+	read func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error]
+}{
+	{RowsDevices, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return walkList(deviceFields, "registered_at", func(list List) ([]Device, error) {
+			return store.Devices(ctx, DeviceFilter{UserID: user}, list)
+		})
+	}},
+	{RowsSessions, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return walkList(sessionFields, "started_at", func(list List) ([]Session, error) {
+			return store.Sessions(ctx, SessionFilter{UserID: user}, list)
+		})
+	}},
+	{RowsDays, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return each(func() ([]DayUsage, error) {
+			return store.Usage(ctx, user, Day{Year: 1, Month: time.January, Day: 1}, Day{Year: 9999, Month: time.December, Day: 31})
+		})
+	}},
+	{RowsTransactions, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return walkList(transactionFields, "sequence", func(list List) ([]Transaction, error) {
+			return store.Transactions(ctx, TransactionFilter{UserID: user, IncludeCancelled: true}, list)
+		})
+	}},
+	{RowsMemberships, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return each(func() ([]Segment, error) {
+			states, err := store.Load(ctx, []Want{{User: user, Segments: true}})
+			if err != nil || len(states[0].Segments) == 0 {
+				return nil, err
+			}
+			lists, err := store.FindSegments(ctx, states[0].Segments, nil)
+			slices.SortFunc(lists, func(a, b Segment) int { return a.ID.Compare(b.ID) })
+			return lists, err
+		})
+	}},
+	{RowsEvents, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return walkList(eventFields, "at", func(list List) ([]Event, error) {
+			return store.Events(ctx, EventFilter{UserID: user}, list)
+		})
+	}},
+}
+
+// each yields what one read returns.
+func each[T any](read func() ([]T, error)) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		items, err := read()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// walkList yields a list of a store in the order of a field, page by page.
+func walkList[T any](table *fieldTable[T], order string, read func(List) ([]T, error)) iter.Seq2[any, error] {
+	field := table.byName[order]
+	return func(yield func(any, error) bool) {
+		list := List{Order: Order{Field: order}, Limit: MaxPageLimit}
+		for {
+			items, err := read(list)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if len(items) < list.Limit {
+				return
+			}
+			last := &items[len(items)-1]
+			list.After = &Position{Key: field.Key(last), ID: table.id(last)}
+		}
+	}
+}
+
+func (m *manager) UserRecords(ctx context.Context, id UserID) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		user, err := m.store.User(ctx, id)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		if !yield(Record{RecordUser, user}, nil) {
+			return
+		}
+		for _, kind := range recordKinds {
+			for value, err := range kind.read(ctx, m.store, id) {
+				if err != nil {
+					yield(Record{}, err)
+					return
+				}
+				if !yield(Record{kind.name, value}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// userImports is a call of ImportUsers on its way.
+type userImports struct {
+	*manager
+	ImportOptions
+	origin   origin
+	records  []UserImport
+	outcomes []ImportOutcome
+	dry      *dryRun // nil: what is decided is done
+}
+
+func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) ([]ImportOutcome, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch options.Mode {
+	case "":
+		options.Mode = ImportUpsert
+	case ImportUpsert, ImportCreate, ImportUpdate:
+	default:
+		return nil, NewError(CodeUnknownValue, "mode", "%q is no mode of an import", clip(string(options.Mode)))
+	}
+	if len(records) > MaxImport {
+		return nil, NewError(CodeTooLong, "records", "%d records, at most %d", len(records), MaxImport)
+	}
+	i := &userImports{
+		manager: m, ImportOptions: options, origin: o, records: records, outcomes: make([]ImportOutcome, len(records)),
+	}
+	if options.DryRun {
+		i.dry = &dryRun{users: map[UserKey]User{}, holders: map[UserKey]UserID{}, created: map[UserID]bool{}}
+	}
+	if err := i.run(ctx); err != nil {
+		return nil, err // the corridor may still write outcomes
+	}
+	return i.outcomes, nil
+}
+
+// run imports the records in rounds, in each of which every key is there once. In
+// the end, what failed on a value of another user gets another try: that user may
+// have given it up.
+func (i *userImports) run(ctx context.Context) error {
+	waiting := make([]int, 0, len(i.records))
+	for at := range i.records {
+		if err := i.records[at].Key.check(); err != nil {
+			i.fail(at, err)
+		} else {
+			waiting = append(waiting, at)
+		}
+	}
+	for len(waiting) > 0 {
+		seen := make(map[UserKey]bool, len(waiting))
+		var round, later []int
+		for _, at := range waiting {
+			if key := i.records[at].Key.normal(); seen[key] {
+				later = append(later, at)
+			} else {
+				seen[key] = true
+				round = append(round, at)
+			}
+		}
+		if err := i.round(ctx, round); err != nil {
+			return err
+		}
+		waiting = later
+	}
+
+	again := i.failedOnOthers()
+	for _, at := range again { // one by one: some may be of one user
+		if err := i.round(ctx, []int{at}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failedOnOthers lists the records that another try may help.
+func (i *userImports) failedOnOthers() (again []int) {
+	changed := slices.ContainsFunc(i.outcomes, func(outcome ImportOutcome) bool {
+		return outcome.Action == ImportCreated || outcome.Action == ImportUpdated
+	})
+	for at, outcome := range i.outcomes {
+		// Somebody else may have created the user of the key meanwhile.
+		late := i.Mode != ImportCreate && ErrorCode(outcome.Err) == takenCodes[i.records[at].Key.field]
+		if late || changed && errors.Is(outcome.Err, ErrExists) && !errors.Is(outcome.Err, errUserExists) {
+			again = append(again, at)
+		}
+	}
+	return again
+}
+
+func (i *userImports) fail(at int, err error) {
+	i.outcomes[at] = ImportOutcome{Action: ImportFailed, Err: err}
+}
+
+// errUserExists marks the failure of ImportCreate for a user who exists.
+var errUserExists = errors.New("the user of the key exists")
+
+// round imports records with different keys.
+func (i *userImports) round(ctx context.Context, round []int) error {
+	found, err := i.find(ctx, round)
+	if err != nil {
+		return err
+	}
+	if i.dry != nil {
+		if err := i.dry.load(ctx, i.store, i.records, round); err != nil {
+			return err
+		}
+	}
+	var commands []*command
+	var places []int // in the records
+	for _, at := range round {
+		user, exists := found[i.records[at].Key.normal()]
+		c, err := i.command(at, user, exists)
+		switch {
+		case err != nil:
+			i.fail(at, err)
+		case c != nil:
+			commands, places = append(commands, c), append(places, at)
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	if err := i.pipeline.do(ctx, commands...); err != nil {
+		return err
+	}
+	var failed error
+	for n, c := range commands {
+		if c.err == nil {
+			continue
+		}
+		i.fail(places[n], c.err)
+		if errors.Is(c.err, ErrUnavailable) {
+			failed = c.err
+		}
+	}
+	return failed
+}
+
+// find finds the users of the keys of some records.
+func (i *userImports) find(ctx context.Context, round []int) (map[UserKey]User, error) {
+	values := map[string][]string{}
+	for _, at := range round {
+		key := i.records[at].Key.normal()
+		values[key.field] = append(values[key.field], key.value)
+	}
+	found := make(map[UserKey]User, len(round))
+	for field, values := range values {
+		users, err := i.store.FindUsers(ctx, field, values)
+		if err != nil {
+			return nil, err
+		}
+		for _, user := range users {
+			found[user.key(field)] = user
+		}
+	}
+	if i.dry != nil {
+		i.dry.correct(found, i.records, round)
+	}
+	return found, nil
+}
+
+// command gives what there is to do for a record; nil: nothing.
+func (i *userImports) command(at int, user User, exists bool) (*command, error) {
+	record := &i.records[at]
+	switch {
+	case exists && i.Mode == ImportCreate:
+		return nil, NewError(takenCodes[record.Key.field], record.Key.field, "user %s has this %s", user.ID, record.Key.field).Because(errUserExists)
+	case exists:
+		return i.update(at, user)
+	case i.Mode == ImportUpdate:
+		return nil, NewError(CodeUserNotFound, record.Key.field, "no user with this %s", record.Key.field)
+	}
+	return i.create(at)
+}
+
+// takenCodes are the codes of unique values that another user has.
+var takenCodes = map[string]Code{"id": CodeIDTaken, "login": CodeLoginTaken, "email": CodeEmailTaken, "extref": CodeExtRefTaken}
+
+func (i *userImports) create(at int) (*command, error) {
+	record := &i.records[at]
+	fresh := record.Draft.Create
+	record.Key.fill(&fresh)
+	made := fresh.ID.IsZero()
+	fresh, err := fresh.normalise(i.manager, i.origin.actor)
+	if err != nil {
+		return nil, err
+	}
+	if i.dry != nil {
+		user := fresh.user()
+		if err := i.dry.put(User{}, user); err != nil {
+			return nil, err
+		}
+		i.dry.created[user.ID] = true
+		i.outcomes[at] = ImportOutcome{Action: ImportCreated}
+		return nil, nil
+	}
+	o := i.origin.again()
+	i.outcomes[at] = ImportOutcome{UserID: fresh.ID, Action: ImportCreated}
+	return &command{want: Want{User: fresh.ID}, creates: true, fresh: made, decide: func(state *State) (Change, error) {
+		_, c, err := fresh.create(state, o)
+		return c, err
+	}}, nil
+}
+
+func (i *userImports) update(at int, user User) (*command, error) {
+	draft := &i.records[at].Draft
+	if !draft.Create.ID.IsZero() && draft.Create.ID != user.ID {
+		return nil, NewError(CodeIDMismatch, "id", "the key is that of user %s", user.ID)
+	}
+	if currency := draft.Create.Currency; currency != "" && currency != user.Balance.Currency {
+		return nil, NewError(CodeCurrencyMismatch, "currency", "the balance of user %s is in %s", user.ID, user.Balance.Currency)
+	}
+	patch, err := draft.Update.normalise(i.manager)
+	if err != nil {
+		return nil, err
+	}
+	shown := user.ID
+	if i.dry != nil && i.dry.created[user.ID] {
+		shown = UserID{}
+	}
+	steps := patch.steps(i.manager, i.origin.again())
+	after, c, err := patch.apply(&State{Exists: true, User: user}, steps)
+	_, more := errors.AsType[needMore](err)
+	switch {
+	case err != nil && !more:
+		return nil, err
+	case !more && !c.writes():
+		i.outcomes[at] = ImportOutcome{UserID: shown, Action: ImportUnchanged}
+		return nil, nil
+	case i.dry != nil:
+		if more { // what it needs to know more about is no unique value
+			after = user
+			_, _ = patch.put(&after)
+		}
+		if err := i.dry.put(user, after); err != nil {
+			return nil, err
+		}
+		i.outcomes[at] = ImportOutcome{UserID: shown, Action: ImportUpdated}
+		return nil, nil
+	}
+	outcome := &i.outcomes[at]
+	return &command{want: Want{User: user.ID, Profile: true}, decide: func(state *State) (Change, error) {
+		_, c, err := patch.apply(state, steps)
+		*outcome = ImportOutcome{UserID: user.ID, Action: ImportUpdated}
+		if !c.writes() { // somebody else has done the same
+			outcome.Action = ImportUnchanged
+		}
+		return c, err
+	}}, nil
+}
+
+// dryRun keeps what a dry run would have made of the users so far.
+type dryRun struct {
+	users   map[UserKey]User   // by their keys
+	holders map[UserKey]UserID // of unique values; zero: nobody
+	created map[UserID]bool    // those who do not exist
+}
+
+// correct makes what the store has found for the keys of some records what it
+// would find by now.
+func (d *dryRun) correct(found map[UserKey]User, records []UserImport, round []int) {
+	for _, at := range round {
+		key := records[at].Key.normal()
+		if holder, known := d.holders[key]; known && holder.IsZero() {
+			delete(found, key)
+		}
+		if user, known := d.users[key]; known {
+			found[key] = user
+		}
+	}
+}
+
+// load finds out who has the unique values that some records want.
+func (d *dryRun) load(ctx context.Context, store Store, records []UserImport, round []int) error {
+	values := map[string][]string{}
+	for _, at := range round {
+		fresh := records[at].Draft.Create
+		records[at].Key.fill(&fresh)
+		user := fresh.user()
+		for _, field := range uniqueFields {
+			key := user.key(field)
+			if _, known := d.holders[key]; !known && key.value != "" {
+				d.holders[key] = UserID{}
+				values[field] = append(values[field], key.value)
+			}
+		}
+	}
+	for field, values := range values {
+		users, err := store.FindUsers(ctx, field, values)
+		if err != nil {
+			return err
+		}
+		for _, user := range users {
+			d.holders[user.key(field)] = user.ID
+		}
+	}
+	return nil
+}
+
+// put takes a user as it would become, unless another has one of its unique values.
+func (d *dryRun) put(before, after User) error {
+	for _, field := range uniqueFields {
+		key := after.key(field)
+		if holder := d.holders[key]; key.value != "" && !holder.IsZero() && holder != after.ID {
+			return NewError(takenCodes[field], field, "user %s has this %s", holder, field)
+		}
+	}
+	for _, field := range uniqueFields {
+		if old := before.key(field); old.value != "" {
+			d.holders[old] = UserID{}
+			delete(d.users, old)
+		}
+	}
+	for _, field := range uniqueFields {
+		if key := after.key(field); key.value != "" {
+			d.holders[key], d.users[key] = after.ID, after
+		}
+	}
+	return nil
+}
+
+// uniqueFields are the fields by which a UserKey finds a user.
+var uniqueFields = []string{"id", "login", "email", "extref"}
+
+// key gives the user's key of a field in the form of normal.
+func (u *User) key(field string) UserKey {
+	switch field {
+	case "id":
+		return ByID(u.ID)
+	case "login":
+		return ByLogin(u.Login).normal()
+	case "email":
+		return ByEmail(u.Email).normal()
+	}
+	return ByExtRef(u.ExtRef)
+}
+
+// normal gives the key with its value as it compares.
+func (k UserKey) normal() UserKey { return UserKey{k.field, k.Value()} }
+
+// check checks the key of a record.
+func (k UserKey) check() error {
+	if k.field == "" || k.value == "" {
+		return NewError(CodeRequired, k.field, "the record does not say which user it is about")
+	}
+	if k.field == "id" {
+		_, err := ParseID[User](k.value)
+		return err
+	}
+	return checkLine(k.field, k.value, MaxExtRef)
+}
+
+// fill sets the field of the key in a new user that does not say it.
+func (k UserKey) fill(user *NewUser) {
+	fill := func(value *string) {
+		if *value == "" {
+			*value = k.value
+		}
+	}
+	switch k.field {
+	case "id":
+		if user.ID.IsZero() {
+			user.ID, _ = ParseID[User](k.value) // checked
+		}
+	case "login":
+		fill(&user.Login)
+	case "email":
+		fill(&user.Email)
+	case "extref":
+		fill(&user.ExtRef)
+	}
+}

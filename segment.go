@@ -1,0 +1,604 @@
+package userkit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MaxSegmentName is the most characters in the name of a segment.
+const MaxSegmentName = 128
+
+// MaxSegmentsPerCall is how many segments one call adds to a user.
+const MaxSegmentsPerCall = 100
+
+// Segment is a named set of users: a list, to which users are added and from
+// which they are removed one by one, or a rule, whose members are the users who
+// meet its filter at the moment somebody asks. Segments own no users: deleting
+// one touches none.
+type Segment struct {
+	ID   SegmentID `json:"id"`
+	Name string    `json:"name"` // unique in the project in its folded form (see Fold)
+
+	// Rule is the filter of a rule; zero: the segment is a list. Segments in it
+	// are named by their ids, so that they may be renamed.
+	Rule Filter `json:"rule,omitzero"`
+
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Revision  int64     `json:"revision"` // counts from 1; members that come and go do not change it
+}
+
+// IsRule reports whether the members follow from a rule.
+func (s Segment) IsRule() bool { return !s.Rule.IsZero() }
+
+// NewSegment is what a segment is created from.
+type NewSegment struct {
+	ID   SegmentID `json:"id,omitzero"`   // zero: a new one
+	Name string    `json:"name"`          // required; 1 to MaxSegmentName characters
+	Rule Filter    `json:"rule,omitzero"` // zero: a list
+}
+
+// SegmentPatch says what of a segment to set; what is not set stays.
+type SegmentPatch struct {
+	// Revision, when not zero, must be the segment's, else the edit is refused
+	// with ErrConflict and CodeRevisionMismatch.
+	Revision int64 `json:"revision,omitzero"`
+
+	Name Optional[string] `json:"name,omitzero"`
+	// Rule sets another rule. A list cannot become a rule, and a rule becomes a
+	// list by FreezeSegment only.
+	Rule Optional[Filter] `json:"rule,omitzero"`
+}
+
+// SegmentKind says which segments a filter takes.
+type SegmentKind string
+
+// The kinds of segment; empty means all.
+const (
+	SegmentList SegmentKind = "list"
+	SegmentRule SegmentKind = "rule"
+)
+
+// SegmentFilter says which segments; the zero filter means all.
+type SegmentFilter struct {
+	Search string      // a part of the name, compared in folded form; empty: any name
+	Kind   SegmentKind // empty: all
+}
+
+// SegmentQuery asks for a page of segments.
+type SegmentQuery struct {
+	SegmentFilter
+	PageQuery // default order: by name; any field of SegmentFields
+}
+
+// SegmentManager keeps segments and who is in them. The users of a segment are
+// listed, counted and walked by UserFilter.Segment, with all that lists of users
+// can do.
+//
+// Calls that name a segment return ErrNotFound with CodeSegmentNotFound when
+// there is none.
+type SegmentManager interface {
+	// CreateSegment creates a segment. It returns ErrExists with
+	// CodeSegmentNameTaken or CodeIDTaken, and ErrInvalid for a name or a rule
+	// that is wrong: CodeUnknownSegment when the rule names a segment that is not
+	// there, CodeSegmentCycle when the rule leads back to itself.
+	CreateSegment(ctx context.Context, segment NewSegment) (Segment, error)
+
+	// Segment returns one segment.
+	Segment(ctx context.Context, id SegmentID) (Segment, error)
+
+	// UpdateSegment renames a segment or sets another rule. It returns what
+	// CreateSegment returns, ErrConflict with CodeRevisionMismatch, and ErrInvalid
+	// with CodeSegmentIsList for the rule of a list. A patch that changes nothing
+	// writes nothing.
+	UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (Segment, error)
+
+	// DeleteSegment deletes a segment; its members stay users. A rule that names
+	// it is refused with ErrInvalid and CodeUnknownSegment from then on, wherever
+	// it is used.
+	DeleteSegment(ctx context.Context, id SegmentID) error
+
+	// Segments returns a page of segments.
+	Segments(ctx context.Context, query SegmentQuery) (Page[Segment], error)
+
+	// UserSegments returns the segments that a user is in now, lists and rules,
+	// by name.
+	UserSegments(ctx context.Context, user UserID) ([]Segment, error)
+
+	// AddToSegments adds a user to lists, at most MaxSegmentsPerCall. Those that
+	// it is in already stay. It returns ErrInvalid with CodeSegmentIsRule for a
+	// rule.
+	AddToSegments(ctx context.Context, user UserID, segments ...SegmentID) error
+
+	// RemoveFromSegment removes a user from a list; a user who is not in it stays
+	// as it is. It returns ErrInvalid with CodeSegmentIsRule for a rule.
+	RemoveFromSegment(ctx context.Context, user UserID, segment SegmentID) error
+
+	// FreezeSegment turns a rule into a list of those who meet it now, in one
+	// step. It returns the segment and how many members it has, and ErrInvalid
+	// with CodeSegmentIsList for a list.
+	FreezeSegment(ctx context.Context, id SegmentID) (Segment, int64, error)
+}
+
+// resolver replaces what a filter says of segments by what stores know: lists by
+// their ids, and rules by their filters.
+type resolver struct {
+	ctx         context.Context
+	store       Store
+	known       map[SegmentID]Segment
+	byName      map[string]SegmentID // by the folded name
+	comparisons int
+}
+
+// maxResolved bounds the comparisons of a filter with the rules that it names.
+const maxResolved = 4096
+
+// storeFilter makes a filter ready for a store.
+func (m *manager) storeFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
+	if filter.Moment.At.IsZero() {
+		filter.Moment.At = m.now()
+	}
+	if filter.Moment.Zone == nil {
+		filter.Moment.Zone = m.zone
+	}
+	filter.Moment.At = storedTime(filter.Moment.At)
+	if err := firstError(checkLine("search", filter.Search, MaxLine), checkTime("moment", filter.Moment.At)); err != nil {
+		return filter, err
+	}
+	checked, err := filter.Filter.check()
+	if err != nil {
+		return filter, err
+	}
+	r := m.newResolver(ctx)
+	if filter.Filter, err = r.resolve(checked); err != nil || filter.Segment.IsZero() {
+		return filter, err
+	}
+	if err := r.find([]SegmentID{filter.Segment}, nil); err != nil {
+		return filter, err
+	}
+	segment, ok := r.known[filter.Segment]
+	if !ok {
+		return filter, NewError(CodeSegmentNotFound, "segment", "no segment %s", filter.Segment)
+	}
+	if segment.IsRule() {
+		rule, err := r.resolve(segment.Rule, segment.ID)
+		if err != nil {
+			return filter, err
+		}
+		filter.Segment, filter.Filter = SegmentID{}, AllOf(filter.Filter, rule)
+	}
+	return filter, nil
+}
+
+func (m *manager) newResolver(ctx context.Context) *resolver {
+	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}}
+}
+
+// find loads the segments that are not known yet.
+func (r *resolver) find(ids []SegmentID, names []string) error {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id SegmentID) bool { _, known := r.known[id]; return known })
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, known := r.byName[name]; return known })
+	if len(ids)+len(names) == 0 {
+		return nil
+	}
+	found, err := r.store.FindSegments(r.ctx, ids, names)
+	for _, segment := range found {
+		r.known[segment.ID] = segment
+		r.byName[Fold(segment.Name)] = segment.ID
+	}
+	return err
+}
+
+// resolve replaces the segments of a checked filter. path are the rules that led
+// here.
+func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
+	named, err := r.name(filter)
+	if err != nil {
+		return Filter{}, err
+	}
+	root, err := mapComparisons(named.root, func(c Comparison) (Expression, error) {
+		if r.comparisons++; r.comparisons > maxResolved {
+			return nil, NewError(CodeTooLong, "filter", "with the rules that it names, more than %d comparisons", maxResolved)
+		}
+		if c.Field != segmentField {
+			return c, nil
+		}
+		id, _ := ParseID[Segment](c.Value.(string)) // r.name has put it there
+		segment := r.known[id]
+		if !segment.IsRule() {
+			return c, nil
+		}
+		if slices.Contains(path, id) || len(path) >= MaxFilterDepth {
+			return nil, NewError(CodeSegmentCycle, "filter", "the rule of segment %q leads back to it", clip(segment.Name))
+		}
+		rule, err := r.resolve(segment.Rule, append(slices.Clone(path), id)...)
+		if err != nil || c.Operator == OpEqual {
+			return rule.root, err
+		}
+		return NotExpression{rule.root}, nil
+	})
+	return Filter{root}, err
+}
+
+// name replaces the names of segments in a checked filter by their ids.
+func (r *resolver) name(filter Filter) (Filter, error) {
+	var ids []SegmentID
+	var names []string
+	_, err := mapComparisons(filter.root, func(c Comparison) (Expression, error) {
+		if c.Field == segmentField {
+			text := c.Value.(string)
+			if id, err := ParseID[Segment](text); err == nil {
+				ids = append(ids, id)
+			} else {
+				names = append(names, Fold(text))
+			}
+		}
+		return c, nil
+	})
+	if err != nil {
+		return Filter{}, err
+	}
+	if err := r.find(ids, names); err != nil {
+		return Filter{}, err
+	}
+	root, err := mapComparisons(filter.root, func(c Comparison) (Expression, error) {
+		if c.Field != segmentField {
+			return c, nil
+		}
+		text := c.Value.(string)
+		id, err := ParseID[Segment](text)
+		if err != nil {
+			id = r.byName[Fold(text)]
+		}
+		if _, ok := r.known[id]; !ok {
+			return nil, NewError(CodeUnknownSegment, "filter", "no segment %q", clip(text))
+		}
+		c.Value = id.text()
+		return c, nil
+	})
+	return Filter{root}, err
+}
+
+// mapComparisons gives an expression with its comparisons replaced.
+func mapComparisons(expression Expression, replace func(Comparison) (Expression, error)) (Expression, error) {
+	all := func(parts []Expression) (mapped []Expression, err error) {
+		mapped = make([]Expression, len(parts))
+		for i, part := range parts {
+			if mapped[i], err = mapComparisons(part, replace); err != nil {
+				return nil, err
+			}
+		}
+		return mapped, nil
+	}
+	switch expression := expression.(type) {
+	case AndExpression:
+		parts, err := all(expression)
+		return AndExpression(parts), err
+	case OrExpression:
+		parts, err := all(expression)
+		return OrExpression(parts), err
+	case NotExpression:
+		of, err := mapComparisons(expression.Of, replace)
+		return NotExpression{of}, err
+	case Comparison:
+		return replace(expression)
+	}
+	return nil, nil // the filter that every user meets
+}
+
+// checkSegmentName checks the name of a segment.
+func checkSegmentName(name string) error {
+	if name == "" {
+		return NewError(CodeRequired, "name", "a segment has a name")
+	}
+	if err := checkLine("name", name, MaxSegmentName); err != nil {
+		return err
+	}
+	if strings.TrimSpace(name) != name {
+		return NewError(CodeBadFormat, "name", "begins or ends with a space")
+	}
+	if _, err := ParseID[Segment](name); err == nil {
+		return NewError(CodeBadFormat, "name", "a filter would take it for an id")
+	}
+	return checkUnique("name", name)
+}
+
+// rule makes the rule of a segment ready to be kept: it is right, and it does not
+// lead back to the segment.
+func (m *manager) rule(ctx context.Context, id SegmentID, rule Filter) (Filter, error) {
+	checked, err := rule.check()
+	if err != nil {
+		return Filter{}, err
+	}
+	r := m.newResolver(ctx)
+	// The segment as it becomes, so that a rule that leads back to it is found.
+	r.known[id] = Segment{ID: id, Rule: checked}
+	if rule, err = r.name(checked); err != nil {
+		return Filter{}, err
+	}
+	r.known[id] = Segment{ID: id, Rule: rule}
+	_, err = r.resolve(rule, id)
+	return rule, err
+}
+
+func (m *manager) CreateSegment(ctx context.Context, segment NewSegment) (Segment, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Segment{}, err
+	}
+	if segment.ID.IsZero() {
+		segment.ID = NewID[Segment]()
+	}
+	if err := checkSegmentName(segment.Name); err != nil {
+		return Segment{}, err
+	}
+	rule, err := m.rule(ctx, segment.ID, segment.Rule)
+	if err != nil {
+		return Segment{}, err
+	}
+	created := Segment{ID: segment.ID, Name: segment.Name, Rule: rule, CreatedAt: o.now, UpdatedAt: o.now, Revision: 1}
+	_, err = m.commitSegment(ctx, SegmentChange{
+		ID: created.ID, Segment: created, Event: o.segmentEvent(EventSegmentCreated, created),
+	})
+	if err != nil {
+		return Segment{}, err
+	}
+	return created, nil
+}
+
+// segmentEvent is the event of a change of a segment.
+func (o origin) segmentEvent(name EventName, segment Segment, data ...any) Event {
+	pairs := append([]any{"segment_id", segment.ID.String(), "name", segment.Name}, data...)
+	if segment.IsRule() {
+		pairs = append(pairs, "rule", segment.Rule.String())
+	}
+	return Event{ID: o.event, Name: name, Actor: o.actor, At: o.now, Data: eventData(pairs)}
+}
+
+// commitSegment commits a change unless the manager is closed.
+func (m *manager) commitSegment(ctx context.Context, change SegmentChange) (int64, error) {
+	if m.pipeline.isClosed() {
+		return 0, errClosed()
+	}
+	count, err := m.store.CommitSegment(ctx, change)
+	if err != nil && ctx.Err() == nil {
+		err = unavailable(err)
+	}
+	return count, err
+}
+
+func (m *manager) Segment(ctx context.Context, id SegmentID) (Segment, error) {
+	found, err := m.store.FindSegments(ctx, []SegmentID{id}, nil)
+	if err != nil {
+		return Segment{}, err
+	}
+	if len(found) == 0 {
+		return Segment{}, NewError(CodeSegmentNotFound, "", "no segment %s", id)
+	}
+	return found[0], nil
+}
+
+// changeSegment changes a segment as it is, again when it changed meanwhile.
+// decide returns false when there is nothing to do.
+func (m *manager) changeSegment(ctx context.Context, id SegmentID, decide func(Segment, origin) (SegmentChange, bool, error)) (Segment, int64, error) {
+	for try := 0; ; try++ {
+		o, err := m.origin(ctx)
+		if err != nil {
+			return Segment{}, 0, err
+		}
+		segment, err := m.Segment(ctx, id)
+		if err != nil {
+			return Segment{}, 0, err
+		}
+		change, writes, err := decide(segment, o)
+		if err != nil || !writes {
+			return segment, 0, err
+		}
+		change.ID, change.Was = id, segment.Revision
+		change.Segment.Revision, change.Segment.UpdatedAt = segment.Revision+1, o.now
+		count, err := m.commitSegment(ctx, change)
+		switch {
+		case err == nil:
+			return change.Segment, count, nil
+		case !errors.Is(err, ErrConflict):
+			return Segment{}, 0, err
+		case try == maxConflicts:
+			return Segment{}, 0, NewError(CodeTooManyConflicts, "", "the segment changed %d times meanwhile", try)
+		}
+	}
+}
+
+func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (Segment, error) {
+	if name, set := patch.Name.Get(); set {
+		if err := checkSegmentName(name); err != nil {
+			return Segment{}, err
+		}
+	}
+	rule, newRule := patch.Rule.Get()
+	if newRule {
+		var err error
+		if rule, err = m.rule(ctx, id, rule); err != nil {
+			return Segment{}, err
+		}
+	}
+	segment, _, err := m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
+		before := segment
+		if patch.Revision != 0 && patch.Revision != segment.Revision {
+			return SegmentChange{}, false, NewError(CodeRevisionMismatch, "revision", "the segment is at revision %d, not %d", segment.Revision, patch.Revision)
+		}
+		put(patch.Name, &segment.Name)
+		if newRule && segment.IsRule() == rule.IsZero() {
+			return SegmentChange{}, false, NewError(CodeSegmentIsList, "rule", "a list has no rule, and a rule becomes a list by being frozen")
+		}
+		if newRule {
+			segment.Rule = rule
+		}
+		if segment.Name == before.Name && segment.Rule.String() == before.Rule.String() {
+			return SegmentChange{}, false, nil
+		}
+		return SegmentChange{Segment: segment, Event: o.segmentEvent(EventSegmentUpdated, segment, "before", before.Name)}, true, nil
+	})
+	return segment, err
+}
+
+func (m *manager) DeleteSegment(ctx context.Context, id SegmentID) error {
+	_, _, err := m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
+		return SegmentChange{Delete: true, Event: o.segmentEvent(EventSegmentDeleted, segment)}, true, nil
+	})
+	return err
+}
+
+func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (Segment, int64, error) {
+	return m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
+		if !segment.IsRule() {
+			return SegmentChange{}, false, NewError(CodeSegmentIsList, "", "segment %q has no rule", clip(segment.Name))
+		}
+		members, err := m.storeFilter(ctx, UserFilter{Filter: segment.Rule, Moment: Moment{At: o.now}})
+		if err != nil {
+			return SegmentChange{}, false, err
+		}
+		event := o.segmentEvent(EventSegmentFrozen, segment)
+		segment.Rule = Filter{}
+		return SegmentChange{Segment: segment, Members: Set(members), Event: event}, true, nil
+	})
+}
+
+func (m *manager) Segments(ctx context.Context, query SegmentQuery) (Page[Segment], error) {
+	switch query.Kind {
+	case "", SegmentList, SegmentRule:
+	default:
+		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "%q is no kind of segment", clip(string(query.Kind)))
+	}
+	if err := checkLine("search", query.Search, MaxLine); err != nil {
+		return Page[Segment]{}, err
+	}
+	query.Search = Fold(strings.TrimSpace(query.Search))
+	return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list List) ([]Segment, error) {
+		return m.store.Segments(ctx, query.SegmentFilter, list)
+	})
+}
+
+func (m *manager) UserSegments(ctx context.Context, user UserID) ([]Segment, error) {
+	states, err := m.store.Load(ctx, []Want{{User: user, Profile: true, Segments: true}})
+	if err != nil {
+		return nil, err
+	}
+	if !states[0].Exists {
+		return nil, NewError(CodeUserNotFound, "", "no user %s", user)
+	}
+	lists := states[0].Segments
+	moment := Moment{At: m.now(), Zone: m.zone}
+	r := m.newResolver(ctx)
+	in := []Segment{}
+	if len(lists) > 0 {
+		if in, err = m.store.FindSegments(ctx, lists, nil); err != nil {
+			return nil, err
+		}
+	}
+	rules := SegmentQuery{SegmentFilter: SegmentFilter{Kind: SegmentRule}}
+	read := func(page PageQuery) (Page[Segment], error) {
+		rules.PageQuery = page
+		return m.Segments(ctx, rules)
+	}
+	for segment, err := range walk(PageQuery{}, read) {
+		if err != nil {
+			return nil, err
+		}
+		r.comparisons = 0
+		rule, err := r.resolve(segment.Rule, segment.ID)
+		switch ErrorCode(err) {
+		case CodeUnknownSegment, CodeSegmentCycle:
+			continue // nobody is in a rule that cannot be followed
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rule.Meets(&states[0].User, moment, func(id SegmentID) bool { return slices.Contains(lists, id) }) {
+			in = append(in, segment)
+		}
+	}
+	slices.SortFunc(in, func(a, b Segment) int {
+		return cmp.Or(strings.Compare(SortKey(a.Name), SortKey(b.Name)), a.ID.Compare(b.ID))
+	})
+	return in, nil
+}
+
+// lists checks that segments are there and are lists.
+func (m *manager) lists(ctx context.Context, segments []SegmentID) error {
+	if len(segments) > MaxSegmentsPerCall {
+		return NewError(CodeTooLong, "segments", "%d segments, at most %d", len(segments), MaxSegmentsPerCall)
+	}
+	found, err := m.store.FindSegments(ctx, segments, nil)
+	if err != nil {
+		return err
+	}
+	for _, id := range segments {
+		at := indexID(found, id, segmentID)
+		if at < 0 {
+			return NewError(CodeSegmentNotFound, "segments", "no segment %s", id)
+		}
+		if found[at].IsRule() {
+			return NewError(CodeSegmentIsRule, "segments", "the members of segment %q follow from its rule", clip(found[at].Name))
+		}
+	}
+	return nil
+}
+
+func segmentID(s *Segment) SegmentID { return s.ID }
+
+func (m *manager) AddToSegments(ctx context.Context, user UserID, segments ...SegmentID) error {
+	if err := m.lists(ctx, segments); err != nil {
+		return err
+	}
+	return m.changeMemberships(ctx, user, func(state *State, o origin) Change { return addToSegments(state, o, segments) })
+}
+
+func (m *manager) RemoveFromSegment(ctx context.Context, user UserID, segment SegmentID) error {
+	if err := m.lists(ctx, []SegmentID{segment}); err != nil {
+		return err
+	}
+	return m.changeMemberships(ctx, user, func(state *State, o origin) Change { return removeFromSegment(state, o, segment) })
+}
+
+func (m *manager) changeMemberships(ctx context.Context, user UserID, decide func(*State, origin) Change) error {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = change(ctx, m, command{want: Want{User: user, Segments: true}}, func(state *State) (struct{}, Change, error) {
+		return struct{}{}, decide(state, o), nil
+	})
+	return err
+}
+
+// addToSegments decides that a user is in lists.
+func addToSegments(state *State, o origin, segments []SegmentID) Change {
+	var fresh []SegmentID
+	for _, id := range segments {
+		if !slices.Contains(state.Segments, id) && !slices.Contains(fresh, id) {
+			fresh = append(fresh, id)
+		}
+	}
+	if len(fresh) == 0 {
+		return Change{}
+	}
+	c := state.change()
+	c.AddSegments = fresh
+	o.record(&c, EventSegmentsAdded, DeviceID{}, "segments", fresh)
+	return c
+}
+
+// removeFromSegment decides that a user is not in a list.
+func removeFromSegment(state *State, o origin, segment SegmentID) Change {
+	if !slices.Contains(state.Segments, segment) {
+		return Change{}
+	}
+	c := state.change()
+	c.RemoveSegments = []SegmentID{segment}
+	o.record(&c, EventSegmentRemoved, DeviceID{}, "segment", segment)
+	return c
+}
