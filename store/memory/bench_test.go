@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,12 +59,16 @@ type project struct {
 	ids   []userkit.UserID
 }
 
-func newProject(tb testing.TB, users int, withEvents bool) project {
+// newProject makes a project; vary, unless nil, changes its users.
+func newProject(tb testing.TB, users int, withEvents bool, vary func(user *userkit.User, n int)) project {
 	p := project{memory.New(), make([]userkit.UserID, users)}
 	changes := make([]userkit.Change, 0, 1000)
 	for n := range p.ids {
 		p.ids[n] = userkit.NewID[userkit.User]()
 		user := plainUser(p.ids[n], n)
+		if vary != nil {
+			vary(&user, n)
+		}
 		change := userkit.Change{User: user.ID, Account: user.Account, Profile: &user}
 		if withEvents {
 			change.Events = []userkit.Event{event(user.ID, userkit.EventUserCreated, n)}
@@ -95,7 +100,7 @@ var (
 
 // shared is the project of the benchmarks that only read, or only add.
 func shared(b *testing.B) project {
-	sharedOnce.Do(func() { sharedMany = newProject(b, million, true) })
+	sharedOnce.Do(func() { sharedMany = newProject(b, million, true, nil) })
 	b.ReportAllocs()
 	b.ResetTimer()
 	return sharedMany
@@ -193,7 +198,7 @@ func BenchmarkRefill(b *testing.B) {
 
 // BenchmarkCommit is the commit of BenchmarkRefill alone, by one caller.
 func BenchmarkCommit(b *testing.B) {
-	p := newProject(b, 100_000, true)
+	p := newProject(b, 100_000, true, nil)
 	accounts := make([]userkit.Account, len(p.ids))
 	for n := range accounts {
 		accounts[n] = plainUser(p.ids[n], n).Account
@@ -213,7 +218,7 @@ func BenchmarkCommit(b *testing.B) {
 
 // BenchmarkManager is what a host sees: whole calls, through the pipeline.
 func BenchmarkManager(b *testing.B) {
-	p := newProject(b, 100_000, true)
+	p := newProject(b, 100_000, true, nil)
 	manager, err := userkit.New(p.store)
 	if err != nil {
 		b.Fatal(err)
@@ -268,6 +273,63 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
+// BenchmarkFilter counts the users of a filter, in the store and in what a host
+// would write instead: a loop over a slice of users that folds text when it
+// comes by. Names are in several scripts.
+func BenchmarkFilter(b *testing.B) {
+	names := []string{"Ada Lovelace", "Hélène Lefèvre", "Алесь Новик", "अनिता शर्मा"}
+	users := make([]userkit.User, million)
+	p := newProject(b, million, false, func(user *userkit.User, n int) {
+		user.Name = fmt.Sprint(names[n%len(names)], " ", n)
+		users[n] = *user
+	})
+	for _, each := range []struct {
+		name   string
+		filter userkit.UserFilter
+		naive  func(*userkit.User) bool
+	}{
+		{
+			"name", userkit.UserFilter{Filter: userkit.AllOf(userkit.Contains("name", "LACE 77777"), userkit.Equal("status", userkit.StatusActive))},
+			func(u *userkit.User) bool {
+				return strings.Contains(userkit.Fold(u.Name), "lace 77777") && u.Status == userkit.StatusActive
+			},
+		},
+		{
+			"search", userkit.UserFilter{Search: "LACE 77777"},
+			func(u *userkit.User) bool { return strings.Contains(userkit.SearchText(u), "lace 77777") },
+		},
+		{
+			"search_of_digits", userkit.UserFilter{Search: "7777777"}, // which ids may hold too
+			func(u *userkit.User) bool { return strings.Contains(userkit.SearchText(u), "7777777") },
+		},
+		{
+			"login", userkit.UserFilter{Filter: userkit.Equal("login", "User0077777")},
+			func(u *userkit.User) bool { return userkit.Fold(u.Login) == "user0077777" },
+		},
+	} {
+		wanted := int64(0)
+		b.Run(each.name+"/naive", func(b *testing.B) {
+			for b.Loop() {
+				wanted = 0
+				for n := range users {
+					if each.naive(&users[n]) {
+						wanted++
+					}
+				}
+			}
+		})
+		b.Run(each.name+"/store", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				count, err := p.store.CountUsers(context.Background(), each.filter)
+				if err != nil || count != wanted {
+					b.Fatal(count, wanted, err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkSort reads a page in an order that has no index: it looks at all.
 func BenchmarkSort(b *testing.B) {
 	p := shared(b)
@@ -313,7 +375,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(fmt.Sprintf("event=%v", withEvents), func(b *testing.B) {
 			for b.Loop() {
 				before := heap()
-				p := newProject(b, million, withEvents)
+				p := newProject(b, million, withEvents, nil)
 				after := heap()
 				b.ReportMetric((float64(after-before)-16*million)/million, "B/user")
 				runtime.KeepAlive(p)

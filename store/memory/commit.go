@@ -119,6 +119,7 @@ func (s *Store) commit(next *step) error {
 	s.putProfile(next, before)
 	s.users.table.put(next.user.profile.number, next.user)
 	s.putRecords(next)
+	s.segments.put(next.user.profile.number, change)
 	return nil
 }
 
@@ -130,6 +131,9 @@ func (s *Store) check(next *step, before *user) error {
 		}
 	}
 	if err := s.checkDevices(next); err != nil {
+		return err
+	}
+	if err := s.segments.check(next.change); err != nil {
 		return err
 	}
 	for _, session := range next.sessions.insert {
@@ -336,6 +340,7 @@ func (s *Store) putRecords(next *step) {
 // erase takes a user and everything that belongs to it out of every index.
 func (s *Store) erase(gone *user) {
 	s.users.remove(gone.profile)
+	s.segments.remove(gone.profile.number)
 	own := gone.own
 	if own == nil {
 		return

@@ -56,6 +56,7 @@ func requireIndexes(t *testing.T, s *Store) {
 	transactions := map[*transaction]bool{}
 	events := map[*event]bool{}
 	disabled := 0
+	segments := map[*segment]bool{}
 
 	owners := map[userkit.UserID]*belongings{}
 	for id, number := range s.users.numbers {
@@ -63,7 +64,7 @@ func requireIndexes(t *testing.T, s *Store) {
 		require.Equal(t, id, user.profile.id)
 		require.Equal(t, number, user.profile.number)
 		profiles[user.profile] = true
-		if user.profile.extRef != "" {
+		if user.profile.extRef.length > 0 {
 			withExtRef[user.profile] = true
 		}
 		if user.profile.status == wordDisabled {
@@ -121,6 +122,22 @@ func requireIndexes(t *testing.T, s *Store) {
 		}
 	}
 
+	for event := range s.events.byID.each {
+		if event.user.IsZero() { // which is of no user
+			events[event] = true
+		}
+	}
+	for id, segment := range s.segments.byID {
+		require.Equal(t, id, segment.id)
+		require.Same(t, segment, s.segments.byName[userkit.Fold(segment.name)])
+		segments[segment] = true
+		for number := range segment.members.Scan {
+			require.NotNil(t, s.users.table.get(number), "a member that is not there any more")
+		}
+	}
+	requireSame(t, segments, s.segments.byKey)
+	require.Len(t, s.segments.byName, len(segments))
+
 	requireSame(t, profiles, s.users.byID)
 	requireSame(t, profiles, s.users.byLogin)
 	requireSame(t, profiles, s.users.byName)
@@ -172,9 +189,10 @@ func requireSame[T any, O order[T]](t *testing.T, want map[*T]bool, got set[T, O
 // writer makes random changes of everything that a user has, from a few values,
 // so that records move in their indexes and meet values that are taken.
 type writer struct {
-	random *rand.Rand
-	users  []userkit.User
-	count  int
+	random   *rand.Rand
+	users    []userkit.User
+	segments []userkit.SegmentID
+	count    int
 }
 
 func (w *writer) device() userkit.DeviceRecord {
@@ -268,6 +286,14 @@ func (w *writer) change(t *testing.T, s *Store) userkit.Change {
 		}
 		change.Profile = &profile
 	}
+	for _, id := range w.segments {
+		switch w.random.IntN(5) {
+		case 0:
+			change.AddSegments = append(change.AddSegments, id)
+		case 1:
+			change.RemoveSegments = append(change.RemoveSegments, id)
+		}
+	}
 	vary(w, &change.Devices, state.Devices, func(d userkit.DeviceRecord) userkit.DeviceID { return d.ID }, w.device,
 		func(next *userkit.DeviceRecord, before userkit.DeviceRecord) {
 			next.ID = before.ID
@@ -285,6 +311,26 @@ func (w *writer) change(t *testing.T, s *Store) userkit.Change {
 	return change
 }
 
+// changeSegment makes a random change of one of the segments, some of which are
+// there.
+func (w *writer) changeSegment(t *testing.T, s *Store) error {
+	id := w.segments[w.random.IntN(len(w.segments))]
+	found, err := s.FindSegments(context.Background(), []userkit.SegmentID{id}, nil)
+	require.NoError(t, err)
+	change := userkit.SegmentChange{ID: id, Event: userkit.Event{ID: userkit.NewID[userkit.Event](), At: noon}}
+	change.Segment = userkit.Segment{Name: fmt.Sprint("Name ", w.random.IntN(2*len(w.segments))), Revision: 1}
+	if len(found) > 0 {
+		change.Was = found[0].Revision
+		change.Segment.Revision = found[0].Revision + 1
+		change.Delete = w.random.IntN(3) == 0
+	}
+	if w.random.IntN(2) == 0 {
+		change.Members = userkit.Set(userkit.UserFilter{OnlyActive: true, Moment: userkit.Moment{At: noon}})
+	}
+	_, err = s.CommitSegment(context.Background(), change)
+	return err
+}
+
 // After any changes, whether they are made or refused, every index holds what
 // is there and nothing else.
 func TestIndexesStayClean(t *testing.T) {
@@ -293,8 +339,16 @@ func TestIndexesStayClean(t *testing.T) {
 	for n := range 30 {
 		w.users = append(w.users, newUser(n))
 	}
-	made, refused := 0, 0
+	for range 3 {
+		w.segments = append(w.segments, userkit.NewID[userkit.Segment]())
+	}
+	made, refused, missing := 0, 0, 0
 	for turn := range 4000 {
+		if turn%5 == 0 {
+			if err := w.changeSegment(t, s); err != nil {
+				require.Equal(t, userkit.CodeSegmentNameTaken, userkit.ErrorCode(err))
+			}
+		}
 		before := s.events.commits
 		outcomes, err := s.Commit(context.Background(), []userkit.Change{w.change(t, s)})
 		require.NoError(t, err)
@@ -302,9 +356,13 @@ func TestIndexesStayClean(t *testing.T) {
 			made++
 			require.Equal(t, before+1, s.events.commits)
 		} else {
-			refused++
-			require.ErrorIs(t, outcomes[0], userkit.ErrExists)
 			require.Equal(t, before, s.events.commits)
+			if userkit.ErrorCode(outcomes[0]) == userkit.CodeSegmentNotFound {
+				missing++
+			} else {
+				refused++
+				require.ErrorIs(t, outcomes[0], userkit.ErrExists)
+			}
 		}
 		if turn%50 == 0 {
 			requireIndexes(t, s)
@@ -313,6 +371,7 @@ func TestIndexesStayClean(t *testing.T) {
 	requireIndexes(t, s)
 	require.Greater(t, made, 1000)
 	require.Greater(t, refused, 100)
+	require.Greater(t, missing, 100)
 
 	// In the end all are deleted, and nothing is left but what their deletion wrote.
 	for _, user := range w.users {
@@ -328,7 +387,16 @@ func TestIndexesStayClean(t *testing.T) {
 	require.Empty(t, s.sessions.byID)
 	require.Zero(t, s.transactions.byID.len())
 	require.Len(t, s.users.erased, len(w.users))
-	require.Equal(t, len(w.users), s.events.byID.len())
+	deletions := 0
+	for event := range s.events.byID.each {
+		if !event.user.IsZero() {
+			deletions++
+		}
+	}
+	require.Equal(t, len(w.users), deletions)
+	for _, segment := range s.segments.byID {
+		require.Zero(t, segment.members.Len())
+	}
 	require.Len(t, s.users.table.free, int(s.users.table.next))
 }
 
@@ -377,7 +445,7 @@ func TestLongListIsOfOneMoment(t *testing.T) {
 				if field == "balance" {
 					return source[user]{all: s.users.table.read(snapshot).each, match: writeOnce}
 				}
-				rows := profiles(s, &s.users.byRegistration, snapshot, list, nil)
+				rows := profiles(&s.users.byRegistration, s.users.table.read(snapshot), snapshot, list, nil)
 				return source[user]{rows: rows, match: writeOnce}
 			})
 			require.NoError(t, err)
@@ -409,11 +477,22 @@ func TestReadersBesideWriters(t *testing.T) {
 	const users, rounds = 20, 100
 	s := New()
 	var ids []userkit.UserID
+	segment := userkit.NewID[userkit.Segment]()
 	for n := range users {
 		user := newUser(n)
 		ids = append(ids, user.ID)
 		commitAll(t, s, creationOf(user))
 	}
+	// Writers take users out of the segment and put them back.
+	freeze := func(revision int64) error {
+		_, err := s.CommitSegment(context.Background(), userkit.SegmentChange{
+			ID: segment, Was: revision - 1, Segment: userkit.Segment{Name: "All", Revision: revision},
+			Members: userkit.Set(userkit.UserFilter{Search: "login", Moment: userkit.Moment{At: noon}}),
+			Event:   userkit.Event{ID: userkit.NewID[userkit.Event]()},
+		})
+		return err
+	}
+	require.NoError(t, freeze(1))
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var readers, writers sync.WaitGroup
@@ -438,6 +517,11 @@ func TestReadersBesideWriters(t *testing.T) {
 						return
 					}
 				}
+				filter := userkit.UserFilter{Segment: segment, Search: "n", Filter: userkit.Equal("status", userkit.StatusActive)}
+				if count, err := s.CountUsers(context.Background(), filter); err != nil || count > users {
+					t.Errorf("%d users in the segment, %v", count, err)
+					return
+				}
 				for _, field := range []string{"at", "sequence"} {
 					for _, user := range []userkit.UserID{{}, ids[0]} {
 						list := userkit.List{Order: userkit.Order{Field: field}, Limit: 10}
@@ -453,6 +537,12 @@ func TestReadersBesideWriters(t *testing.T) {
 	for writer := range 2 {
 		writers.Go(func() {
 			for round := range rounds {
+				if writer == 0 {
+					if err := freeze(int64(round + 2)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
 				for n := writer; n < users; n += 2 {
 					user, err := s.User(context.Background(), ids[n])
 					if err != nil {
@@ -463,6 +553,10 @@ func TestReadersBesideWriters(t *testing.T) {
 					change.Account.Version++
 					change.Account.TransactionSequence++
 					change.Account.Balance.Amount++
+					change.RemoveSegments = []userkit.SegmentID{segment}
+					if round%2 == 1 {
+						change.AddSegments, change.RemoveSegments = change.RemoveSegments, nil
+					}
 					change.Transactions.Insert = []userkit.Transaction{{
 						ID:       userkit.NewID[userkit.Transaction](),
 						Sequence: change.Account.TransactionSequence,
@@ -485,6 +579,9 @@ func TestReadersBesideWriters(t *testing.T) {
 	stop()
 	readers.Wait()
 	requireIndexes(t, s)
+	count, err := s.CountUsers(context.Background(), userkit.UserFilter{Segment: segment})
+	require.NoError(t, err)
+	require.EqualValues(t, users, count, "the last round put everybody back")
 }
 
 // What goes in and what comes out is the caller's own.
@@ -524,10 +621,12 @@ func TestCopies(t *testing.T) {
 // caller's, whose text may be a piece of something large.
 func TestProfileTexts(t *testing.T) {
 	for _, login := range []string{"", "ada", "Ada", "Łódź"} {
-		from := userkit.User{Login: login, Name: "Ada Löwe", Email: "ADA@example.org", ExtRef: "CRM/1"}
+		from := userkit.User{Login: login, Name: "Ada Löwe", Email: "ADA@example.org", ExtRef: "CRM/1", Phone: "+375291234567"}
 		p := profileOf(userkit.UserID{1}, &from)
-		require.Equal(t, []string{login, "Ada Löwe", "ADA@example.org", "CRM/1"}, []string{p.login, p.name, p.email, p.extRef})
-		require.Equal(t, []string{userkit.SortKey(login), "ada lowe", "ada@example.org"}, []string{p.loginKey, p.nameKey, p.emailKey})
+		require.Equal(t, []string{login, "Ada Löwe", "ADA@example.org", "CRM/1"}, []string{p.text(p.login), p.text(p.name), p.text(p.email), p.text(p.extRef)})
+		require.Equal(t, []string{userkit.SortKey(login), "ada lowe", "ada@example.org", "crm/1"},
+			[]string{p.loginKey, p.nameKey, p.emailKey, p.extRefKey})
+		require.Equal(t, userkit.SortKey(login)+"\nada lowe\nada@example.org\ncrm/1\n+375291234567", p.texts[:p.searched])
 	}
 }
 

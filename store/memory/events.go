@@ -95,13 +95,15 @@ func (e *events) get(id userkit.EventID) *event {
 	return e.byID.get(&event{id: id})
 }
 
-// put adds an event of the current commit.
+// put adds an event of the current commit. own is nil for an event of no user.
 func (e *events) put(own *belongings, next *event) {
 	next.commit = e.commits
 	e.byID.put(next)
 	e.byTime.put(next)
 	e.feed.put(next)
-	own.events.put(next)
+	if own != nil {
+		own.events.put(next)
+	}
 }
 
 // remove takes an event out of the indexes of the project.

@@ -18,9 +18,17 @@ type query[T, P any] struct {
 // source says where a list finds its records. It is opened under the store's
 // lock, once on the live records and, if that does not do, once on a snapshot.
 type source[T any] struct {
-	rows  func() *T                 // in the order of the list, after its position; nil at the end
-	all   func(yield func(*T) bool) // in any order, where no index has the order; then rows is nil
+	rows  func() *T                 // in the order of the list, after its position, from an index that has it; nil at the end
+	all   func(yield func(*T) bool) // in any order; nil: only rows are to be read
+	size  int                       // the most that all yields, where that is known to be few; 0: perhaps every record
 	match func(*T) bool             // nil: all
+}
+
+// short reports whether it takes less to sort what all yields than to read rows
+// until a page is full, where found of the first lockedRows were records of the
+// page.
+func (s source[T]) short(limit, found int) bool {
+	return s.rows == nil || s.all != nil && (found == 0 || s.size/lockedRows < limit/found)
 }
 
 const (
@@ -44,17 +52,18 @@ func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.List, open 
 	if list.Limit < 1 {
 		return nil, nil
 	}
-	page, done := q.glance(s, list, open)
-	if done {
-		return page, nil
+	page, done, err := q.glance(ctx, s, list, field, open)
+	if done || err != nil {
+		return page, err
 	}
 
 	s.mu.Lock()
 	from := open(true)
 	s.mu.Unlock()
-	if from.rows == nil {
+	if from.short(list.Limit, len(page)) {
 		return q.sort(ctx, list, field, from)
 	}
+	page = nil
 	for seen, row := 1, from.rows(); row != nil; seen, row = seen+1, from.rows() {
 		if seen%breath == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -70,28 +79,32 @@ func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.List, open 
 }
 
 // glance tries to read the page under the lock for reading, and reports whether
-// that was enough.
-func (q query[T, P]) glance(s *Store, list userkit.List, open func(snapshot bool) source[T]) ([]*T, bool) {
+// that was enough. If not, the page is what it found.
+func (q query[T, P]) glance(ctx context.Context, s *Store, list userkit.List, field userkit.Field[P], open func(snapshot bool) source[T]) (page []*T, done bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	from := open(false)
 	if from.rows == nil {
-		return nil, false
+		if from.size == 0 || from.size > lockedRows {
+			return nil, false, nil
+		}
+		page, err = q.sort(ctx, list, field, from)
+		return page, true, err
 	}
-	page := make([]*T, 0, min(list.Limit, lockedRows))
+	page = make([]*T, 0, min(list.Limit, lockedRows))
 	for range lockedRows {
 		row := from.rows()
 		if row == nil {
-			return page, true
+			return page, true, nil
 		}
 		if from.match != nil && !from.match(row) {
 			continue
 		}
 		if page = append(page, row); len(page) == list.Limit {
-			return page, true
+			return page, true, nil
 		}
 	}
-	return nil, false
+	return page, false, nil
 }
 
 // sort returns the first records of a list in an order that no index has. It

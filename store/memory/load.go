@@ -48,8 +48,16 @@ func (s *Store) load(want *userkit.Want, state *userkit.State) {
 	if own == nil {
 		own = &belongings{}
 	}
+	memberships := []userkit.SegmentID(nil)
+	if want.Segments || want.RowCounts {
+		memberships = s.segments.with(found.profile.number)
+	}
+	if want.Segments {
+		state.Segments = memberships
+	}
 	if want.RowCounts {
 		state.RowCounts = own.counts()
+		state.RowCounts[userkit.RowsMemberships] = len(memberships)
 	}
 	state.Devices = s.loadDevices(want, own)
 	state.Sessions = s.loadSessions(want, own)

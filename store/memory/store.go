@@ -37,6 +37,7 @@ type Store struct {
 	closed atomic.Bool
 
 	users        users
+	segments     segments
 	devices      devices
 	sessions     sessions
 	transactions transactions
@@ -52,6 +53,10 @@ func New() *Store {
 		users: users{
 			numbers: make(map[userkit.UserID]uint32),
 			erased:  make(map[userkit.UserID]*belongings),
+		},
+		segments: segments{
+			byID:   make(map[userkit.SegmentID]*segment),
+			byName: make(map[string]*segment),
 		},
 		devices: devices{
 			byID:    make(map[userkit.DeviceID]*device),

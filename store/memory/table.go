@@ -42,6 +42,27 @@ func (v view[T]) each(yield func(*T) bool) {
 	}
 }
 
+// changed yields the numbers whose record is not the one of an earlier view,
+// with the record of now; nil: it was removed.
+func (v view[T]) changed(since view[T]) func(yield func(uint32, *T) bool) {
+	return func(yield func(uint32, *T) bool) {
+		for at, page := range v.pages {
+			before := &tablePage[T]{}
+			if at < len(since.pages) {
+				before = since.pages[at]
+			}
+			if page == before {
+				continue
+			}
+			for i, row := range page.rows {
+				if row != before.rows[i] && !yield(uint32(at*tablePageSize+i), row) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // add returns a number that is free.
 func (t *table[T]) add() uint32 {
 	if last := len(t.free) - 1; last >= 0 {

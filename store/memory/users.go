@@ -41,17 +41,23 @@ type user struct {
 type profile struct {
 	id            userkit.UserID
 	number        uint32 // in the table
+	searched      uint32 // how much of texts a search looks at
 	emailVerified bool
 
-	loginKey, nameKey, emailKey  string // the same memory as the text where that is folded already
-	login, name, email, extRef   string
-	status, kind                 word
-	license, authMethod, country word
-	registeredAt, updatedAt      micros
-	revision                     int64
-	attributes                   []attribute
-	details                      *details // nil: all empty
+	loginKey, nameKey, emailKey, extRefKey string // parts of texts
+	login, name, email, extRef             part
+	texts                                  string // folded, with line breaks between them, and the phone; then those that folding changes
+	status, kind                           word
+	license, authMethod, country           word
+	registeredAt, updatedAt                micros
+	revision                               int64
+	attributes                             []attribute
+	details                                *details // nil: all empty
 }
+
+// part is where in the texts of a profile a text is. One that is folded already
+// is there once.
+type part struct{ at, length uint32 }
 
 // details are the fields that few users have.
 type details struct {
@@ -61,21 +67,22 @@ type details struct {
 
 // account is a userkit.Account in a third of its size.
 type account struct {
-	version      int64
-	balance      int64
-	currency     word
-	sequence     int64
-	last         userkit.TransactionID
-	devices      int32
-	openSessions int32
-	limit        int64
-	reset        word
-	anchorDay    int32
-	period       date
-	used         int64
-	expiresAt    micros
-	validFor     time.Duration
-	lastSeenAt   micros
+	version         int64
+	balance         int64
+	currency        word
+	sequence        int64
+	last            userkit.TransactionID
+	devices         int32
+	openSessions    int32
+	activePurchases int32
+	limit           int64
+	reset           word
+	anchorDay       int32
+	period          date
+	used            int64
+	expiresAt       micros
+	validFor        time.Duration
+	lastSeenAt      micros
 }
 
 type byUserID struct{}
@@ -112,7 +119,10 @@ func (byEmail) compare(a, b *profile) int {
 type byExtRef struct{}
 
 func (byExtRef) compare(a, b *profile) int {
-	if c := strings.Compare(a.extRef, b.extRef); c != 0 {
+	if c := strings.Compare(a.extRefKey, b.extRefKey); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.text(a.extRef), b.text(b.extRef)); c != 0 {
 		return c
 	}
 	return compareIDs(&a.id, &b.id)
@@ -157,65 +167,69 @@ func profileOf(id userkit.UserID, from *userkit.User) *profile {
 	return p
 }
 
-// keepTexts puts the texts and keys that every user has into one piece of
-// memory: many small ones cost more, and a text cut out of a host's large input
-// would keep all of it alive.
+// keepTexts puts the texts that every user has, and their folded forms, into one
+// piece of memory: many small ones cost more, a text cut out of a host's large
+// input would keep all of it alive, and a search looks at one text only.
 func (p *profile) keepTexts(from *userkit.User) {
-	texts := [...]string{
-		from.Login, userkit.SortKey(from.Login),
-		from.Name, userkit.SortKey(from.Name),
-		from.Email, userkit.SortKey(from.Email),
-	}
-	var all strings.Builder
-	size := len(from.ExtRef)
+	texts := [...]string{from.Login, from.Name, from.Email, from.ExtRef}
+	var folded [len(texts)]string
+	size := len(texts) + len(from.Phone)
 	for i, text := range texts {
-		if i%2 == 0 || text != texts[i-1] {
+		folded[i] = userkit.Fold(text)
+		if size += len(folded[i]); folded[i] != text {
 			size += len(text)
 		}
 	}
+	var all strings.Builder
 	all.Grow(size)
+	var foldedParts, parts [len(texts)]part
+	for i, text := range folded {
+		foldedParts[i] = part{uint32(all.Len()), uint32(len(text))}
+		all.WriteString(text)
+		all.WriteByte('\n')
+	}
+	all.WriteString(from.Phone)
+	p.searched = uint32(all.Len())
+	parts = foldedParts
 	for i, text := range texts {
-		if i%2 == 0 || text != texts[i-1] {
+		if text != folded[i] {
+			parts[i] = part{uint32(all.Len()), uint32(len(text))}
 			all.WriteString(text)
 		}
 	}
-	all.WriteString(from.ExtRef)
-	rest := all.String()
-	take := func(length int) (text string) {
-		text, rest = rest[:length], rest[length:]
+	p.texts = all.String()
+	p.login, p.name, p.email, p.extRef = parts[0], parts[1], parts[2], parts[3]
+	key := func(of part) string {
+		text := p.text(of)
+		if len(text) > userkit.SortKeyBytes {
+			text = text[:len(userkit.SortKey(text))]
+		}
 		return text
 	}
-	for i := 0; i < len(texts); i += 2 {
-		text := take(len(texts[i]))
-		key := text
-		if texts[i+1] != texts[i] {
-			key = take(len(texts[i+1]))
-		}
-		texts[i], texts[i+1] = text, key
-	}
-	p.login, p.loginKey = texts[0], texts[1]
-	p.name, p.nameKey = texts[2], texts[3]
-	p.email, p.emailKey = texts[4], texts[5]
-	p.extRef = rest
+	p.loginKey, p.nameKey, p.emailKey, p.extRefKey = key(foldedParts[0]), key(foldedParts[1]), key(foldedParts[2]), key(foldedParts[3])
 }
+
+// text gives a text of the profile.
+func (p *profile) text(of part) string { return p.texts[of.at : of.at+of.length] }
 
 func accountOf(from *userkit.Account) account {
 	return account{
-		version:      from.Version,
-		balance:      from.Balance.Amount,
-		currency:     wordOf(from.Balance.Currency),
-		sequence:     from.TransactionSequence,
-		last:         from.LastTransaction,
-		devices:      int32(from.Devices),
-		openSessions: int32(from.OpenSessions),
-		limit:        from.Traffic.Limit.Bytes,
-		reset:        wordOf(from.Traffic.Limit.Reset),
-		anchorDay:    int32(from.Traffic.Limit.AnchorDay),
-		period:       dateOf(from.Traffic.Period),
-		used:         from.Traffic.Used,
-		expiresAt:    microsOf(from.ExpiresAt),
-		validFor:     from.ValidFor,
-		lastSeenAt:   microsOf(from.LastSeenAt),
+		version:         from.Version,
+		balance:         from.Balance.Amount,
+		currency:        wordOf(from.Balance.Currency),
+		sequence:        from.TransactionSequence,
+		last:            from.LastTransaction,
+		devices:         int32(from.Devices),
+		openSessions:    int32(from.OpenSessions),
+		activePurchases: int32(from.ActivePurchases),
+		limit:           from.Traffic.Limit.Bytes,
+		reset:           wordOf(from.Traffic.Limit.Reset),
+		anchorDay:       int32(from.Traffic.Limit.AnchorDay),
+		period:          dateOf(from.Traffic.Period),
+		used:            from.Traffic.Used,
+		expiresAt:       microsOf(from.ExpiresAt),
+		validFor:        from.ValidFor,
+		lastSeenAt:      microsOf(from.LastSeenAt),
 	}
 }
 
@@ -227,26 +241,32 @@ func (a *account) fill(to *userkit.Account) {
 		LastTransaction:     a.last,
 		Devices:             int(a.devices),
 		OpenSessions:        int(a.openSessions),
-		Traffic: userkit.Traffic{
-			Limit: userkit.TrafficLimit{
-				Bytes:     a.limit,
-				Reset:     userkit.TrafficReset(a.reset.Value()),
-				AnchorDay: int(a.anchorDay),
-			},
-			Used:   a.used,
-			Period: a.period.day(),
+		ActivePurchases:     int(a.activePurchases),
+		Traffic:             a.traffic(),
+		ExpiresAt:           a.expiresAt.time(),
+		ValidFor:            a.validFor,
+		LastSeenAt:          a.lastSeenAt.time(),
+	}
+}
+
+func (a *account) traffic() userkit.Traffic {
+	return userkit.Traffic{
+		Limit: userkit.TrafficLimit{
+			Bytes:     a.limit,
+			Reset:     userkit.TrafficReset(a.reset.Value()),
+			AnchorDay: int(a.anchorDay),
 		},
-		ExpiresAt:  a.expiresAt.time(),
-		ValidFor:   a.validFor,
-		LastSeenAt: a.lastSeenAt.time(),
+		Used:   a.used,
+		Period: a.period.day(),
 	}
 }
 
 // fillPlain writes everything but the attributes, which no list sorts by.
 func (u *user) fillPlain(to *userkit.User) {
 	p := u.profile
+	rest := p.more()
 	to.ID = p.id
-	to.Login, to.Name, to.Email, to.ExtRef = p.login, p.name, p.email, p.extRef
+	to.Login, to.Name, to.Email, to.ExtRef = p.text(p.login), p.text(p.name), p.text(p.email), p.text(p.extRef)
 	to.EmailVerified = p.emailVerified
 	to.Status = userkit.Status(p.status.Value())
 	to.Kind = userkit.UserKind(p.kind.Value())
@@ -255,14 +275,20 @@ func (u *user) fillPlain(to *userkit.User) {
 	to.Country = p.country.Value()
 	to.RegisteredAt, to.UpdatedAt = p.registeredAt.time(), p.updatedAt.time()
 	to.Revision = p.revision
-	rest := p.details
-	if rest == nil {
-		rest = &details{}
-	}
 	to.Phone, to.Description, to.PreferredMap = rest.phone, rest.description, rest.preferredMap
 	to.AdditionalInfo, to.Payer = rest.additionalInfo, rest.payer
 	u.account.fill(&to.Account)
 }
+
+// more returns the fields that few users have.
+func (p *profile) more() *details {
+	if p.details == nil {
+		return &noDetails
+	}
+	return p.details
+}
+
+var noDetails details
 
 func (u *user) out() (to userkit.User) {
 	u.fillPlain(&to)
@@ -301,12 +327,16 @@ func (u *users) find(field, value string) *user {
 		return nil
 	}
 	switch field {
+	case "id":
+		id, _ := userkit.ParseID[userkit.User](value)
+		return u.get(id)
 	case "login":
 		return first(u, &u.byLogin, &profile{loginKey: value}, func(p *profile) bool { return p.loginKey == value })
 	case "email":
 		return first(u, &u.byEmail, &profile{emailKey: value}, func(p *profile) bool { return p.emailKey == value })
 	case "extref":
-		return first(u, &u.byExtRef, &profile{extRef: value}, func(p *profile) bool { return p.extRef == value })
+		from := &profile{extRefKey: userkit.SortKey(value), texts: value, extRef: part{0, uint32(len(value))}}
+		return first(u, &u.byExtRef, from, func(p *profile) bool { return p.text(p.extRef) == value })
 	default:
 		return nil
 	}
@@ -326,7 +356,7 @@ func (u *users) check(next, before *profile) error {
 		return userkit.NewError(userkit.CodeLoginTaken, "login", "another user has this login")
 	case taken("email", next.emailKey, before.emailKey):
 		return userkit.NewError(userkit.CodeEmailTaken, "email", "another user has this email address")
-	case taken("extref", next.extRef, before.extRef):
+	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
 		return userkit.NewError(userkit.CodeExtRefTaken, "extref", "another user has this external reference")
 	}
 	return nil
@@ -348,7 +378,7 @@ func (u *users) put(next, before *profile) {
 		if before.registeredAt != next.registeredAt {
 			u.byRegistration.remove(before)
 		}
-		if before.extRef != next.extRef && before.extRef != "" {
+		if before.text(before.extRef) != next.text(next.extRef) && before.extRef.length > 0 {
 			u.byExtRef.remove(before)
 		}
 		if before.status == wordDisabled {
@@ -360,7 +390,7 @@ func (u *users) put(next, before *profile) {
 	u.byName.put(next)
 	u.byEmail.put(next)
 	u.byRegistration.put(next)
-	if next.extRef != "" {
+	if next.extRef.length > 0 {
 		u.byExtRef.put(next)
 	}
 	if next.status == wordDisabled {
@@ -375,7 +405,7 @@ func (u *users) remove(gone *profile) {
 	u.byName.remove(gone)
 	u.byEmail.remove(gone)
 	u.byRegistration.remove(gone)
-	if gone.extRef != "" {
+	if gone.extRef.length > 0 {
 		u.byExtRef.remove(gone)
 	}
 	if gone.status == wordDisabled {
@@ -414,62 +444,117 @@ func (s *Store) FindUser(ctx context.Context, key userkit.UserKey) (userkit.User
 	return found.out(), nil
 }
 
+// FindUsers returns the users whose field has one of the values, in no order,
+// each once. An empty value is nobody's.
+func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([]userkit.User, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	var found []*user
+	s.mu.RLock()
+	for _, value := range values {
+		if user := s.users.find(field, value); user != nil {
+			found = append(found, user)
+		}
+	}
+	s.mu.RUnlock()
+	return convert(distinct(found), (*user).out), nil
+}
+
 var userFields = fieldsByName(userkit.UserFields())
 
 // Users lists users by any sortable field of userkit.UserFields. The orders id,
 // login, name, email and registered_at have an index.
 func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]userkit.User, error) {
-	query := query[user, userkit.User]{
-		fields: userFields,
-		id:     func(u *user) [16]byte { return u.profile.id },
-		fill:   (*user).fillPlain,
-	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[user] {
-		from := source[user]{}
-		if filter.OnlyActive {
-			from.match = func(u *user) bool { return u.profile.status != wordDisabled }
-		}
-		after := list.After
-		switch list.Order.Field {
-		case "id":
-			from.rows = profiles(s, &s.users.byID, snapshot, list, func(p *profile) { p.id = after.ID })
-		case "login":
-			from.rows = profiles(s, &s.users.byLogin, snapshot, list, func(p *profile) {
-				p.loginKey, p.id = after.Key.(string), after.ID
-			})
-		case "name":
-			from.rows = profiles(s, &s.users.byName, snapshot, list, func(p *profile) {
-				p.nameKey, p.id = after.Key.(string), after.ID
-			})
-		case "email":
-			from.rows = profiles(s, &s.users.byEmail, snapshot, list, func(p *profile) {
-				p.emailKey, p.id = after.Key.(string), after.ID
-			})
-		case "registered_at":
-			from.rows = profiles(s, &s.users.byRegistration, snapshot, list, func(p *profile) {
-				p.registeredAt, p.id = microsOf(after.Key.(time.Time)), after.ID
-			})
-		default:
-			from.all = s.users.table.read(snapshot).each
-		}
-		return from
-	})
+	rows, err := s.listUsers(ctx, filter, list)
 	if err != nil {
 		return nil, err
 	}
 	return convert(rows, (*user).out), nil
 }
 
-// profiles walks an index of profiles and gives the users of the same moment.
-// mark writes the place after which the list goes on.
-func profiles[O order[profile]](s *Store, index *set[profile, O], snapshot bool, list userkit.List, mark func(*profile)) func() *user {
+// UserIDs lists, in order, the ids of the users of a filter after the given id.
+func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
+	list := userkit.List{Order: userkit.Order{Field: "id"}, Limit: limit}
+	if !after.IsZero() {
+		list.After = &userkit.Position{Key: after.String(), ID: after}
+	}
+	rows, err := s.listUsers(ctx, filter, list)
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, func(u *user) userkit.UserID { return u.profile.id }), nil
+}
+
+func (s *Store) listUsers(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]*user, error) {
+	query := query[user, userkit.User]{
+		fields: userFields,
+		id:     func(u *user) [16]byte { return u.profile.id },
+		fill:   (*user).fillPlain,
+	}
+	wanted := s.audience(filter)
+	return query.run(ctx, s, list, func(snapshot bool) source[user] {
+		from := source[user]{match: wanted.match}
+		table := s.users.table.read(snapshot)
+		wanted.open(snapshot)
+		if way, size := wanted.shortest(); way != nil {
+			if size == 0 {
+				from.rows = func() *user { return nil }
+				return from
+			}
+			from.all, from.size = way.open(table, snapshot), size
+			if size <= list.Limit {
+				return from // in no order, but no more than a page
+			}
+		}
+		from.rows = s.inOrder(table, snapshot, list)
+		if from.rows == nil && from.all == nil {
+			from.all = table.each
+		}
+		return from
+	})
+}
+
+// inOrder walks the index that has the order of a list; nil: none has it.
+func (s *Store) inOrder(table view[user], snapshot bool, list userkit.List) func() *user {
+	after := list.After
+	switch list.Order.Field {
+	case "id":
+		return profiles(&s.users.byID, table, snapshot, list, func(p *profile) { p.id = after.ID })
+	case "login":
+		return profiles(&s.users.byLogin, table, snapshot, list, func(p *profile) {
+			p.loginKey, p.id = after.Key.(string), after.ID
+		})
+	case "name":
+		return profiles(&s.users.byName, table, snapshot, list, func(p *profile) {
+			p.nameKey, p.id = after.Key.(string), after.ID
+		})
+	case "email":
+		return profiles(&s.users.byEmail, table, snapshot, list, func(p *profile) {
+			p.emailKey, p.id = after.Key.(string), after.ID
+		})
+	case "registered_at":
+		return profiles(&s.users.byRegistration, table, snapshot, list, func(p *profile) {
+			p.registeredAt, p.id = microsOf(after.Key.(time.Time)), after.ID
+		})
+	default:
+		return nil
+	}
+}
+
+// profiles walks an index of profiles and gives the users of the table. mark
+// writes the place after which the list goes on.
+func profiles[O order[profile]](index *set[profile, O], table view[user], snapshot bool, list userkit.List, mark func(*profile)) func() *user {
 	var part span[profile]
 	if list.After != nil {
 		part.after = &profile{}
 		mark(part.after)
 	}
-	table := s.users.table.read(snapshot)
-	walk := index.view(snapshot).cursor(part, list.Order.Descending)
+	return usersOf(index.view(snapshot).cursor(part, list.Order.Descending), table)
+}
+
+// usersOf gives the users of the profiles that a cursor walks.
+func usersOf[O order[profile]](walk *cursor[profile, O], table view[user]) func() *user {
 	return func() *user {
 		if next := walk.next(); next != nil {
 			return table.get(next.number)
@@ -478,16 +563,54 @@ func profiles[O order[profile]](s *Store, index *set[profile, O], snapshot bool,
 	}
 }
 
-// CountUsers counts the users of a filter. It looks at none of them.
+// CountUsers counts the users of a filter. It looks at none of them when the
+// filter says nothing, only OnlyActive, or only a segment.
 func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
+	if filter.Filter.IsZero() && userkit.ParseSearch(filter.Search).Term == "" && (filter.Segment.IsZero() || !filter.OnlyActive) {
+		return s.countAll(filter), nil
+	}
+	count := int64(0)
+	_, err := s.eachUser(ctx, s.audience(filter), func(*user) { count++ })
+	return count, err
+}
+
+// countAll counts the users of a filter that says no more than OnlyActive or a
+// segment.
+func (s *Store) countAll(filter userkit.UserFilter) int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	count := int64(len(s.users.numbers))
-	if filter.OnlyActive {
-		count -= s.users.disabled
+	switch {
+	case !filter.Segment.IsZero():
+		return int64(s.segments.membersOf(filter.Segment).Len())
+	case filter.OnlyActive:
+		return int64(len(s.users.numbers)) - s.users.disabled
+	default:
+		return int64(len(s.users.numbers))
 	}
-	return count, nil
+}
+
+// eachUser calls found with every user of a filter, as they are at one moment,
+// and returns the users of that moment.
+func (s *Store) eachUser(ctx context.Context, wanted *audience, found func(*user)) (view[user], error) {
+	s.mu.Lock()
+	table := s.users.table.snapshot()
+	wanted.open(true)
+	all := table.each
+	if way, _ := wanted.shortest(); way != nil {
+		all = way.open(table, true)
+	}
+	s.mu.Unlock()
+	seen := 0
+	for user := range all {
+		if seen++; seen%breath == 0 && ctx.Err() != nil {
+			return table, ctx.Err()
+		}
+		if wanted.match == nil || wanted.match(user) {
+			found(user)
+		}
+	}
+	return table, nil
 }
