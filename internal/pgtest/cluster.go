@@ -173,15 +173,19 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 
 // initialise makes the data directory. Where the server knows ICU, the default
 // collation is a linguistic one, so that a comparison that leans on the
-// database's collation shows.
+// database's collation shows. Where the system knows C.UTF-8, all letters are
+// letters, as in databases of hosts.
 func (c *cluster) initialise() error {
 	args := []string{"-D", c.data(), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"}
-	linguistic := append(slices.Clone(args), "--locale-provider=icu", "--icu-locale=en-US")
-	if c.command("initdb", linguistic...).Run() == nil {
-		return nil
-	}
-	if err := os.RemoveAll(c.data()); err != nil {
-		return err
+	letters := append(slices.Clone(args), "--lc-ctype=C.UTF-8")
+	linguistic := append(slices.Clone(letters), "--locale-provider=icu", "--icu-locale=en-US")
+	for _, wanted := range [][]string{linguistic, letters} {
+		if c.command("initdb", wanted...).Run() == nil {
+			return nil
+		}
+		if err := os.RemoveAll(c.data()); err != nil {
+			return err
+		}
 	}
 	if output, err := c.command("initdb", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, output)

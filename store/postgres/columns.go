@@ -261,11 +261,22 @@ var userColumns = columns[userkit.User]{
 	{name: "attributes", kind: "jsonb",
 		put: func(values *array, u *userkit.User) { values.attributes(u.Attributes) },
 		get: func(u *userkit.User) any { return (*attributes)(&u.Attributes) }},
-	{name: "sort_keys", kind: "jsonb",
+	{name: "folded_attributes", kind: "jsonb",
+		put: func(values *array, u *userkit.User) {
+			folded, changed := foldedJSON(map[string]any(u.Attributes))
+			if changed {
+				values.attributes(folded.(map[string]any))
+			} else {
+				values.null()
+			}
+		}},
+	{name: "folded", kind: "jsonb",
 		put: func(values *array, u *userkit.User) {
 			folded := foldedTexts(u)
 			optional(values, folded != "", values.text, folded)
 		}},
+	{name: "search", kind: "text",
+		put: func(values *array, u *userkit.User) { values.text(userkit.SearchText(u)) }},
 }
 
 // accountColumns are the columns of accounts.
@@ -275,6 +286,7 @@ var accountColumns = columns[userkit.Account]{
 	integerColumn("transaction_sequence", func(a *userkit.Account) *int64 { return &a.TransactionSequence }),
 	countColumn("devices", func(a *userkit.Account) *int { return &a.Devices }),
 	countColumn("open_sessions", func(a *userkit.Account) *int { return &a.OpenSessions }),
+	countColumn("active_purchases", func(a *userkit.Account) *int { return &a.ActivePurchases }),
 	integerColumn("traffic_limit", func(a *userkit.Account) *int64 { return &a.Traffic.Limit.Bytes }),
 	integerColumn("traffic_used", func(a *userkit.Account) *int64 { return &a.Traffic.Used }),
 	integerColumn("valid_for", func(a *userkit.Account) *int64 { return (*int64)(&a.ValidFor) }),
@@ -394,4 +406,23 @@ var eventColumns = columns[userkit.Event]{
 	textColumn("actor_name", func(e *userkit.Event) *string { return &e.Actor.Name }),
 	optionalIDColumn("on_behalf_of", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.Actor.OnBehalfOf) }),
 	optionalJSONColumn("data", func(e *userkit.Event) *json.RawMessage { return &e.Data }),
+}
+
+// segmentColumns are the columns of segments.
+var segmentColumns = columns[userkit.Segment]{
+	idColumn("id", func(s *userkit.Segment) *[16]byte { return (*[16]byte)(&s.ID) }),
+	textColumn("name", func(s *userkit.Segment) *string { return &s.Name }),
+	foldedColumn("name_key", func(s *userkit.Segment) *string { return &s.Name }),
+	{name: "rule", kind: "text",
+		put: func(values *array, s *userkit.Segment) { values.text(s.Rule.String()) },
+		get: func(s *userkit.Segment) any { return (*rule)(&s.Rule) }},
+	timeColumn("created_at", func(s *userkit.Segment) *time.Time { return &s.CreatedAt }),
+	timeColumn("updated_at", func(s *userkit.Segment) *time.Time { return &s.UpdatedAt }),
+	integerColumn("revision", func(s *userkit.Segment) *int64 { return &s.Revision }),
+}
+
+// membershipColumns are the columns of memberships, without the project.
+var membershipColumns = columns[ownedID]{
+	idColumn("segment_id", func(o *ownedID) *[16]byte { return &o.id }),
+	idColumn("user_id", func(o *ownedID) *[16]byte { return (*[16]byte)(&o.user) }),
 }

@@ -84,12 +84,7 @@ func (s *Store) send(ctx context.Context, batch []pending) error {
 			return err
 		})
 	}
-	if s.tx != nil {
-		err = s.withSavepoint(ctx, run)
-	} else {
-		err = retryContended(ctx, func() error { return run(s) })
-	}
-	if err != nil {
+	if err := s.atomically(ctx, run); err != nil {
 		return err
 	}
 	for _, change := range batch {
@@ -98,6 +93,15 @@ func (s *Store) send(ctx context.Context, batch []pending) error {
 		}
 	}
 	return nil
+}
+
+// atomically runs a statement that writes, and sends it anew where transactions
+// get into each other's way. In a host's transaction it leaves that in use.
+func (s *Store) atomically(ctx context.Context, run func(*Store) error) error {
+	if s.tx != nil {
+		return s.withSavepoint(ctx, run)
+	}
+	return retryContended(ctx, func() error { return run(s) })
 }
 
 // withSavepoint runs a statement in the host's transaction so that its failure
@@ -189,6 +193,7 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	var transactions tableChanges[userkit.Transaction]
 	var usage []*userDay
 	var events []*userkit.Event
+	var joined, left []*ownedID
 	for _, change := range batch {
 		row := &account{user: change.User, was: change.Version, Account: change.Account}
 		row.Version = change.Version + 1
@@ -213,6 +218,12 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		collect(&transactions, &change.Transactions, change.User)
 		for _, day := range change.Usage {
 			usage = append(usage, &userDay{change.User, day})
+		}
+		for _, id := range change.AddSegments {
+			joined = append(joined, &ownedID{id, change.User})
+		}
+		for _, id := range change.RemoveSegments {
+			left = append(left, &ownedID{id, change.User})
 		}
 	}
 
@@ -268,12 +279,21 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		w.q.add("\nON CONFLICT (project, user_id, day) DO UPDATE SET received = " + sum("received") +
 			", sent = " + sum("sent") + ", forgiven = " + sum("forgiven"))
 	}
+	if len(left) > 0 {
+		w.cte("deleted_from_memberships")
+		w.q.add("DELETE FROM ? AS t USING ", s.table("memberships"))
+		from(w, membershipColumns, left)
+		w.wherePassed("n.user_id")
+		w.q.add("\nAND t.project = ? AND t.user_id = n.user_id AND t.segment_id = n.segment_id", quoted(s.project))
+	}
+	if len(joined) > 0 {
+		w.cte("inserted_into_memberships")
+		insert(w, "memberships", membershipColumns, joined)
+		w.wherePassed("n.user_id")
+		w.q.add("\nON CONFLICT DO NOTHING")
+	}
 	if len(events) > 0 {
-		w.cte("inserted_events")
-		w.q.add("INSERT INTO ? (project, position, "+eventColumns.names("")+`)
-SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
-			s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
-		from(w, eventColumns, events)
+		w.insertEvents(events)
 		w.wherePassed("n.user_id")
 	}
 	w.q.add(")\nSELECT user_id FROM " + w.passed)
@@ -293,9 +313,19 @@ func sum(column string) string {
 	return "least(t." + column + "::numeric + excluded." + column + ", 9223372036854775807)::bigint"
 }
 
+// insertEvents begins a part that inserts events, with their place in the feed.
+func (w *work) insertEvents(events []*userkit.Event) {
+	s := w.store
+	w.cte("inserted_events")
+	w.q.add("INSERT INTO ? (project, position, "+eventColumns.names("")+`)
+SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
+		s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
+	from(w, eventColumns, events)
+}
+
 // deleteUsers deletes what belongs to the users in deleted, events included.
 func (w *work) deleteUsers() {
-	for _, name := range []string{"devices", "sessions", "usage_days", "transactions", "events"} {
+	for _, name := range []string{"devices", "sessions", "usage_days", "transactions", "memberships", "events"} {
 		w.cte("deleted_" + name)
 		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.user_id = l.user_id", w.store.table(name), quoted(w.store.project))
 	}

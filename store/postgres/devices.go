@@ -56,9 +56,8 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 		q.add(" AND d.user_id = ?", quotedID(filter.UserID))
 	}
 	if filter.OnlyActive {
-		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id", s.table("users"))
-		q.users(userkit.UserFilter{OnlyActive: true})
-		q.add(")")
+		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id AND "+notDisabled+")",
+			s.table("users"), quoted(string(userkit.StatusDisabled)))
 	}
 	if err := q.page(list, deviceSortings, "d.id"); err != nil {
 		return nil, err

@@ -69,6 +69,8 @@ var taken = map[string]meaning{
 	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
 	"transactions_key_key":      {userkit.CodeIDTaken, "key"},
 	"events_pkey":               {userkit.CodeIDTaken, "id"},
+	"segments_pkey":             {userkit.CodeIDTaken, "id"},
+	"segments_name_key":         {userkit.CodeSegmentNameTaken, "name"},
 }
 
 // meaning is what a violated constraint says to a caller.
@@ -111,8 +113,17 @@ func translate(ctx context.Context, err error) error {
 		if ok {
 			return userkit.NewError(found.code, found.field, "the value is taken").Because(err)
 		}
+	case "23503": // foreign_key_violation
+		switch withoutShard(server.constraint) {
+		case "memberships_segment_fkey":
+			return userkit.NewError(userkit.CodeSegmentNotFound, "", "a segment is not there").Because(err)
+		case "memberships_user_fkey":
+			// A member was deleted since the statement began; it will not meet the
+			// user again.
+			return contended("a user is gone", err)
+		}
 	case "40001", "40P01": // serialization_failure, deadlock_detected
-		return userkit.NewError(userkit.CodeTooManyConflicts, "", "transactions got into each other's way").Because(errors.Join(errContended, err))
+		return contended("transactions got into each other's way", err)
 	case "42P01", "42703", "3F000": // undefined table, column, schema
 		return userkit.NewError(userkit.CodeSchemaOutdated, "", "the database lacks a part of the schema; see Migrate").Because(err)
 	case "23502": // not_null_violation
@@ -128,6 +139,10 @@ func translate(ctx context.Context, err error) error {
 		return userkit.NewError(userkit.CodeOutOfRange, "", "PostgreSQL cannot keep a value").Because(err)
 	}
 	return unavailable("the server refused or broke off the statement", err)
+}
+
+func contended(what string, cause error) error {
+	return userkit.NewError(userkit.CodeTooManyConflicts, "", "%s", what).Because(errors.Join(errContended, cause))
 }
 
 func unavailable(what string, cause error) error {
@@ -150,19 +165,25 @@ func contextError(ctx context.Context, err error) error {
 	return nil
 }
 
-// constraintMeaning looks a constraint up. On a distributed PostgreSQL the
-// constraint of a shard has the number of the shard after its name.
+// constraintMeaning looks a unique constraint up.
 func constraintMeaning(constraint string) (meaning, bool) {
-	if found, ok := taken[constraint]; ok {
-		return found, true
-	}
+	found, ok := taken[withoutShard(constraint)]
+	return found, ok
+}
+
+// withoutShard gives the name of a constraint. On a distributed PostgreSQL the
+// constraint of a shard has the number of the shard after its name.
+func withoutShard(constraint string) string {
 	name := strings.TrimRight(constraint, "0123456789")
-	found, ok := taken[strings.TrimSuffix(name, "_")]
-	return found, ok && name != constraint
+	if name == constraint {
+		return constraint
+	}
+	return strings.TrimSuffix(name, "_")
 }
 
 // singular reports whether an error is about one change of a batch, so that the
 // others need not share its fate.
 func singular(err error) bool {
-	return errors.Is(err, userkit.ErrExists) || errors.Is(err, userkit.ErrInvalid) || err == userkit.ErrConflict
+	return errors.Is(err, userkit.ErrExists) || errors.Is(err, userkit.ErrInvalid) ||
+		errors.Is(err, userkit.ErrNotFound) || err == userkit.ErrConflict
 }

@@ -1,26 +1,36 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/userkit/userkit"
 )
 
 // sorting says how the records of a table sort by a field: by an expression
-// that is never NULL, compared with literals that are made from keys.
+// that is never NULL, compared with literals that are made from keys. What
+// filters need to know of a field of users is beside it.
 type sorting struct {
 	expression string
 	literal    func(key userkit.Key) (literal, bool)
+
+	// operand is what filters compare: of a text its whole folded form, which the
+	// key is only the beginning of; of a time the column. Empty: expression.
+	operand string
+	keyed   bool // the key is a column with an index
+	indexed bool // lists in this order have an index
 }
 
+// compared is the SQL of what filters compare.
+func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
+
 // The aliases of the tables in all expressions: u users, a accounts, d devices,
-// s sessions, t transactions, e events.
+// s sessions, t transactions, e events, g segments.
 
 func byText(expression string) sorting {
-	return sorting{expression, func(key userkit.Key) (literal, bool) {
+	return sorting{expression: expression, literal: func(key userkit.Key) (literal, bool) {
 		text, ok := key.(string)
 		return quoted(text), ok && storable(text)
 	}}
@@ -32,20 +42,38 @@ func byFolded(key, original string) sorting {
 	return byText("coalesce(" + key + ", " + original + `) COLLATE "C"`)
 }
 
-// byUserText sorts by one of the texts of foldedTexts.
+// byUserText sorts by one of the texts of foldedTexts without a column for its key.
 func byUserText(column string) sorting {
-	return byFolded("u.sort_keys ->> '"+column+"'", "u."+column)
+	key := "u.folded ->> '" + column + "'"
+	field := byFolded(key, "u."+column)
+	field.operand = "coalesce(u.folded ->> '" + wholeOf(column) + "', " + key + ", u." + column + `) COLLATE "C"`
+	return field
+}
+
+// byUserKey sorts by one of the texts of foldedTexts with a column for its key.
+func byUserKey(column string) sorting {
+	key := "u." + column + "_key"
+	field := byText(key)
+	field.operand = "coalesce(u.folded ->> '" + wholeOf(column) + "', " + key + `) COLLATE "C"`
+	return field
+}
+
+// byIndexedUserKey is byUserKey for keys with an index.
+func byIndexedUserKey(column string) sorting {
+	field := byUserKey(column)
+	field.keyed, field.indexed = true, true
+	return field
 }
 
 func byInteger(expression string) sorting {
-	return sorting{expression, func(key userkit.Key) (literal, bool) {
+	return sorting{expression: expression, literal: func(key userkit.Key) (literal, bool) {
 		number, ok := key.(int64)
-		return literal("'" + strconv.FormatInt(number, 10) + "'::bigint"), ok
+		return bigint(number), ok
 	}}
 }
 
 func byTime(column string) sorting {
-	return sorting{column, func(key userkit.Key) (literal, bool) {
+	return sorting{expression: column, literal: func(key userkit.Key) (literal, bool) {
 		t, ok := key.(time.Time)
 		return quotedTime(t), ok
 	}}
@@ -53,7 +81,7 @@ func byTime(column string) sorting {
 
 // byOptionalTime sorts by a time that is NULL for none, which comes first.
 func byOptionalTime(column string) sorting {
-	return sorting{"coalesce(" + column + ", " + noTime + ")", func(key userkit.Key) (literal, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noTime + ")", operand: column, literal: func(key userkit.Key) (literal, bool) {
 		t, ok := key.(time.Time)
 		if ok && t.IsZero() {
 			return literal(noTime), true
@@ -63,12 +91,12 @@ func byOptionalTime(column string) sorting {
 }
 
 func byID(column string) sorting {
-	return sorting{column, idLiteral}
+	return sorting{expression: column, literal: idLiteral}
 }
 
 // byOptionalID sorts by an id that is NULL for none, which comes first.
 func byOptionalID(column string) sorting {
-	return sorting{"coalesce(" + column + ", " + noID + ")", idLiteral}
+	return sorting{expression: "coalesce(" + column + ", " + noID + ")", literal: idLiteral}
 }
 
 func idLiteral(key userkit.Key) (literal, bool) {
@@ -82,36 +110,53 @@ func idLiteral(key userkit.Key) (literal, bool) {
 
 // byAddress sorts by an address that is NULL for none, which comes first.
 func byAddress(column string) sorting {
-	return sorting{"coalesce(" + column + ", " + noAddress + ")", func(key userkit.Key) (literal, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noAddress + ")", literal: func(key userkit.Key) (literal, bool) {
 		address, ok := key.(netip.Addr)
 		return quotedAddress(address), ok && address.Zone() == ""
 	}}
 }
 
+// byFlag sorts by a bool.
+func byFlag(column string) sorting {
+	field := byInteger(column + "::integer")
+	field.operand = column
+	return field
+}
+
+// withIndex says that lists in the order have an index.
+func (s sorting) withIndex() sorting {
+	s.indexed = true
+	return s
+}
+
 // userSortings is where the fields of userkit.UserFields are, except those that
 // lists cannot be sorted by.
 var userSortings = map[string]sorting{
-	"id":                   byID("u.id"),
-	"login":                byText("u.login_key"),
-	"name":                 byText("u.name_key"),
-	"email":                byText("u.email_key"),
-	"email_verified":       byInteger("u.email_verified::integer"),
+	"id":                   byID("u.id").withIndex(),
+	"login":                byIndexedUserKey("login"),
+	"name":                 byIndexedUserKey("name"),
+	"email":                byIndexedUserKey("email"),
+	"email_verified":       byFlag("u.email_verified"),
 	"phone":                byText("u.phone"),
 	"status":               byText("u.status"),
 	"license":              byUserText("license"),
 	"auth_method":          byText("u.auth_method"),
-	"extref":               byText("u.extref_key"),
+	"extref":               byUserKey("extref"),
 	"description":          byUserText("description"),
 	"country":              byText("u.country"),
-	"registered_at":        byTime("u.registered_at"),
+	"registered_at":        byTime("u.registered_at").withIndex(),
 	"updated_at":           byTime("u.updated_at"),
 	"last_seen_at":         byOptionalTime("a.last_seen_at"),
 	"expires_at":           byOptionalTime("a.expires_at"),
 	"valid_for":            byInteger("a.valid_for"),
 	"balance":              byInteger("a.balance"),
+	"currency":             byText("a.currency"),
 	"devices":              byInteger("a.devices"),
 	"open_sessions":        byInteger("a.open_sessions"),
+	"active_purchases":     byInteger("a.active_purchases"),
 	"traffic_limit":        byInteger("a.traffic_limit"),
+	"traffic_reset":        byText("a.traffic_reset"),
+	"traffic_anchor_day":   byInteger("a.traffic_anchor_day"),
 	"preferred_map":        byUserText("preferred_map"),
 	"additional_info":      byUserText("additional_info"),
 	"kind":                 byText("u.kind"),
@@ -123,33 +168,56 @@ var userSortings = map[string]sorting{
 	"revision":             byInteger("u.revision"),
 }
 
-// foldedTexts gives the folded forms of the texts that have no column of their
-// own for it, by column, where folding changes them: a JSON object, or "" when it
-// changes none.
+// wholeOf is the name in foldedTexts of the whole folded form of a text.
+func wholeOf(column string) string { return column + " whole" }
+
+// foldedTexts gives, as a JSON object by column, what the folded forms of texts
+// have no column for: the key of a text that has no column for its key, where it
+// differs from the text; and the whole folded form of any text, where it is too
+// long for a key. It is "" when there is nothing to keep, as for most users.
 func foldedTexts(u *userkit.User) string {
-	var folded map[string]string
-	for column, text := range map[string]string{
-		"license":              u.License,
-		"description":          u.Description,
-		"preferred_map":        u.PreferredMap,
-		"additional_info":      u.AdditionalInfo,
-		"payer_account_number": u.Payer.AccountNumber,
-		"legal_address":        u.Payer.LegalAddress,
-		"postal_address":       u.Payer.PostalAddress,
-		"bank":                 u.Payer.Bank,
-		"bank_account":         u.Payer.BankAccount,
+	var kept map[string]string
+	keep := func(name, text string) {
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[name] = text
+	}
+	for _, of := range [...]struct {
+		column, text string
+		keyed        bool
+	}{
+		{"login", u.Login, true},
+		{"name", u.Name, true},
+		{"email", u.Email, true},
+		{"extref", u.ExtRef, true},
+		{"license", u.License, false},
+		{"description", u.Description, false},
+		{"preferred_map", u.PreferredMap, false},
+		{"additional_info", u.AdditionalInfo, false},
+		{"payer_account_number", u.Payer.AccountNumber, false},
+		{"legal_address", u.Payer.LegalAddress, false},
+		{"postal_address", u.Payer.PostalAddress, false},
+		{"bank", u.Payer.Bank, false},
+		{"bank_account", u.Payer.BankAccount, false},
 	} {
-		if key := userkit.SortKey(text); key != text {
-			if folded == nil {
-				folded = map[string]string{}
-			}
-			folded[column] = key
+		if of.text == "" {
+			continue
+		}
+		folded := userkit.Fold(of.text)
+		key := folded
+		if len(folded) > userkit.SortKeyBytes {
+			key = userkit.SortKey(folded)
+			keep(wholeOf(of.column), folded)
+		}
+		if !of.keyed && key != of.text {
+			keep(of.column, key)
 		}
 	}
-	if folded == nil {
+	if kept == nil {
 		return ""
 	}
-	data, err := json.Marshal(folded)
+	data, err := json.Marshal(kept)
 	if err != nil {
 		panic(err) // strings always marshal
 	}
@@ -189,6 +257,14 @@ var transactionSortings = map[string]sorting{
 	"sequence": byInteger("t.sequence"),
 }
 
+// segmentSortings is where the fields of userkit.SegmentFields are.
+var segmentSortings = map[string]sorting{
+	"id":         byID("g.id"),
+	"name":       byText("g.name_key"),
+	"created_at": byTime("g.created_at"),
+	"updated_at": byTime("g.updated_at"),
+}
+
 // eventSortings is where the fields of userkit.EventFields are.
 var eventSortings = map[string]sorting{
 	"at": byTime("e.at"),
@@ -197,31 +273,64 @@ var eventSortings = map[string]sorting{
 // page adds the order of a list and its place in it to a statement that ends
 // with a condition. Rows of equal key are ordered by id.
 func (q *statement) page(list userkit.List, sortings map[string]sorting, id string) error {
+	field, err := sortingOf(list, sortings)
+	if err != nil {
+		return err
+	}
+	if err := q.after(list, field, field.expression, id); err != nil {
+		return err
+	}
+	q.order(list, field.expression, id)
+	return nil
+}
+
+// sortingOf finds the field that a list is sorted by.
+func sortingOf(list userkit.List, sortings map[string]sorting) (sorting, error) {
 	field, ok := sortings[list.Order.Field]
 	if !ok {
-		return userkit.NewError(userkit.CodeUnknownField, "sort", "cannot sort by %q", list.Order.Field)
+		return sorting{}, userkit.NewError(userkit.CodeUnknownField, "sort", "cannot sort by %q", list.Order.Field)
 	}
-	beyond, direction := ">", ""
+	return field, nil
+}
+
+// after adds the condition that a record comes after the place of the list. key
+// is what gives the sort key.
+func (q *statement) after(list userkit.List, field sorting, key, id string) error {
+	if list.After == nil {
+		return nil
+	}
+	beyond := ">"
 	if list.Order.Descending {
-		beyond, direction = "<", " DESC"
+		beyond = "<"
 	}
-	if list.After != nil {
-		key, ok := field.literal(list.After.Key)
-		if !ok {
-			return userkit.NewError(userkit.CodeInvalidCursor, "cursor", "a position by %q cannot have this key", list.Order.Field)
-		}
-		if field.expression == id {
-			q.add(" AND "+id+" "+beyond+" ?", quotedID(list.After.ID))
-		} else {
-			q.add(" AND ("+field.expression+", "+id+") "+beyond+" (?, ?)", key, quotedID(list.After.ID))
-		}
+	value, ok := field.literal(list.After.Key)
+	if !ok {
+		return userkit.NewError(userkit.CodeInvalidCursor, "cursor", "a position by %q cannot have this key", list.Order.Field)
 	}
-	q.add("\nORDER BY " + field.expression + direction)
-	if field.expression != id {
+	if key == id {
+		q.add(" AND "+id+" "+beyond+" ?", quotedID(list.After.ID))
+	} else {
+		q.add(" AND ("+key+", "+id+") "+beyond+" (?, ?)", value, quotedID(list.After.ID))
+	}
+	return nil
+}
+
+// order adds the order of a list and its limit.
+func (q *statement) order(list userkit.List, key, id string) {
+	q.sort(list, key, id)
+	q.add("\nLIMIT ?", list.Limit)
+}
+
+// sort adds the order of a list.
+func (q *statement) sort(list userkit.List, key, id string) {
+	direction := ""
+	if list.Order.Descending {
+		direction = " DESC"
+	}
+	q.add("\nORDER BY " + key + direction)
+	if key != id {
 		q.add(", " + id + direction)
 	}
-	q.add("\nLIMIT ?", list.Limit)
-	return nil
 }
 
 // between adds the bounds of a time span; a zero time is no bound.

@@ -23,7 +23,7 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 		l.places[want.User] = i
 	}
 	for _, step := range []func(context.Context) error{
-		l.accounts, l.devices, l.sessions, l.transactions, l.usage, l.events, l.rowCounts,
+		l.accounts, l.devices, l.sessions, l.transactions, l.usage, l.segments, l.events, l.rowCounts,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -281,6 +281,28 @@ func (l *loading) usage(ctx context.Context) error {
 	})
 }
 
+func (l *loading) segments(ctx context.Context) error {
+	q := &statement{hot: true}
+	l.search(q, "memberships", membershipColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+		if want.Segments {
+			add(wanted{})
+		}
+	}), ofUser)
+	if q.text.Len() == 0 {
+		return nil
+	}
+	var membership ownedID
+	to := membershipColumns.targets(nil, &membership)
+	return l.store.query(ctx, q, func(rows *sql.Rows) error {
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		state := &l.states[l.places[membership.user]]
+		state.Segments = append(state.Segments, membership.id)
+		return nil
+	})
+}
+
 // events finds out which events are recorded, also of users who do not exist:
 // the event of a deletion outlives its user.
 func (l *loading) events(ctx context.Context) error {
@@ -302,7 +324,7 @@ func (l *loading) events(ctx context.Context) error {
 
 // countedTables are the tables of State.RowCounts.
 var countedTables = []string{
-	userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents,
+	userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsMemberships, userkit.RowsEvents,
 }
 
 func (l *loading) rowCounts(ctx context.Context) error {

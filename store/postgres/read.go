@@ -28,6 +28,7 @@ type (
 	address    netip.Addr
 	blob       []byte
 	attributes userkit.Attributes
+	rule       userkit.Filter
 )
 
 func unreadable(target string, source any) error {
@@ -216,6 +217,16 @@ func (a *attributes) Scan(source any) error {
 	}
 	*a = attributes(values)
 	return nil
+}
+
+// Scan reads the filter of a rule.
+func (r *rule) Scan(source any) error {
+	var spelled text
+	if err := spelled.Scan(source); err != nil {
+		return err
+	}
+	*r = rule{}
+	return (*userkit.Filter)(r).UnmarshalText([]byte(spelled))
 }
 
 // withNumbers turns JSON numbers into int64 where they are whole and fit, else

@@ -20,8 +20,9 @@ var embedded embed.FS
 // Migrations returns the SQL files that Migrate runs, in the order of their
 // names, for hosts that have a migration tool of their own. Each file is to be
 // run once, in a transaction, with the schema of the store first in search_path
-// (SET LOCAL search_path); it records itself in the table migrations. A project
-// also needs its row in the table projects: Migrate adds it, and does nothing
+// (SET LOCAL search_path); it records itself in the table migrations. The files
+// create the extension pg_trgm, in that schema, unless the database has it; then
+// its schema has to come second in search_path. A project also needs its row in the table projects: Migrate adds it, and does nothing
 // else where all files have run.
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
@@ -59,6 +60,13 @@ var migrations = func() []migration {
 // commits. Many processes may migrate at once: one works, the others wait. It
 // needs the right to create objects only while there is something to create.
 //
+// Migrate creates the extension pg_trgm where the database does not have it, in
+// the schema of the store. PostgreSQL comes with it, and takes the right to create
+// objects in the database for enough; where a role has less, have the extension
+// created beforehand, in any schema. The search box is fast in the letters that
+// LC_CTYPE of the database knows: let it be one of UTF-8, such as C.UTF-8, not C,
+// which knows ASCII alone.
+//
 // It also looks after the feed: where the database was restored into a cluster
 // whose transactions count lower than before, the feed goes on counting from
 // where it was. So call Migrate after a restore and before the first change,
@@ -81,7 +89,7 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
 	err = s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
 		bound := s.WithTx(tx)
-		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", s.lockKey()); err != nil {
+		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}
 		applied, err := bound.applied(ctx)
@@ -102,12 +110,13 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
-// lockKey is the key of the advisory lock of the schema.
-func (s *Store) lockKey() int64 {
+// lockKey is the key of the advisory lock of all schemas of userkit in the
+// database, which share its extensions.
+var lockKey = func() int64 {
 	hash := fnv.New64a()
-	_, _ = hash.Write([]byte("userkit migrations " + s.schema)) // never fails
+	_, _ = hash.Write([]byte("userkit migrations")) // never fails
 	return int64(hash.Sum64())
-}
+}()
 
 // execute runs a statement whose rows, if any, are of no interest.
 func (s *Store) execute(ctx context.Context, text string, args ...any) error {
@@ -149,11 +158,23 @@ func (s *Store) apply(ctx context.Context, file migration) error {
 			return err
 		}
 	}
-	if err := s.execute(ctx, "SET LOCAL search_path TO ?", bun.Ident(s.schema)); err != nil {
+	path := []string{s.schema} // which needs no quotation marks
+	q = &statement{}
+	q.add("SELECT quote_ident(n.nspname) FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'")
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		var name text
+		err := rows.Scan(&name)
+		path = append(path, string(name))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.execute(ctx, "SET LOCAL search_path TO ?", literal(strings.Join(path, ", "))); err != nil {
 		return err
 	}
 	// Past bun's formatting: a file has no arguments.
-	_, err := s.tx.Tx.ExecContext(ctx, file.sql)
+	_, err = s.tx.Tx.ExecContext(ctx, file.sql)
 	return err
 }
 

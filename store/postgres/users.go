@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 
 	"github.com/userkit/userkit"
 )
@@ -32,15 +34,9 @@ func (s *Store) User(ctx context.Context, id userkit.UserID) (userkit.User, erro
 
 // FindUser implements userkit.Store.
 func (s *Store) FindUser(ctx context.Context, key userkit.UserKey) (userkit.User, error) {
-	// The condition on an empty value is that of the unique index.
-	conditions := map[string]string{
-		"login":  " AND u.login_key = ? AND u.login_key <> ''",
-		"email":  " AND u.email_key = ? AND u.email_key <> ''",
-		"extref": " AND u.extref = ? AND u.extref <> ''",
-	}
-	condition, ok := conditions[key.Field()]
-	if !ok {
-		return userkit.User{}, userkit.NewError(userkit.CodeUnknownField, "key", "no user can be found by %q", key.Field())
+	condition, err := keyCondition(key.Field())
+	if err != nil {
+		return userkit.User{}, err
 	}
 	if err := s.ready(ctx); err != nil {
 		return userkit.User{}, err
@@ -49,33 +45,276 @@ func (s *Store) FindUser(ctx context.Context, key userkit.UserKey) (userkit.User
 		return userkit.User{}, userkit.NewError(userkit.CodeUserNotFound, key.Field(), "not in project %q", s.project)
 	}
 	q := s.selectUsers()
-	q.add(condition, quoted(key.Value()))
+	q.add(" AND "+condition, quoted(key.Value()))
 	return selectOne(ctx, s, q, userkit.CodeUserNotFound, userTargets)
 }
 
-// users adds the condition of a filter.
-func (q *statement) users(filter userkit.UserFilter) {
-	if filter.OnlyActive {
-		q.add(" AND u.status <> ?", quoted(string(userkit.StatusDisabled)))
+// keyCondition is the condition that a user has the value of a key. That on an
+// empty value is of the unique index.
+func keyCondition(field string) (string, error) {
+	switch field {
+	case "login", "email":
+		return "u." + field + "_key = ? AND u." + field + "_key <> ''", nil
+	case "extref":
+		return "u.extref = ? AND u.extref <> ''", nil
 	}
+	return "", userkit.NewError(userkit.CodeUnknownField, "key", "no user can be found by %q", field)
+}
+
+// FindUsers implements userkit.Store.
+func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([]userkit.User, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	values = slices.Clone(values)
+	slices.Sort(values)
+	n, rows, condition := wantedTexts, []*wanted{}, ""
+	if field == "id" {
+		n, condition = wantedUsers, "u.id = n.user_id"
+	} else {
+		found, err := keyCondition(field)
+		if err != nil {
+			return nil, err
+		}
+		condition = strings.Replace(found, "?", "n.value", 1)
+	}
+	for _, value := range slices.Compact(values) {
+		id, err := userkit.ParseID[userkit.User](value)
+		if storable(value) && (err == nil || field != "id") {
+			rows = append(rows, &wanted{user: id, text: value})
+		}
+	}
+	if len(rows) == 0 {
+		return []userkit.User{}, nil
+	}
+	q := &statement{hot: true}
+	q.add("SELECT " + userReads + "\nFROM ")
+	unnest(q, n, rows) // the texts are storable
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND "+condition+" OFFSET 0) AS u"+
+		"\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = u.id OFFSET 0) AS a",
+		s.table("users"), quoted(s.project), s.table("accounts"), quoted(s.project))
+	return selectRecords(ctx, s, q, userTargets)
 }
 
 // Users implements userkit.Store.
 func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]userkit.User, error) {
-	q := s.selectUsers()
-	q.users(filter)
-	if err := q.page(list, userSortings, "u.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, userTargets)
+	return listUsers(ctx, s, filter, list, userRead)
+}
+
+// UserIDs implements userkit.Store.
+func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
+	list := userkit.List{Order: userkit.Order{Field: "id"}, After: &userkit.Position{Key: after.String(), ID: after}, Limit: limit}
+	return listUsers(ctx, s, filter, list, userIDRead)
 }
 
 // CountUsers implements userkit.Store.
 func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	selected, err := s.selection(filter)
+	if err != nil {
+		return 0, err
+	}
 	q := &statement{}
-	q.add("SELECT count(*) FROM ? AS u WHERE u.project = ?", s.table("users"), quoted(s.project))
-	q.users(filter)
+	q.add("SELECT count(*)")
+	selected.from(q, selected.accounts)
 	var total integer
-	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
+	err = s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
 	return int64(total), err
+}
+
+// from adds the tables, the accounts where they are needed, and the condition.
+func (c *selection) from(q *statement, accounts bool) {
+	q.add("\nFROM ? AS u", c.store.table("users"))
+	c.join(q, accounts)
+}
+
+// join adds to users what from adds.
+func (c *selection) join(q *statement, accounts bool) {
+	if accounts {
+		q.add(" JOIN ? AS a ON a.project = u.project AND a.user_id = u.id", c.store.table("accounts"))
+	}
+	q.add("\nWHERE "+c.where.text.String(), c.where.args...)
+}
+
+// userReading is what is read of each user of a list.
+type userReading[R any] struct {
+	reads   string // over the aliases u and a
+	targets func(to []any, record *R) []any
+	onlyID  bool
+}
+
+var (
+	userRead   = userReading[userkit.User]{reads: userReads, targets: userTargets}
+	userIDRead = userReading[userkit.UserID]{reads: "u.id", onlyID: true, targets: func(to []any, id *userkit.UserID) []any {
+		return append(to, (*identifier)(id))
+	}}
+)
+
+const (
+	// fewUsers is up to how many users of a filter are gathered and sorted before
+	// they are looked for along the order of the list.
+	fewUsers = 5000
+	// nearUsers is how many users of the project that search passes.
+	nearUsers = 20_000
+)
+
+// listUsers lists users.
+//
+// Where the order has an index and the filter another one, which of them is fast
+// depends on how many users meet the filter, and where in the order they are. The
+// planner can only guess; when it guesses wrong, it reads the whole table. So the
+// list begins with the filter, and gives up beyond a few users. Then it goes along
+// the order, where so many users ought soon to fill the page, and gives up when
+// they do not. Then it gathers all of them, which takes as long as they are many.
+func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, list userkit.List, reading userReading[R]) ([]R, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	field, err := sortingOf(list, userSortings)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := s.selection(filter)
+	if err != nil {
+		return nil, err
+	}
+	l := &userList[R]{selected, list, field, reading}
+	if !field.indexed {
+		return l.read(ctx, l.gathered)
+	}
+	if !selected.served {
+		return l.read(ctx, l.along)
+	}
+	users, complete, err := l.few(ctx)
+	if err != nil || complete {
+		return users, err
+	}
+	users, err = l.read(ctx, l.near)
+	if err != nil || len(users) == list.Limit {
+		return users, err
+	}
+	return l.read(ctx, l.gathered)
+}
+
+// userList is a list of users in the making.
+type userList[R any] struct {
+	*selection
+	list    userkit.List
+	field   sorting
+	reading userReading[R]
+}
+
+// read runs the statement that one of the ways makes.
+func (l *userList[R]) read(ctx context.Context, way func(*statement) error) ([]R, error) {
+	q := &statement{}
+	if err := way(q); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, l.store, q, l.reading.targets)
+}
+
+// along reads the users in the order of an index as they come.
+func (l *userList[R]) along(q *statement) error {
+	q.add("SELECT " + l.reading.reads)
+	l.from(q, l.accounts || !l.reading.onlyID)
+	if err := q.after(l.list, l.field, l.field.expression, "u.id"); err != nil {
+		return err
+	}
+	q.order(l.list, l.field.expression, "u.id")
+	return nil
+}
+
+// gathered finds the users of the filter and sorts them, and then reads those of
+// the page whole.
+func (l *userList[R]) gathered(q *statement) error {
+	q.add("SELECT " + l.reads() + "\nFROM (SELECT f.id, f.key FROM (")
+	l.keys(q)
+	if l.field.indexed {
+		q.add("\nOFFSET 0") // keeps the planner from going along the order
+	}
+	q.add(") AS f WHERE true")
+	return l.page(q, "f", "")
+}
+
+// near goes a bounded way along the order, and then reads those users of the
+// filter whole that it met.
+func (l *userList[R]) near(q *statement) error {
+	q.add("SELECT "+l.reads()+"\nFROM (SELECT u.id, u.key\nFROM (SELECT u.*, "+l.field.expression+" AS key FROM ? AS u WHERE u.project = ?",
+		l.store.table("users"), quoted(l.store.project))
+	if err := q.after(l.list, l.field, l.field.expression, "u.id"); err != nil {
+		return err
+	}
+	q.sort(l.list, l.field.expression, "u.id")
+	q.add("\nLIMIT ?) AS u", nearUsers)
+	l.join(q, l.accounts)
+	return l.page(q, "u", "")
+}
+
+// few gives the page when only a few users meet the filter, and reports whether
+// that is so.
+func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err error) {
+	begin, end := "(", ")" // around a join
+	if l.reading.onlyID {
+		begin, end = "", ""
+	}
+	q := &statement{}
+	q.add("WITH few AS MATERIALIZED (")
+	l.keys(q)
+	q.add("\nLIMIT ?)\nSELECT c.found, p.id, "+l.reads()+
+		"\nFROM (SELECT count(*) AS found FROM few) AS c LEFT JOIN "+begin+"(SELECT f.id, f.key FROM few AS f WHERE (SELECT count(*) FROM few) <= ?",
+		fewUsers+1, fewUsers)
+	if err := l.page(q, "f", end+" ON true"); err != nil {
+		return nil, false, err
+	}
+	var found count
+	var id identifier
+	var user, none R
+	to := l.reading.targets([]any{&found, &id}, &user)
+	users = []R{}
+	err = l.store.query(ctx, q, func(rows *sql.Rows) error {
+		user = none
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		if id != (identifier{}) {
+			users = append(users, user)
+		}
+		return nil
+	})
+	return users, found <= fewUsers, err
+}
+
+// keys begins a statement that gives the ids and the sort keys of the users of the
+// filter.
+func (l *userList[R]) keys(q *statement) {
+	q.add("SELECT u.id, " + l.field.expression + " AS key")
+	l.from(q, l.accounts || ofAccounts.MatchString(l.field.expression))
+}
+
+// reads is what is read beside the page p.
+func (l *userList[R]) reads() string {
+	if l.reading.onlyID {
+		return "p.id"
+	}
+	return l.reading.reads
+}
+
+// page ends the part of a statement that gives the ids and keys of the page, from
+// a table of those of more users, and reads what is wanted of its users. end goes
+// before the order.
+func (l *userList[R]) page(q *statement, table, end string) error {
+	if err := q.after(l.list, l.field, table+".key", table+".id"); err != nil {
+		return err
+	}
+	q.order(l.list, table+".key", table+".id")
+	q.add(") AS p")
+	if !l.reading.onlyID {
+		q.add(" JOIN ? AS u ON u.project = ? AND u.id = p.id JOIN ? AS a ON a.project = ? AND a.user_id = p.id",
+			l.store.table("users"), quoted(l.store.project), l.store.table("accounts"), quoted(l.store.project))
+	}
+	q.add(end)
+	q.sort(l.list, "p.key", "p.id")
+	return nil
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -41,6 +42,19 @@ func quotedBytes(data []byte) literal {
 
 func quotedTime(t time.Time) literal {
 	return append(appendTime(append(make(literal, 0, 50), '\''), t), `'::timestamptz`...)
+}
+
+func bigint(number int64) literal {
+	return literal("'" + strconv.FormatInt(number, 10) + "'::bigint")
+}
+
+// quotedJSON gives a value of attributes, which JSON can always write.
+func quotedJSON(value any) literal {
+	data, err := json.Marshal(withFractions(value))
+	if err != nil {
+		panic(err)
+	}
+	return append(quoted(string(data)), "::jsonb"...)
 }
 
 // quotedDay gives a day; the zero day is before all others.
@@ -308,4 +322,42 @@ func (a *array) sortKey(text string) {
 	} else {
 		a.null()
 	}
+}
+
+// foldedJSON gives a copy of a JSON value with all of its texts folded, though not
+// the names, and whether folding changed any. Where it changed none, the value
+// itself comes back.
+func foldedJSON(value any) (folded any, changed bool) {
+	switch value := value.(type) {
+	case string:
+		text := userkit.Fold(value)
+		return text, text != value
+	case []any:
+		var copied []any
+		for i, element := range value {
+			if text, changed := foldedJSON(element); changed {
+				if copied == nil {
+					copied = slices.Clone(value)
+				}
+				copied[i] = text
+			}
+		}
+		if copied != nil {
+			return copied, true
+		}
+	case map[string]any:
+		var copied map[string]any
+		for name, element := range value {
+			if text, changed := foldedJSON(element); changed {
+				if copied == nil {
+					copied = maps.Clone(value)
+				}
+				copied[name] = text
+			}
+		}
+		if copied != nil {
+			return copied, true
+		}
+	}
+	return value, false
 }

@@ -4,8 +4,8 @@
 -- records itself at its end. It must hold no question mark and no apostrophe
 -- outside of a text: both mislead the drivers that run it.
 --
--- Every table begins with the project, and so does every key and every index:
--- no statement touches two projects. All text compares byte by byte, whatever
+-- Every table begins with the project, and so does every key and every index that
+-- can: no statement touches two projects. All text compares byte by byte, whatever
 -- the collation of the database; columns named *_key hold the folded text that
 -- userkit sorts and searches by.
 
@@ -54,7 +54,9 @@ CREATE TABLE users (
     preferred_map        text COLLATE "C" NOT NULL,
     additional_info      text COLLATE "C" NOT NULL,
     attributes           jsonb,
-    sort_keys            jsonb, -- folded texts of the other columns, where folding changes them
+    folded_attributes    jsonb, -- the attributes with their texts folded, where folding changes one
+    folded               jsonb, -- folded texts of the other columns; see foldedTexts in the code
+    search               text COLLATE "C" NOT NULL, -- what the search box looks at
     CONSTRAINT users_pkey PRIMARY KEY (project, id)
 );
 CREATE UNIQUE INDEX users_login_key ON users (project, login_key) WHERE login_key <> '';
@@ -80,6 +82,7 @@ CREATE TABLE accounts (
     transaction_sequence bigint NOT NULL,
     devices              bigint NOT NULL,
     open_sessions        bigint NOT NULL,
+    active_purchases     bigint NOT NULL,
     traffic_limit        bigint NOT NULL,
     traffic_used         bigint NOT NULL,
     valid_for            bigint NOT NULL, -- nanoseconds
@@ -197,7 +200,8 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_sequence_key ON transactions (project, user_id, sequence) WHERE sequence > 0;
 CREATE INDEX transactions_by_at ON transactions (project, at, id);
 
--- Events outlive their user: the receipt of a deletion stays. position is
+-- Events outlive their user: the receipt of a deletion stays. An event of no user
+-- has the zero id as its user. position is
 -- projects.feed_offset plus the id of the transaction that wrote the event.
 CREATE TABLE events (
     project      text COLLATE "C" NOT NULL,

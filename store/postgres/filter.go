@@ -1,0 +1,465 @@
+package postgres
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/userkit/userkit"
+)
+
+// selection is the condition of a filter on users, over the aliases u and a: true
+// for the users who meet it, and false or NULL for the others. Its meaning is that
+// of userkit.MatchUsers.
+type selection struct {
+	store    *Store
+	filter   userkit.UserFilter
+	where    *statement
+	accounts bool // the condition needs the accounts
+	// served means that an index finds the users, as far as they are few, whatever
+	// the order of a list.
+	served bool
+}
+
+// notDisabled is the condition that a user is not disabled.
+const notDisabled = "u.status <> ?"
+
+// ofAccounts finds a column of accounts in a condition, whose values stand
+// elsewhere.
+var ofAccounts = regexp.MustCompile(`\ba\.`)
+
+// selection compiles a filter.
+func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
+	c := &selection{store: s, filter: filter, where: &statement{}}
+	c.where.add("u.project = ?", quoted(s.project))
+	if filter.OnlyActive {
+		c.where.add(" AND "+notDisabled, quoted(string(userkit.StatusDisabled)))
+	}
+	if !filter.Segment.IsZero() {
+		c.where.add(" AND ")
+		c.member(filter.Segment)
+		c.served = true
+	}
+	if search := userkit.ParseSearch(filter.Search); search.Term != "" {
+		c.where.add(" AND ")
+		c.search(search)
+		c.served = true
+	}
+	if root := filter.Filter.Expression(); root != nil {
+		c.where.add(" AND ")
+		served, err := c.expression(root)
+		if err != nil {
+			return nil, err
+		}
+		c.served = c.served || served
+	}
+	c.accounts = ofAccounts.MatchString(c.where.text.String())
+	return c, nil
+}
+
+// expression adds the condition of a part of a filter, which may stand beside AND
+// and OR as it is. It reports whether an index finds the users who meet it.
+//
+// A leaf may be NULL instead of false. AND and OR pass that on in a way that never
+// makes a condition true, and IS NOT TRUE ends it.
+func (c *selection) expression(expression userkit.Expression) (served bool, err error) {
+	switch expression := expression.(type) {
+	case userkit.AndExpression:
+		for i, part := range expression {
+			c.begin(i, " AND ")
+			one, err := c.expression(part)
+			if err != nil {
+				return false, err
+			}
+			served = served || one
+		}
+		c.where.add(")")
+		return served, nil
+	case userkit.OrExpression:
+		served = true
+		for i, part := range expression {
+			c.begin(i, " OR ")
+			one, err := c.expression(part)
+			if err != nil {
+				return false, err
+			}
+			served = served && one
+		}
+		c.where.add(")")
+		return served, nil
+	case userkit.NotExpression:
+		c.where.add("((")
+		_, err := c.expression(expression.Of)
+		c.where.add(") IS NOT TRUE)")
+		return false, err
+	case userkit.Comparison:
+		if expression.Operator == userkit.OpNotEqual {
+			expression.Operator = userkit.OpEqual
+			return c.expression(userkit.NotExpression{Of: expression})
+		}
+		return c.comparison(expression)
+	}
+	panic("postgres: an expression of no known type")
+}
+
+// begin begins a part of a joined condition.
+func (c *selection) begin(part int, word string) {
+	if part == 0 {
+		word = "("
+	}
+	c.where.add(word)
+}
+
+// comparison adds the condition of a comparison, in brackets where it needs them.
+func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
+	switch of.Field {
+	case "segment":
+		id, err := userkit.ParseID[userkit.Segment](of.Value.(string))
+		if err != nil {
+			return false, userkit.NewError(userkit.CodeUnknownSegment, "filter", "%q is not the id of a segment", of.Value)
+		}
+		c.member(id)
+		return true, nil
+	case "attributes":
+		return c.attribute(of), nil
+	case "access":
+		c.access(of)
+		return false, nil
+	case "traffic_used":
+		used, args := c.trafficUsed()
+		c.number(of, used, args...)
+		return false, nil
+	}
+	field, ok := userkit.UserField(of.Field)
+	place, found := userSortings[of.Field]
+	if !ok || !found {
+		return false, userkit.NewError(userkit.CodeUnknownField, "filter", "no field %q", of.Field)
+	}
+	switch field.Kind {
+	case userkit.KindText:
+		return c.text(of, place, true), nil
+	case userkit.KindCode:
+		return c.text(of, place, false), nil
+	case userkit.KindID:
+		return c.id(of), nil
+	case userkit.KindTime:
+		c.time(of, place.compared())
+	default:
+		c.number(of, place.compared())
+	}
+	return false, nil
+}
+
+// sign gives the SQL of an order, or of eq.
+func sign(operator userkit.Operator) string {
+	return map[userkit.Operator]string{
+		userkit.OpEqual: " = ", userkit.OpGreater: " > ", userkit.OpGreaterOrEqual: " >= ",
+		userkit.OpLess: " < ", userkit.OpLessOrEqual: " <= ",
+	}[operator]
+}
+
+// likeEscapes are the signs with a meaning in patterns.
+var likeEscapes = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// pattern gives the pattern of LIKE for co, sw or ew.
+func pattern(operator userkit.Operator, part string) literal {
+	text := likeEscapes.Replace(part)
+	if operator != userkit.OpStartsWith {
+		text = "%" + text
+	}
+	if operator != userkit.OpEndsWith {
+		text += "%"
+	}
+	return quoted(text)
+}
+
+// never is the condition that nobody meets.
+const never = "false"
+
+// searched are the fields whose whole folded text is in the column search, which
+// has an index for parts.
+var searched = map[string]bool{"id": true, "login": true, "name": true, "email": true, "phone": true, "extref": true}
+
+// parts adds the condition, which goes before another one, that one of the searched
+// texts has a part. It adds none, and reports that, where the index is no help.
+func (c *selection) parts(field, part string) (served bool) {
+	if !searched[field] || userkit.ParseSearch(part).Prefix {
+		return false
+	}
+	c.where.add("u.search LIKE ? AND ", pattern(userkit.OpContains, part))
+	return true
+}
+
+// search adds the condition of the search box.
+func (c *selection) search(search userkit.Search) {
+	if !storable(search.Term) {
+		c.where.add(never)
+		return
+	}
+	if !search.Prefix {
+		c.where.add("u.search LIKE ?", pattern(userkit.OpContains, search.Term))
+		return
+	}
+	for i, field := range []string{"login", "name", "email"} {
+		c.begin(i, " OR ")
+		c.text(userkit.Comparison{Field: field, Operator: userkit.OpStartsWith, Value: search.Term}, userSortings[field], true)
+	}
+	c.where.add(")")
+}
+
+// text adds a comparison of a text.
+func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (served bool) {
+	whole := place.compared()
+	if of.Operator == userkit.OpPresent {
+		c.where.add(whole + " <> ''")
+		return false
+	}
+	value := of.Value.(string)
+	if folds {
+		value = userkit.Fold(value)
+	}
+	if !storable(value) {
+		c.where.add(never)
+		return false
+	}
+	c.where.add("(")
+	defer c.where.add(")")
+	// A key is enough to compare with a text that is shorter than any key that was
+	// cut.
+	key, short := userkit.SortKey(value), len(value) <= userkit.SortKeyBytes-utf8.UTFMax
+	switch of.Operator {
+	case userkit.OpEqual:
+		if place.keyed {
+			c.where.add(place.expression+" = ?", quoted(key))
+			served = value != ""
+		} else {
+			served = c.parts(of.Field, value)
+		}
+		if !place.keyed {
+			c.where.add(whole+" = ?", quoted(value))
+		} else if !short {
+			c.where.add(" AND "+whole+" = ?", quoted(value))
+		}
+	case userkit.OpStartsWith, userkit.OpContains, userkit.OpEndsWith:
+		byKey := place.keyed && of.Operator == userkit.OpStartsWith
+		if byKey {
+			c.where.add(place.expression+" LIKE ?", pattern(of.Operator, key))
+		} else {
+			served = c.parts(of.Field, value)
+		}
+		if !byKey {
+			c.where.add(whole+" LIKE ?", pattern(of.Operator, value))
+		} else if !short {
+			c.where.add(" AND "+whole+" LIKE ?", pattern(of.Operator, value))
+		}
+	default:
+		c.where.add(whole+" <> '' AND "+whole+sign(of.Operator)+"?", quoted(value))
+	}
+	return served
+}
+
+// id adds a comparison of the id.
+func (c *selection) id(of userkit.Comparison) (served bool) {
+	value, _ := of.Value.(string)
+	switch of.Operator {
+	case userkit.OpPresent:
+		c.where.add("u.id <> " + noID)
+	case userkit.OpStartsWith, userkit.OpContains, userkit.OpEndsWith:
+		if !storable(value) {
+			c.where.add(never)
+			return false
+		}
+		c.where.add("(")
+		served = c.parts(of.Field, value)
+		c.where.add("u.id::text LIKE ?)", pattern(of.Operator, value))
+	default:
+		id, ok := idLiteral(value)
+		if !ok {
+			c.where.add(never)
+			return false
+		}
+		c.where.add("u.id"+sign(of.Operator)+"?", id)
+		served = of.Operator == userkit.OpEqual
+	}
+	return served
+}
+
+// time adds a comparison of a time. The zero time, which stands for none where the
+// column has no NULL, comes before all others.
+func (c *selection) time(of userkit.Comparison, column string) {
+	present, zero := column+" > ?", quotedTime(time.Time{})
+	value, _ := of.Value.(time.Time)
+	switch {
+	case of.Operator == userkit.OpPresent:
+		c.where.add(present, zero)
+	case value.IsZero():
+		c.where.add("(("+present+") IS NOT TRUE)", zero)
+	case of.Operator == userkit.OpLess, of.Operator == userkit.OpLessOrEqual:
+		c.where.add("("+column+sign(of.Operator)+"? AND "+present+")", quotedTime(value), zero)
+	default:
+		c.where.add(column+sign(of.Operator)+"?", quotedTime(value))
+	}
+}
+
+// number adds a comparison of a number, a span, an amount of money or a bool.
+func (c *selection) number(of userkit.Comparison, number string, args ...any) {
+	if of.Operator == userkit.OpPresent {
+		c.where.add("true")
+		return
+	}
+	var value literal
+	switch v := of.Value.(type) {
+	case bool:
+		value = literal(strconv.FormatBool(v))
+	case int64:
+		value = bigint(v)
+	case time.Duration:
+		value = bigint(int64(v))
+	case userkit.Money:
+		c.where.add("(a.currency = ? AND "+number+sign(of.Operator)+"?)", quoted(v.Currency), bigint(v.Amount))
+		return
+	}
+	c.where.add(number+sign(of.Operator)+"?", append(args, value)...)
+}
+
+// member adds that a user is in a list.
+func (c *selection) member(id userkit.SegmentID) {
+	c.where.add("EXISTS (SELECT FROM ? AS m WHERE m.project = ? AND m.user_id = u.id AND m.segment_id = ?)",
+		c.store.table("memberships"), quoted(c.store.project), quotedID(id))
+}
+
+// today is the day of the filter's moment.
+func (c *selection) today() userkit.Day {
+	zone := c.filter.Moment.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return userkit.DayOf(c.filter.Moment.At, zone)
+}
+
+// trafficUsed gives what userkit.Traffic.UsedIn says at the filter's moment. When
+// a period began depends on the limit in so few ways that all of them are written
+// out; Go knows the calendar.
+func (c *selection) trafficUsed() (expression string, args []any) {
+	today := c.today()
+	start := func(reset userkit.TrafficReset, anchor int) userkit.Day {
+		return userkit.TrafficLimit{Reset: reset, AnchorDay: anchor}.PeriodStart(today)
+	}
+	const anchors = 31
+	months := array{room: anchors}
+	for anchor := 1; anchor <= anchors; anchor++ {
+		months.day(start(userkit.ResetMonthly, anchor))
+	}
+	return "CASE WHEN CASE a.traffic_reset WHEN ? THEN ? WHEN ? THEN (?)[least(greatest(a.traffic_anchor_day, 1), 31)::integer] WHEN ? THEN ? ELSE ? END" +
+			" > coalesce(a.traffic_period, ?) THEN 0 ELSE a.traffic_used END",
+		[]any{
+			quoted(string(userkit.ResetWeekly)), quotedDay(start(userkit.ResetWeekly, 0)),
+			quoted(string(userkit.ResetMonthly)), months.of("date"),
+			quoted(string(userkit.ResetNever)), quotedDay(start(userkit.ResetNever, 0)),
+			quotedDay(today), quotedDay(userkit.Day{}),
+		}
+}
+
+// access adds that a user has access, or what speaks against it.
+func (c *selection) access(of userkit.Comparison) {
+	if of.Operator == userkit.OpPresent {
+		c.where.add("true")
+		return
+	}
+	used, args := c.trafficUsed()
+	reasons := []struct {
+		code      userkit.Code
+		condition string
+		args      []any
+	}{
+		{userkit.CodeUserDisabled, "u.status = ?", []any{quoted(string(userkit.StatusDisabled))}},
+		{userkit.CodeUserInactive, "u.status = ?", []any{quoted(string(userkit.StatusInactive))}},
+		{userkit.CodeUserExpired, "a.expires_at <= ?", []any{quotedTime(c.filter.Moment.At)}},
+		{userkit.CodeTrafficLimit, "(a.traffic_limit > 0 AND " + used + " >= a.traffic_limit)", args},
+	}
+	if of.Value == userkit.AccessAllowed {
+		c.where.add("(")
+		for i, reason := range reasons {
+			c.begin(i, " OR ")
+			c.where.add(reason.condition, reason.args...)
+		}
+		c.where.add(") IS NOT TRUE)")
+		return
+	}
+	for _, reason := range reasons {
+		if of.Value == string(reason.code) {
+			c.where.add(reason.condition, reason.args...)
+			return
+		}
+	}
+	c.where.add(never)
+}
+
+// attributesFolded is the expression of the index on attributes.
+const attributesFolded = "coalesce(u.folded_attributes, u.attributes)"
+
+// attribute adds a comparison of an attribute.
+func (c *selection) attribute(of userkit.Comparison) (served bool) {
+	if len(of.Path) == 0 {
+		c.where.add("u.attributes IS NOT NULL")
+		return false
+	}
+	names := array{}
+	for _, name := range of.Path {
+		names.text(name)
+	}
+	path := names.of("text")
+	const value = "(" + attributesFolded + " #> ?)"
+	const present = value + ` NOT IN ('null'::jsonb, '""'::jsonb, '[]'::jsonb, '{}'::jsonb)`
+	compared := of.Value
+	text, isText := compared.(string)
+	if isText {
+		text = userkit.Fold(text)
+		compared = text
+	}
+	switch {
+	case of.Operator == userkit.OpPresent:
+		c.where.add(present, path)
+		return false
+	case of.Value == nil:
+		c.where.add("(("+present+") IS NOT TRUE)", path)
+		return false
+	case names.broken || !storable(text):
+		c.where.add(never)
+		return false
+	case of.Operator == userkit.OpEqual:
+		// The condition on attributes is that of the index.
+		c.where.add("(u.attributes IS NOT NULL AND ("+attributesFolded+" @> ? OR "+attributesFolded+" @> ?))",
+			holding(of.Path, compared), holding(of.Path, []any{compared}))
+		return true
+	}
+	element := "e.value #>> '{}'"
+	var condition string
+	var args []any
+	switch {
+	case isText && (of.Operator == userkit.OpContains || of.Operator == userkit.OpStartsWith || of.Operator == userkit.OpEndsWith):
+		condition = "WHEN 'string' THEN (" + element + `) COLLATE "C" LIKE ?`
+		args = []any{pattern(of.Operator, text)}
+	case isText:
+		condition = "WHEN 'string' THEN " + element + " <> '' AND (" + element + `) COLLATE "C"` + sign(of.Operator) + "?"
+		args = []any{quoted(text)}
+	default:
+		condition = "WHEN 'number' THEN (" + element + ")::numeric" + sign(of.Operator) + "(? #>> '{}')::numeric"
+		args = []any{quotedJSON(compared)}
+	}
+	c.where.add("(u.attributes IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(CASE jsonb_typeof("+value+") WHEN 'array' THEN "+value+
+		" ELSE jsonb_build_array("+value+") END) AS e(value) WHERE CASE jsonb_typeof(e.value) "+condition+" ELSE false END))",
+		append([]any{path, path, path}, args...)...)
+	return false
+}
+
+// holding gives an object that has a value at a path and nothing else.
+func holding(path []string, value any) literal {
+	for _, name := range slices.Backward(path) {
+		value = map[string]any{name: value}
+	}
+	return quotedJSON(value)
+}
