@@ -51,6 +51,7 @@ func deviceID(n int) userkit.DeviceID           { return idOf[userkit.Device](n)
 func sessionID(n int) userkit.SessionID         { return idOf[userkit.Session](n) }
 func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transaction](n) }
 func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
+func segmentID(n int) userkit.SegmentID         { return idOf[userkit.Segment](n) }
 
 // newUser makes the n-th user, as it is stored at version 1. No field is zero
 // and no two users share the value of a text.
@@ -103,6 +104,7 @@ func newAccount(n int) userkit.Account {
 		LastTransaction:     transactionID(500 + n),
 		Devices:             2 + n,
 		OpenSessions:        1 + n,
+		ActivePurchases:     3 + n,
 		Traffic: userkit.Traffic{
 			Limit:  userkit.TrafficLimit{Bytes: int64(5_000_000_000 + n), Reset: userkit.ResetMonthly, AnchorDay: 1 + n%31},
 			Used:   int64(4_000_000_000 + n),
@@ -227,8 +229,44 @@ func newEvent(owner userkit.UserID, n int) userkit.Event {
 	}
 }
 
+// newSegment makes the n-th segment, which is a rule at revision 1.
+func newSegment(n int) userkit.Segment {
+	return userkit.Segment{
+		ID:        segmentID(n),
+		Name:      fmt.Sprintf("Größe %04d", n),
+		Rule:      filterOf(fmt.Sprintf(`attributes.seats gt %d and not (name co "it's \"%d\"" or segment eq "%s")`, n, n, segmentID(n+1))),
+		CreatedAt: at(14000 + n),
+		UpdatedAt: at(15000 + n),
+		Revision:  1,
+	}
+}
+
+// newList makes the n-th segment, which is a list.
+func newList(n int) userkit.Segment {
+	segment := newSegment(n)
+	segment.Rule = userkit.Filter{}
+	return segment
+}
+
+// newSegmentEvent makes the n-th event, which is of no user.
+func newSegmentEvent(n int) userkit.Event {
+	event := newEvent(userkit.UserID{}, n)
+	event.Name = userkit.EventSegmentUpdated
+	return event
+}
+
+// filterOf reads a filter that is right.
+func filterOf(text string) userkit.Filter {
+	filter, err := userkit.ParseFilter(text)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", text, err))
+	}
+	return filter
+}
+
 // dossier is a user with everything that belongs to it. Records are in the
-// order of their ids, usage in the order of days.
+// order of their ids, usage in the order of days. The segments that it is in are
+// created beforehand, since they belong to nobody.
 type dossier struct {
 	user         userkit.User
 	devices      []userkit.DeviceRecord
@@ -236,6 +274,7 @@ type dossier struct {
 	transactions []userkit.Transaction
 	usage        []userkit.DayUsage
 	events       []userkit.Event
+	segments     []userkit.SegmentID
 }
 
 // newDossier makes the n-th user (n below 1000) with two records of each kind:
@@ -260,6 +299,7 @@ func (d dossier) creation() userkit.Change {
 	change.Transactions.Insert = d.transactions
 	change.Usage = d.usage
 	change.Events = d.events
+	change.AddSegments = d.segments
 	return change
 }
 
@@ -360,7 +400,7 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 func (d dossier) everything() userkit.Want {
 	want := userkit.Want{
 		User: d.user.ID, Profile: true, AllDevices: true, OpenSessions: true,
-		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), RowCounts: true,
+		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Segments: true, RowCounts: true,
 	}
 	for _, session := range d.sessions {
 		want.Sessions = append(want.Sessions, session.ID)
@@ -382,6 +422,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsDays:         len(d.usage),
 		userkit.RowsTransactions: len(d.transactions),
 		userkit.RowsEvents:       len(d.events),
+		userkit.RowsMemberships:  len(d.segments),
 	}
 }
 
@@ -405,6 +446,10 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requireUsage(t, want.usage, state.Usage)
 	requireRowCounts(t, want.rowCounts(), state.RowCounts)
 	require.Len(t, state.Events, len(want.events))
+	requireSegmentIDs(t, want.segments, state.Segments)
+	for _, segment := range want.segments {
+		requireMembers(t, store, segment, true, want.user.ID)
+	}
 	narrow := loadOne(t, store, user)
 	requireUser(t, userkit.User{ID: want.user.ID, Account: want.user.Account}, narrow.User)
 
@@ -478,7 +523,12 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userkit.Event) {
 	t.Helper()
 	ctx := t.Context()
-	require.Equal(t, userkit.State{}, withoutEmpty(loadOne(t, store, userkit.Want{User: gone.user.ID, Profile: true, AllDevices: true, OpenSessions: true})))
+	require.Equal(t, userkit.State{}, withoutEmpty(loadOne(t, store, userkit.Want{
+		User: gone.user.ID, Profile: true, AllDevices: true, OpenSessions: true, Segments: true,
+	})))
+	for _, segment := range gone.segments {
+		requireMembers(t, store, segment, false, gone.user.ID)
+	}
 
 	_, err := store.User(ctx, gone.user.ID)
 	requireCode(t, err, userkit.ErrNotFound, userkit.CodeUserNotFound)
@@ -557,6 +607,9 @@ func withoutEmpty(state userkit.State) userkit.State {
 	if len(state.Events) == 0 {
 		state.Events = nil
 	}
+	if len(state.Segments) == 0 {
+		state.Segments = nil
+	}
 	if len(state.RowCounts) == 0 {
 		state.RowCounts = nil
 	}
@@ -621,11 +674,29 @@ func requireUsage(t *testing.T, want, got []userkit.DayUsage) {
 	}
 }
 
+// requireSegmentIDs demands that two sets of segments are equal, whatever their
+// order, and that none is in them twice.
+func requireSegmentIDs(t *testing.T, want, got []userkit.SegmentID) {
+	t.Helper()
+	require.ElementsMatch(t, want, got)
+}
+
+// requireMembers demands that each of the users is a member of a segment, or
+// that none is.
+func requireMembers(t *testing.T, store userkit.Store, segment userkit.SegmentID, member bool, users ...userkit.UserID) {
+	t.Helper()
+	members, err := store.UserIDs(t.Context(), userkit.UserFilter{Segment: segment, Moment: userkit.Moment{At: base}}, userkit.UserID{}, whole)
+	require.NoError(t, err)
+	for _, user := range users {
+		require.Equal(t, member, slices.Contains(members, user), "user %s in segment %s", user, segment)
+	}
+}
+
 // requireRowCounts demands that two counts are equal. A kind that is left out counts 0.
 func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
-		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents,
+		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents, userkit.RowsMemberships,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}
@@ -691,3 +762,4 @@ func deviceRecordID(device *userkit.Device) [16]byte                { return dev
 func sessionRecordID(session *userkit.Session) [16]byte             { return session.ID }
 func transactionRecordID(transaction *userkit.Transaction) [16]byte { return transaction.ID }
 func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }
+func segmentRecordID(segment *userkit.Segment) [16]byte             { return segment.ID }

@@ -25,6 +25,9 @@ func runManager(t *testing.T, open Open, options Options) {
 		trafficGroups(),
 		balanceGroups(),
 		activityGroups(),
+		segmentGroups(),
+		bulkGroups(),
+		importGroups(),
 		pageGroups(),
 		concurrencyGroups(),
 		faultGroups(),
@@ -294,6 +297,7 @@ type picture struct {
 	Transactions []userkit.Transaction
 	Usage        []userkit.DayUsage
 	Events       []userkit.Event
+	Segments     []userkit.Segment
 }
 
 // picture reads all of one user. Two pictures are equal when nothing of the
@@ -303,6 +307,8 @@ func (d *desk) picture(t *testing.T, user userkit.UserID) picture {
 	usage, err := d.store.Usage(t.Context(), user,
 		userkit.Day{Year: 1970, Month: time.January, Day: 1}, userkit.Day{Year: 2100, Month: time.January, Day: 1})
 	require.NoError(t, err)
+	segments, err := d.UserSegments(t.Context(), user)
+	require.NoError(t, err)
 	return picture{
 		User:         d.user(t, user),
 		Devices:      d.devices(t, user),
@@ -310,6 +316,7 @@ func (d *desk) picture(t *testing.T, user userkit.UserID) picture {
 		Transactions: d.transactions(t, user),
 		Usage:        append([]userkit.DayUsage{}, usage...),
 		Events:       d.events(t, user),
+		Segments:     segments,
 	}
 }
 

@@ -630,6 +630,31 @@ func calls(d dossier) []call {
 			_, err := store.CountUsers(ctx, userkit.UserFilter{})
 			return err
 		}),
+		read("FindUsers", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.FindUsers(ctx, "login", []string{userkit.ByLogin(d.user.Login).Value()})
+			return err
+		}),
+		read("UserIDs", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.UserIDs(ctx, userkit.UserFilter{OnlyActive: true}, userkit.UserID{}, 10)
+			return err
+		}),
+		read("Segments", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Segments(ctx, userkit.SegmentFilter{Search: "a"}, list("name"))
+			return err
+		}),
+		read("FindSegments", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.FindSegments(ctx, []userkit.SegmentID{segmentID(1)}, []string{"name"})
+			return err
+		}),
+		{"CommitSegment", true, func(ctx context.Context, store userkit.Store) error {
+			segment := newList(1)
+			segment.ID = userkit.NewID[userkit.Segment]()
+			segment.Name = segment.ID.String()
+			event := newSegmentEvent(1)
+			event.ID = userkit.NewID[userkit.Event]()
+			_, err := store.CommitSegment(ctx, userkit.SegmentChange{ID: segment.ID, Segment: segment, Event: event})
+			return err
+		}},
 		read("Device", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Device(ctx, d.devices[0].ID)
 			return err

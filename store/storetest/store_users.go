@@ -177,6 +177,11 @@ func hardUser(n, variant int) userkit.User {
 	user.Balance = userkit.Money{Amount: pick(hardSizes, v, 3), Currency: pick([]string{"EUR", "JPY"}, v, 1)}
 	user.Devices = pick([]int{0, 3, 1, 100_000, 3}, v, 2)
 	user.OpenSessions = pick([]int{0, 0, 2, 1}, v, 3)
+	user.ActivePurchases = pick([]int{0, 1, 0, 2}, v, 1)
+	user.Traffic.Limit = userkit.TrafficLimit{
+		Reset:     pick([]userkit.TrafficReset{userkit.ResetDaily, userkit.ResetMonthly, userkit.ResetNever, userkit.ResetMonthly}, v, 1),
+		AnchorDay: pick([]int{0, 31, 0, 1}, v, 1),
+	}
 	user.Traffic.Limit.Bytes = pick([]int64{0, 1 << 62, 5, 5, 1}, v, 3)
 	user.ExpiresAt = pick(times, v, 4)
 	user.ValidFor = pick([]time.Duration{0, 1, time.Hour, 90 * 24 * time.Hour, 0}, v, 3)

@@ -97,6 +97,8 @@ func runStore(t *testing.T, open Open, options Options) {
 	runGroups(t, open, options, slices.Concat(
 		[]group{storeLoadGroup(), storeCommitGroup(), storeManyGroup()},
 		storeUserGroups(),
+		storeFilterGroups(),
+		storeSegmentGroups(),
 		storeDeviceGroups(),
 		storeSessionGroups(),
 		storeLedgerGroups(),

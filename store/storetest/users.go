@@ -84,11 +84,20 @@ func created(newcomer userkit.NewUser) userkit.User {
 	}
 }
 
+// payerPatch sets every part of a payer.
+func payerPatch(payer userkit.Payer) userkit.PayerPatch {
+	return userkit.PayerPatch{
+		AccountNumber: userkit.Set(payer.AccountNumber), LegalAddress: userkit.Set(payer.LegalAddress),
+		PostalAddress: userkit.Set(payer.PostalAddress), Bank: userkit.Set(payer.Bank), BankAccount: userkit.Set(payer.BankAccount),
+	}
+}
+
 // userEdit is a patch of one field and what it does to a user.
 type userEdit struct {
 	field string // of UserPatch
 	patch userkit.UserPatch
 	apply func(user *userkit.User)
+	event userkit.EventName // empty: user.updated
 }
 
 // userEdits has an edit for every field of UserPatch, each of which changes a newcomer.
@@ -96,25 +105,30 @@ func userEdits() []userEdit {
 	later := base.Add(77 * time.Hour)
 	payer := userkit.Payer{AccountNumber: "290000002", LegalAddress: "2 Sample Road", PostalAddress: "P.O. Box 2", Bank: "Sample Bank", BankAccount: "FR00 5678"}
 	return []userEdit{
-		{"Login", userkit.UserPatch{Login: userkit.Set("grace")}, func(u *userkit.User) { u.Login = "grace" }},
-		{"Name", userkit.UserPatch{Name: userkit.Set("Grace")}, func(u *userkit.User) { u.Name = "Grace" }},
-		{"Email", userkit.UserPatch{Email: userkit.Set("grace@example.com")}, func(u *userkit.User) { u.Email, u.EmailVerified = "grace@example.com", false }},
-		{"EmailVerified", userkit.UserPatch{EmailVerified: userkit.Set(false)}, func(u *userkit.User) { u.EmailVerified = false }},
-		{"Phone", userkit.UserPatch{Phone: userkit.Set("+12025550199")}, func(u *userkit.User) { u.Phone = "+12025550199" }},
-		{"ExtRef", userkit.UserPatch{ExtRef: userkit.Set("ERP/1")}, func(u *userkit.User) { u.ExtRef = "ERP/1" }},
-		{"AuthMethod", userkit.UserPatch{AuthMethod: userkit.Set("password")}, func(u *userkit.User) { u.AuthMethod = "password" }},
-		{"Kind", userkit.UserPatch{Kind: userkit.Set(userkit.UserIndividual)}, func(u *userkit.User) { u.Kind = userkit.UserIndividual }},
-		{"Payer", userkit.UserPatch{Payer: userkit.Set(payer)}, func(u *userkit.User) { u.Payer = payer }},
-		{"Description", userkit.UserPatch{Description: userkit.Set("Other")}, func(u *userkit.User) { u.Description = "Other" }},
-		{"Country", userkit.UserPatch{Country: userkit.Set("FR")}, func(u *userkit.User) { u.Country = "FR" }},
-		{"PreferredMap", userkit.UserPatch{PreferredMap: userkit.Set("satellite")}, func(u *userkit.User) { u.PreferredMap = "satellite" }},
-		{"AdditionalInfo", userkit.UserPatch{AdditionalInfo: userkit.Set("Other\nlines")}, func(u *userkit.User) { u.AdditionalInfo = "Other\nlines" }},
-		{"Attributes", userkit.UserPatch{Attributes: userkit.Set(userkit.Attributes{"new": "all"})}, func(u *userkit.User) { u.Attributes = userkit.Attributes{"new": "all"} }},
+		{"Login", userkit.UserPatch{Login: userkit.Set("grace")}, func(u *userkit.User) { u.Login = "grace" }, ""},
+		{"Name", userkit.UserPatch{Name: userkit.Set("Grace")}, func(u *userkit.User) { u.Name = "Grace" }, ""},
+		{"Email", userkit.UserPatch{Email: userkit.Set("grace@example.com")}, func(u *userkit.User) { u.Email, u.EmailVerified = "grace@example.com", false }, ""},
+		{"EmailVerified", userkit.UserPatch{EmailVerified: userkit.Set(false)}, func(u *userkit.User) { u.EmailVerified = false }, ""},
+		{"Phone", userkit.UserPatch{Phone: userkit.Set("+12025550199")}, func(u *userkit.User) { u.Phone = "+12025550199" }, ""},
+		{"ExtRef", userkit.UserPatch{ExtRef: userkit.Set("ERP/1")}, func(u *userkit.User) { u.ExtRef = "ERP/1" }, ""},
+		{"AuthMethod", userkit.UserPatch{AuthMethod: userkit.Set("password")}, func(u *userkit.User) { u.AuthMethod = "password" }, ""},
+		{"Kind", userkit.UserPatch{Kind: userkit.Set(userkit.UserIndividual)}, func(u *userkit.User) { u.Kind = userkit.UserIndividual }, ""},
+		{"Payer", userkit.UserPatch{Payer: payerPatch(payer)}, func(u *userkit.User) { u.Payer = payer }, ""},
+		{"Description", userkit.UserPatch{Description: userkit.Set("Other")}, func(u *userkit.User) { u.Description = "Other" }, ""},
+		{"Country", userkit.UserPatch{Country: userkit.Set("FR")}, func(u *userkit.User) { u.Country = "FR" }, ""},
+		{"PreferredMap", userkit.UserPatch{PreferredMap: userkit.Set("satellite")}, func(u *userkit.User) { u.PreferredMap = "satellite" }, ""},
+		{"AdditionalInfo", userkit.UserPatch{AdditionalInfo: userkit.Set("Other\nlines")}, func(u *userkit.User) { u.AdditionalInfo = "Other\nlines" }, ""},
+		{"Attributes", userkit.UserPatch{Attributes: userkit.Set(userkit.Attributes{"new": "all"})}, func(u *userkit.User) { u.Attributes = userkit.Attributes{"new": "all"} }, ""},
 		{"SetAttributes", userkit.UserPatch{SetAttributes: userkit.Attributes{"plan": "silver", "beta": nil, "extra": int64(1)}}, func(u *userkit.User) {
 			u.Attributes = userkit.Attributes{"plan": "silver", "seats": int64(7), "extra": int64(1)}
-		}},
-		{"ExpiresAt", userkit.UserPatch{ExpiresAt: userkit.Set(later)}, func(u *userkit.User) { u.ExpiresAt = later }},
-		{"ValidFor", userkit.UserPatch{ValidFor: userkit.Set(30 * time.Hour)}, func(u *userkit.User) { u.ExpiresAt, u.ValidFor = time.Time{}, 30*time.Hour }},
+		}, ""},
+		{"ExpiresAt", userkit.UserPatch{ExpiresAt: userkit.Set(later)}, func(u *userkit.User) { u.ExpiresAt = later }, ""},
+		{"ValidFor", userkit.UserPatch{ValidFor: userkit.Set(30 * time.Hour)}, func(u *userkit.User) { u.ExpiresAt, u.ValidFor = time.Time{}, 30*time.Hour }, ""},
+		{"Status", userkit.UserPatch{Status: userkit.Set(userkit.StatusDisabled)}, func(u *userkit.User) { u.Status = userkit.StatusDisabled }, userkit.EventUserDeactivated},
+		{"License", userkit.UserPatch{License: userkit.Set(fiveDevices)}, func(u *userkit.User) { u.License = fiveDevices }, userkit.EventLicenseSet},
+		{"TrafficLimit", userkit.UserPatch{TrafficLimit: userkit.TrafficLimitPatch{Bytes: userkit.Set[int64](5)}}, func(u *userkit.User) {
+			u.Traffic.Limit.Bytes, u.Traffic.Period = 5, u.Traffic.Limit.PeriodStart(userkit.DayOf(base, time.UTC))
+		}, userkit.EventTrafficLimitSet},
 	}
 }
 
@@ -131,7 +145,7 @@ func textFields() []textField {
 		return func(u *userkit.NewUser, p *userkit.UserPatch, text string) {
 			var payer userkit.Payer
 			set(&payer, text)
-			u.Payer, p.Payer = payer, userkit.Set(payer)
+			u.Payer, p.Payer = payer, payerPatch(payer)
 		}
 	}
 	return []textField{
@@ -507,7 +521,7 @@ func updateUserCases() []testCase {
 					want := created(one)
 					edit.apply(&want)
 					want.Version = 2
-					if edit.field == "ExpiresAt" || edit.field == "ValidFor" {
+					if edit.field == "ExpiresAt" || edit.field == "ValidFor" || edit.field == "TrafficLimit" {
 						// They are fields of the account: whether the profile counts an
 						// edit is the manager's affair.
 						want.UpdatedAt, want.Revision = edited.UpdatedAt, edited.Revision
@@ -517,7 +531,11 @@ func updateUserCases() []testCase {
 					requireUser(t, want, edited)
 					requireUser(t, want, d.user(t, one.ID))
 					require.Equal(t, beside, d.picture(t, two.ID))
-					require.Equal(t, []userkit.EventName{userkit.EventUserCreated, userkit.EventUserUpdated}, eventNames(d.events(t, one.ID)))
+					event := edit.event
+					if event == "" {
+						event = userkit.EventUserUpdated
+					}
+					require.Equal(t, []userkit.EventName{userkit.EventUserCreated, event}, eventNames(d.events(t, one.ID)))
 				})
 			}
 		}},
@@ -550,7 +568,7 @@ func updateUserCases() []testCase {
 			empty := userkit.Set("")
 			edited, err := d.UpdateUser(t.Context(), ada.ID, userkit.UserPatch{
 				Login: empty, Name: empty, Email: empty, Phone: empty, ExtRef: empty, AuthMethod: empty,
-				Payer: userkit.Set(userkit.Payer{}), Description: empty, Country: empty, PreferredMap: empty, AdditionalInfo: empty,
+				Payer: payerPatch(userkit.Payer{}), Description: empty, Country: empty, PreferredMap: empty, AdditionalInfo: empty,
 				Attributes: userkit.Set(userkit.Attributes(nil)), ExpiresAt: userkit.Set(time.Time{}),
 			})
 			require.NoError(t, err)
@@ -634,7 +652,7 @@ func updateUserCases() []testCase {
 				"every field as it is": {
 					Login: userkit.Set(ada.Login), Name: userkit.Set(ada.Name), Email: userkit.Set(ada.Email), EmailVerified: userkit.Set(true),
 					Phone: userkit.Set(ada.Phone), ExtRef: userkit.Set(ada.ExtRef), AuthMethod: userkit.Set(ada.AuthMethod), Kind: userkit.Set(ada.Kind),
-					Payer: userkit.Set(ada.Payer), Description: userkit.Set(ada.Description), Country: userkit.Set(ada.Country),
+					Payer: payerPatch(ada.Payer), Description: userkit.Set(ada.Description), Country: userkit.Set(ada.Country),
 					PreferredMap: userkit.Set(ada.PreferredMap), AdditionalInfo: userkit.Set(ada.AdditionalInfo),
 					Attributes: userkit.Set(ada.Attributes), ExpiresAt: userkit.Set(ada.ExpiresAt),
 				},
