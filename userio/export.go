@@ -1,0 +1,204 @@
+package userio
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// ExportOptions say what is exported and how. The zero value exports all stored
+// fields of all users as CSV.
+type ExportOptions struct {
+	Format Format // empty: CSV
+
+	// Query says which users, in which order; Limit is how many are read at a
+	// time, 0 for as many as a page can have. Its Moment is when and where the
+	// columns access and traffic_used are looked at; zero: now, in UTC.
+	Query userkit.UserQuery
+
+	// Columns are names of userkit.UserFields and userkit.DerivedUserFields, and
+	// attributes.<name> for single attributes, in the order of the file; nil: all
+	// of UserFields.
+	Columns []string
+
+	Comma rune // CSV: separates values, such as ';'; 0: a comma
+	BOM   bool // CSV: begin with a byte-order mark, which old versions of Excel need
+
+	// Progress, unless nil, is called after each page and at the end.
+	Progress func(Progress)
+}
+
+// ExportReport is what an export did.
+type ExportReport struct {
+	Rows    int64    `json:"rows"`  // users
+	Bytes   int64    `json:"bytes"` // written
+	Columns []string `json:"columns"`
+}
+
+// Export writes the users of a query as a table with a row of headings, which
+// are the names of the columns. It needs memory for three pages, however many
+// users there are, and reads one page while it writes the one before.
+//
+// A cell shows a value as FieldKind.Format does: times in RFC 3339 and UTC, money
+// such as 12.50 EUR, spans such as 720h0m0s, attributes as JSON. A workbook has
+// numbers, dates and truth values as such, and NDJSON has JSON.
+//
+// No cell runs as a formula: in CSV, a text that a spreadsheet might run has an
+// apostrophe in front, which Import takes off again. A sign before nothing but
+// digits, as in +375291234567, runs nothing and stays.
+//
+// It returns ErrInvalid with CodeUnknownField for a column that there is not,
+// CodeRequired for none, CodeBadFormat for one that is named twice, for an
+// attribute that cannot have this name and for a separator that cannot be one,
+// CodeUnknownValue for a format that there is not, what Users returns for the
+// query, and the error of a write. What is written then is not a whole file.
+func Export(ctx context.Context, users userkit.UserManager, to io.Writer, options ExportOptions) (ExportReport, error) {
+	query := options.Query
+	if query.Limit == 0 {
+		query.Limit = userkit.MaxPageLimit
+	}
+	if query.Moment.At.IsZero() {
+		query.Moment.At = time.Now()
+	}
+	if query.Moment.Zone == nil {
+		query.Moment.Zone = time.UTC
+	}
+	names, columns, err := exportColumns(options.Columns, query.Moment)
+	if err != nil {
+		return ExportReport{}, err
+	}
+	report := ExportReport{Columns: names}
+	counted := &countingWriter{to: to}
+	writer, err := newTableWriter(counted, names, options)
+	if err != nil {
+		return report, err
+	}
+	defer writer.discard()
+
+	progress := func() {
+		report.Bytes = counted.count.Load()
+		if options.Progress != nil {
+			options.Progress(Progress{Rows: report.Rows, Bytes: report.Bytes})
+		}
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	values := make([]any, len(columns))
+	for page := range readPages(ctx, users, query, stop) {
+		if page.err != nil {
+			return report, page.err
+		}
+		for i := range page.users {
+			for j, column := range columns {
+				values[j] = column(&page.users[i])
+			}
+			if err := writer.row(values); err != nil {
+				return report, err
+			}
+			report.Rows++
+		}
+		progress()
+	}
+	if err := writer.finish(); err != nil {
+		return report, err
+	}
+	progress()
+	return report, nil
+}
+
+func newTableWriter(to io.Writer, names []string, options ExportOptions) (tableWriter, error) {
+	if err := checkComma(options.Comma); err != nil {
+		return nil, err
+	}
+	switch options.Format {
+	case CSV, "":
+		comma := byte(',')
+		if options.Comma != 0 {
+			comma = byte(options.Comma)
+		}
+		return newCSVWriter(to, names, comma, options.BOM), nil
+	case XLSX:
+		return newXLSXWriter(to, names)
+	case NDJSON:
+		return newNDJSONWriter(to, names), nil
+	}
+	return nil, errFormat(options.Format)
+}
+
+// exportColumns gives the names of the columns and what reads their values.
+func exportColumns(names []string, moment userkit.Moment) ([]string, []func(*userkit.User) any, error) {
+	if names == nil {
+		for _, field := range userkit.UserFields() {
+			names = append(names, field.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil, userkit.NewError(userkit.CodeRequired, "columns", "no column to export")
+	}
+	if len(names) > MaxColumns {
+		return nil, nil, errTooManyColumns()
+	}
+	columns := make([]func(*userkit.User) any, 0, len(names))
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		column, err := exportColumn(name, moment)
+		if err != nil {
+			return nil, nil, err
+		}
+		if seen[name] {
+			return nil, nil, userkit.NewError(userkit.CodeBadFormat, "columns", "%q is named twice", clip(name))
+		}
+		seen[name] = true
+		columns = append(columns, column)
+	}
+	return names, columns, nil
+}
+
+func exportColumn(name string, moment userkit.Moment) (func(*userkit.User) any, error) {
+	if attribute, ok := strings.CutPrefix(name, attributePrefix); ok {
+		if err := new(userkit.UserDraft).Set(name, nil); err != nil {
+			return nil, err
+		}
+		return func(user *userkit.User) any { return user.Attributes[attribute] }, nil
+	}
+	if field, ok := userkit.UserField(name); ok {
+		return field.Get, nil
+	}
+	for _, field := range userkit.DerivedUserFields() {
+		if field.Name == name {
+			return func(user *userkit.User) any { return field.Get(user, moment) }, nil
+		}
+	}
+	return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "%q is no field of a user", clip(name))
+}
+
+// userPage is a page of users, or why there is none.
+type userPage struct {
+	users []userkit.User
+	err   error
+}
+
+// readPages reads the pages of a query, one ahead of whoever takes them, to the
+// last one or an error, or until stop is closed.
+func readPages(ctx context.Context, users userkit.UserManager, query userkit.UserQuery, stop <-chan struct{}) <-chan userPage {
+	pages := make(chan userPage)
+	go func() {
+		defer close(pages)
+		for {
+			page, err := users.Users(ctx, query)
+			select {
+			case pages <- userPage{page.Items, err}:
+			case <-stop:
+				return
+			}
+			if err != nil || page.Next == "" {
+				return
+			}
+			query.Cursor = page.Next
+		}
+	}()
+	return pages
+}

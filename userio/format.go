@@ -1,0 +1,154 @@
+package userio
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/userkit/userkit"
+)
+
+// Format is a format of files.
+type Format string
+
+// The formats, named like the endings of their files.
+const (
+	CSV    Format = "csv"    // RFC 4180, UTF-8
+	XLSX   Format = "xlsx"   // a workbook of Office Open XML (ECMA-376)
+	NDJSON Format = "ndjson" // one JSON object per line
+)
+
+// ContentType is the media type of files of the format, for an HTTP response;
+// empty for a format that there is not.
+func (f Format) ContentType() string {
+	switch f {
+	case CSV:
+		return "text/csv; charset=utf-8; header=present"
+	case XLSX:
+		return "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+	case NDJSON:
+		return "application/x-ndjson"
+	}
+	return ""
+}
+
+func errFormat(format Format) error {
+	return userkit.NewError(userkit.CodeUnknownValue, "format", "%q is not csv, xlsx or ndjson", clip(string(format)))
+}
+
+// Progress is how far an export or an import is.
+type Progress struct {
+	Rows  int64 // done; without the headings
+	Bytes int64 // of the file, written or read
+}
+
+// checkComma checks a separator of values; 0 leaves it to the caller's default.
+func checkComma(comma rune) error {
+	if comma != 0 && comma != '\t' && (comma < ' ' || comma > '~' || comma == '"') {
+		return userkit.NewError(userkit.CodeBadFormat, "comma", "%q cannot separate values", comma)
+	}
+	return nil
+}
+
+// detect finds out the format of a file by how it begins.
+func detect(from *bufio.Reader) (Format, error) {
+	start, err := from.Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	switch {
+	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
+		return XLSX, nil
+	case bytes.HasPrefix(start, []byte("\xD0\xCF\x11\xE0")):
+		return "", userkit.NewError(userkit.CodeBadFormat, "format", "a workbook of the old kind (.xls) or an encrypted one; save it as .xlsx")
+	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(start, []byte(byteOrderMark)), " \t\r\n")
+	switch {
+	case bytes.HasPrefix(text, []byte("{")):
+		return NDJSON, nil
+	case bytes.HasPrefix(text, []byte("[")) && bytes.HasPrefix(bytes.TrimLeft(text[1:], " \t\r\n"), []byte("{")):
+		return "", userkit.NewError(userkit.CodeBadFormat, "format", "a JSON array; NDJSON has one object per line")
+	}
+	return CSV, nil
+}
+
+// openTable opens a table to read it.
+func openTable(from *countingReader, format Format, comma rune) (tableReader, error) {
+	if err := checkComma(comma); err != nil {
+		return nil, err
+	}
+	file, isFile := from.from.(file)
+	var start int64
+	if isFile {
+		var err error
+		start, err = file.Seek(0, io.SeekCurrent)
+		isFile = err == nil // a pipe is a file that has no places
+	}
+	buffered := bufio.NewReaderSize(from, 64<<10)
+	if format == "" {
+		var err error
+		if format, err = detect(buffered); err != nil {
+			return nil, err
+		}
+	}
+	switch format {
+	case CSV:
+		return newCSVReader(buffered, byte(comma))
+	case XLSX:
+		if !isFile {
+			return newXLSXReader(buffered)
+		}
+		if _, err := file.Seek(start, io.SeekStart); err != nil {
+			return nil, err
+		}
+		from.count.Store(0)
+		return newXLSXReader(countingFile{from, file})
+	case NDJSON:
+		return newNDJSONReader(buffered)
+	}
+	return nil, errFormat(format)
+}
+
+// countingReader counts what is read through it.
+type countingReader struct {
+	from  io.Reader
+	count atomic.Int64
+}
+
+func (r *countingReader) Read(to []byte) (int, error) {
+	count, err := r.from.Read(to)
+	r.count.Add(int64(count))
+	return count, err
+}
+
+// file is what a workbook is read from in place; others are copied first.
+type file interface {
+	io.ReaderAt
+	io.Seeker
+}
+
+// countingFile counts what is read of a file at any place too.
+type countingFile struct {
+	*countingReader
+	file
+}
+
+func (f countingFile) ReadAt(to []byte, offset int64) (int, error) {
+	count, err := f.file.ReadAt(to, offset)
+	f.count.Add(int64(count))
+	return count, err
+}
+
+// countingWriter counts what is written through it.
+type countingWriter struct {
+	to    io.Writer
+	count atomic.Int64
+}
+
+func (w *countingWriter) Write(data []byte) (int, error) {
+	count, err := w.to.Write(data)
+	w.count.Add(int64(count))
+	return count, err
+}

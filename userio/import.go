@@ -1,0 +1,488 @@
+package userio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// UnknownColumns says what an import does with columns that are no field.
+type UnknownColumns string
+
+// What can be done with columns that are no field.
+const (
+	UnknownKeep   UnknownColumns = "keep"   // as attributes, under names made fit
+	UnknownIgnore UnknownColumns = "ignore" // and say so in the report
+	UnknownRefuse UnknownColumns = "refuse" // the file, or of NDJSON the row: ErrInvalid with CodeUnknownField
+)
+
+// MaxRejections is how many rejected rows an ImportReport lists; it counts all.
+const MaxRejections = 100
+
+// ImportOptions say what a file is and how it is imported. The zero value finds
+// out the format, creates and updates users, and keeps columns that it does not
+// know as attributes.
+type ImportOptions struct {
+	Format Format             // empty: found out by how the file begins
+	Mode   userkit.ImportMode // empty: userkit.ImportUpsert
+	DryRun bool               // find out what would happen and write nothing
+
+	// Key is the field that says which user a row is about: id, extref, login or
+	// email. Empty: in each row, the first of these that it has.
+	Key string
+
+	// Columns says which field a column is, by its heading, where the heading does
+	// not say it: a settable field of userkit.UserFields, attributes.<name>, or "-"
+	// to ignore the column.
+	Columns map[string]string
+
+	UnknownColumns UnknownColumns // empty: UnknownKeep
+
+	// ClearEmpty means that an empty cell empties the field: text, times, spans
+	// and attributes, not what always has a value, such as a status. Without it,
+	// an empty cell leaves the field as it is.
+	ClearEmpty bool
+
+	Comma rune           // CSV: separates values; 0: found out from the first row
+	Zone  *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
+
+	// Rejected, unless nil, is called for each row that is rejected, in the order
+	// of the file. An error of it ends the import and is returned.
+	Rejected func(Rejection) error
+
+	// Progress, unless nil, is called now and then and at the end. Bytes against
+	// the size of the file tell how far the import is. A workbook that does not
+	// come from a file (io.ReaderAt and io.Seeker) is read whole before its first
+	// row.
+	Progress func(Progress)
+}
+
+// Rejection is a row that was not imported, and why.
+type Rejection struct {
+	Sheet  string // of a workbook; empty: the first, or there are none
+	Row    int64  // as a spreadsheet shows it: the first row of the file is 1; of NDJSON, the line
+	Column string // the heading of the column at fault; empty: not one column
+	Err    error  // a userkit.Error
+}
+
+// String says it in one line, such as "row 12, E-mail: …".
+func (r Rejection) String() string {
+	text := fmt.Sprintf("row %d", r.Row)
+	if r.Sheet != "" {
+		text = r.Sheet + ", " + text
+	}
+	if r.Column != "" {
+		text += ", " + r.Column
+	}
+	return text + ": " + r.Err.Error()
+}
+
+// ColumnUse is what an import made of a column.
+type ColumnUse struct {
+	Heading string `json:"heading"`
+	Field   string `json:"field,omitempty"`   // the field, or attributes.<name>; empty: ignored
+	Ignored string `json:"ignored,omitempty"` // why it was ignored: one of the constants below
+}
+
+// Why columns are ignored.
+const (
+	IgnoredReadOnly = "read-only"  // a field that only use changes, such as balance
+	IgnoredUnknown  = "unknown"    // no field, and UnknownIgnore
+	IgnoredByOption = "by option"  // ImportOptions.Columns says so
+	IgnoredUnnamed  = "no heading" // a column without a heading
+)
+
+// ImportReport is what an import did; of a dry run, what it would do.
+type ImportReport struct {
+	Rows       int64       `json:"rows"` // read and done: the sum of the next four
+	Created    int64       `json:"created"`
+	Updated    int64       `json:"updated"`
+	Unchanged  int64       `json:"unchanged"`
+	Rejected   int64       `json:"rejected"`
+	Rejections []Rejection `json:"-"` // the first MaxRejections
+	Columns    []ColumnUse `json:"columns"`
+}
+
+// importCalls is how many calls of ImportUsers are under way at the same time,
+// while the rows of another one are read.
+const importCalls = 3
+
+// Import reads a table of users, whose first row has the headings, and creates
+// and updates users by it. What Export writes, Import reads, and importing an
+// export changes nothing. Rows that are wrong stay out, with their number, column
+// and reason, and the others go in. An import that was cut short may be repeated:
+// rows that went in already change nothing.
+//
+// Headings are names of fields and what other programs call them, such as E-mail
+// or Phone number; case, spaces, '_', '-' and '.' do not matter. Values are read
+// leniently: yes and 1 are true, 2026-01-02 is a time, "+375 (29) 123-45-67" is a
+// telephone number. CSV may have a byte-order mark, any separator of , ; tab and
+// |, and any line breaks; it must be UTF-8. A row is at most MaxRowBytes long, and
+// a table has at most MaxColumns. Memory is needed for a few thousand rows,
+// however many there are; a dry run needs some 40 bytes more for each id, extref,
+// login and email of the file, since it finds those that stand twice.
+//
+// Users are found by Key, and rows about one user are done in their order. Rows
+// about different users are not, so of two rows that want one login either may be
+// rejected.
+//
+// It returns ErrInvalid, having imported nothing, when the options are wrong or
+// the file is no table that it can read:
+//
+//   - CodeBadFormat: another format, two columns of one field, a Comma that
+//     cannot separate values,
+//   - CodeBadText: another encoding than UTF-8,
+//   - CodeRequired: an empty file, or no column that says which user a row is
+//     about,
+//   - CodeTooLong: more than MaxColumns,
+//   - CodeUnknownField: ImportOptions.Columns has a heading that the file has
+//     not, or a field that cannot be set; or an unknown column and UnknownRefuse,
+//   - CodeUnknownValue: an option that is none of its values.
+//
+// A row of more than MaxRowBytes (CodeTooLong) ends the import behind the rows
+// before it, as do an error of the reader, of the store, of Rejected and of the
+// context. Then the report counts the rows that are known to be done; a few
+// thousand more may be.
+func Import(ctx context.Context, users userkit.ImportManager, from io.Reader, options ImportOptions) (ImportReport, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	im := &importer{users: users, options: options, from: &countingReader{from: from}}
+	err := im.run(ctx)
+	cancel()
+	for _, b := range im.flying {
+		<-b.done
+	}
+	if im.plan != nil {
+		for _, c := range im.columns {
+			im.report.Columns = append(im.report.Columns, c.ColumnUse)
+		}
+	}
+	return im.report, err
+}
+
+// importer is one import.
+type importer struct {
+	users   userkit.ImportManager
+	options ImportOptions
+	from    *countingReader
+	report  ImportReport
+
+	*plan
+	flying []*batch // calls under way, the oldest first
+	idle   []*batch
+	seen   map[uint64]uint64 // dry run: by the hash of a unique value, the user that has it
+}
+
+// batch is the rows of one call of ImportUsers.
+type batch struct {
+	records    []userkit.UserImport
+	places     []place             // by record
+	keys       []rowKeys           // by record
+	values     map[uint64]struct{} // all of keys
+	rejections []rejected          // of rows that became no record
+
+	done     chan struct{} // closed when the call has returned
+	outcomes []userkit.ImportOutcome
+	err      error
+}
+
+// place is where in a file a row stands, and which row of its batch it is.
+type place struct {
+	sheet  string
+	number int64
+	order  int
+}
+
+// rejected is a row that is rejected.
+type rejected struct {
+	place
+	column string
+	err    error
+}
+
+// rowKeys are the hashes of the unique values of a row, in the order of
+// keyFields; 0: none.
+type rowKeys [len(keyFields)]uint64
+
+// keyFields are the fields that can say which user a row is about, in the order
+// in which they are tried.
+var keyFields = [...]string{"id", "extref", "login", "email"}
+
+var keySeed = maphash.MakeSeed()
+
+// hashKey gives the hash of a unique value: never 0, and different for the same
+// value of different fields.
+func hashKey(key userkit.UserKey) uint64 {
+	var hash maphash.Hash
+	hash.SetSeed(keySeed)
+	_ = hash.WriteByte(key.Field()[0]) // never fails; the fields begin differently
+	_, _ = hash.WriteString(key.Value())
+	return max(hash.Sum64(), 1)
+}
+
+func (im *importer) run(ctx context.Context) (err error) {
+	if err := im.options.check(); err != nil {
+		return err
+	}
+	reader, err := openTable(im.from, im.options.Format, im.options.Comma)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := reader.close(); err == nil {
+			err = closeErr
+		}
+	}()
+	_, open := reader.(*ndjsonReader)
+	if im.plan, err = newPlan(im.options, open, reader.columns()); err != nil {
+		return err
+	}
+	if im.options.DryRun {
+		im.seen = map[uint64]uint64{}
+	}
+
+	next := im.batch()
+	var row tableRow
+	for {
+		err := reader.next(&row)
+		broken, isRow := errors.AsType[*rowError](err) // which may have the end of its line as its cause
+		if errors.Is(err, io.EOF) && !isRow {
+			break
+		}
+		if err == nil {
+			err = im.extend(reader.columns())
+		}
+		if err != nil && !isRow { // the rows before it are good
+			if flushErr := im.flush(ctx, next); flushErr != nil {
+				return flushErr
+			}
+			return err
+		}
+		if broken == nil {
+			broken = im.take(&row, next)
+		}
+		if broken != nil {
+			next.rejections = append(next.rejections, rejected{next.place(&row), broken.column, broken.err})
+		}
+		if len(next.records) == userkit.MaxImport || len(next.rejections) == userkit.MaxImport {
+			if err := im.start(ctx, next); err != nil {
+				return err
+			}
+			next = im.batch()
+		}
+	}
+	return im.flush(ctx, next)
+}
+
+// check checks what can be wrong in options, whatever the file is.
+func (o ImportOptions) check() error {
+	if o.Key != "" && !slices.Contains(keyFields[:], o.Key) {
+		return userkit.NewError(userkit.CodeUnknownValue, "key", "%q is not id, extref, login or email", clip(o.Key))
+	}
+	switch o.Mode {
+	case "", userkit.ImportUpsert, userkit.ImportCreate, userkit.ImportUpdate:
+	default:
+		return userkit.NewError(userkit.CodeUnknownValue, "mode", "%q is not upsert, create or update", clip(string(o.Mode)))
+	}
+	switch o.UnknownColumns {
+	case "", UnknownKeep, UnknownIgnore, UnknownRefuse:
+	default:
+		return userkit.NewError(userkit.CodeUnknownValue, "unknown_columns", "%q is not keep, ignore or refuse", clip(string(o.UnknownColumns)))
+	}
+	return nil
+}
+
+// batch gives an empty batch.
+func (im *importer) batch() *batch {
+	if last := len(im.idle) - 1; last >= 0 {
+		b := im.idle[last]
+		im.idle = im.idle[:last]
+		return b
+	}
+	return &batch{values: map[uint64]struct{}{}}
+}
+
+// place gives the place of the next row of a batch.
+func (b *batch) place(row *tableRow) place {
+	return place{row.sheet, row.number, len(b.places) + len(b.rejections)}
+}
+
+// take makes a record of a row and adds it to a batch, or says what is wrong.
+func (im *importer) take(row *tableRow, b *batch) *rowError {
+	// The record is made in its place, since it is large.
+	last := len(b.records)
+	b.records = append(b.records, userkit.UserImport{})
+	keys, broken := im.draft(row, &b.records[last])
+	if broken != nil {
+		b.records[last] = userkit.UserImport{}
+		b.records = b.records[:last]
+		return broken
+	}
+	b.places = append(b.places, b.place(row))
+	b.keys = append(b.keys, keys)
+	for _, key := range keys {
+		if key != 0 {
+			b.values[key] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// overlaps reports whether a unique value stands in both batches.
+func (b *batch) overlaps(other *batch) bool {
+	if len(other.values) < len(b.values) {
+		b, other = other, b
+	}
+	for value := range b.values {
+		if _, both := other.values[value]; both {
+			return true
+		}
+	}
+	return false
+}
+
+// start starts the call of a batch, once there is room and no call under way is
+// about one of its users.
+func (im *importer) start(ctx context.Context, b *batch) error {
+	wait := max(0, len(im.flying)-importCalls+1)
+	for i := wait; i < len(im.flying); i++ {
+		if im.flying[i].overlaps(b) {
+			wait = i + 1
+		}
+	}
+	for range wait {
+		if err := im.settle(); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.done = make(chan struct{})
+	im.flying = append(im.flying, b)
+	go func() {
+		defer close(b.done)
+		if len(b.records) > 0 {
+			b.outcomes, b.err = im.users.ImportUsers(ctx, userkit.ImportOptions{Mode: im.options.Mode, DryRun: im.options.DryRun}, b.records)
+		}
+	}()
+	return nil
+}
+
+// flush does the last batch and waits for all.
+func (im *importer) flush(ctx context.Context, last *batch) error {
+	if err := im.start(ctx, last); err != nil {
+		return err
+	}
+	for len(im.flying) > 0 {
+		if err := im.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the oldest call and counts what it did.
+func (im *importer) settle() error {
+	b := im.flying[0]
+	<-b.done
+	if b.err != nil {
+		return b.err
+	}
+	im.flying = slices.Delete(im.flying, 0, 1)
+	rejections := b.rejections
+	for i, outcome := range b.outcomes {
+		if im.seen != nil {
+			outcome = im.rehearse(&b.records[i], b.keys[i], outcome)
+		}
+		switch outcome.Action {
+		case userkit.ImportCreated:
+			im.report.Created++
+		case userkit.ImportUpdated:
+			im.report.Updated++
+		case userkit.ImportUnchanged:
+			im.report.Unchanged++
+		default:
+			rejections = append(rejections, rejected{b.places[i], im.heading(outcome.Err), outcome.Err})
+		}
+	}
+	slices.SortFunc(rejections, func(a, b rejected) int { return a.order - b.order })
+	im.report.Rows += int64(len(b.records) + len(b.rejections))
+	for _, r := range rejections {
+		rejection := Rejection{Sheet: r.sheet, Row: r.number, Column: r.column, Err: r.err}
+		im.report.Rejected++
+		if len(im.report.Rejections) < MaxRejections {
+			im.report.Rejections = append(im.report.Rejections, rejection)
+		}
+		if im.options.Rejected != nil {
+			if err := im.options.Rejected(rejection); err != nil {
+				return err
+			}
+		}
+	}
+	if im.options.Progress != nil {
+		im.options.Progress(Progress{Rows: im.report.Rows, Bytes: im.from.count.Load()})
+	}
+	clear(b.records)
+	clear(b.values)
+	*b = batch{records: b.records[:0], places: b.places[:0], keys: b.keys[:0], values: b.values, rejections: b.rejections[:0]}
+	im.idle = append(im.idle, b)
+	return nil
+}
+
+// rehearse corrects the outcome of a dry run by what earlier rows would have
+// written.
+func (im *importer) rehearse(record *userkit.UserImport, keys rowKeys, outcome userkit.ImportOutcome) userkit.ImportOutcome {
+	if outcome.Action == userkit.ImportFailed {
+		return outcome
+	}
+	key := hashKey(record.Key)
+	user, repeated := im.seen[key]
+	switch {
+	case repeated && outcome.Action == userkit.ImportCreated && im.options.Mode == userkit.ImportCreate:
+		return failed(outcome, takenCode(record.Key.Field()), record.Key.Field())
+	case repeated && outcome.Action == userkit.ImportCreated:
+		outcome.Action = userkit.ImportUpdated
+	case !repeated && outcome.UserID.IsZero():
+		// A row that says the same user and is rejected here may have made the
+		// call believe that the user is there.
+		user, outcome.Action = key, userkit.ImportCreated
+	case !repeated:
+		user = hashKey(userkit.ByID(outcome.UserID))
+	}
+	for i, value := range keys {
+		if owner, has := im.seen[value]; value != 0 && has && owner != user {
+			return failed(outcome, takenCode(keyFields[i]), keyFields[i])
+		}
+	}
+	im.seen[key] = user
+	for _, value := range keys {
+		if value != 0 {
+			im.seen[value] = user
+		}
+	}
+	return outcome
+}
+
+func failed(outcome userkit.ImportOutcome, code userkit.Code, field string) userkit.ImportOutcome {
+	outcome.Action = userkit.ImportFailed
+	outcome.Err = userkit.NewError(code, field, "another row of the file has it")
+	return outcome
+}
+
+func takenCode(field string) userkit.Code {
+	switch field {
+	case "login":
+		return userkit.CodeLoginTaken
+	case "email":
+		return userkit.CodeEmailTaken
+	case "extref":
+		return userkit.CodeExtRefTaken
+	}
+	return userkit.CodeIDTaken
+}

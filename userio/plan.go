@@ -1,0 +1,604 @@
+package userio
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// plan says what the columns of a table are, and makes records of its rows.
+type plan struct {
+	options ImportOptions
+	open    bool // rows may add columns
+	columns []column
+	taken   map[string]int // by field: the column that it is
+	shared  bool           // two columns are one field, which a row may have once
+	whole   int            // the column of all attributes; -1: none
+}
+
+// column is a column of a table that is read.
+type column struct {
+	ColumnUse
+	refused bool                       // a row may not have it
+	read    func(c *cell) (any, error) // nil: ignored
+	clear   any                        // what an empty cell sets with ClearEmpty; nil: nothing
+	key     int                        // in keyFields; -1: none of them
+	single  string                     // the name of the attribute that it is
+	kept    bool                       // an attribute only because it is no field
+}
+
+// newPlan decides on the headings that are known by now. open means that rows
+// may add more.
+func newPlan(options ImportOptions, open bool, headings []string) (*plan, error) {
+	p := &plan{options: options, open: open, taken: map[string]int{}, whole: -1}
+	if options.Zone == nil {
+		p.options.Zone = time.UTC
+	}
+	for heading, field := range options.Columns {
+		if field == "-" {
+			continue
+		}
+		if known, ok := userkit.UserField(field); !(ok && known.Settable()) && !isAttribute(field) {
+			return nil, userkit.NewError(userkit.CodeUnknownField, clip(field), "column %q cannot be the field %q", clip(heading), clip(field))
+		}
+	}
+	if open {
+		return p, nil
+	}
+	if err := p.extend(headings); err != nil {
+		return nil, err
+	}
+	for _, heading := range slices.Sorted(maps.Keys(options.Columns)) {
+		if !slices.ContainsFunc(headings, func(other string) bool { return sameHeading(heading, other) }) {
+			return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "the file has no column %q", clip(heading))
+		}
+	}
+	if slices.ContainsFunc(p.columns, func(c column) bool {
+		return c.key >= 0 && (options.Key == "" || keyFields[c.key] == options.Key)
+	}) {
+		return p, nil
+	}
+	if options.Key != "" {
+		return nil, userkit.NewError(userkit.CodeRequired, options.Key, "the file has no column %s, which says which user a row is about", options.Key)
+	}
+	return nil, userkit.NewError(userkit.CodeRequired, "key", "the file has no column id, extref, login or email, which say which user a row is about")
+}
+
+// isAttribute reports whether a text names a single attribute.
+func isAttribute(field string) bool {
+	return strings.HasPrefix(field, attributePrefix) && new(userkit.UserDraft).Set(field, nil) == nil
+}
+
+// extend decides on headings that are new. What the caller says and what is the
+// name of a field goes first, and then what other programs call the fields that
+// are left.
+func (p *plan) extend(headings []string) error {
+	first := len(p.columns)
+	if len(headings) == first {
+		return nil
+	}
+	for _, heading := range headings[first:] {
+		c := column{ColumnUse: ColumnUse{Heading: heading}, key: -1}
+		p.columns = append(p.columns, c)
+		if field := p.named(heading); field != "" {
+			if err := p.assign(len(p.columns)-1, field, false); err != nil {
+				return err
+			}
+		}
+	}
+	for at := first; at < len(p.columns); at++ {
+		c := &p.columns[at]
+		if c.Field != "" || c.Ignored != "" {
+			continue
+		}
+		if field := synonyms[normalHeading(c.Heading)]; field != "" {
+			if _, taken := p.taken[field]; !taken {
+				if err := p.assign(at, field, false); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := p.unknown(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named gives the field that the caller says a heading is, or whose name it is.
+func (p *plan) named(heading string) string {
+	if field, ok := p.options.Columns[heading]; ok {
+		return field
+	}
+	for other, field := range p.options.Columns {
+		if sameHeading(heading, other) {
+			return field
+		}
+	}
+	if trimmed := strings.TrimSpace(heading); isAttribute(trimmed) {
+		return trimmed
+	}
+	return fieldNames[normalHeading(heading)]
+}
+
+// assign makes a column a field. kept means that it is an attribute only because
+// it is no field.
+func (p *plan) assign(at int, field string, kept bool) error {
+	c := &p.columns[at]
+	if field == "-" {
+		c.Ignored = IgnoredByOption
+		return nil
+	}
+	name, single := strings.CutPrefix(field, attributePrefix)
+	known, ok := userkit.UserField(field)
+	if !single && (!ok || !known.Settable()) {
+		c.Ignored = IgnoredReadOnly
+		return nil
+	}
+	if other, taken := p.taken[field]; taken {
+		if !p.open {
+			return userkit.NewError(userkit.CodeBadFormat, clip(field), "the columns %q and %q are both %s", clip(p.columns[other].Heading), clip(c.Heading), field)
+		}
+		p.shared = true
+	} else {
+		p.taken[field] = at
+	}
+	c.Field = field
+	if single {
+		c.single, c.kept, c.read = name, kept, attributeCell
+		if kept {
+			c.read = keptCell
+		}
+		return nil
+	}
+	c.key = slices.Index(keyFields[:], field)
+	c.read = p.reader(known)
+	c.clear = emptyValue(known)
+	if known.Kind == userkit.KindJSON {
+		p.whole = at
+	}
+	return nil
+}
+
+// unknown decides on a column that is no field.
+func (p *plan) unknown(at int) error {
+	c := &p.columns[at]
+	switch {
+	case strings.TrimSpace(c.Heading) == "":
+		c.Ignored = IgnoredUnnamed
+	case p.options.UnknownColumns == UnknownIgnore:
+		c.Ignored = IgnoredUnknown
+	case p.options.UnknownColumns == UnknownRefuse:
+		c.Ignored, c.refused = IgnoredUnknown, true
+		if !p.open {
+			return errUnknownColumn(c.Heading)
+		}
+	default:
+		base := attributeName(c.Heading, at+1)
+		name := base
+		for n := 2; ; n++ {
+			if _, taken := p.taken[attributePrefix+name]; !taken {
+				break
+			}
+			suffix := "_" + strconv.Itoa(n)
+			name = base[:min(len(base), maxAttributeName-len(suffix))] + suffix
+		}
+		return p.assign(at, attributePrefix+name, true)
+	}
+	return nil
+}
+
+func errUnknownColumn(heading string) *userkit.Error {
+	return userkit.NewError(userkit.CodeUnknownField, clip(heading), "the column %q is no field of a user", clip(heading))
+}
+
+// maxAttributeName is how long the name of an attribute may be.
+const maxAttributeName = 64
+
+// attributeName makes a heading fit to name an attribute: as it is, where it
+// can be, else in small letters, with '_' for whatever may not stand in a name.
+// A heading with no letter that fits becomes column_<number>.
+func attributeName(heading string, number int) string {
+	heading = strings.TrimSpace(heading)
+	if isAttribute(attributePrefix + heading) {
+		return heading
+	}
+	var name strings.Builder
+	gap := false
+	for _, r := range userkit.Fold(heading) {
+		letter := 'a' <= r && r <= 'z'
+		if !letter && (r < '0' || r > '9' || name.Len() == 0) {
+			gap = name.Len() > 0
+			continue
+		}
+		if gap {
+			name.WriteByte('_')
+			gap = false
+		}
+		name.WriteRune(r)
+		if name.Len() >= maxAttributeName {
+			break
+		}
+	}
+	if name.Len() == 0 {
+		return "column_" + strconv.Itoa(number)
+	}
+	return strings.TrimRight(name.String()[:min(name.Len(), maxAttributeName)], "_")
+}
+
+// draft makes a record of a row.
+func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowError) {
+	if p.shared {
+		if broken := p.checkShared(row); broken != nil {
+			return rowKeys{}, broken
+		}
+	}
+	var whole userkit.Attributes // nil: the row does not set all attributes
+	if p.whole >= 0 && p.whole < len(row.cells) {
+		if c := &p.columns[p.whole]; !row.cells[p.whole].empty() {
+			value, err := c.read(&row.cells[p.whole])
+			if err != nil {
+				return rowKeys{}, p.blame(c, err)
+			}
+			whole = value.(userkit.Attributes)
+		} else if p.options.ClearEmpty && !row.cells[p.whole].absent {
+			whole = userkit.Attributes{}
+		}
+	}
+
+	var keys [len(keyFields)]string
+	for at := range row.cells {
+		c, cell := &p.columns[at], &row.cells[at]
+		if cell.absent || c.read == nil || at == p.whole {
+			if c.refused && !cell.absent {
+				return rowKeys{}, &rowError{column: c.Heading, err: errUnknownColumn(c.Heading)}
+			}
+			continue
+		}
+		var value any
+		var err error
+		switch {
+		case !cell.empty() || cell.exact && c.single != "" && !c.kept:
+			value, err = c.read(cell)
+		case !p.options.ClearEmpty || c.single == "" && c.clear == nil:
+			continue
+		default:
+			value = c.clear
+		}
+		switch {
+		case err != nil:
+		case c.single != "" && whole != nil:
+			if value == nil {
+				delete(whole, c.single)
+			} else {
+				whole[c.single] = value
+			}
+		default:
+			err = record.Draft.Set(c.Field, value)
+		}
+		if err != nil {
+			return rowKeys{}, p.blame(c, err)
+		}
+		if c.key >= 0 {
+			keys[c.key] = value.(string)
+		}
+	}
+	if whole != nil {
+		if err := record.Draft.Set("attributes", whole); err != nil {
+			return rowKeys{}, p.blame(&p.columns[p.whole], err)
+		}
+	}
+	return p.setKey(&keys, record)
+}
+
+// checkShared refuses a row that has two columns of one field.
+func (p *plan) checkShared(row *tableRow) *rowError {
+	seen := map[string]bool{}
+	for at := range row.cells {
+		c := &p.columns[at]
+		if row.cells[at].absent || c.Field == "" {
+			continue
+		}
+		if seen[c.Field] {
+			return &rowError{column: c.Heading, err: userkit.NewError(userkit.CodeBadFormat, c.Field, "a second value of %s in one row", c.Field)}
+		}
+		seen[c.Field] = true
+	}
+	return nil
+}
+
+// setKey finds out which user a record is about.
+func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport) (hashes rowKeys, broken *rowError) {
+	chosen := -1
+	for i, value := range values {
+		if value == "" {
+			continue
+		}
+		key := makeKey(i, value)
+		hashes[i] = hashKey(key)
+		if chosen < 0 && (p.options.Key == "" || p.options.Key == keyFields[i]) {
+			chosen = i
+			record.Key = key
+		}
+	}
+	switch {
+	case chosen >= 0:
+		return hashes, nil
+	case p.options.Key != "":
+		return hashes, &rowError{column: p.headingOf(p.options.Key), err: userkit.NewError(userkit.CodeRequired, p.options.Key, "nothing says which user this is")}
+	default:
+		return hashes, &rowError{err: userkit.NewError(userkit.CodeRequired, "key", "no id, extref, login or email says which user this is")}
+	}
+}
+
+func makeKey(field int, value string) userkit.UserKey {
+	switch keyFields[field] {
+	case "id":
+		id, _ := userkit.ParseID[userkit.User](value) // was parsed before
+		return userkit.ByID(id)
+	case "extref":
+		return userkit.ByExtRef(value)
+	case "login":
+		return userkit.ByLogin(value)
+	}
+	return userkit.ByEmail(value)
+}
+
+// blame says that a column of a row is wrong.
+func (p *plan) blame(c *column, err error) *rowError {
+	fault, ok := errors.AsType[*userkit.Error](err)
+	if !ok {
+		fault = userkit.NewError(userkit.CodeBadFormat, c.Field, "").Because(err)
+	}
+	if fault.Field == "" {
+		fault.Field = c.Field
+	}
+	return &rowError{column: c.Heading, err: fault}
+}
+
+// heading gives the heading of the column whose field an error blames.
+func (p *plan) heading(err error) string {
+	fault, ok := errors.AsType[*userkit.Error](err)
+	if !ok {
+		return ""
+	}
+	if column, ok := limitColumns[fault.Field]; ok {
+		return p.headingOf(column)
+	}
+	return p.headingOf(fault.Field)
+}
+
+// limitColumns are the columns of the parts of a traffic limit, which errors call
+// by other names.
+var limitColumns = map[string]string{
+	"traffic_limit.bytes":      "traffic_limit",
+	"traffic_limit.reset":      "traffic_reset",
+	"traffic_limit.anchor_day": "traffic_anchor_day",
+}
+
+// headingOf gives the heading of the column of a field; empty: there is none.
+func (p *plan) headingOf(field string) string {
+	if at, ok := p.taken[field]; ok {
+		return p.columns[at].Heading
+	}
+	return ""
+}
+
+// attributeCell reads a cell of a column that is named like an attribute.
+func attributeCell(c *cell) (any, error) {
+	if c.exact || c.value != nil {
+		return keptCell(c)
+	}
+	return parseAttribute(c.text), nil
+}
+
+// keptCell reads a cell of a column of another program: a text stays one,
+// whatever it looks like, since the rows below may look otherwise.
+func keptCell(c *cell) (any, error) {
+	if _, isTime := c.value.(time.Time); c.value == nil || isTime {
+		return c.text, nil
+	}
+	return c.value, nil
+}
+
+// emptyValue is what empties a field; nil: it always has a value.
+func emptyValue(field userkit.Field[userkit.User]) any {
+	switch {
+	case field.Values != nil || field.Name == "id" || field.Name == "currency" || field.Name == "registered_at":
+		return nil
+	case field.Kind == userkit.KindText || field.Kind == userkit.KindCode:
+		return ""
+	case field.Kind == userkit.KindTime:
+		return time.Time{}
+	case field.Kind == userkit.KindSpan:
+		return time.Duration(0)
+	}
+	return nil
+}
+
+// reader gives what reads the cells of a field.
+func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error) {
+	text := func(read func(string) (any, error)) func(*cell) (any, error) {
+		return func(c *cell) (any, error) {
+			switch c.value.(type) {
+			case []any, map[string]any:
+				return nil, userkit.NewError(userkit.CodeBadFormat, field.Name, "a list or an object, not a single value")
+			}
+			return read(c.text)
+		}
+	}
+	switch {
+	case field.Values != nil:
+		return text(func(text string) (any, error) { return enumeration(text), nil })
+	case field.Name == "phone":
+		return text(func(text string) (any, error) { return phone(text), nil })
+	case field.Name == "country" || field.Name == "currency":
+		return text(func(text string) (any, error) { return strings.ToUpper(strings.TrimSpace(text)), nil })
+	case field.Name == "login" || field.Name == "email":
+		return text(func(text string) (any, error) { return strings.TrimSpace(text), nil })
+	}
+	switch field.Kind {
+	case userkit.KindText, userkit.KindCode:
+		return text(func(text string) (any, error) { return text, nil })
+	case userkit.KindBool:
+		return text(truth)
+	case userkit.KindTime:
+		return p.time
+	case userkit.KindJSON:
+		return attributes
+	default:
+		return text(func(text string) (any, error) { return field.Kind.Parse(strings.TrimSpace(text)) })
+	}
+}
+
+// enumeration gives a value of an enumeration as userkit writes it.
+func enumeration(text string) string {
+	return wordGaps.Replace(strings.ToLower(strings.TrimSpace(text)))
+}
+
+var wordGaps = strings.NewReplacer(" ", "_", "-", "_")
+
+// phone gives a telephone number without what people write into it for the eye,
+// with '+' for the prefix 00, and without the apostrophe that keeps a spreadsheet
+// from taking it for a number. What else is wrong with it stays for the check.
+func phone(text string) string {
+	number := strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '\t', '(', ')', '-', '.', '/', '\u00A0', '\u202F', '\u2010', '\u2011', '\u2012', '\u2013':
+			return -1
+		}
+		return r
+	}, strings.TrimPrefix(text, "'"))
+	if rest, ok := strings.CutPrefix(number, "00"); ok {
+		return "+" + rest
+	}
+	return number
+}
+
+func truth(text string) (any, error) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true", "yes", "y", "1":
+		return true, nil
+	case "false", "no", "n", "0":
+		return false, nil
+	}
+	return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not true, false, yes, no, 1 or 0", clip(text))
+}
+
+// timeForms are the forms of time that are read, the zone of the import for
+// those that say none.
+var timeForms = []string{
+	time.RFC3339, "2006-01-02", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04",
+	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 -0700",
+}
+
+func (p *plan) time(c *cell) (any, error) {
+	if t, ok := c.value.(time.Time); ok {
+		if p.options.Zone != time.UTC {
+			t = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), p.options.Zone)
+		}
+		return t.UTC(), nil
+	}
+	text := strings.TrimSpace(c.text)
+	for _, form := range timeForms {
+		if t, err := time.ParseInLocation(form, text, p.options.Zone); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04:05 or 2026-01-02", clip(c.text))
+}
+
+// attributes reads a cell of all attributes.
+func attributes(c *cell) (any, error) {
+	value := c.value
+	if value == nil {
+		var err error
+		if value, err = decodeJSON([]byte(c.text)); err != nil {
+			return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not a JSON object", clip(c.text)).Because(err)
+		}
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not a JSON object", clip(c.text))
+	}
+	return userkit.Attributes(object), nil
+}
+
+// sameHeading reports whether two headings are the same but for case and
+// punctuation.
+func sameHeading(a, b string) bool {
+	return a == b || normalHeading(a) == normalHeading(b) && normalHeading(a) != ""
+}
+
+// normalHeading gives the letters and digits of a heading, in small letters and
+// without accents.
+func normalHeading(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '_', '-', '.', '\t', '\n', '\r', '\u00A0', '\u2010', '\u2011':
+			return -1
+		}
+		return r
+	}, userkit.Fold(heading))
+}
+
+// fieldNames are the fields by their normal headings, those that are read-only
+// and derived ones too.
+var fieldNames = func() map[string]string {
+	names := map[string]string{}
+	for _, field := range userkit.UserFields() {
+		names[normalHeading(field.Name)] = field.Name
+	}
+	for _, field := range userkit.DerivedUserFields() {
+		names[normalHeading(field.Name)] = field.Name
+	}
+	return names
+}()
+
+// synonyms are what other programs call the fields, by normal headings.
+var synonyms = func() map[string]string {
+	fields := map[string]string{}
+	for field, headings := range map[string]string{
+		"id":                   "userid, uuid",
+		"extref":               "externalid, externalref, externalreference, extid, foreignid, customerid, customernumber",
+		"login":                "username, userlogin, loginname, useraccount, accountname",
+		"name":                 "fullname, displayname, customername, contactname",
+		"email":                "emailaddress, useremail, mail, mailaddress, primaryemail, workemail",
+		"email_verified":       "emailconfirmed, emailisverified, isemailverified, verifiedemail",
+		"phone":                "phonenumber, phoneno, telephone, telephonenumber, tel, mobile, mobilephone, mobilenumber, cell, cellphone, msisdn, contactnumber",
+		"status":               "userstatus, accountstatus",
+		"license":              "licence, licensename, licencename",
+		"auth_method":          "authenticationmethod, loginmethod, signinmethod, authprovider",
+		"description":          "note, notes, comment, comments, remark, remarks",
+		"country":              "countrycode, countryiso, isocountry, isocountrycode",
+		"registered_at":        "registered, registeredon, registrationdate, registrationtime, dateregistered, createdat, createdon, created, createdate, creationdate, creationtime, datecreated, signupdate, signedupat, joined, joinedat",
+		"updated_at":           "updated, updatedon, modified, modifiedat, lastmodified, dateupdated, datemodified",
+		"last_seen_at":         "lastseen, lastactive, lastactivity, lastactiveat, lastactivityat",
+		"expires_at":           "expires, expireson, expiry, expirydate, expiration, expirationdate, validuntil, validto",
+		"valid_for":            "validity, validityperiod",
+		"currency":             "currencycode",
+		"traffic_limit":        "trafficlimitbytes, datalimit, trafficquota",
+		"kind":                 "userkind, usertype, customertype",
+		"payer_account_number": "taxid, taxnumber, vatid, vatnumber, tin, unp",
+		"legal_address":        "registeredaddress, registeredoffice",
+		"postal_address":       "postaladdressline, mailingaddress, address",
+		"bank":                 "bankname",
+		"bank_account":         "iban, bankaccountnumber",
+		"additional_info":      "additionalinformation",
+	} {
+		if _, ok := userkit.UserField(field); !ok {
+			panic(fmt.Sprintf("userio: synonyms of %q, which is no field", field))
+		}
+		for heading := range strings.SplitSeq(headings, ", ") {
+			fields[heading] = field
+		}
+	}
+	return fields
+}()

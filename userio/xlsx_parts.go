@@ -1,0 +1,364 @@
+package userio
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/userkit/userkit"
+)
+
+// The bounds of a workbook that is read. Sheets are read as a stream, so these
+// bound the time and the space on disk; memory has bounds of its own.
+const (
+	xlsxMaxFile  = 2 << 30 // bytes of the file
+	xlsxMaxParts = 10_000
+	// Of the parts that are read there may be xlsxFreeBytes, and beyond it
+	// xlsxMaxRatio times the bytes of the file: workbooks have 10 to 30 times, a
+	// ZIP that is made to burst has 1000.
+	xlsxFreeBytes = 16 << 20
+	xlsxMaxRatio  = 100
+	xlsxMaxDepth  = 64 // of XML elements
+)
+
+// errNotXLSX is what a file that is no workbook, or a damaged one, is refused with.
+func errNotXLSX(format string, args ...any) *userkit.Error {
+	return userkit.NewError(userkit.CodeBadFormat, "", format, args...)
+}
+
+// xlsxArchive is an open workbook as a ZIP of parts.
+type xlsxArchive struct {
+	parts  map[string]*zip.File // by their names in lower case, as names of parts compare
+	budget int64                // bytes of parts that may still be read
+	close  func() error
+}
+
+// openXLSXArchive opens a workbook. What cannot be read at any place is copied
+// into a temporary file first.
+func openXLSXArchive(from io.Reader) (*xlsxArchive, error) {
+	file, size, done, err := randomAccess(from)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := readXLSXDirectory(file, size)
+	if err != nil {
+		return nil, errors.Join(err, done())
+	}
+	archive.close = done
+	return archive, nil
+}
+
+// randomAccess gives what is left of a reader as something that can be read at
+// any place, its size, and how to give it back.
+func randomAccess(from io.Reader) (file io.ReaderAt, size int64, done func() error, err error) {
+	if seeker, ok := from.(io.ReadSeeker); ok {
+		if at, ok := from.(io.ReaderAt); ok {
+			start, startErr := seeker.Seek(0, io.SeekCurrent)
+			end, endErr := seeker.Seek(0, io.SeekEnd)
+			if startErr == nil && endErr == nil {
+				size = max(0, end-start)
+				if size > xlsxMaxFile {
+					return nil, 0, nil, errXLSXTooLarge()
+				}
+				return io.NewSectionReader(at, start, size), size, func() error { return nil }, nil
+			}
+		}
+	}
+	spool, err := newTemporaryFile()
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	size, err = io.Copy(spool, io.LimitReader(from, xlsxMaxFile+1))
+	if err == nil && size > xlsxMaxFile {
+		err = errXLSXTooLarge()
+	}
+	if err != nil {
+		return nil, 0, nil, errors.Join(err, spool.Close())
+	}
+	return spool, size, spool.Close, nil
+}
+
+func errXLSXTooLarge() *userkit.Error {
+	return userkit.NewError(userkit.CodeTooLong, "", "the workbook is larger than %d bytes", xlsxMaxFile)
+}
+
+// temporaryFile is a file that is gone when it is closed.
+type temporaryFile struct{ *os.File }
+
+func newTemporaryFile() (*temporaryFile, error) {
+	file, err := os.CreateTemp("", "userio-")
+	if err != nil {
+		return nil, fmt.Errorf("userio: temporary file: %w", err)
+	}
+	return &temporaryFile{file}, nil
+}
+
+// Close closes and removes the file.
+func (f *temporaryFile) Close() error {
+	return errors.Join(f.File.Close(), os.Remove(f.Name()))
+}
+
+func readXLSXDirectory(file io.ReaderAt, size int64) (*xlsxArchive, error) {
+	start := make([]byte, 8)
+	if n, err := file.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	} else if n == 0 {
+		return nil, errEmptyFile()
+	}
+	if string(start) == "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" {
+		return nil, errNotXLSX("a workbook of Excel 97 to 2003 (.xls), or one with a password: save it as .xlsx without a password")
+	}
+	if !bytes.HasPrefix(start, []byte("PK")) {
+		return nil, errNotXLSX("the file is not an XLSX workbook")
+	}
+	count, err := zipEntries(file, size)
+	if err != nil {
+		return nil, err
+	}
+	if count > xlsxMaxParts {
+		return nil, errNotXLSX("the workbook says that it has %d parts, and at most %d are read", count, xlsxMaxParts)
+	}
+	directory := &boundedReaderAt{from: file, left: 16 << 20}
+	archive, err := zip.NewReader(directory, size)
+	if err != nil {
+		return nil, errNotXLSX("the file is not an XLSX workbook, or it is damaged").Because(err)
+	}
+	directory.left = -1
+	parts := make(map[string]*zip.File, len(archive.File))
+	for _, part := range archive.File {
+		name := strings.ToLower(strings.ReplaceAll(part.Name, `\`, "/"))
+		if parts[name] != nil {
+			return nil, errNotXLSX("the workbook has two parts of the name %q", clip(part.Name))
+		}
+		parts[name] = part
+	}
+	return &xlsxArchive{parts: parts, budget: xlsxFreeBytes + xlsxMaxRatio*size}, nil
+}
+
+// zipEntries gives the number of entries that the end of a ZIP declares:
+// archive/zip makes room for them before it has seen one.
+func zipEntries(file io.ReaderAt, size int64) (uint64, error) {
+	const endSize, locatorSize, end64Size = 22, 20, 56
+	tail := make([]byte, min(size, endSize+0xFFFF+locatorSize))
+	if _, err := file.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	if at < 0 || len(tail)-at < endSize {
+		return 0, errNotXLSX("the file is not an XLSX workbook, or it is cut short")
+	}
+	count := uint64(binary.LittleEndian.Uint16(tail[at+10:]))
+	if at >= locatorSize && bytes.HasPrefix(tail[at-locatorSize:], []byte("PK\x06\x07")) {
+		end := make([]byte, end64Size)
+		place := binary.LittleEndian.Uint64(tail[at-locatorSize+8:])
+		if place > uint64(size) {
+			return 0, errNotXLSX("the workbook is damaged")
+		}
+		if _, err := file.ReadAt(end, int64(place)); err != nil {
+			return 0, errNotXLSX("the workbook is damaged").Because(err)
+		}
+		count = max(count, binary.LittleEndian.Uint64(end[32:]))
+	}
+	return count, nil
+}
+
+// boundedReaderAt reads no more than left bytes; below zero: no bound.
+type boundedReaderAt struct {
+	from io.ReaderAt
+	left int64
+}
+
+func (r *boundedReaderAt) ReadAt(data []byte, at int64) (int, error) {
+	if r.left >= 0 {
+		if r.left -= int64(len(data)); r.left < 0 {
+			r.left = 0
+			return 0, errors.New("the directory of the archive is too large")
+		}
+	}
+	return r.from.ReadAt(data, at)
+}
+
+// xlsxPart reads the XML of one part, an element at a time, in bounded memory.
+type xlsxPart struct {
+	name    string
+	decoder *xml.Decoder
+	content io.ReadCloser
+	buffer  *bufio.Reader
+	archive *xlsxArchive
+	left    int // bytes that the token that is being read may still have
+	depth   int // of open elements
+	failed  error
+}
+
+// open opens a part; nil when there is none of the name.
+func (a *xlsxArchive) open(name string) (*xlsxPart, error) {
+	file := a.parts[strings.ToLower(strings.TrimPrefix(name, "/"))]
+	if file == nil {
+		return nil, nil
+	}
+	content, err := file.Open()
+	if err != nil {
+		return nil, errNotXLSX("the part %q of the workbook cannot be read", clip(name)).Because(err)
+	}
+	part := &xlsxPart{name: name, content: content, buffer: bufio.NewReaderSize(content, 32<<10), archive: a}
+	part.decoder = xml.NewDecoder(part)
+	return part, nil
+}
+
+// ReadByte is what the decoder reads by.
+func (p *xlsxPart) ReadByte() (byte, error) {
+	if p.left--; p.left < 0 {
+		return 0, p.fail(p.tooLong())
+	}
+	if p.archive.budget--; p.archive.budget < 0 {
+		return 0, p.fail(errNotXLSX("the workbook unpacks to more than %d times its size", xlsxMaxRatio))
+	}
+	return p.buffer.ReadByte()
+}
+
+// Read is there because a decoder asks for an io.Reader.
+func (p *xlsxPart) Read(data []byte) (int, error) {
+	if len(data) == 0 {
+		return 0, nil
+	}
+	c, err := p.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	data[0] = c
+	return 1, nil
+}
+
+func (p *xlsxPart) tooLong() *userkit.Error {
+	return userkit.NewError(userkit.CodeTooLong, "", "the part %q of the workbook has a value longer than %d bytes", clip(p.name), MaxRowBytes)
+}
+
+func (p *xlsxPart) fail(err *userkit.Error) error {
+	p.failed = err
+	return err
+}
+
+func (p *xlsxPart) close() error { return p.content.Close() }
+
+// token gives the next token, valid until the next call, and io.EOF at the end
+// of a part that is whole.
+func (p *xlsxPart) token() (xml.Token, error) {
+	p.left = MaxRowBytes
+	token, err := p.decoder.Token()
+	switch {
+	case err == nil:
+	case p.failed != nil:
+		return nil, p.failed
+	case errors.Is(err, io.EOF) && p.depth == 0:
+		return nil, io.EOF
+	default:
+		return nil, errNotXLSX("the part %q of the workbook is damaged", clip(p.name)).Because(err)
+	}
+	switch token.(type) {
+	case xml.StartElement:
+		if p.depth++; p.depth > xlsxMaxDepth {
+			return nil, errNotXLSX("the part %q of the workbook nests deeper than %d elements", clip(p.name), xlsxMaxDepth)
+		}
+	case xml.EndElement:
+		p.depth--
+	case xml.Directive:
+		return nil, errNotXLSX("the part %q of the workbook has a document type definition", clip(p.name))
+	}
+	return token, nil
+}
+
+// child gives the next element directly inside of the open one at a depth, and
+// false where that ends. What the caller has left of the last child is skipped.
+func (p *xlsxPart) child(depth int) (xml.StartElement, bool, error) {
+	for {
+		token, err := p.token()
+		if err != nil {
+			return xml.StartElement{}, false, err
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			if p.depth == depth+1 {
+				return token, true, nil
+			}
+		case xml.EndElement:
+			if p.depth < depth {
+				return xml.StartElement{}, false, nil
+			}
+		}
+	}
+}
+
+// elements calls visit for each element of the part, whatever it is in.
+func (p *xlsxPart) elements(visit func(element xml.StartElement) error) error {
+	for {
+		token, err := p.token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if element, ok := token.(xml.StartElement); ok {
+			if err := visit(element); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// visit reads a whole part; one that is missing has no elements.
+func (a *xlsxArchive) visit(name string, visit func(element xml.StartElement) error) error {
+	part, err := a.open(name)
+	if err != nil || part == nil {
+		return err
+	}
+	return errors.Join(part.elements(visit), part.close())
+}
+
+// attribute gives an attribute of an element by its local name, "" when there is
+// none.
+func attribute(element xml.StartElement, name string) string {
+	for _, attribute := range element.Attr {
+		if attribute.Name.Local == name {
+			return attribute.Value
+		}
+	}
+	return ""
+}
+
+// xlsxRelation is how a part names another.
+type xlsxRelation struct {
+	kind   string // the end of its type, such as "worksheet"
+	target string // the name of the other part
+}
+
+// relations reads what a part names others by.
+func (a *xlsxArchive) relations(name string) (map[string]xlsxRelation, error) {
+	relations := map[string]xlsxRelation{}
+	directory, base := path.Split(name)
+	err := a.visit(path.Join(directory, "_rels", base+".rels"), func(element xml.StartElement) error {
+		if element.Name.Local != "Relationship" || attribute(element, "TargetMode") == "External" {
+			return nil
+		}
+		target := strings.ReplaceAll(attribute(element, "Target"), `\`, "/")
+		if !strings.HasPrefix(target, "/") {
+			target = path.Join(directory, target)
+		}
+		if relations[attribute(element, "Id")] = (xlsxRelation{
+			kind:   path.Base(attribute(element, "Type")),
+			target: strings.TrimPrefix(path.Clean(target), "/"),
+		}); len(relations) > xlsxMaxParts {
+			return errNotXLSX("the workbook has more than %d relations", xlsxMaxParts)
+		}
+		return nil
+	})
+	return relations, err
+}

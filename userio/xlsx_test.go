@@ -1,0 +1,806 @@
+package userio
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/userkit/userkit"
+	"github.com/xuri/excelize/v2"
+	"pgregory.net/rapid"
+)
+
+const (
+	mainNamespace   = `xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
+	officeNamespace = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+)
+
+// workbookParts gives the parts of a workbook of the sheets Sheet1, Sheet2, … whose
+// sheetData holds what is given.
+func workbookParts(sheets ...string) map[string]string {
+	parts := map[string]string{
+		"_rels/.rels": `<Relationships><Relationship Id="rId1" Type="` + officeNamespace + `/officeDocument" Target="xl/workbook.xml"/></Relationships>`,
+		"xl/styles.xml": `<styleSheet ` + mainNamespace + `>
+			<numFmts><numFmt numFmtId="164" formatCode="dd\.mm\.yyyy&quot; um &quot;hh:mm"/><numFmt numFmtId="165" formatCode="&quot;day&quot; 0.00 [$EUR-407];[Red]-0.00"/></numFmts>
+			<cellStyleXfs><xf numFmtId="14"/></cellStyleXfs>
+			<cellXfs><xf numFmtId="0"/><xf numFmtId="14"><alignment/></xf><xf numFmtId="164"/><xf numFmtId="165"/><xf numFmtId="46"/></cellXfs>
+			<cellStyles><cellStyle name="Normal"/></cellStyles></styleSheet>`,
+	}
+	book := `<workbook ` + mainNamespace + ` xmlns:r="` + officeNamespace + `"><workbookPr/><sheets>`
+	relations := `<Relationships>`
+	for i, sheet := range sheets {
+		number := strconv.Itoa(i + 1)
+		parts["xl/worksheets/sheet"+number+".xml"] = `<?xml version="1.0" encoding="UTF-8"?><worksheet ` + mainNamespace + `><sheetData>` + sheet + `</sheetData></worksheet>`
+		book += `<sheet name="Sheet` + number + `" sheetId="` + number + `" r:id="rId` + number + `"/>`
+		relations += `<Relationship Id="rId` + number + `" Type="` + officeNamespace + `/worksheet" Target="worksheets/sheet` + number + `.xml"/>`
+	}
+	parts["xl/workbook.xml"] = book + `</sheets></workbook>`
+	parts["xl/_rels/workbook.xml.rels"] = relations +
+		`<Relationship Id="s1" Type="` + officeNamespace + `/styles" Target="/xl/styles.xml"/>` +
+		`<Relationship Id="s2" Type="` + officeNamespace + `/sharedStrings" Target="sharedStrings.xml"/></Relationships>`
+	return parts
+}
+
+func zipParts(t testing.TB, parts map[string]string) []byte {
+	var file bytes.Buffer
+	archive := zip.NewWriter(&file)
+	for name, content := range parts {
+		part, err := archive.Create(name)
+		require.NoError(t, err)
+		_, err = io.WriteString(part, content)
+		require.NoError(t, err)
+	}
+	require.NoError(t, archive.Close())
+	return file.Bytes()
+}
+
+func workbook(t testing.TB, sheets ...string) []byte { return zipParts(t, workbookParts(sheets...)) }
+
+// inline gives a row of texts.
+func inline(texts ...string) string {
+	row := "<row>"
+	for _, text := range texts {
+		row += `<c t="inlineStr"><is><t>` + text + `</t></is></c>`
+	}
+	return row + "</row>"
+}
+
+// readAll reads a workbook; what went wrong with single rows stands where the
+// row would.
+func readAll(t testing.TB, file []byte) (headings []string, rows []string, err error) {
+	t.Setenv("TMPDIR", t.TempDir())
+	reader, err := newXLSXReader(bytes.NewReader(file))
+	if err != nil {
+		requireUserkitError(t, err)
+		return nil, nil, err
+	}
+	headings = reader.columns()
+	var row tableRow
+	for {
+		err = reader.next(&row)
+		if errors.Is(err, io.EOF) {
+			err = nil
+			break
+		}
+		text := row.sheet + strconv.FormatInt(row.number, 10) + ":"
+		if wrong, ok := errors.AsType[*rowError](err); ok {
+			text += fmt.Sprintf(" %s! %s", wrong.column, wrong.err.Message)
+		} else if err != nil {
+			requireUserkitError(t, err)
+			break
+		} else {
+			require.Len(t, row.cells, len(headings))
+			for _, cell := range row.cells {
+				text += fmt.Sprintf(" %s", cell.text)
+				if cell.value != nil {
+					text += fmt.Sprintf("(%T)", cell.value)
+				}
+			}
+		}
+		rows = append(rows, text)
+	}
+	require.NoError(t, reader.close())
+	requireNoTemporaryFile(t)
+	return headings, rows, err
+}
+
+func requireUserkitError(t testing.TB, err error) {
+	require.NotEmpty(t, userkit.ErrorCode(err), "%v", err)
+	require.ErrorIs(t, err, userkit.ErrInvalid)
+	require.Less(t, len(err.Error()), 1000)
+}
+
+func requireNoTemporaryFile(t testing.TB) {
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func refused(t *testing.T, file []byte, code userkit.Code, message string) {
+	t.Helper()
+	_, _, err := readAll(t, file)
+	require.ErrorContains(t, err, message)
+	require.Equal(t, code, userkit.ErrorCode(err))
+}
+
+func TestXLSXReadsCellsAsWhatTheyAre(t *testing.T) {
+	for name, test := range map[string]struct{ cell, want string }{
+		"a text":                                 {`<c t="inlineStr"><is><t>a &amp; b</t></is></c>`, "a & b"},
+		"spaces stay":                            {`<c t="inlineStr"><is><t xml:space="preserve"> a  b </t></is></c>`, " a  b "},
+		"a text of many looks":                   {`<c t="inlineStr"><is><r><rPr><b/></rPr><t>A</t></r><r><t>da</t></r><rPh sb="0" eb="1"><t>no</t></rPh></is></c>`, "Ada"},
+		"characters that XML cannot hold":        {`<c t="inlineStr"><is><t>a_x0001_b_xFFFE__x005F_x0041_ _x00_ _x</t></is></c>`, "a\x01b\uFFFE_x0041_ _x00_ _x"},
+		"a pair of escaped surrogates":           {`<c t="inlineStr"><is><t>_xDBFF__xDFFD_</t></is></c>`, "\U0010FFFD"},
+		"CDATA":                                  {`<c t="inlineStr"><is><t>a<![CDATA[<b>]]>c</t></is></c>`, "a<b>c"},
+		"a text that looks like a formula":       {`<c t="inlineStr"><is><t>=1+1</t></is></c>`, "=1+1"},
+		"a shared text":                          {`<c t="s"><v>1</v></c>`, "two"},
+		"a telephone number":                     {`<c><v>375291234567</v></c>`, "375291234567(int64)"},
+		"a telephone number with an exponent":    {`<c t="n"><v>3.75291234567E11</v></c>`, "375291234567(int64)"},
+		"whole numbers to the last digit":        {`<c><v>9007199254740993</v></c>`, "9007199254740993(int64)"},
+		"a number beyond 64 bits":                {`<c><v>1E+20</v></c>`, "100000000000000000000(float64)"},
+		"a fraction":                             {`<c><v>-1.25E-2</v></c>`, "-0.0125(float64)"},
+		"a fraction of 17 digits":                {`<c><v>0.30000000000000004</v></c>`, "0.30000000000000004(float64)"},
+		"true":                                   {`<c t="b"><v>1</v></c>`, "true(bool)"},
+		"false":                                  {`<c t="b"><v>0</v></c>`, "false(bool)"},
+		"a date":                                 {`<c s="1"><v>46024</v></c>`, "2026-01-02T00:00:00Z(time.Time)"},
+		"a time of a format of its own":          {`<c s="2"><v>46024.75</v></c>`, "2026-01-02T18:00:00Z(time.Time)"},
+		"a time of 15 digits":                    {`<c s="2"><v>46024.5242592593</v></c>`, "2026-01-02T12:34:56Z(time.Time)"},
+		"a time to the microsecond":              {`<c s="2"><v>46024.524259260673</v></c>`, "2026-01-02T12:34:56.000122Z(time.Time)"},
+		"a number whose format is no date":       {`<c s="3"><v>12.5</v></c>`, "12.5(float64)"},
+		"a span":                                 {`<c s="4"><v>1.5</v></c>`, "36h0m0s"},
+		"a style that is not there":              {`<c s="77"><v>46024</v></c>`, "46024(int64)"},
+		"a date of ISO 8601":                     {`<c t="d"><v>2026-01-02T03:04:05</v></c>`, "2026-01-02T03:04:05Z(time.Time)"},
+		"an absolute reference":                  {`<c r="$A$2"><v>1</v></c>`, "1(int64)"},
+		"elements that nobody knows":             {`<c><v>1</v><extLst><ext><v>9</v></ext></extLst></c>`, "1(int64)"},
+		"a formula":                              {`<c><f>1+1</f><v>2</v></c>`, `h! cell A2 of sheet "Sheet1" holds a formula: put its value in its place`},
+		"a formula without a result":             {`<c><f t="shared" si="0"/></c>`, `h! cell A2 of sheet "Sheet1" holds a formula: put its value in its place`},
+		"an error":                               {`<c t="e"><v>#N/A</v></c>`, `h! cell A2 of sheet "Sheet1" holds the error #N/A`},
+		"a truth value that is none":             {`<c t="b"><v>2</v></c>`, `h! cell A2 of sheet "Sheet1" is neither true nor false`},
+		"a number that is none":                  {`<c><v>0x10</v></c>`, `h! cell A2 of sheet "Sheet1" holds a number that is none`},
+		"infinity":                               {`<c><v>Infinity</v></c>`, `h! cell A2 of sheet "Sheet1" holds a number that is none`},
+		"a number beyond 64-bit floats":          {`<c><v>1E999</v></c>`, `h! cell A2 of sheet "Sheet1" holds a number that is none`},
+		"a date that is none":                    {`<c s="1"><v>-1</v></c>`, `h! cell A2 of sheet "Sheet1" holds a time without a date, or a date before March 1900 or behind the year 9999`},
+		"a time of the day":                      {`<c s="2"><v>0.5</v></c>`, `h! cell A2 of sheet "Sheet1" holds a time without a date, or a date before March 1900 or behind the year 9999`},
+		"a shared text that is not there":        {`<c t="s"><v>2</v></c>`, `h! cell A2 of sheet "Sheet1" refers to a text that the workbook does not have`},
+		"a shared text of a number that is none": {`<c t="s"><v>-1</v></c>`, `h! cell A2 of sheet "Sheet1" refers to a text that the workbook does not have`},
+		"a type that is none":                    {`<c t="zz"><v>1</v></c>`, `h! cell A2 of sheet "Sheet1" is of the unknown type "zz"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parts := workbookParts(inline("h") + "<row>" + test.cell + "</row>" + inline("next"))
+			parts["xl/sharedStrings.xml"] = `<sst ` + mainNamespace + `><si><t>one</t></si><si><r><t>tw</t></r><r><t>o</t></r><phoneticPr/></si></sst>`
+			headings, rows, err := readAll(t, zipParts(t, parts))
+			require.NoError(t, err)
+			require.Equal(t, []string{"h"}, headings)
+			require.Equal(t, []string{"2: " + test.want, "3: next"}, rows, "the row behind it is read, whatever the cell is")
+		})
+	}
+}
+
+func TestXLSXReadsDatesInTheSystemOf1904(t *testing.T) {
+	parts := workbookParts(inline("h") + `<row><c s="1"><v>44562</v></c></row>`)
+	parts["xl/workbook.xml"] = strings.Replace(parts["xl/workbook.xml"], "<workbookPr/>", `<workbookPr date1904="1"/>`, 1)
+	_, rows, err := readAll(t, zipParts(t, parts))
+	require.NoError(t, err)
+	require.Equal(t, []string{"2: 2026-01-02T00:00:00Z(time.Time)"}, rows)
+}
+
+func TestXLSXTellsFormatsOfTimes(t *testing.T) {
+	for code, want := range map[string]xlsxNumberKind{
+		"General": xlsxPlain, "0.00": xlsxPlain, "#,##0 [$USD]": xlsxPlain, `0 "days"`: xlsxPlain, `0\d`: xlsxPlain, "[Red]0": xlsxPlain, "0.00E+00": xlsxPlain, "@": xlsxPlain, `"`: xlsxPlain, "[": xlsxPlain, `\`: xlsxPlain, "[]": xlsxPlain, "[Magenta]0": xlsxPlain, "0;d": xlsxPlain,
+		"yyyy-mm-dd": xlsxTime, "[$-409]D MMM": xlsxTime, "hh:mm AM/PM": xlsxTime, "[Red]ss.000": xlsxTime, `"h" d`: xlsxTime,
+		"[h]:mm:ss": xlsxSpan, "[mm]:ss": xlsxSpan, "[SS]": xlsxSpan,
+	} {
+		require.Equal(t, want, xlsxFormatKind(code), "%q", code)
+	}
+}
+
+func TestXLSXReadsWhatOtherProgramsWrite(t *testing.T) {
+	t.Run("rows and cells without references, empty rows and cells, rows that only have a look", func(t *testing.T) {
+		_, rows, err := readAll(t, workbook(t, `<row/><row r="3"><c s="1"/></row>`+inline("a", "b")+`<row/><row r="9"><c/><c><v>1</v></c></row><row><c t="inlineStr"><is><t></t></is></c></row>`))
+		require.NoError(t, err)
+		require.Equal(t, []string{"9:  1(int64)"}, rows)
+	})
+	t.Run("prefixes of namespaces, strict namespaces, backslashes, other names of parts", func(t *testing.T) {
+		parts := workbookParts()
+		parts[`_rels\.RELS`] = `<p:Relationships xmlns:p="u"><p:Relationship Id="a" Type="http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument" Target="/Book/Main.xml"/></p:Relationships>`
+		delete(parts, "_rels/.rels")
+		parts["book/main.XML"] = `<x:workbook xmlns:x="m" xmlns:r="r"><x:sheets><x:sheet name="Лист 用户" sheetId="1" r:id="q"/></x:sheets></x:workbook>`
+		parts["book/_rels/main.xml.rels"] = `<Relationships><Relationship Id="q" Type="http://purl.oclc.org/ooxml/officeDocument/relationships/worksheet" Target="..\sheets\a.xml"/></Relationships>`
+		parts["sheets/a.xml"] = `<x:worksheet xmlns:x="m"><x:sheetData><x:row r="1"><x:c r="A1" t="str"><x:v>h</x:v></x:c></x:row><x:row r="2"><x:c r="A2"><x:v>7</x:v></x:c></x:row></x:sheetData></x:worksheet>`
+		_, rows, err := readAll(t, zipParts(t, parts))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: 7(int64)"}, rows)
+	})
+	t.Run("merged cells: the value is that of the first", func(t *testing.T) {
+		parts := workbookParts(inline("a") + inline("x") + `<row><c/></row>` + inline("y"))
+		name := "xl/worksheets/sheet1.xml"
+		parts[name] = strings.Replace(parts[name], "</sheetData>", `</sheetData><mergeCells><mergeCell ref="A2:A3"/></mergeCells>`, 1)
+		_, rows, err := readAll(t, zipParts(t, parts))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: x", "4: y"}, rows)
+	})
+	t.Run("what excelize writes cell by cell, with shared texts", func(t *testing.T) {
+		book := excelize.NewFile()
+		require.NoError(t, book.SetSheetRow("Sheet1", "A1", &[]any{"name", "seen", "ok"}))
+		require.NoError(t, book.SetSheetRow("Sheet1", "A2", &[]any{"Ада", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), true}))
+		var file bytes.Buffer
+		require.NoError(t, book.Write(&file))
+		require.NoError(t, book.Close())
+		_, rows, err := readAll(t, file.Bytes())
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: Ада 2026-01-02T03:04:05Z(time.Time) true(bool)"}, rows)
+	})
+	t.Run("a cell without a heading fails its row", func(t *testing.T) {
+		_, rows, err := readAll(t, workbook(t, inline("a", "", "c", "")+inline("1", "2", "3", "")+inline("1", "2", "3", "4")))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: 1 2 3", `3: ! cell D3 of sheet "Sheet1" has no heading`}, rows)
+	})
+	t.Run("a reader that cannot seek", func(t *testing.T) {
+		t.Setenv("TMPDIR", t.TempDir())
+		reader, err := newXLSXReader(iotest.OneByteReader(bytes.NewReader(workbook(t, inline("a")+inline("1")))))
+		require.NoError(t, err)
+		var row tableRow
+		require.NoError(t, reader.next(&row))
+		require.Equal(t, "1", row.cells[0].text)
+		require.ErrorIs(t, reader.next(&row), io.EOF)
+		require.ErrorIs(t, reader.next(&row), io.EOF, "the end stays the end")
+		require.NoError(t, reader.close())
+		requireNoTemporaryFile(t)
+	})
+	t.Run("a reader that fails", func(t *testing.T) {
+		t.Setenv("TMPDIR", t.TempDir())
+		broken := errors.New("broken")
+		_, err := newXLSXReader(iotest.ErrReader(broken))
+		require.ErrorIs(t, err, broken)
+		requireNoTemporaryFile(t)
+	})
+	t.Run("a reader that has moved on: what is left of it is the workbook", func(t *testing.T) {
+		from := strings.NewReader("before" + string(workbook(t, inline("a")+inline("1"))))
+		_, err := from.Seek(6, io.SeekStart)
+		require.NoError(t, err)
+		reader, err := newXLSXReader(from)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, reader.columns())
+		require.NoError(t, reader.close())
+	})
+}
+
+func TestXLSXReadsSheetsThatGoOn(t *testing.T) {
+	head := inline("a", "b")
+	t.Run("all with the headings of the first", func(t *testing.T) {
+		_, rows, err := readAll(t, workbook(t, "", head+inline("1", "2"), "", head+inline("3", "4"), head))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: 1 2", "Sheet42: 3 4"}, rows)
+	})
+	t.Run("a sheet with other headings is reported, once", func(t *testing.T) {
+		_, rows, err := readAll(t, workbook(t, head+inline("1", "2"), inline("note")+inline("x"), inline("a", "b", "c"), head+inline("3", "4")))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: 1 2",
+			`Sheet21: ! sheet "Sheet2" has other headings than sheet "Sheet1" and is not read`,
+			`Sheet31: ! sheet "Sheet3" has other headings than sheet "Sheet1" and is not read`, "Sheet42: 3 4"}, rows)
+	})
+	t.Run("not hidden ones, not charts", func(t *testing.T) {
+		parts := workbookParts(inline("lists"), inline("chart"), head+inline("1", "2"))
+		parts["xl/workbook.xml"] = strings.Replace(parts["xl/workbook.xml"], `sheetId="1"`, `sheetId="1" state="hidden"`, 1)
+		parts["xl/_rels/workbook.xml.rels"] = strings.Replace(parts["xl/_rels/workbook.xml.rels"], `Id="rId2" Type="`+officeNamespace+`/worksheet"`, `Id="rId2" Type="`+officeNamespace+`/chartsheet"`, 1)
+		_, rows, err := readAll(t, zipParts(t, parts))
+		require.NoError(t, err)
+		require.Equal(t, []string{"2: 1 2"}, rows)
+	})
+	t.Run("a heading that is a formula is refused", func(t *testing.T) {
+		refused(t, workbook(t, `<row><c><f>A2</f><v>1</v></c></row>`), userkit.CodeBadFormat, `cell A1 of sheet "Sheet1" holds a formula`)
+	})
+}
+
+func TestXLSXRefusesWhatIsNoWorkbook(t *testing.T) {
+	whole := workbook(t, inline("a")+inline("1"))
+	without := func(name string) []byte {
+		parts := workbookParts(inline("a"))
+		delete(parts, name)
+		return zipParts(t, parts)
+	}
+	with := func(name, content string) []byte {
+		parts := workbookParts(inline("a"))
+		parts[name] = content
+		return zipParts(t, parts)
+	}
+	for name, test := range map[string]struct {
+		file    []byte
+		code    userkit.Code
+		message string
+	}{
+		"an empty file":                     {nil, userkit.CodeRequired, "empty"},
+		"a workbook without a row":          {workbook(t, "", "<row/>"), userkit.CodeRequired, "empty"},
+		"a workbook without a sheet":        {workbook(t), userkit.CodeRequired, "empty"},
+		"a text":                            {[]byte("login,name\r\n"), userkit.CodeBadFormat, "not an XLSX workbook"},
+		"an old or encrypted workbook":      {[]byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1 and so on"), userkit.CodeBadFormat, "password"},
+		"a binary workbook":                 {with("_rels/.rels", `<Relationships><Relationship Type="x/officeDocument" Target="xl/workbook.bin"/></Relationships>`), userkit.CodeBadFormat, ".xlsb"},
+		"another archive":                   {zipParts(t, map[string]string{"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), userkit.CodeBadFormat, "not an XLSX workbook"},
+		"half of a workbook":                {whole[:len(whole)/2], userkit.CodeBadFormat, "cut short"},
+		"a workbook whose sheet is missing": {without("xl/worksheets/sheet1.xml"), userkit.CodeBadFormat, `sheet "Sheet1" of the workbook is missing`},
+		"a sheet that ends in the middle":   {with("xl/worksheets/sheet1.xml", `<worksheet><sheetData>`+inline("a")+inline("b")), userkit.CodeBadFormat, "damaged"},
+		"elements that do not fit":          {with("xl/worksheets/sheet1.xml", `<worksheet><sheetData><row></c></row></sheetData></worksheet>`), userkit.CodeBadFormat, "damaged"},
+		"another encoding":                  {with("xl/worksheets/sheet1.xml", `<?xml version="1.0" encoding="windows-1251"?><worksheet/>`), userkit.CodeBadFormat, "damaged"},
+		"bytes that are no UTF-8":           {with("xl/worksheets/sheet1.xml", "<worksheet>\xFF</worksheet>"), userkit.CodeBadFormat, "damaged"},
+		"a document type definition":        {with("xl/worksheets/sheet1.xml", `<!DOCTYPE w [<!ENTITY a "aaaa">]><worksheet/>`), userkit.CodeBadFormat, "document type"},
+		"an entity":                         {with("xl/worksheets/sheet1.xml", `<worksheet><sheetData><row><c t="str"><v>&a;</v></c></row></sheetData></worksheet>`), userkit.CodeBadFormat, "damaged"},
+		"rows that go back":                 {workbook(t, `<row r="2"/><row r="2"/>`), userkit.CodeBadFormat, `row "2" behind row 2`},
+		"a row beyond the last":             {workbook(t, `<row r="1048577"/>`), userkit.CodeBadFormat, "more than 1048576 rows"},
+		"cells that go back":                {workbook(t, `<row><c r="B1"/><c r="A1"/></row>`), userkit.CodeBadFormat, "out of place"},
+		"a cell that is nowhere":            {workbook(t, `<row><c r="1A"/></row>`), userkit.CodeBadFormat, "out of place"},
+		"a cell in a column beyond all":     {workbook(t, `<row><c r="ZZZZZZZZZZZZZZZZZZ1"/></row>`), userkit.CodeBadFormat, "out of place"},
+		"elements in elements in elements":  {with("xl/worksheets/sheet1.xml", strings.Repeat("<a>", 100_000)), userkit.CodeBadFormat, "nests deeper"},
+		"two parts of one name":             {with("XL/Workbook.xml", "<workbook/>"), userkit.CodeBadFormat, "two parts"},
+		"more sheets than anybody has":      {workbook(t, make([]string, xlsxMaxSheets+1)...), userkit.CodeBadFormat, "more than 1000 sheets"},
+		"styles beyond number":              {with("xl/styles.xml", "<styleSheet><cellXfs>"+strings.Repeat("<xf/>", xlsxMaxStyles+1)+"</cellXfs></styleSheet>"), userkit.CodeBadFormat, "cell formats"},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, test.file, test.code, test.message) })
+	}
+}
+
+func TestXLSXRefusesWhatIsMadeToBurst(t *testing.T) {
+	// burst gives a workbook whose part of the name begins with head and then has a
+	// unit so many times: one compressed chunk, again and again.
+	burst := func(t *testing.T, name, head, unit string, count int) []byte {
+		chunk := strings.Repeat(unit, 1+(64<<10)/len(unit))
+		count = 1 + count*len(unit)/len(chunk)
+		var data bytes.Buffer
+		deflate, err := flate.NewWriter(&data, flate.BestCompression)
+		require.NoError(t, err)
+		begin := 0
+		for _, text := range []string{head, chunk, chunk} {
+			begin = data.Len()
+			_, err := io.WriteString(deflate, text)
+			require.NoError(t, err)
+			require.NoError(t, deflate.Flush())
+		}
+		again := bytes.Clone(data.Bytes()[begin:])
+		for range count {
+			data.Write(again)
+		}
+		parts := workbookParts(inline("a"))
+		delete(parts, name)
+		var file bytes.Buffer
+		archive := zip.NewWriter(&file)
+		for name, content := range parts {
+			part, err := archive.Create(name)
+			require.NoError(t, err)
+			_, err = io.WriteString(part, content)
+			require.NoError(t, err)
+		}
+		part, err := archive.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CompressedSize64: uint64(data.Len()), UncompressedSize64: uint64(len(head) + (count+2)*len(chunk))})
+		require.NoError(t, err)
+		_, err = part.Write(data.Bytes())
+		require.NoError(t, err)
+		require.NoError(t, archive.Close())
+		return file.Bytes()
+	}
+	const sheet = "xl/worksheets/sheet1.xml"
+	mega := strings.Repeat("a", 1<<20)
+	for name, test := range map[string]struct {
+		file    []byte
+		code    userkit.Code
+		message string
+	}{
+		"a cell of a gigabyte":              {burst(t, sheet, `<worksheet><sheetData><row><c t="str"><v>`, "a", 1<<30), userkit.CodeTooLong, "longer than"},
+		"a cell of many pieces":             {burst(t, sheet, `<worksheet><sheetData><row><c t="inlineStr"><is>`, "<r><t>"+mega[:1<<10]+"</t></r>", 1<<11), userkit.CodeTooLong, "longer than"},
+		"an attribute of a gigabyte":        {burst(t, sheet, `<worksheet a="`, "a", 1<<30), userkit.CodeTooLong, "longer than"},
+		"a comment of a gigabyte":           {burst(t, sheet, `<worksheet><!--`, "a", 1<<30), userkit.CodeTooLong, "longer than"},
+		"a million attributes":              {burst(t, sheet, `<worksheet`, ` a="b"`, 1<<20), userkit.CodeTooLong, "longer than"},
+		"a shared text of a gigabyte":       {burst(t, "xl/sharedStrings.xml", `<sst><si><t>`, "a", 1<<30), userkit.CodeTooLong, "longer than"},
+		"200,000 columns":                   {burst(t, sheet, `<worksheet><sheetData><row>`, `<c><v>1</v></c>`, 200_000), userkit.CodeTooLong, "more than 1000 columns"},
+		"200,000 columns that are empty":    {burst(t, sheet, `<worksheet><sheetData><row>`, `<c/>`, 200_000), userkit.CodeTooLong, "more than 1000 columns"},
+		"rows that hold nothing":            {burst(t, sheet, `<worksheet><sheetData>`, `<row/>`, 1<<30/6), userkit.CodeBadFormat, "more than 1048576 rows"},
+		"cells that hold nothing":           {burst(t, sheet, `<worksheet><sheetData>`, `<row>`+strings.Repeat(`<c/>`, 10_000)+`</row>`, 2_000), userkit.CodeBadFormat, "times its size"},
+		"shared texts that hold nothing":    {burst(t, "xl/sharedStrings.xml", `<sst>`, `<si/>`, 1<<26/5), userkit.CodeBadFormat, "times its size"},
+		"a value in the last column of all": {workbook(t, `<row><c r="XFD1"><v>1</v></c></row>`), userkit.CodeTooLong, "more than 1000 columns"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			growth := heapGrowth(func() { refused(t, test.file, test.code, test.message) })
+			require.Less(t, growth, uint64(48<<20))
+		})
+	}
+	t.Run("a row of a thousand long texts fails alone", func(t *testing.T) {
+		names := make([]string, MaxColumns)
+		for i := range names {
+			names[i] = "h" + strconv.Itoa(i)
+		}
+		parts := workbookParts(inline(names...) + "<row>" + strings.Repeat(`<c t="s"><v>0</v></c>`, MaxColumns) + "</row>" + inline("next"))
+		parts["xl/sharedStrings.xml"] = `<sst><si><t>` + mega[:32_767] + `</t></si></sst>`
+		_, rows, err := readAll(t, zipParts(t, parts))
+		require.NoError(t, err)
+		require.Len(t, rows, 2)
+		require.Equal(t, fmt.Sprintf("2: ! row 2 is longer than %d bytes", MaxRowBytes), rows[0])
+	})
+	t.Run("looks far out to the right are no columns", func(t *testing.T) {
+		headings, _, err := readAll(t, workbook(t, `<row><c t="str"><v>a</v></c><c r="XFD1" s="1"/></row>`))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, headings)
+	})
+	t.Run("a directory that says it has millions of entries", func(t *testing.T) {
+		file := workbook(t, inline("a"))
+		end := bytes.LastIndex(file, []byte("PK\x05\x06"))
+		end64 := make([]byte, 56+20)
+		copy(end64, "PK\x06\x06")
+		binary.LittleEndian.PutUint64(end64[4:], 44)
+		binary.LittleEndian.PutUint64(end64[32:], 1<<40)
+		copy(end64[56:], "PK\x06\x07")
+		binary.LittleEndian.PutUint64(end64[56+8:], uint64(end))
+		hostile := append(append(append([]byte(nil), file[:end]...), end64...), file[end:]...)
+		refused(t, hostile, userkit.CodeBadFormat, "parts")
+	})
+	t.Run("a directory of more entries than it says", func(t *testing.T) {
+		var file bytes.Buffer
+		archive := zip.NewWriter(&file)
+		name := strings.Repeat("n", 60_000)
+		for i := range 400 {
+			_, err := archive.Create(name + strconv.Itoa(i))
+			require.NoError(t, err)
+		}
+		require.NoError(t, archive.Close())
+		refused(t, file.Bytes(), userkit.CodeBadFormat, "damaged")
+	})
+}
+
+// heapGrowth gives by how much the heap in use grows at most while something
+// runs, as often as it is looked at.
+func heapGrowth(run func()) uint64 {
+	inUse := func() uint64 {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapInuse
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(50)) // so that garbage does not hide what is held
+	runtime.GC()
+	before, most := inUse(), uint64(0)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			most = max(most, inUse())
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	run()
+	close(stop)
+	<-stopped
+	return max(most, before) - before
+}
+
+// xlsxRoundTrip writes rows and gives the reader of the workbook.
+func xlsxRoundTrip(t testing.TB, rowLimit int, columns []string, rows ...[]any) tableReader {
+	var file bytes.Buffer
+	writer, err := newXLSXSheets(&file, columns, rowLimit)
+	require.NoError(t, err)
+	defer writer.discard()
+	for _, row := range rows {
+		require.NoError(t, writer.row(row))
+	}
+	require.NoError(t, writer.finish())
+	reader, err := newXLSXReader(bytes.NewReader(file.Bytes()))
+	require.NoError(t, err)
+	require.Equal(t, columns, reader.columns())
+	return reader
+}
+
+func TestXLSXWritesValuesThatReadBack(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
+	for name, test := range map[string]struct{ value, want any }{
+		"a text":                        {"Ада <&> \"x\"", "Ада <&> \"x\""},
+		"a text like a formula":         {"=HYPERLINK(\"http://x\")", "=HYPERLINK(\"http://x\")"},
+		"an apostrophe":                 {"'=1", "'=1"},
+		"white space":                   {" a\tb\r\nc\n", " a\tb\r\nc\n"},
+		"a text of digits":              {"+375291234567", "+375291234567"},
+		"a text like an escape":         {"_x0041_ _x005F_x0041_ _x005F__x005f_", "_x0041_ _x005F_x0041_ _x005F__x005f_"},
+		"what XML cannot hold":          {"\x00\x01_\uFFFEx\uFFFF\x1F", "\x00\x01_\uFFFEx\uFFFF\x1F"},
+		"the mark of the writer itself": {"\U0010FFFD0041 \U0010FFFD", "\U0010FFFD0041 \U0010FFFD"},
+		"the longest text":              {strings.Repeat("ж", xlsxCellChars), strings.Repeat("ж", xlsxCellChars)},
+		"a number":                      {int64(-42), int64(-42)},
+		"the largest number cell":       {int64(1e15 - 1), int64(1e15 - 1)},
+		"a number of 16 digits":         {int64(1e15), "1000000000000000"},
+		"the largest number":            {int64(9223372036854775807), "9223372036854775807"},
+		"a fraction":                    {0.1 + 0.2, 0.1 + 0.2},
+		"true":                          {true, true},
+		"false":                         {false, false},
+		"a time":                        {at, at},
+		"a time of today's second":      {at.Truncate(time.Second), at.Truncate(time.Second)},
+		"a time in another zone":        {at.In(time.FixedZone("", 3600)), at},
+		"a time before 1900":            {time.Date(1815, 12, 10, 0, 0, 0, 0, time.UTC), "1815-12-10T00:00:00Z"},
+		"the last second":               {time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+		"no time":                       {time.Time{}, nil},
+		"money":                         {userkit.Money{Amount: 1250, Currency: "EUR"}, "12.50 EUR"},
+		"a span":                        {90 * time.Minute, "1h30m0s"},
+		"codes":                         {[]string{"a", "b"}, "a b"},
+		"attributes":                    {userkit.Attributes{"plan": "pro"}, `{"plan":"pro"}`},
+		"no attributes":                 {userkit.Attributes(nil), nil},
+		"nothing":                       {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader := xlsxRoundTrip(t, 10, []string{"value", "after"}, []any{test.value, "x"})
+			var row tableRow
+			require.NoError(t, reader.next(&row))
+			require.Equal(t, "x", row.cells[1].text)
+			switch want := test.want.(type) {
+			case nil:
+				require.True(t, row.cells[0].empty())
+			case string:
+				require.Equal(t, cell{text: want}, row.cells[0])
+			case time.Time:
+				require.Equal(t, cell{text: formatTime(want), value: want}, row.cells[0])
+			default:
+				require.Equal(t, cell{text: formatValue(want), value: want}, row.cells[0])
+			}
+			require.ErrorIs(t, reader.next(&row), io.EOF)
+			require.NoError(t, reader.close())
+		})
+	}
+	t.Run("a single attribute reads back as its type", func(t *testing.T) {
+		reader := xlsxRoundTrip(t, 10, []string{"attributes.a"}, []any{"12"}, []any{int64(12)}, []any{"plain"}, []any{[]any{true}})
+		var row tableRow
+		for _, want := range []string{`"12"`, "12", "plain", "[true]"} {
+			require.NoError(t, reader.next(&row))
+			require.Equal(t, want, row.cells[0].text)
+		}
+	})
+}
+
+func TestXLSXTimesReadBackToTheMicrosecond(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		micros := rapid.Int64Range(time.Date(1900, 3, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), time.Date(2079, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()).Draw(t, "microseconds")
+		at := time.UnixMicro(micros).UTC()
+		if serial, ok := xlsxSerial(at); ok {
+			back, ok := parseXLSXSerial(strconv.FormatFloat(serial, 'f', -1, 64), xlsxEpoch1900)
+			require.True(t, ok)
+			require.Equal(t, at, back)
+		} else {
+			require.NotZero(t, at.Nanosecond()%1e6, "whole milliseconds are always dates")
+		}
+		// Another program saves 15 digits; whole seconds survive that.
+		second := at.Truncate(time.Second)
+		back, ok := parseXLSXSerial(strconv.FormatFloat(xlsxDays(second, xlsxEpoch1900), 'g', 15, 64), xlsxEpoch1900)
+		require.True(t, ok)
+		require.Equal(t, second, back)
+	})
+}
+
+func TestXLSXTextsReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var texts []any
+		for _, text := range rapid.SliceOfN(rapid.OneOf(
+			rapid.String(), rapid.StringMatching(`([_x0-9A-F\x00-\x20\x{FFFE}\x{10FFFD}]|_x00[0-9]{2}_)*`)), 1, 20).Draw(t, "texts") {
+			texts = append(texts, text+".")
+		}
+		columns := make([]string, len(texts))
+		for i := range columns {
+			columns[i] = "c" + strconv.Itoa(i)
+		}
+		var file bytes.Buffer
+		writer, err := newXLSXWriter(&file, columns)
+		require.NoError(t, err)
+		require.NoError(t, writer.row(texts))
+		require.NoError(t, writer.finish())
+		reader, err := newXLSXReader(&file)
+		require.NoError(t, err)
+		var row tableRow
+		require.NoError(t, reader.next(&row))
+		for i, text := range texts {
+			require.Equal(t, text, row.cells[i].text)
+		}
+		require.NoError(t, reader.close())
+	})
+}
+
+func TestXLSXWriterGoesOnInAnotherSheet(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var file bytes.Buffer
+	writer, err := newXLSXSheets(&file, []string{"id", "login"}, 3)
+	require.NoError(t, err)
+	for i := range 5 {
+		require.NoError(t, writer.row([]any{int64(i), "user " + strconv.Itoa(i)}))
+	}
+	require.NoError(t, writer.finish())
+	writer.discard()
+	requireNoTemporaryFile(t)
+
+	_, rows, err := readAll(t, file.Bytes())
+	require.NoError(t, err)
+	require.Equal(t, []string{"2: 0(int64) user 0", "3: 1(int64) user 1", "Users 22: 2(int64) user 2", "Users 23: 3(int64) user 3", "Users 32: 4(int64) user 4"}, rows)
+
+	book, err := excelize.OpenReader(&file)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, book.Close()) }()
+	require.Equal(t, []string{"Users", "Users 2", "Users 3"}, book.GetSheetList())
+	for _, sheet := range book.GetSheetList() {
+		panes, err := book.GetPanes(sheet)
+		require.NoError(t, err)
+		require.True(t, panes.Freeze)
+		require.Equal(t, 1, panes.YSplit)
+		style, err := book.GetCellStyle(sheet, "A1")
+		require.NoError(t, err)
+		look, err := book.GetStyle(style)
+		require.NoError(t, err)
+		require.True(t, look.Font.Bold)
+		width, err := book.GetColWidth(sheet, "A")
+		require.NoError(t, err)
+		require.InDelta(t, 38, width, 0.1)
+	}
+}
+
+func TestXLSXWriterRefusesWhatWouldBeLost(t *testing.T) {
+	write := func(value any) error {
+		writer, err := newXLSXWriter(io.Discard, []string{"login", "attributes"})
+		require.NoError(t, err)
+		defer writer.discard()
+		require.NoError(t, writer.row([]any{"ada", nil}))
+		return writer.row([]any{"ben", value})
+	}
+	t.Run("a text longer than a cell", func(t *testing.T) {
+		err := write(strings.Repeat("😀", xlsxCellChars/2+1))
+		require.Equal(t, userkit.CodeTooLong, userkit.ErrorCode(err))
+		require.ErrorContains(t, err, `(attributes): row 3 of sheet "Users": 32768 characters`)
+	})
+	t.Run("a text that is no UTF-8", func(t *testing.T) {
+		require.Equal(t, userkit.CodeBadText, userkit.ErrorCode(write("a\xFF")))
+	})
+	t.Run("more columns than are read back", func(t *testing.T) {
+		_, err := newXLSXWriter(io.Discard, make([]string, MaxColumns+1))
+		require.Equal(t, userkit.CodeTooLong, userkit.ErrorCode(err))
+	})
+	t.Run("a target that fails", func(t *testing.T) {
+		t.Setenv("TMPDIR", t.TempDir())
+		broken := errors.New("broken")
+		writer, err := newXLSXWriter(failingWriter{broken}, []string{"login"})
+		require.NoError(t, err)
+		require.ErrorIs(t, writer.finish(), broken)
+		writer.discard()
+		requireNoTemporaryFile(t)
+	})
+	t.Run("not a sheet of any size for want of a temporary file", func(t *testing.T) {
+		t.Setenv("TMPDIR", path.Join(t.TempDir(), "missing"))
+		writer, err := newXLSXWriter(io.Discard, []string{"name"})
+		require.NoError(t, err)
+		for range 40_000 {
+			require.NoError(t, writer.row([]any{strings.Repeat("a", 1000)}))
+		}
+		require.NoError(t, writer.finish())
+		writer.discard()
+	})
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// xlsxUser gives a row like those of an export.
+func xlsxUser(values []any, i int) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(i) * 1234567 * time.Microsecond)
+	number := strconv.Itoa(i)
+	copy(values, []any{"0198c7d4-0000-7000-8000-" + fmt.Sprintf("%012x", i), "user" + number, "User Number " + number, "user" + number + "@example.com",
+		i%2 == 0, "+37529" + number, "active", at, at, userkit.Money{Amount: int64(i), Currency: "EUR"}, int64(i) << 20, userkit.Attributes{"plan": "pro"}})
+}
+
+var xlsxUserColumns = []string{"id", "login", "name", "email", "email_verified", "phone", "status", "registered_at", "last_seen_at", "balance", "traffic_limit", "attributes"}
+
+func TestXLSXTakesBoundedMemory(t *testing.T) {
+	const rows = 200_000
+	t.Setenv("TMPDIR", t.TempDir())
+	file, err := os.CreateTemp("", "")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	growth := heapGrowth(func() {
+		writer, err := newXLSXWriter(file, xlsxUserColumns)
+		require.NoError(t, err)
+		defer writer.discard()
+		values := make([]any, len(xlsxUserColumns))
+		for i := range rows {
+			xlsxUser(values, i)
+			if err := writer.row(values); err != nil {
+				require.NoError(t, err)
+			}
+		}
+		require.NoError(t, writer.finish())
+	})
+	require.Less(t, growth, uint64(24<<20), "writing")
+
+	_, err = file.Seek(0, io.SeekStart)
+	require.NoError(t, err)
+	growth = heapGrowth(func() {
+		reader, err := newXLSXReader(file)
+		require.NoError(t, err)
+		var row tableRow
+		values := make([]any, len(xlsxUserColumns))
+		for i := range rows {
+			if err := reader.next(&row); err != nil {
+				require.NoError(t, err)
+			}
+			if xlsxUser(values, i); row.cells[1].text != values[1] || row.cells[7].text != formatTime(values[7].(time.Time)) {
+				require.Equal(t, values, row.cells)
+			}
+		}
+		require.ErrorIs(t, reader.next(&row), io.EOF)
+		require.NoError(t, reader.close())
+	})
+	require.Less(t, growth, uint64(16<<20), "reading")
+}
+
+func TestXLSXKeepsSharedTextsOnDisk(t *testing.T) {
+	const count = 1_000_000
+	t.Setenv("TMPDIR", t.TempDir())
+	parts := workbookParts(inline("h"))
+	var shared strings.Builder
+	shared.WriteString("<sst>")
+	for i := range count {
+		fmt.Fprintf(&shared, "<si><t>text number %d of a workbook that has very many of them</t></si>", i)
+	}
+	shared.WriteString("</sst>")
+	parts["xl/sharedStrings.xml"] = shared.String()
+	file := zipParts(t, parts)
+	shared.Reset()
+	delete(parts, "xl/sharedStrings.xml")
+	growth := heapGrowth(func() {
+		reader, err := newXLSXReader(bytes.NewReader(file))
+		require.NoError(t, err)
+		texts := reader.(*xlsxReader).texts
+		require.NotNil(t, texts.file)
+		for i := 0; i < count; i += 37 {
+			text, ok, err := texts.text(i)
+			if want := fmt.Sprintf("text number %d of a workbook that has very many of them", i); err != nil || !ok || text != want {
+				require.Equal(t, want, text, "%v", err)
+			}
+		}
+		require.NoError(t, reader.close())
+	})
+	require.Less(t, growth, uint64(40<<20), "all texts would take 80 MB")
+	requireNoTemporaryFile(t)
+}
+
+func FuzzXLSX(f *testing.F) {
+	f.Add(workbook(f, inline("login", "name")+inline("ada", "Ada")))
+	f.Add(workbook(f, inline("a")+`<row><c s="2"><v>46024.5</v></c></row><row><c><f>1</f></c></row>`, inline("a")+inline("b")))
+	parts := workbookParts(inline("a") + `<row><c t="s"><v>0</v></c><c t="s"><v>9</v></c></row>`)
+	parts["xl/sharedStrings.xml"] = `<sst><si><r><t>_x0041_</t></r></si></sst>`
+	f.Add(zipParts(f, parts))
+	f.Add([]byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if len(file) > 1<<20 {
+			return
+		}
+		headings, rows, err := readAll(t, file)
+		if err == nil && len(headings) == 0 {
+			t.Fatal("no headings and no error")
+		}
+		_ = rows
+	})
+}
+
+// FuzzXLSXSheet puts the input where the rows are, past the compression that
+// hides them from FuzzXLSX.
+func FuzzXLSXSheet(f *testing.F) {
+	f.Add(inline("a")+inline("b"), "<si><t>x</t></si>")
+	f.Add(inline("a")+`<row r="7"><c r="$A$7" t="s" s="1"><v>0</v></c></row>`, "<si><r><t>_xDBFF__xDFFD_</t></r></si>")
+	f.Add(inline("a")+`<row><c s="2"><v>46024.5</v></c></row><row><c s="4"><v>1e9</v></c></row><row><c t="d"><v>2026-01-02</v></c></row>`, "")
+	f.Fuzz(func(t *testing.T, sheet, shared string) {
+		parts := workbookParts(sheet)
+		parts["xl/sharedStrings.xml"] = "<sst>" + shared + "</sst>"
+		_, _, _ = readAll(t, zipParts(t, parts))
+	})
+}

@@ -1,0 +1,119 @@
+package userio
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A time in a cell is a number of days since an epoch, whose fraction is the
+// time of the day, and a number format that says so.
+var (
+	// The system of 1900 counts a 29 February 1900 that never was. This epoch is
+	// right for the days behind it.
+	xlsxEpoch1900 = time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
+	xlsxEpoch1904 = time.Date(1904, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+const (
+	xlsxFirstSerial = 61        // 1 March 1900, in the system of 1900
+	xlsxEndSerial   = 2_958_466 // 1 January 10000, in the system of 1900
+)
+
+func xlsxDays(t, epoch time.Time) float64 {
+	seconds := t.Unix() - epoch.Unix()
+	days := seconds / 86400
+	return float64(days) + float64(seconds%86400*1e6+int64(t.Nanosecond()/1e3))/86400e6
+}
+
+// xlsxSerial gives the number of days of a time in the system of 1900, and
+// whether reading it gives the very same time.
+func xlsxSerial(t time.Time) (float64, bool) {
+	serial := xlsxDays(t, xlsxEpoch1900)
+	back, ok := parseXLSXSerial(strconv.FormatFloat(serial, 'f', -1, 64), xlsxEpoch1900)
+	return serial, ok && back.Equal(t)
+}
+
+// parseXLSXSerial reads a number of days, to the microsecond. A program that
+// writes 15 digits, as many do, is up to 5 microseconds off: a whole second or
+// millisecond that would be written with these digits is what was meant.
+func parseXLSXSerial(text string, epoch time.Time) (time.Time, bool) {
+	serial, err := strconv.ParseFloat(text, 64)
+	first, end := float64(xlsxFirstSerial), float64(xlsxEndSerial)
+	if epoch.Equal(xlsxEpoch1904) {
+		first, end = 0, end-1462 // the days between the epochs
+	}
+	if err != nil || !(first <= serial && serial < end) {
+		return time.Time{}, false
+	}
+	days := math.Floor(serial)
+	micros := time.Duration(math.Round((serial - days) * 86400e6))
+	t := epoch.AddDate(0, 0, int(days)).Add(micros * time.Microsecond)
+	mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+	digits := len(strings.TrimLeft(strings.Replace(strings.TrimLeft(mantissa, "+-"), ".", "", 1), "0"))
+	precision := max(0, min(digits, 17)-1)
+	for _, unit := range []time.Duration{time.Second, time.Millisecond} {
+		whole := t.Round(unit)
+		if whole.Sub(t).Abs() <= 10*time.Microsecond &&
+			strconv.FormatFloat(xlsxDays(whole, epoch), 'e', precision, 64) == strconv.FormatFloat(serial, 'e', precision, 64) {
+			return whole, true
+		}
+	}
+	return t, true
+}
+
+// xlsxNumberKind says what the numbers of a number format mean.
+type xlsxNumberKind byte
+
+const (
+	xlsxPlain xlsxNumberKind = iota
+	xlsxTime                 // days since the epoch
+	xlsxSpan                 // days that went by, as in [h]:mm
+)
+
+// xlsxBuiltinKind gives the kind of a number format that workbooks do not spell
+// out.
+func xlsxBuiltinKind(id int) xlsxNumberKind {
+	switch {
+	case id == 46:
+		return xlsxSpan
+	case 14 <= id && id <= 22, 27 <= id && id <= 36, id == 45, id == 47, 50 <= id && id <= 58, 71 <= id && id <= 81:
+		return xlsxTime
+	}
+	return xlsxPlain
+}
+
+// xlsxFormatKind gives the kind of a number format from its code: what counts
+// are the letters of dates and times that are not quoted, escaped or in
+// brackets, and hours, minutes or seconds in brackets.
+func xlsxFormatKind(code string) xlsxNumberKind {
+	code, _, _ = strings.Cut(strings.ToLower(code), ";")
+	if strings.TrimSpace(code) == "general" {
+		return xlsxPlain
+	}
+	for i := 0; i < len(code); i++ {
+		switch code[i] {
+		case '"':
+			end := strings.IndexByte(code[i+1:], '"')
+			if end < 0 {
+				return xlsxPlain
+			}
+			i += end + 1
+		case '\\', '_', '*':
+			i++
+		case '[':
+			end := strings.IndexByte(code[i:], ']')
+			if end < 0 {
+				return xlsxPlain
+			}
+			if inside := code[i+1 : i+end]; inside != "" && strings.Trim(inside, inside[:1]) == "" && strings.ContainsAny(inside[:1], "hms") {
+				return xlsxSpan
+			}
+			i += end
+		case 'd', 'm', 'y', 'h', 's':
+			return xlsxTime
+		}
+	}
+	return xlsxPlain
+}
