@@ -1,5 +1,6 @@
 // Quickstart tells two days at a small VPN service that keeps its users with
-// userkit: a sign-up, devices, sessions with their traffic, money, and an end.
+// userkit: a sign-up, devices, sessions with their traffic, segments of users,
+// money, and an end.
 //
 // Usage:
 //
@@ -95,10 +96,17 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 		s.logIn,
 		s.authenticate,
 		s.countTraffic,
+		s.moreCustomers,
+		s.findCustomers,
+		s.makeSegments,
 		s.reachLimit,
+		s.askRule,
 		s.nextDay,
+		s.askRuleAgain,
 		s.money,
+		s.closeTrials,
 		s.deactivate,
+		s.exportTesters,
 		s.lookBack,
 	} {
 		if err = chapter(ctx); err != nil {
@@ -115,8 +123,9 @@ type story struct {
 	out   *bufio.Writer // keeps its first error until Flush
 	count int           // of chapters so far
 
-	ada           userkit.User
-	phone, laptop userkit.Device
+	ada                userkit.User
+	phone, laptop      userkit.Device
+	testers, lockedOut userkit.Segment
 }
 
 func (s *story) signUp(ctx context.Context) (err error) {
@@ -127,6 +136,8 @@ func (s *story) signUp(ctx context.Context) (err error) {
 		Email:   "ada@example.org",
 		Country: "GB",
 		License: "Duo",
+
+		Attributes: userkit.Attributes{"plan": "pro"}, // whatever the service wants to know of a user
 	})
 	if err != nil {
 		return err
@@ -136,6 +147,7 @@ func (s *story) signUp(ctx context.Context) (err error) {
 	s.say("license", "%s, for two devices", s.ada.License)
 	s.say("traffic", "%s a day", size(s.ada.Traffic.Limit.Bytes))
 	s.say("balance", "%s", s.ada.Balance)
+	s.say("plan", "%s", s.ada.Attributes["plan"])
 
 	// The same login in other letters is the same login.
 	_, err = s.users.CreateUser(ctx, userkit.NewUser{Login: "ADA"})
@@ -221,7 +233,7 @@ func (s *story) countTraffic(ctx context.Context) error {
 }
 
 func (s *story) reachLimit(ctx context.Context) error {
-	s.chapter(monday(14, 0), "She reaches the daily limit: her sessions end")
+	s.chapter(monday(14, 0), "Ada reaches the daily limit: her sessions end")
 	open, err := s.users.Sessions(ctx, userkit.SessionQuery{
 		SessionFilter: userkit.SessionFilter{DeviceID: s.phone.ID, State: userkit.SessionsActive},
 	})
@@ -260,7 +272,7 @@ func (s *story) reachLimit(ctx context.Context) error {
 }
 
 func (s *story) nextDay(ctx context.Context) error {
-	s.chapter(tuesday(8, 0), "The next day she is back; no job had to run for it")
+	s.chapter(tuesday(8, 0), "The next day Ada is back; no job had to run for it")
 	access, err := s.users.Access(ctx, s.ada.ID)
 	if err != nil {
 		return err
@@ -293,7 +305,7 @@ func (s *story) nextDay(ctx context.Context) error {
 }
 
 func (s *story) money(ctx context.Context) error {
-	s.chapter(tuesday(10, 0), "Olga of the staff keeps the books")
+	s.chapter(tuesday(10, 0), "Olga keeps the books")
 	ctx = by(ctx, userkit.ActorAdministrator, "olga")
 
 	// The key makes the call safe to repeat: here the first answer got lost.
@@ -393,7 +405,7 @@ func (s *story) lookBack(ctx context.Context) error {
 		default:
 			who += " " + event.Actor.ID
 		}
-		fmt.Fprintf(s.out, "    %s  %-18s  %s\n", event.At.Format("Mon 15:04"), event.Name, who)
+		fmt.Fprintf(s.out, "    %s  %-19s  %s\n", event.At.Format("Mon 15:04"), event.Name, who)
 	}
 
 	s.chapter(tuesday(12, 0), "The books add up")
