@@ -3,21 +3,28 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
 )
 
-var linePattern = regexp.MustCompile(`^bench [a-z0-9-]+ ours=\d+/s theirs=\d+/s ratio=\d+\.\d\d( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
+var (
+	linePattern = regexp.MustCompile(
+		`^bench [a-z0-9-]+ ours=\d+/s( theirs=\d+/s ratio=\d+\.\d\d)?( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
+	memoryLinePattern = regexp.MustCompile(`^bench [a-z0-9-]+-memory grew=-?\d+MiB goal=64MiB( MISSED)?$`)
+)
 
 // Every measurement runs and prints its line. How fast is not looked at.
 func TestEveryMeasurementRuns(t *testing.T) {
 	var out bytes.Buffer
 	c := config{
 		rounds: 1, duration: 200 * time.Millisecond, users: mostNodes * reportsPerCall, sessions: mostNodes * reportsPerCall,
-		threads: 2, profiles: t.TempDir(),
+		people: []int{100, 2000, 3000}, imported: 2000, threads: 2, profiles: t.TempDir(),
 	}
 	require.NoError(t, run(t.Context(), c, &out))
 
@@ -27,20 +34,28 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
+		name := strings.Fields(line)[1]
+		names = append(names, name)
+		if strings.HasSuffix(name, "-memory") {
+			require.Regexp(t, memoryLinePattern, line)
+			continue
+		}
 		require.Regexp(t, linePattern, line)
 		require.NotContains(t, line, "theirs=0/s")
 		require.NotContains(t, line, "ours=0/s")
-		names = append(names, strings.Fields(line)[1])
 	}
 	var wanted []string
-	for _, m := range measurements {
+	for _, m := range c.measurements() {
 		wanted = append(wanted, m.name)
+		if m.memory > 0 && runtime.GOOS == "linux" {
+			wanted = append(wanted, m.name+"-memory")
+		}
 	}
 	require.Equal(t, wanted, names)
 }
 
 func TestBadArgumentsAreErrors(t *testing.T) {
-	good := config{rounds: 1, duration: time.Second, users: 8000, sessions: 8000, threads: 1}
+	good := config{rounds: 1, duration: time.Second, users: 8000, sessions: 8000, people: []int{100, 200}, imported: 100, threads: 1}
 	for name, spoil := range map[string]func(*config){
 		"unknown measurement": func(c *config) { c.only = "nothing" },
 		"no rounds":           func(c *config) { c.rounds = 0 },
@@ -48,6 +63,7 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 		"no threads":          func(c *config) { c.threads = 0 },
 		"too few sessions":    func(c *config) { c.sessions = 10 },
 		"fewer users":         func(c *config) { c.users = 10 },
+		"nobody to import":    func(c *config) { c.imported = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good
@@ -64,9 +80,45 @@ func TestLines(t *testing.T) {
 		"bench memory-get ours=2000000/s theirs=4000000/s ratio=0.50 goal=1000000/s":      goal{rate: 1e6}.line("memory-get", 2e6, 4e6),
 		"bench memory-get ours=900000/s theirs=900000/s ratio=1.00 goal=1000000/s MISSED": goal{rate: 1e6}.line("memory-get", 9e5, 9e5),
 		"bench usage-1000-tx ours=10/s theirs=20/s ratio=0.50":                            goal{}.line("usage-1000-tx", 10, 20),
+		"bench export-xlsx ours=10/s":                                                     goal{}.line("export-xlsx", 10, 0),
 	} {
 		require.Equal(t, wanted, got)
 		require.Regexp(t, linePattern, got)
+	}
+}
+
+func TestMemoryLines(t *testing.T) {
+	for wanted, growth := range map[string]int64{
+		"bench import-csv-memory grew=21MiB goal=64MiB":        21 << 20,
+		"bench import-csv-memory grew=64MiB goal=64MiB":        64 << 20,
+		"bench import-csv-memory grew=65MiB goal=64MiB MISSED": 65 << 20,
+	} {
+		got := memoryLine("import-csv", growth, mostMemory)
+		require.Equal(t, wanted, got)
+		require.Regexp(t, memoryLinePattern, got)
+	}
+}
+
+func TestSoManyPeopleHaveTheRareName(t *testing.T) {
+	for _, people := range []int{100, 10_000, 1_000_000} {
+		rare := 0
+		for number := range people {
+			if strings.Contains(userkit.SearchText(new(searchable(person(number, people)))), rareTerm) {
+				rare++
+			}
+		}
+		require.Equal(t, rarePeople, rare)
+	}
+}
+
+// searchable gives what a search looks at in a new user.
+func searchable(made userkit.NewUser) userkit.User {
+	return userkit.User{ID: made.ID, Login: made.Login, Name: made.Name, Email: made.Email, Phone: made.Phone}
+}
+
+func TestNumbersInNamesAreShort(t *testing.T) {
+	for number, wanted := range map[int]string{999: "999", 10_000: "10k", 1_500_000: "1500k", 10_000_000: "10m"} {
+		require.Equal(t, wanted, shortNumber(number))
 	}
 }
 

@@ -38,14 +38,19 @@ func entry(key int64) userkit.Entry {
 // preparing is how many callers make the fixtures.
 const preparing = 512
 
+// plainUser gives a user whose fields all follow from the login.
+func plainUser(number int) userkit.NewUser {
+	return userkit.NewUser{
+		ID: userID(number), Login: loginOf(number), Name: "User " + strconv.Itoa(number), Status: userkit.StatusActive,
+		Email: loginOf(number) + "@example.com", Country: "DE", Currency: currency,
+		TrafficLimit: userkit.Set(userkit.TrafficLimit{Bytes: 1 << 50, Reset: userkit.ResetDaily}),
+	}
+}
+
 // createUsers creates users through the manager.
-func createUsers(ctx context.Context, manager userkit.Manager, users int) error {
+func createUsers(ctx context.Context, manager userkit.Manager, users int, user func(number int) userkit.NewUser) error {
 	return each(ctx, users, func(number int) error {
-		_, err := manager.CreateUser(ctx, userkit.NewUser{
-			ID: userID(number), Login: loginOf(number), Name: "User " + strconv.Itoa(number), Status: userkit.StatusActive,
-			Email: loginOf(number) + "@example.com", Country: "DE", Currency: currency,
-			TrafficLimit: userkit.Set(userkit.TrafficLimit{Bytes: 1 << 50, Reset: userkit.ResetDaily}),
-		})
+		_, err := manager.CreateUser(ctx, user(number))
 		return err
 	})
 }

@@ -21,18 +21,22 @@ import (
 // bench is one run of the program.
 type bench struct {
 	config
-	db     *database // nil until a measurement needs it
-	memory *memory   // nil until a measurement needs it
+	server   *server   // that runs; nil until a measurement needs it
+	db       *database // on the server; nil until a measurement needs it
+	audience *audience // on the server; nil until a measurement needs it
+	memory   *memory   // nil until a measurement needs it
 }
 
 // run measures and writes the lines to out.
 func run(ctx context.Context, c config, out io.Writer) (err error) {
-	chosen := slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool { return !strings.HasPrefix(m.name, c.only) })
+	chosen := slices.DeleteFunc(c.measurements(), func(m measurement) bool { return !strings.HasPrefix(m.name, c.only) })
 	switch {
 	case len(chosen) == 0:
 		return fmt.Errorf("nothing to measure begins with %q", c.only)
 	case c.rounds < 1 || c.duration <= 0 || c.threads < 1:
 		return errors.New("rounds, duration and threads must be positive")
+	case c.imported < 1:
+		return errors.New("there must be users to import")
 	case c.sessions < mostNodes*reportsPerCall || c.users < c.sessions:
 		return fmt.Errorf("there must be at least %d sessions, and as many users", mostNodes*reportsPerCall)
 	}
@@ -47,70 +51,107 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 	fmt.Fprintf(out, "# %s, %d of %d cores, %s; %d rounds of %s after %s of warm-up, each side in turn\n",
 		processor(), runtime.GOMAXPROCS(0), runtime.NumCPU(), runtime.Version(), c.rounds, c.duration, c.warmUp)
 	for _, m := range chosen {
-		known := b.db
+		known := b.server
 		sides, err := m.open(ctx, b)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		if known == nil && b.db != nil {
-			fmt.Fprintf(out, "# %s; %d users, %d open sessions\n", b.db.description, c.users, c.sessions)
+		if b.server != known && b.server != nil {
+			fmt.Fprintf(out, "# %s\n", b.server.description)
 		}
-		ours, theirs, err := b.measure(ctx, m.name, sides)
+		result, err := b.measure(ctx, m, sides)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		fmt.Fprintln(out, m.goal.line(m.name, ours, theirs))
+		fmt.Fprintln(out, m.goal.line(m.name, result.ours, result.theirs))
+		if m.memory > 0 {
+			fmt.Fprintln(out, memoryLine(m.name, result.growth, m.memory))
+		}
 	}
 	return nil
 }
 
+// close closes the server with all that is on it.
 func (b *bench) close() error {
-	if b.db == nil {
+	closing := b.server
+	b.server, b.db, b.audience = nil, nil, nil
+	if closing == nil {
 		return nil
 	}
-	return b.db.close()
+	return closing.close()
 }
 
-// measure runs both sides in turn and gives the median of each.
-func (b *bench) measure(ctx context.Context, name string, sides sides) (ours, theirs float64, err error) {
-	if b.db != nil {
-		if err := b.db.checkpoint(ctx); err != nil {
-			return 0, 0, err
+// result is what was measured.
+type result struct {
+	ours, theirs float64 // per second; the median of the rounds
+	growth       int64   // of the resident memory while ours worked, in bytes; the most of the rounds
+}
+
+// measure runs both sides in turn.
+func (b *bench) measure(ctx context.Context, m measurement, sides sides) (result, error) {
+	if b.server != nil {
+		if err := b.server.checkpoint(ctx); err != nil {
+			return result{}, err
 		}
 	}
-	profiled := func(round int) side {
+	var growths []int64
+	watched := func(round int) side {
 		return func(ctx context.Context, span time.Duration) (rate float64, err error) {
-			end, err := b.profile(fmt.Sprintf("%s-%d", name, round))
+			end, err := b.profile(fmt.Sprintf("%s-%d", m.name, round))
 			if err != nil {
 				return 0, err
 			}
 			defer func() { err = errors.Join(err, end()) }()
-			return sides.ours(ctx, span)
+			if m.memory == 0 {
+				return sides.ours(ctx, span)
+			}
+			growth, err := watchMemory()
+			if err != nil {
+				return 0, err
+			}
+			rate, err = sides.ours(ctx, span)
+			grown, fault := growth()
+			growths = append(growths, grown)
+			return rate, errors.Join(err, fault)
 		}
 	}
-	if b.warmUp > 0 {
+	span, warmUp := b.duration, b.warmUp
+	switch {
+	case m.whole:
+		warmUp = 0
+	case m.brief:
+		span, warmUp = span/briefly, warmUp/briefly
+	}
+	if warmUp > 0 {
 		for _, one := range []side{sides.ours, sides.theirs} {
-			if _, err := one(ctx, b.warmUp); err != nil {
-				return 0, 0, err
+			if _, err := one(ctx, warmUp); err != nil {
+				return result{}, err
 			}
 		}
 	}
 	var ourRates, theirRates []float64
 	for round := range b.rounds {
-		turns := []func() error{
-			func() error { return measureOnce(ctx, profiled(round), b.duration, &ourRates) },
-			func() error { return measureOnce(ctx, sides.theirs, b.duration, &theirRates) },
+		turns := []func() error{func() error { return measureOnce(ctx, watched(round), span, &ourRates) }}
+		if sides.theirs != nil {
+			turns = append(turns, func() error { return measureOnce(ctx, sides.theirs, span, &theirRates) })
 		}
 		if round%2 == 1 { // neither side is always the one that finds the disk and the caches warm
 			slices.Reverse(turns)
 		}
 		for _, turn := range turns {
 			if err := turn(); err != nil {
-				return 0, 0, err
+				return result{}, err
 			}
 		}
 	}
-	return median(ourRates), median(theirRates), nil
+	measured := result{ours: median(ourRates)}
+	if sides.theirs != nil {
+		measured.theirs = median(theirRates)
+	}
+	if m.memory > 0 {
+		measured.growth = slices.Max(growths)
+	}
+	return measured, nil
 }
 
 func measureOnce(ctx context.Context, one side, span time.Duration, rates *[]float64) error {
@@ -129,10 +170,14 @@ func median(rates []float64) float64 {
 	return (rates[middle-1] + rates[middle]) / 2
 }
 
-// line gives the line of a measurement.
+// line gives the line of a measurement; theirs is 0 where there is nothing to
+// compare with.
 func (g goal) line(name string, ours, theirs float64) string {
+	text := fmt.Sprintf("bench %s ours=%.0f/s", name, ours)
 	ratio := ours / theirs
-	text := fmt.Sprintf("bench %s ours=%.0f/s theirs=%.0f/s ratio=%.2f", name, ours, theirs, ratio)
+	if theirs > 0 {
+		text += fmt.Sprintf(" theirs=%.0f/s ratio=%.2f", theirs, ratio)
+	}
 	reached := true
 	switch {
 	case g.ratio > 0:
@@ -143,6 +188,18 @@ func (g goal) line(name string, ours, theirs float64) string {
 		reached = ours >= g.rate
 	}
 	if !reached {
+		text += " MISSED"
+	}
+	return text
+}
+
+// memoryLine gives the line about the memory of a measurement.
+func memoryLine(name string, growth, most int64) string {
+	if growth == unknownGrowth {
+		return "# the system does not tell the memory of " + name
+	}
+	text := fmt.Sprintf("bench %s-memory grew=%dMiB goal=%dMiB", name, growth>>20, most>>20)
+	if growth > most {
 		text += " MISSED"
 	}
 	return text

@@ -10,8 +10,13 @@
 //
 // with the median of the rounds of each side. A goal is a ratio, or a rate of
 // ours where it ends in /s; a line without a goal is for information, and a goal
-// that is not reached is marked MISSED at the end of its line. Only errors make
-// the exit code differ from 0.
+// that is not reached is marked MISSED at the end of its line. Where memory has a
+// goal, it has a line of its own, with the most that the resident memory of this
+// process grew by while our side worked:
+//
+//	bench import-csv-memory grew=21MiB goal=64MiB
+//
+// Only errors make the exit code differ from 0.
 package main
 
 import (
@@ -20,6 +25,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -32,21 +38,28 @@ type config struct {
 	warmUp   time.Duration // of each side, before the first round
 	users    int           // in the database, and in the memory store
 	sessions int           // open sessions, one per user; reports go round all of them
+	people   []int         // how many people the audience measurements look at, ascending; the second counts where one does
+	imported int           // people in a file to import
 	threads  int           // of pgbench, at most
 	profiles string        // a folder; empty: no profiles
 }
 
 func main() {
-	c := config{}
+	c := config{people: []int{10_000, 1_000_000}}
 	flag.StringVar(&c.only, "only", "", "measure only what begins with this `prefix`, such as refill or refill-64")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each side; the median counts")
-	flag.DurationVar(&c.duration, "duration", 5*time.Second, "how long a round of one side takes")
-	flag.DurationVar(&c.warmUp, "warm-up", time.Second, "how long each side runs before its first round")
+	flag.DurationVar(&c.duration, "duration", 5*time.Second, "how long a round of one side takes; of page and search, a fifth of that")
+	flag.DurationVar(&c.warmUp, "warm-up", time.Second, "how long each side runs before its first round; likewise")
 	flag.IntVar(&c.users, "users", 100_000, "users in the database and in the memory store")
 	flag.IntVar(&c.sessions, "sessions", 20_000, "open sessions that usage reports are about, 8000 at least, and at most as many as users")
+	flag.IntVar(&c.imported, "import-users", 200_000, "users that import-csv imports")
+	many := flag.Bool("many", false, "page through and search 10,000,000 users as well, which takes some 40 GB of disk")
 	flag.IntVar(&c.threads, "pgbench-threads", 4, "threads of pgbench, at most")
 	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each round of our side into this `folder`")
 	flag.Parse()
+	if *many {
+		c.people = append(c.people, 10_000_000)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,35 +78,52 @@ type goal struct {
 
 // measurement is one line of the result.
 type measurement struct {
-	name string
-	goal goal
+	name   string
+	goal   goal
+	memory int64 // how far our side may make the resident memory grow, in bytes; 0: no matter
+	brief  bool  // rounds are short: what is done is short and always the same
+	whole  bool  // a round does its work once, however long that takes
 	// open makes the two sides ready. It may be expensive.
 	open func(ctx context.Context, b *bench) (sides, error)
 }
 
 // sides are what is compared.
 type sides struct {
-	ours, theirs side
+	ours, theirs side // theirs is nil where there is nothing to compare with
 }
 
 // side works for about so long and returns how much it did per second.
 type side func(ctx context.Context, span time.Duration) (float64, error)
 
+// briefly is how much shorter than others the rounds of brief measurements are.
+const briefly = 5
+
+// mostMemory is the goal for the memory that an import or export needs.
+const mostMemory = 64 << 20
+
 // measurements are all that can be measured, in the order in which it is done.
-// The last number in a name is the number of callers at the same time, for usage
-// the number of reports in a call.
-var measurements = []measurement{
-	{name: "refill-1", goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
-	{name: "refill-8", goal: goal{ratio: 1}, open: refillsOfManyUsers(8)},
-	{name: "refill-64", goal: goal{ratio: 2}, open: refillsOfManyUsers(64)},
-	{name: "refill-512", goal: goal{ratio: 2}, open: refillsOfManyUsers(512)},
-	{name: "hot-64", goal: goal{ratio: 10}, open: refillsOfOneUser(64)},
-	{name: "usage-1000", goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
-	{name: "usage-1000-tx", open: usageReports(1, updateInTransaction)},
-	{name: "usage-1000-pipelined", open: usageReports(1, updateInBatch)},
-	{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
-	{name: "register-64", goal: goal{ratio: 1.5}, open: registrations(64)},
-	{name: "memory-get", goal: goal{rate: 1_000_000}, open: memoryGets},
-	{name: "memory-refill", goal: goal{rate: 200_000}, open: memoryRefills},
-	{name: "memory-list", open: memoryLists},
+// The number that ends the name of a measurement of the hot paths is the number
+// of callers at the same time, for usage the number of reports in a call; of
+// others, the number of users.
+func (c config) measurements() []measurement {
+	return slices.Concat([]measurement{
+		{name: "refill-1", goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
+		{name: "refill-8", goal: goal{ratio: 1}, open: refillsOfManyUsers(8)},
+		{name: "refill-64", goal: goal{ratio: 2}, open: refillsOfManyUsers(64)},
+		{name: "refill-512", goal: goal{ratio: 2}, open: refillsOfManyUsers(512)},
+		{name: "hot-64", goal: goal{ratio: 10}, open: refillsOfOneUser(64)},
+		{name: "usage-1000", goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
+		{name: "usage-1000-tx", open: usageReports(1, updateInTransaction)},
+		{name: "usage-1000-pipelined", open: usageReports(1, updateInBatch)},
+		{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
+		{name: "register-64", goal: goal{ratio: 1.5}, open: registrations(64)},
+	}, pageMeasurements(c.people), searchMeasurements(c.people[1:]), []measurement{
+		{name: "export-csv", goal: goal{ratio: 0.3}, memory: mostMemory, whole: true, open: csvExports},
+		{name: "export-xlsx", memory: mostMemory, whole: true, open: xlsxExports},
+		{name: "import-csv", goal: goal{ratio: 0.3}, memory: mostMemory, whole: true, open: csvImports},
+		{name: "memory-get", goal: goal{rate: 1_000_000}, open: memoryGets},
+		{name: "memory-refill", goal: goal{rate: 200_000}, open: memoryRefills},
+		{name: "memory-list", open: memoryLists},
+		{name: "memory-filter", goal: goal{ratio: 2}, open: memoryFilters},
+	})
 }

@@ -42,7 +42,7 @@ func newMemory(ctx context.Context, users int) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := createUsers(ctx, manager, users); err != nil {
+	if err := createUsers(ctx, manager, users, plainUser); err != nil {
 		return nil, err
 	}
 	m := &memory{manager: manager, plain: newPlain()}
@@ -171,6 +171,62 @@ func memoryRefills(_ context.Context, b *bench) (sides, error) {
 		ours:   refill(func(m *memory) call { return m.manager.Refill }),
 		theirs: refill(func(m *memory) call { return m.plain.refill }),
 	}, nil
+}
+
+// memoryFilters counts the people who meet a filter. A round counts what it looked
+// at. Against it stands a loop over a slice of users that folds their names when
+// it comes by; it has the folded term at hand.
+func memoryFilters(ctx context.Context, b *bench) (sides, error) {
+	b.memory = nil // its memory is not this measurement's
+	manager, err := userkit.New(memorystore.New())
+	if err != nil {
+		return sides{}, err
+	}
+	people := b.config.people[1]
+	err = createUsers(ctx, manager, people, func(number int) userkit.NewUser { return person(number, people) })
+	if err != nil {
+		return sides{}, err
+	}
+	users := make([]userkit.User, 0, people)
+	for user, err := range manager.AllUsers(ctx, userkit.UserQuery{}) {
+		if err != nil {
+			return sides{}, err
+		}
+		users = append(users, user)
+	}
+
+	// Names in capitals, with accents, in other scripts: "elen" is a part of
+	// Helene and of Hélène.
+	const term = "elen"
+	filter := userkit.AllOf(userkit.Contains("name", term), userkit.Equal("status", userkit.StatusActive))
+	ours := func() (int64, error) { return manager.CountUsers(ctx, userkit.UserFilter{Filter: filter}) }
+	theirs := func() (int64, error) {
+		count := int64(0)
+		for i := range users {
+			if strings.Contains(userkit.Fold(users[i].Name), term) && users[i].Status == userkit.StatusActive {
+				count++
+			}
+		}
+		return count, nil
+	}
+	wanted, _ := theirs()
+	if wanted == 0 {
+		return sides{}, fmt.Errorf("no name with %q", term)
+	}
+	count := func(count func() (int64, error)) side {
+		return func(ctx context.Context, span time.Duration) (float64, error) {
+			return drive(ctx, 1, span, 0, func(int) job {
+				return func(*rand.Rand) (int, error) {
+					met, err := count()
+					if err == nil && met != wanted {
+						err = fmt.Errorf("%d users meet the filter, not %d", met, wanted)
+					}
+					return people, err
+				}
+			})
+		}
+	}
+	return sides{ours: count(ours), theirs: count(theirs)}, nil
 }
 
 // plain is what a program of its own would keep in memory: maps under one mutex

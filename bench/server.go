@@ -43,66 +43,80 @@ const (
 	roomyDevices = 1_000_000
 )
 
-// database is the server with what both sides work on.
-type database struct {
+// server is a server with a pool for the hand-written side.
+type server struct {
 	description string
-	manager     userkit.Manager
-	pool        *pgxpool.Pool // of the hand-written side
-	pgbench     pgbench
-	sessions    []userkit.Session
-	keys        atomic.Int64 // the idempotency keys that were used
-	readings    atomic.Int64 // the calls of usage reports, for counters grow
+	dsn         string
+	binaries    string // the directory of its programs
+	pool        *pgxpool.Pool
 
 	closers []func() error
 }
 
-// database starts the server and makes users and sessions, once.
-func (b *bench) database(ctx context.Context) (_ *database, err error) {
-	if b.db != nil {
-		return b.db, nil
+// start starts a server in place of the one that runs, if one does: what other
+// measurements made neither takes up its memory nor keeps it busy.
+func (b *bench) start(ctx context.Context) (*server, error) {
+	if err := b.close(); err != nil {
+		return nil, err
 	}
-	server, err := launch(ctx)
+	launched, err := launch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	db := &database{}
-	db.closers = append(db.closers, func() error { server.Close(); return nil })
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, db.close())
-		}
-	}()
+	s := &server{dsn: launched.DSN(), binaries: launched.Binaries()}
+	b.server = s
+	s.closers = append(s.closers, func() error { launched.Close(); return nil })
 
-	db.pgbench = pgbench{program: filepath.Join(server.Binaries(), "pgbench"), dsn: server.DSN(), threads: b.threads}
-	pooled, err := pgxpool.ParseConfig(server.DSN())
+	pooled, err := pgxpool.ParseConfig(s.dsn)
 	if err != nil {
 		return nil, err
 	}
 	pooled.MaxConns = mostClients
-	if db.pool, err = pgxpool.NewWithConfig(ctx, pooled); err != nil {
+	if s.pool, err = pgxpool.NewWithConfig(ctx, pooled); err != nil {
 		return nil, err
 	}
-	db.closers = append(db.closers, func() error { db.pool.Close(); return nil })
+	s.closers = append(s.closers, func() error { s.pool.Close(); return nil })
+	return s, s.describe(ctx)
+}
 
-	ours, err := db.store(ctx, server.DSN(), ourSchema)
+// database is a server with what both sides refill, report on and register
+// devices in.
+type database struct {
+	*server
+	manager  userkit.Manager
+	pgbench  pgbench
+	sessions []userkit.Session
+	keys     atomic.Int64 // the idempotency keys that were used
+	readings atomic.Int64 // the calls of usage reports, for counters grow
+}
+
+// database makes users and sessions, once.
+func (b *bench) database(ctx context.Context) (*database, error) {
+	if b.db != nil {
+		return b.db, nil
+	}
+	server, err := b.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := db.store(ctx, server.DSN(), theirSchema); err != nil {
+	db := &database{server: server}
+	db.pgbench = pgbench{program: filepath.Join(server.binaries, "pgbench"), dsn: server.dsn, threads: b.threads}
+	ours, err := db.store(ctx, ourSchema)
+	if err != nil {
 		return nil, err
 	}
-	db.manager, err = userkit.New(ours, userkit.WithAccountCache(b.users),
+	if _, err := db.store(ctx, theirSchema); err != nil {
+		return nil, err
+	}
+	db.manager, err = db.manage(ours, userkit.WithAccountCache(b.users),
 		userkit.WithLicenses(userkit.License{Name: roomyLicense, Devices: roomyDevices}), userkit.WithDefaultLicense(roomyLicense))
 	if err != nil {
 		return nil, err
 	}
-	db.closers = append(db.closers, db.manager.Close)
 	if err := db.fill(ctx, b.users, b.sessions); err != nil {
 		return nil, err
 	}
-	if err := db.describe(ctx); err != nil {
-		return nil, err
-	}
+	db.description += fmt.Sprintf("; %d users, %d open sessions", b.users, b.sessions)
 	b.db = db
 	return db, nil
 }
@@ -138,18 +152,27 @@ func launch(ctx context.Context) (_ *pgtest.Server, err error) {
 }
 
 // store opens a store on a schema of its own and makes its tables.
-func (db *database) store(ctx context.Context, dsn, schema string) (userkit.Store, error) {
-	store, err := postgres.Open(ctx, dsn, postgres.WithSchema(schema), postgres.WithProject(project), postgres.WithPreparedStatements())
+func (s *server) store(ctx context.Context, schema string) (userkit.Store, error) {
+	store, err := postgres.Open(ctx, s.dsn, postgres.WithSchema(schema), postgres.WithProject(project), postgres.WithPreparedStatements())
 	if err != nil {
 		return nil, err
 	}
-	db.closers = append(db.closers, store.Close)
+	s.closers = append(s.closers, store.Close)
 	return store, store.Migrate(ctx)
+}
+
+// manage makes a manager on a store.
+func (s *server) manage(store userkit.Store, options ...userkit.Option) (userkit.Manager, error) {
+	manager, err := userkit.New(store, options...)
+	if err == nil {
+		s.closers = append(s.closers, manager.Close)
+	}
+	return manager, err
 }
 
 // fill makes users with a history on our side and copies all of it to the other.
 func (db *database) fill(ctx context.Context, users, sessions int) error {
-	if err := createUsers(ctx, db.manager, users); err != nil {
+	if err := createUsers(ctx, db.manager, users, plainUser); err != nil {
 		return err
 	}
 	err := each(ctx, users, func(number int) error {
@@ -183,37 +206,37 @@ func (db *database) fill(ctx context.Context, users, sessions int) error {
 }
 
 // describe notes the server's version and the settings that it really has.
-func (db *database) describe(ctx context.Context) error {
+func (s *server) describe(ctx context.Context) error {
 	parts := []string{""}
-	if err := db.pool.QueryRow(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version')").Scan(&parts[0]); err != nil {
+	if err := s.pool.QueryRow(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version')").Scan(&parts[0]); err != nil {
 		return err
 	}
 	for _, setting := range settings {
 		name, _, _ := strings.Cut(setting, " =")
 		var value string
-		if err := db.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+		if err := s.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
 			return err
 		}
 		parts = append(parts, name+"="+value)
 	}
-	db.description = strings.Join(parts, " ")
+	s.description = strings.Join(parts, " ")
 	return nil
 }
 
 // checkpoint writes out what earlier measurements left, so that this one does
 // not pay for it.
-func (db *database) checkpoint(ctx context.Context) error { return db.execute(ctx, "CHECKPOINT") }
+func (s *server) checkpoint(ctx context.Context) error { return s.execute(ctx, "CHECKPOINT") }
 
-func (db *database) execute(ctx context.Context, statement string) error {
-	_, err := db.pool.Exec(ctx, statement)
+func (s *server) execute(ctx context.Context, statement string) error {
+	_, err := s.pool.Exec(ctx, statement)
 	return err
 }
 
 // close closes what was opened, the newest first.
-func (db *database) close() error {
+func (s *server) close() error {
 	var errs []error
-	for i := len(db.closers) - 1; i >= 0; i-- {
-		errs = append(errs, db.closers[i]())
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
 	}
 	return errors.Join(errs...)
 }
