@@ -17,7 +17,7 @@ type UnknownColumns string
 
 // What can be done with columns that are no field.
 const (
-	UnknownKeep   UnknownColumns = "keep"   // as attributes, under names made fit
+	UnknownKeep   UnknownColumns = "keep"   // as attributes, under names made fit; a text stays one, as all of CSV is
 	UnknownIgnore UnknownColumns = "ignore" // and say so in the report
 	UnknownRefuse UnknownColumns = "refuse" // the file, or of NDJSON the row: ErrInvalid with CodeUnknownField
 )

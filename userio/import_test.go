@@ -141,6 +141,17 @@ func TestImportKnowsHeadings(t *testing.T) {
 			"login: login", "a b: attributes.a_b", "a-b: attributes.a-b", "a  b: attributes.a_b_2", "2 fa: attributes.fa", "x-1: attributes.x-1",
 		}, uses(report))
 	})
+	t.Run("unknown columns with long names get names that fit", func(t *testing.T) {
+		long := strings.Repeat("long name ", 10)
+		manager := newManager(t)
+		report := importText(t, manager, "login,"+long+"x,"+long+"y\nann,1,2", userio.ImportOptions{})
+		require.Empty(t, report.Rejections)
+		require.Len(t, login(t, manager, "ann").Attributes, 2)
+	})
+	t.Run("an attribute keeps its name, whatever the case of what stands before it", func(t *testing.T) {
+		report := importText(t, newManager(t), "login,ATTRIBUTES.Plan,attributes.no name\nann,1,2", userio.ImportOptions{})
+		require.Equal(t, []string{"login: login", "ATTRIBUTES.Plan: attributes.Plan", "attributes.no name: attributes.attributes_no_name"}, uses(report))
+	})
 	t.Run("unknown columns can be ignored", func(t *testing.T) {
 		manager := newManager(t)
 		report := importText(t, manager, "login,color\nann,red", userio.ImportOptions{UnknownColumns: userio.UnknownIgnore})
@@ -269,6 +280,11 @@ func TestImportRejectsRowsAndTakesTheOthers(t *testing.T) {
 		require.Equal(t, "12", login(t, manager, "ok2").ExtRef)
 		require.Equal(t, userkit.Attributes{"plan": "pro", "seats": int64(3), "old": "5"}, login(t, manager, "ok2").Attributes)
 	})
+	t.Run("of more values than any table has", func(t *testing.T) {
+		report := importText(t, newManager(t), "login,name\nann"+strings.Repeat(",x", userio.MaxColumns)+"\nbob,\n", userio.ImportOptions{})
+		require.Equal(t, []string{"2  bad_format"}, lines(report))
+		require.ErrorContains(t, report.Rejections[0].Err, "more than 1000 values for 2 columns")
+	})
 	t.Run("a quote left open takes the rest of the file, and says so", func(t *testing.T) {
 		report := importText(t, newManager(t), "login,name\nann,Ann\nbob,\"Bob\ncat,Cat\n", userio.ImportOptions{})
 		require.Equal(t, []string{"3  bad_format"}, lines(report))
@@ -337,6 +353,36 @@ func TestImportEndsAtWhatCannotBeReadOn(t *testing.T) {
 		report, err := userio.Import(t.Context(), manager, io.MultiReader(strings.NewReader("login\nann\n"), iotest.ErrReader(broken)), userio.ImportOptions{Comma: ','})
 		require.ErrorIs(t, err, broken)
 		require.Zero(t, report.Created) // it came while the separator was looked for
+	})
+}
+
+// failing is an ImportManager whose store fails from the second call on.
+type failing struct {
+	sink
+	err error
+}
+
+func (f *failing) ImportUsers(ctx context.Context, options userkit.ImportOptions, records []userkit.UserImport) ([]userkit.ImportOutcome, error) {
+	if records[0].Key != userkit.ByLogin("user0") {
+		return nil, f.err
+	}
+	return f.sink.ImportUsers(ctx, options, records)
+}
+
+func TestImportEndsWithTheErrorOfTheStore(t *testing.T) {
+	down := userkit.NewError(userkit.CodeStoreUnavailable, "", "down")
+	for name, rows := range map[string]int{"in the middle": 20_000, "at the last call": 1500} {
+		t.Run(name, func(t *testing.T) {
+			report, err := userio.Import(t.Context(), &failing{err: down}, strings.NewReader(distinctFile(rows)), userio.ImportOptions{})
+			require.ErrorIs(t, err, userkit.ErrUnavailable)
+			require.EqualValues(t, userkit.MaxImport, report.Created)
+			require.EqualValues(t, userkit.MaxImport, report.Rows)
+		})
+	}
+	t.Run("rather than with the error of the file behind it", func(t *testing.T) {
+		file := distinctFile(1500) + "x," + strings.Repeat("x", userio.MaxRowBytes)
+		_, err := userio.Import(t.Context(), &failing{err: down}, strings.NewReader(file), userio.ImportOptions{})
+		require.ErrorIs(t, err, userkit.ErrUnavailable)
 	})
 }
 

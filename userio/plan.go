@@ -122,8 +122,9 @@ func (p *plan) named(heading string) string {
 			return field
 		}
 	}
-	if trimmed := strings.TrimSpace(heading); isAttribute(trimmed) {
-		return trimmed
+	trimmed := strings.TrimSpace(heading)
+	if rest := len(attributePrefix); len(trimmed) > rest && strings.EqualFold(trimmed[:rest], attributePrefix) && isAttribute(attributePrefix+trimmed[rest:]) {
+		return attributePrefix + trimmed[rest:]
 	}
 	return fieldNames[normalHeading(heading)]
 }

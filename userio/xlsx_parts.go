@@ -23,9 +23,11 @@ const (
 	xlsxMaxParts = 10_000
 	// Of the parts that are read there may be xlsxFreeBytes, and beyond it
 	// xlsxMaxRatio times the bytes of the file: workbooks have 10 to 30 times, a
-	// ZIP that is made to burst has 1000.
-	xlsxFreeBytes = 16 << 20
+	// ZIP that is made to burst has 1000. A row that holds something counts for
+	// xlsxRowBytes at most, since users may well have the same long texts.
+	xlsxFreeBytes = 8 << 20
 	xlsxMaxRatio  = 100
+	xlsxRowBytes  = 1 << 10
 	xlsxMaxDepth  = 64 // of XML elements
 )
 

@@ -268,6 +268,7 @@ func (r *xlsxReader) sheetRow(row *tableRow, columns int) error {
 			continue
 		}
 		row.cells = row.cells[:0]
+		budget := r.archive.budget
 		err = r.cells(row, element, columns)
 		if err != nil && !isRowError(err) {
 			return err
@@ -275,6 +276,7 @@ func (r *xlsxReader) sheetRow(row *tableRow, columns int) error {
 		if err == nil && len(row.cells) == 0 {
 			continue
 		}
+		r.archive.budget = max(r.archive.budget, budget-xlsxRowBytes)
 		for len(row.cells) < len(r.headings) {
 			row.cells = append(row.cells, cell{})
 		}

@@ -58,21 +58,17 @@ func (s *Store) audience(filter userkit.UserFilter) *audience {
 			}
 		}
 	})
-	if search.Term != "" && !search.Prefix {
-		filter.Search = ""
-		a.match = both(userkit.MatchUsers(filter, a.read), searcher(search.Term))
-	} else {
+	if search.Term == "" || search.Prefix {
 		a.match = userkit.MatchUsers(filter, a.read)
+		return a
+	}
+	filter.Search = ""
+	rest, found := userkit.MatchUsers(filter, a.read), searcher(search.Term)
+	a.match = found
+	if rest != nil {
+		a.match = func(u *user) bool { return rest(u) && found(u) }
 	}
 	return a
-}
-
-// both gives what holds when two conditions hold, of which nil always does.
-func both(a, b func(*user) bool) func(*user) bool {
-	if a == nil {
-		return b
-	}
-	return func(u *user) bool { return a(u) && b(u) }
 }
 
 func (a *audience) add(w way) { a.ways = append(a.ways, w) }

@@ -96,13 +96,11 @@ func (s *segments) with(number uint32) (ids []userkit.SegmentID) {
 	return ids
 }
 
-// check says whether the segments that a change names are there.
+// check says whether the segments to which a change adds the user are there.
 func (s *segments) check(change *userkit.Change) error {
-	for _, ids := range [][]userkit.SegmentID{change.AddSegments, change.RemoveSegments} {
-		for _, id := range ids {
-			if s.byID[id] == nil {
-				return userkit.NewError(userkit.CodeSegmentNotFound, "", "no segment %s", id)
-			}
+	for _, id := range change.AddSegments {
+		if s.byID[id] == nil {
+			return userkit.NewError(userkit.CodeSegmentNotFound, "", "no segment %s", id)
 		}
 	}
 	return nil
@@ -114,17 +112,22 @@ func (s *segments) put(number uint32, change *userkit.Change) {
 		s.byID[id].members.Insert(number)
 	}
 	for _, id := range change.RemoveSegments {
-		s.byID[id].members.Delete(number)
+		s.byID[id].remove(number)
 	}
 }
 
 // remove takes a user out of all segments.
 func (s *segments) remove(number uint32) {
 	for _, segment := range s.byID {
-		// Delete copies what a snapshot shares even when it finds nothing.
-		if segment.members.Contains(number) {
-			segment.members.Delete(number)
-		}
+		segment.remove(number)
+	}
+}
+
+// remove takes out a user, if there is such a segment and the user is in it.
+func (s *segment) remove(number uint32) {
+	// Delete copies what a snapshot shares even when it finds nothing.
+	if s != nil && s.members.Contains(number) {
+		s.members.Delete(number)
 	}
 }
 

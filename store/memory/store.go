@@ -11,6 +11,12 @@
 // lock, so it neither waits for writers nor makes them wait. Deleting a user is
 // one step under the lock, however many records it has.
 //
+// A filter goes by an index where a part of it, without which no user meets it, is
+// one that an index answers: an id, a login, name, email or external reference or
+// the beginning of one, a segment, a search that is too short for parts. Any other
+// filter is matched against all users. Their texts are kept in folded form, so
+// matching folds nothing and takes no memory.
+//
 // The ordered indexes are B-trees of github.com/tidwall/btree. With a million
 // records under UUIDv7 keys it was compared with github.com/google/btree and
 // github.com/hashicorp/go-memdb. A record that comes in order, as most do, costs

@@ -4,17 +4,18 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/userkit/userkit"
 )
 
 // sorting says how the records of a table sort by a field: by an expression
-// that is never NULL, compared with literals that are made from keys. What
+// that is never NULL, compared with parameters that are made from keys. What
 // filters need to know of a field of users is beside it.
 type sorting struct {
 	expression string
-	literal    func(key userkit.Key) (literal, bool)
+	parameter  func(key userkit.Key) (parameter, bool)
 
 	// operand is what filters compare: of a text its whole folded form, which the
 	// key is only the beginning of; of a time the column. Empty: expression.
@@ -30,9 +31,9 @@ func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
 // s sessions, t transactions, e events, g segments.
 
 func byText(expression string) sorting {
-	return sorting{expression: expression, literal: func(key userkit.Key) (literal, bool) {
+	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
 		text, ok := key.(string)
-		return quoted(text), ok && storable(text)
+		return textParameter(text), ok && storable(text)
 	}}
 }
 
@@ -66,53 +67,56 @@ func byIndexedUserKey(column string) sorting {
 }
 
 func byInteger(expression string) sorting {
-	return sorting{expression: expression, literal: func(key userkit.Key) (literal, bool) {
+	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
 		number, ok := key.(int64)
-		return bigint(number), ok
+		return integerParameter(number), ok
 	}}
 }
 
 func byTime(column string) sorting {
-	return sorting{expression: column, literal: func(key userkit.Key) (literal, bool) {
+	return sorting{expression: column, parameter: func(key userkit.Key) (parameter, bool) {
 		t, ok := key.(time.Time)
-		return quotedTime(t), ok
+		return timeParameter(t), ok
 	}}
 }
 
 // byOptionalTime sorts by a time that is NULL for none, which comes first.
 func byOptionalTime(column string) sorting {
-	return sorting{expression: "coalesce(" + column + ", " + noTime + ")", operand: column, literal: func(key userkit.Key) (literal, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noTime + ")", operand: column, parameter: func(key userkit.Key) (parameter, bool) {
 		t, ok := key.(time.Time)
 		if ok && t.IsZero() {
-			return literal(noTime), true
+			return parameter{text: []byte("-infinity"), kind: "timestamptz"}, true
 		}
-		return quotedTime(t), ok
+		return timeParameter(t), ok
 	}}
 }
 
 func byID(column string) sorting {
-	return sorting{expression: column, literal: idLiteral}
+	return sorting{expression: column, parameter: idKey}
 }
 
 // byOptionalID sorts by an id that is NULL for none, which comes first.
 func byOptionalID(column string) sorting {
-	return sorting{expression: "coalesce(" + column + ", " + noID + ")", literal: idLiteral}
+	return sorting{expression: "coalesce(" + column + ", " + noID + ")", parameter: idKey}
 }
 
-func idLiteral(key userkit.Key) (literal, bool) {
+func idKey(key userkit.Key) (parameter, bool) {
 	text, ok := key.(string)
 	if ok && text == "" {
-		return literal(noID), true
+		return idParameter([16]byte{}), true
 	}
 	id, err := userkit.ParseID[userkit.User](text)
-	return quotedID(id), ok && err == nil
+	return idParameter(id), ok && err == nil
 }
 
 // byAddress sorts by an address that is NULL for none, which comes first.
 func byAddress(column string) sorting {
-	return sorting{expression: "coalesce(" + column + ", " + noAddress + ")", literal: func(key userkit.Key) (literal, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noAddress + ")", parameter: func(key userkit.Key) (parameter, bool) {
 		address, ok := key.(netip.Addr)
-		return quotedAddress(address), ok && address.Zone() == ""
+		if ok && !address.IsValid() {
+			return parameter{text: []byte("0.0.0.0/0"), kind: "inet"}, true
+		}
+		return parameter{text: []byte(address.String()), kind: "inet"}, ok && address.Zone() == ""
 	}}
 }
 
@@ -303,14 +307,14 @@ func (q *statement) after(list userkit.List, field sorting, key, id string) erro
 	if list.Order.Descending {
 		beyond = "<"
 	}
-	value, ok := field.literal(list.After.Key)
+	value, ok := field.parameter(list.After.Key)
 	if !ok {
 		return userkit.NewError(userkit.CodeInvalidCursor, "cursor", "a position by %q cannot have this key", list.Order.Field)
 	}
 	if key == id {
-		q.add(" AND "+id+" "+beyond+" ?", quotedID(list.After.ID))
+		q.add(" AND "+id+" "+beyond+" ?", idParameter(list.After.ID))
 	} else {
-		q.add(" AND ("+key+", "+id+") "+beyond+" (?, ?)", value, quotedID(list.After.ID))
+		q.add(" AND ("+key+", "+id+") "+beyond+" (?, ?)", value, idParameter(list.After.ID))
 	}
 	return nil
 }
@@ -318,7 +322,14 @@ func (q *statement) after(list userkit.List, field sorting, key, id string) erro
 // order adds the order of a list and its limit.
 func (q *statement) order(list userkit.List, key, id string) {
 	q.sort(list, key, id)
-	q.add("\nLIMIT ?", list.Limit)
+	q.limit(list.Limit)
+}
+
+// limit bounds the rows of a statement. The bound is a part of the text: the
+// planner has to know it.
+func (q *statement) limit(limit int) {
+	q.add("\nLIMIT " + strconv.Itoa(limit))
+	q.expected = min(limit, userkit.MaxPageLimit+1)
 }
 
 // sort adds the order of a list.

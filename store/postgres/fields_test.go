@@ -9,7 +9,7 @@ import (
 )
 
 // requireSortings demands that every field that lists can be sorted by has its
-// place, that keys of the field become literals, and that there are no others.
+// place, that keys of the field become parameters, and that there are no others.
 func requireSortings[T any](t *testing.T, fields []userkit.Field[T], sortings map[string]sorting) {
 	t.Helper()
 	var none T
@@ -21,10 +21,10 @@ func requireSortings[T any](t *testing.T, fields []userkit.Field[T], sortings ma
 		}
 		count++
 		require.Contains(t, sortings, field.Name)
-		text, ok := sortings[field.Name].literal(field.Key(&none))
+		made, ok := sortings[field.Name].parameter(field.Key(&none))
 		require.True(t, ok, field.Name)
-		require.NotEmpty(t, text, field.Name)
-		_, ok = sortings[field.Name].literal(struct{}{})
+		require.NotEmpty(t, made.kind, field.Name)
+		_, ok = sortings[field.Name].parameter(struct{}{})
 		require.False(t, ok, "%s takes a key of another type", field.Name)
 	}
 	require.Len(t, sortings, count)

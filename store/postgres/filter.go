@@ -18,6 +18,7 @@ type selection struct {
 	store    *Store
 	filter   userkit.UserFilter
 	where    *statement
+	plain    bool // there is no condition but on the status, if any
 	accounts bool // the condition needs the accounts
 	// served means that an index finds the users, as far as they are few, whatever
 	// the order of a list.
@@ -38,17 +39,19 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	if filter.OnlyActive {
 		c.where.add(" AND "+notDisabled, quoted(string(userkit.StatusDisabled)))
 	}
+	search, root := userkit.ParseSearch(filter.Search), filter.Filter.Expression()
+	c.plain = filter.Segment.IsZero() && search.Term == "" && root == nil
 	if !filter.Segment.IsZero() {
 		c.where.add(" AND ")
 		c.member(filter.Segment)
 		c.served = true
 	}
-	if search := userkit.ParseSearch(filter.Search); search.Term != "" {
+	if search.Term != "" {
 		c.where.add(" AND ")
 		c.search(search)
 		c.served = true
 	}
-	if root := filter.Filter.Expression(); root != nil {
+	if root != nil {
 		c.where.add(" AND ")
 		served, err := c.expression(root)
 		if err != nil {
@@ -247,6 +250,7 @@ func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (serv
 		byKey := place.keyed && of.Operator == userkit.OpStartsWith
 		if byKey {
 			c.where.add(place.expression+" LIKE ?", pattern(of.Operator, key))
+			served = true
 		} else {
 			served = c.parts(of.Field, value)
 		}
@@ -276,7 +280,7 @@ func (c *selection) id(of userkit.Comparison) (served bool) {
 		served = c.parts(of.Field, value)
 		c.where.add("u.id::text LIKE ?)", pattern(of.Operator, value))
 	default:
-		id, ok := idLiteral(value)
+		id, ok := idKey(value)
 		if !ok {
 			c.where.add(never)
 			return false
@@ -310,16 +314,16 @@ func (c *selection) number(of userkit.Comparison, number string, args ...any) {
 		c.where.add("true")
 		return
 	}
-	var value literal
+	var value parameter
 	switch v := of.Value.(type) {
 	case bool:
-		value = literal(strconv.FormatBool(v))
+		value = parameter{text: strconv.AppendBool(nil, v), kind: "boolean"}
 	case int64:
-		value = bigint(v)
+		value = integerParameter(v)
 	case time.Duration:
-		value = bigint(int64(v))
+		value = integerParameter(int64(v))
 	case userkit.Money:
-		c.where.add("(a.currency = ? AND "+number+sign(of.Operator)+"?)", quoted(v.Currency), bigint(v.Amount))
+		c.where.add("(a.currency = ? AND "+number+sign(of.Operator)+"?)", quoted(v.Currency), integerParameter(v.Amount))
 		return
 	}
 	c.where.add(number+sign(of.Operator)+"?", append(args, value)...)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -198,22 +200,18 @@ func (b *blob) Scan(source any) error {
 
 // Scan reads attributes.
 func (a *attributes) Scan(source any) error {
-	var data blob
-	if err := data.Scan(source); err != nil {
+	var spelled text
+	if err := spelled.Scan(source); err != nil {
 		return err
 	}
 	*a = nil
-	if data == nil {
+	if spelled == "" {
 		return nil
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var values map[string]any
-	if err := decoder.Decode(&values); err != nil {
-		return err
-	}
-	for name, value := range values {
-		values[name] = withNumbers(value)
+	reader := jsonReader{string(spelled)}
+	values, ok := reader.value().(map[string]any)
+	if !ok || reader.rest != "" {
+		return fmt.Errorf("postgres: attributes that are no JSON object: %.60q", string(spelled))
 	}
 	*a = attributes(values)
 	return nil
@@ -229,24 +227,100 @@ func (r *rule) Scan(source any) error {
 	return (*userkit.Filter)(r).UnmarshalText([]byte(spelled))
 }
 
-// withNumbers turns JSON numbers into int64 where they are whole and fit, else
-// into float64, in place.
-func withNumbers(value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		for name, element := range value {
-			value[name] = withNumbers(element)
+// jsonReader reads what PostgreSQL writes for jsonb, which is JSON of one form:
+// valid, with one space after each comma and colon and none elsewhere. It is
+// several times as fast as a reader of any JSON, which is much of what a page of
+// users costs.
+type jsonReader struct {
+	rest string
+}
+
+// malformed is the value of what is no JSON of that form.
+type malformed struct{}
+
+// value reads a value: whole numbers that fit as int64, others as float64.
+func (r *jsonReader) value() any {
+	switch {
+	case r.skip("{"):
+		object := map[string]any{}
+		for !r.skip("}") {
+			name, ok := r.text()
+			if !ok || !r.skip(": ") {
+				return malformed{}
+			}
+			value := r.value()
+			if value == (malformed{}) || !r.skip(", ") && !strings.HasPrefix(r.rest, "}") {
+				return malformed{}
+			}
+			object[name] = value
 		}
-	case []any:
-		for i, element := range value {
-			value[i] = withNumbers(element)
+		return object
+	case r.skip("["):
+		list := []any{}
+		for !r.skip("]") {
+			value := r.value()
+			if value == (malformed{}) || !r.skip(", ") && !strings.HasPrefix(r.rest, "]") {
+				return malformed{}
+			}
+			list = append(list, value)
 		}
-	case json.Number:
-		if whole, err := strconv.ParseInt(string(value), 10, 64); err == nil {
-			return whole
+		return list
+	case strings.HasPrefix(r.rest, `"`):
+		if text, ok := r.text(); ok {
+			return text
 		}
-		number, _ := strconv.ParseFloat(string(value), 64) // beyond the range: an infinity, as it was stored
-		return number
+		return malformed{}
+	case r.skip("true"):
+		return true
+	case r.skip("false"):
+		return false
+	case r.skip("null"):
+		return nil
 	}
-	return value
+	return r.number()
+}
+
+func (r *jsonReader) skip(sign string) bool {
+	rest, ok := strings.CutPrefix(r.rest, sign)
+	r.rest = rest
+	return ok
+}
+
+func (r *jsonReader) text() (string, bool) {
+	if !strings.HasPrefix(r.rest, `"`) {
+		return "", false
+	}
+	for i := 1; i < len(r.rest); i++ {
+		switch r.rest[i] {
+		case '\\':
+			i++
+		case '"':
+			quoted := r.rest[:i+1]
+			r.rest = r.rest[i+1:]
+			if strings.IndexByte(quoted, '\\') < 0 {
+				return quoted[1:i], true
+			}
+			var text string
+			err := json.Unmarshal([]byte(quoted), &text)
+			return text, err == nil
+		}
+	}
+	return "", false
+}
+
+func (r *jsonReader) number() any {
+	end := strings.IndexAny(r.rest, ",]}")
+	if end < 0 {
+		end = len(r.rest)
+	}
+	spelled := r.rest[:end]
+	r.rest = r.rest[end:]
+	if whole, err := strconv.ParseInt(spelled, 10, 64); err == nil {
+		return whole
+	}
+	number, err := strconv.ParseFloat(spelled, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // beyond the range: an infinity, as it was stored
+		return malformed{}
+	}
+	return number
 }

@@ -95,7 +95,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 	case change.Delete:
 		w.cte("made")
 		w.q.add("DELETE FROM ? AS t WHERE t.project = ? AND t.id = ? AND t.revision = ?\nRETURNING t.id",
-			s.table("segments"), project, quotedID(change.ID), bigint(change.Was))
+			s.table("segments"), project, quotedID(change.ID), integerParameter(change.Was))
 	case change.Was == 0:
 		w.cte("made")
 		insert(w, "segments", segmentColumns, []*userkit.Segment{&segment})
@@ -104,7 +104,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 		w.cte("made")
 		w.q.add("UPDATE ? AS t SET "+segmentColumns[1:].assignments()+"\nFROM ", s.table("segments"))
 		from(w, segmentColumns, []*userkit.Segment{&segment})
-		w.q.add("\nWHERE t.project = ? AND t.id = n.id AND t.revision = ?\nRETURNING t.id", project, bigint(change.Was))
+		w.q.add("\nWHERE t.project = ? AND t.id = n.id AND t.revision = ?\nRETURNING t.id", project, integerParameter(change.Was))
 	}
 	counted := "0"
 	filter, filled := change.Members.Get()

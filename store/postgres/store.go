@@ -258,6 +258,8 @@ type statement struct {
 	// hot means that the same text comes again and again, with other parameters:
 	// it is worth being prepared.
 	hot bool
+	// expected is for how many rows to make room.
+	expected int
 }
 
 // add appends SQL with its arguments.
@@ -308,7 +310,7 @@ func (s *Store) fault(ctx context.Context, err error) error {
 
 // selectRecords runs a statement whose rows are records, read by targets.
 func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) ([]R, error) {
-	records := []R{}
+	records := make([]R, 0, q.expected)
 	var record, zero R
 	to := targets(nil, &record)
 	err := s.query(ctx, q, func(rows *sql.Rows) error {

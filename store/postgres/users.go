@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/userkit/userkit"
@@ -156,18 +157,20 @@ const (
 	// fewUsers is up to how many users of a filter are gathered and sorted before
 	// they are looked for along the order of the list.
 	fewUsers = 5000
-	// nearUsers is how many users of the project that search passes.
-	nearUsers = 20_000
+	// nearUsers is how many users of the project that search passes for each one
+	// that is wanted.
+	nearUsers = 300
 )
 
 // listUsers lists users.
 //
-// Where the order has an index and the filter another one, which of them is fast
-// depends on how many users meet the filter, and where in the order they are. The
-// planner can only guess; when it guesses wrong, it reads the whole table. So the
-// list begins with the filter, and gives up beyond a few users. Then it goes along
-// the order, where so many users ought soon to fill the page, and gives up when
-// they do not. Then it gathers all of them, which takes as long as they are many.
+// How a filter and an order are best brought together depends on how many users
+// meet the filter, and where in the order they are. The planner can only guess;
+// when it takes the way along the order and guessed wrong, it goes through the
+// whole project, user by user. So what it is asked is bounded. Where an index
+// serves the filter, the list begins with the filter, and gives up beyond a few
+// users. Then it goes along the order, where so many users ought soon to fill the
+// page, and gives up when they do not. Then it gathers all of them.
 func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, list userkit.List, reading userReading[R]) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -184,14 +187,15 @@ func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, 
 	if !field.indexed {
 		return l.read(ctx, l.gathered)
 	}
-	if !selected.served {
+	if selected.plain {
 		return l.read(ctx, l.along)
 	}
-	users, complete, err := l.few(ctx)
-	if err != nil || complete {
-		return users, err
+	if selected.served {
+		if users, complete, err := l.few(ctx); err != nil || complete {
+			return users, err
+		}
 	}
-	users, err = l.read(ctx, l.near)
+	users, err := l.read(ctx, l.near)
 	if err != nil || len(users) == list.Limit {
 		return users, err
 	}
@@ -215,15 +219,32 @@ func (l *userList[R]) read(ctx context.Context, way func(*statement) error) ([]R
 	return selectRecords(ctx, l.store, q, l.reading.targets)
 }
 
-// along reads the users in the order of an index as they come.
+// along reads the users in the order of an index as they come. The page is cut
+// before the accounts come in, which the planner is held to look up one by one.
 func (l *userList[R]) along(q *statement) error {
-	q.add("SELECT " + l.reading.reads)
-	l.from(q, l.accounts || !l.reading.onlyID)
+	q.hot = true
+	if !l.reading.onlyID {
+		q.add("SELECT " + l.reading.reads + "\nFROM (")
+	}
+	q.add("SELECT u." + map[bool]string{true: "id", false: "*"}[l.reading.onlyID])
+	l.from(q, false)
 	if err := q.after(l.list, l.field, l.field.expression, "u.id"); err != nil {
 		return err
 	}
 	q.order(l.list, l.field.expression, "u.id")
+	if !l.reading.onlyID {
+		q.add(") AS u")
+		l.lookUp(q, "accounts", "a", "a.user_id = u.id")
+		q.sort(l.list, l.field.expression, "u.id")
+	}
 	return nil
+}
+
+// lookUp adds the row of another table to each row before it, through an index
+// whatever the planner knows of the table.
+func (l *userList[R]) lookUp(q *statement, table, alias, condition string) {
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS "+alias+" WHERE "+alias+".project = ? AND "+condition+" OFFSET 0) AS "+alias,
+		l.store.table(table), quoted(l.store.project))
 }
 
 // gathered finds the users of the filter and sorts them, and then reads those of
@@ -247,7 +268,8 @@ func (l *userList[R]) near(q *statement) error {
 		return err
 	}
 	q.sort(l.list, l.field.expression, "u.id")
-	q.add("\nLIMIT ?) AS u", nearUsers)
+	q.limit(nearUsers * l.list.Limit)
+	q.add(") AS u")
 	l.join(q, l.accounts)
 	return l.page(q, "u", "")
 }
@@ -262,9 +284,9 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 	q := &statement{}
 	q.add("WITH few AS MATERIALIZED (")
 	l.keys(q)
-	q.add("\nLIMIT ?)\nSELECT c.found, p.id, "+l.reads()+
-		"\nFROM (SELECT count(*) AS found FROM few) AS c LEFT JOIN "+begin+"(SELECT f.id, f.key FROM few AS f WHERE (SELECT count(*) FROM few) <= ?",
-		fewUsers+1, fewUsers)
+	q.limit(fewUsers + 1)
+	q.add(")\nSELECT c.found, p.id, " + l.reads() + "\nFROM (SELECT count(*) AS found FROM few) AS c LEFT JOIN " + begin +
+		"(SELECT f.id, f.key FROM few AS f WHERE (SELECT count(*) FROM few) <= " + strconv.Itoa(fewUsers))
 	if err := l.page(q, "f", end+" ON true"); err != nil {
 		return nil, false, err
 	}
@@ -272,7 +294,7 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 	var id identifier
 	var user, none R
 	to := l.reading.targets([]any{&found, &id}, &user)
-	users = []R{}
+	users = make([]R, 0, q.expected)
 	err = l.store.query(ctx, q, func(rows *sql.Rows) error {
 		user = none
 		if err := rows.Scan(to...); err != nil {
@@ -311,8 +333,8 @@ func (l *userList[R]) page(q *statement, table, end string) error {
 	q.order(l.list, table+".key", table+".id")
 	q.add(") AS p")
 	if !l.reading.onlyID {
-		q.add(" JOIN ? AS u ON u.project = ? AND u.id = p.id JOIN ? AS a ON a.project = ? AND a.user_id = p.id",
-			l.store.table("users"), quoted(l.store.project), l.store.table("accounts"), quoted(l.store.project))
+		l.lookUp(q, "users", "u", "u.id = p.id")
+		l.lookUp(q, "accounts", "a", "a.user_id = p.id")
 	}
 	q.add(end)
 	q.sort(l.list, "p.key", "p.id")

@@ -44,10 +44,6 @@ func quotedTime(t time.Time) literal {
 	return append(appendTime(append(make(literal, 0, 50), '\''), t), `'::timestamptz`...)
 }
 
-func bigint(number int64) literal {
-	return literal("'" + strconv.FormatInt(number, 10) + "'::bigint")
-}
-
 // quotedJSON gives a value of attributes, which JSON can always write.
 func quotedJSON(value any) literal {
 	data, err := json.Marshal(withFractions(value))
@@ -67,14 +63,6 @@ func spelledDay(day userkit.Day) string {
 		return "-infinity"
 	}
 	return day.String()
-}
-
-// quotedAddress gives an address; what none sorts as comes before all others.
-func quotedAddress(address netip.Addr) literal {
-	if !address.IsValid() {
-		return literal(noAddress)
-	}
-	return literal("'" + address.String() + "'::inet")
 }
 
 // noAddress is what an empty address sorts as, and noTime and noID what a zero
@@ -122,6 +110,18 @@ type parameter struct {
 	text []byte
 	null bool
 	kind string
+}
+
+func textParameter(text string) parameter { return parameter{text: []byte(text), kind: "text"} }
+
+func integerParameter(number int64) parameter {
+	return parameter{text: strconv.AppendInt(nil, number, 10), kind: "bigint"}
+}
+
+func idParameter(id [16]byte) parameter { return parameter{text: appendUUID(nil, id), kind: "uuid"} }
+
+func timeParameter(t time.Time) parameter {
+	return parameter{text: appendTime(nil, t), kind: "timestamptz"}
 }
 
 // AppendQuery makes a parameter an argument of bun's placeholders: a literal that

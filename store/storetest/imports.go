@@ -397,7 +397,7 @@ func importRaceCases() []testCase {
 	return []testCase{
 		{"the same import by many creates each user once", func(t *testing.T, env env) {
 			d, e := env.pair(t)
-			const callers, count = 4, 60
+			const callers, count = 4, 30
 			all := records(t, count)
 			answers := together(callers, func(i int) ([]userkit.ImportOutcome, error) {
 				mine := slices.Clone(all)
