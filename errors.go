@@ -93,7 +93,8 @@ const (
 	CodeTokenNotSealed      Code = "token_not_sealed"
 	CodeSealingKeyMissing   Code = "sealing_key_missing"
 
-	CodeInvalidToken Code = "invalid_token"
+	CodeInvalidToken     Code = "invalid_token"
+	CodeInvalidSignature Code = "invalid_signature"
 
 	CodeClosed           Code = "closed"
 	CodeStoreUnavailable Code = "store_unavailable"
@@ -166,6 +167,7 @@ var codeTable = []CodeInfo{
 	{CodeSealingKeyMissing, ErrRefused, "the key that sealed this access token is not configured"},
 
 	{CodeInvalidToken, ErrForbidden, "the access token is unknown"},
+	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
