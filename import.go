@@ -57,8 +57,13 @@ type ImportOutcome struct {
 type ImportManager interface {
 	// ImportUsers creates and updates users, at most MaxImport, by the rules of
 	// CreateUser and UpdateUser and with their events. Each record is done or
-	// fails by itself. The records of one user are done in their order. A record
-	// that repeats what a user is changes nothing, so an import may be repeated.
+	// fails by itself. A record that repeats what a user is changes nothing, so an
+	// import may be repeated.
+	//
+	// Records with one key are done in their order, and others in none: a user whom
+	// a record of the same call gives a new key is found by the old one. A record that
+	// wants a unique value that another one gives up gets it; two users that want to
+	// swap theirs fail both, as taken.
 	//
 	// A record fails with ErrInvalid and CodeRequired when its key is empty, and
 	// with CodeIDMismatch when its draft has the id of another user. The currency

@@ -48,7 +48,7 @@ func (b *bench) people(ctx context.Context, people int) (_ *crowd, err error) {
 		if err != nil {
 			return nil, err
 		}
-		// The driver, the size of its buffers and the pool are those of our side.
+		// The driver and the size of its buffers are those of our side.
 		pool := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(server.dsn), pgdriver.WithBufferSize(32*1024)))
 		server.closers = append(server.closers, pool.Close)
 		b.audience = &audience{server: server, hand: bun.NewDB(pool, pgdialect.New()), crowd: map[int]*crowd{}}

@@ -25,7 +25,7 @@ type tongue struct {
 	latin   []string // the given names as logins have them
 }
 
-// No given or family name contains rareTerm.
+// tongues are those that people have; no name contains rareTerm.
 var tongues = []tongue{
 	{"DE",
 		[]string{"Anna", "Jürgen", "Simona", "Karl", "Mona", "Jörg", "Sabine", "Uwe"},
@@ -69,10 +69,9 @@ var tongues = []tongue{
 var spoken = [...]int{0, 1, 2, 3, 0, 3, 1, 2, 0, 4, 3, 2, 5, 1, 6, 2, 3, 7, 0, 8}
 
 // rareTerm is a part of the names of rarePeople people, however many there are.
-// Its trigrams are those of many other names.
 const (
-	rareTerm   = "onar"
-	rareFamily = "Leonardi"
+	rareTerm   = "vapi"
+	rareFamily = "Kvapil"
 	rarePeople = 100
 )
 

@@ -18,7 +18,9 @@ import (
 )
 
 // An export of ours is userio.Export to a file, with all fields. Against it
-// stands \copy of psql, with the same columns in the same order of users.
+// stands \copy of psql, with the same columns in the same order of users: that of
+// ids, in which they lie in the table, and that of logins, in which every user is
+// somewhere else.
 //
 // An import of ours is userio.Import from a file into empty tables: it reads
 // values leniently, looks for users who exist, checks every rule, folds texts
@@ -31,13 +33,15 @@ func (b *bench) exportedPeople(ctx context.Context) (*crowd, error) {
 	return b.people(ctx, b.config.people[1])
 }
 
-// csvExports exports as CSV.
-func csvExports(ctx context.Context, b *bench) (sides, error) {
-	crowd, err := b.exportedPeople(ctx)
-	if err != nil {
-		return sides{}, err
+// csvExports exports as CSV, ordered by a field and so by columns.
+func csvExports(order, columns string) func(context.Context, *bench) (sides, error) {
+	return func(ctx context.Context, b *bench) (sides, error) {
+		crowd, err := b.exportedPeople(ctx)
+		if err != nil {
+			return sides{}, err
+		}
+		return sides{ours: crowd.exports(userio.CSV, order), theirs: crowd.copies(columns)}, nil
 	}
-	return sides{ours: crowd.exports(userio.CSV), theirs: crowd.copies()}, nil
 }
 
 // xlsxExports exports as a workbook, which nobody writes by hand.
@@ -46,11 +50,13 @@ func xlsxExports(ctx context.Context, b *bench) (sides, error) {
 	if err != nil {
 		return sides{}, err
 	}
-	return sides{ours: crowd.exports(userio.XLSX)}, nil
+	return sides{ours: crowd.exports(userio.XLSX, "id")}, nil
 }
 
 // exports gives a side that exports all people once.
-func (c *crowd) exports(format userio.Format) side {
+func (c *crowd) exports(format userio.Format, order string) side {
+	options := userio.ExportOptions{Format: format}
+	options.Query.Sort = order
 	return func(ctx context.Context, _ time.Duration) (rate float64, err error) {
 		file, err := os.CreateTemp("", "userkit-export-")
 		if err != nil {
@@ -58,7 +64,7 @@ func (c *crowd) exports(format userio.Format) side {
 		}
 		defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
 		return timed(c.people, func() error {
-			report, err := userio.Export(ctx, c.manager, file, userio.ExportOptions{Format: format})
+			report, err := userio.Export(ctx, c.manager, file, options)
 			if err == nil && report.Rows != int64(c.people) {
 				err = fmt.Errorf("%d of %d people were exported", report.Rows, c.people)
 			}
@@ -68,7 +74,7 @@ func (c *crowd) exports(format userio.Format) side {
 }
 
 // copies gives a side that copies all people into a file with psql.
-func (c *crowd) copies() side {
+func (c *crowd) copies(order string) side {
 	return func(ctx context.Context, _ time.Duration) (rate float64, err error) {
 		folder, err := os.MkdirTemp("", "userkit-copy-")
 		if err != nil {
@@ -76,7 +82,7 @@ func (c *crowd) copies() side {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		query := fmt.Sprintf(`SELECT %s FROM %s.users AS u JOIN %[2]s.accounts AS a ON a.project = u.project AND a.user_id = u.id `+
-			`WHERE u.project = '%s' ORDER BY u.login_key, u.id`, strings.ReplaceAll(exportedColumns, "\n", " "), c.schema, project)
+			`WHERE u.project = '%s' ORDER BY %s`, strings.ReplaceAll(exportedColumns, "\n", " "), c.schema, project, order)
 		command := fmt.Sprintf(`\copy (%s) TO '%s' CSV HEADER`, query, filepath.Join(folder, "users.csv"))
 		return timed(c.people, func() error {
 			output, err := exec.CommandContext(ctx, filepath.Join(c.audience.binaries, "psql"),

@@ -14,7 +14,8 @@ import (
 type ExportOptions struct {
 	Format Format // empty: CSV
 
-	// Query says which users, in which order; Limit is how many are read at a
+	// Query says which users, in which order; without Sort, the order in which they
+	// came (by id), which costs a store the least. Limit is how many are read at a
 	// time, 0 for as many as a page can have. Its Moment is when and where the
 	// columns access and traffic_used are looked at; zero: now, in UTC.
 	Query userkit.UserQuery
@@ -59,6 +60,9 @@ func Export(ctx context.Context, users userkit.UserManager, to io.Writer, option
 	query := options.Query
 	if query.Limit == 0 {
 		query.Limit = userkit.MaxPageLimit
+	}
+	if query.Sort == "" && query.Cursor == "" {
+		query.Sort = "id"
 	}
 	if query.Moment.At.IsZero() {
 		query.Moment.At = time.Now()

@@ -70,6 +70,9 @@ func TestViolationsByConstraint(t *testing.T) {
 					c.Events = []userkit.Event{event}
 					c.Events[0].UserID = bob.ID
 				}},
+				{userkit.CodeSegmentNotFound, "", &bob, func(c *userkit.Change) {
+					c.AddSegments = []userkit.SegmentID{userkit.NewID[userkit.Segment]()}
+				}},
 				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Profile.Name = "a\x00b" }},
 				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Profile.Name = "a\xffb" }},
 				{userkit.CodeBadText, "", &bob, func(c *userkit.Change) { c.Events[0].Data = []byte(`{"a":"\u0000"}`) }},

@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,6 +39,53 @@ func TestEveryFieldHasItsPlace(t *testing.T) {
 	requireSortings(t, userkit.SessionFields(), sessionSortings)
 	requireSortings(t, userkit.TransactionFields(), transactionSortings)
 	requireSortings(t, userkit.EventFields(), eventSortings)
+	requireSortings(t, userkit.SegmentFields(), segmentSortings)
+}
+
+// Every field of users, stored or derived, can be compared in every way that the
+// grammar of filters allows.
+func TestEveryFieldCanBeCompared(t *testing.T) {
+	store := &Store{project: "p", schema: "s"}
+	compare := func(name string, kind userkit.FieldKind, values []string) {
+		value := map[userkit.FieldKind]string{
+			userkit.KindText: "a", userkit.KindCode: "a", userkit.KindMoney: "1.50 EUR", userkit.KindTime: "2026-01-02",
+			userkit.KindSpan: "1h", userkit.KindID: userkit.NewID[userkit.User]().String(), userkit.KindJSON: "a",
+		}[kind]
+		operands := []string{"null", "true", "1", strconv.Quote(value)}
+		for _, value := range values {
+			operands = append(operands, strconv.Quote(value))
+		}
+		compiled := map[string]bool{}
+		for _, operator := range []string{"pr", "eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"} {
+			for _, operand := range operands {
+				if operator == "pr" {
+					operand = ""
+				}
+				filter, err := userkit.ParseFilter(name + " " + operator + " " + operand)
+				if err != nil {
+					continue // no way to compare this field
+				}
+				compiled[operator] = true
+				selected, err := store.selection(userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: time.Now()}})
+				require.NoError(t, err, filter)
+				require.Equal(t, strings.Count(selected.where.text.String(), "?"), len(selected.where.args), filter)
+			}
+		}
+		require.True(t, compiled["pr"], name)
+		require.True(t, compiled["eq"], name)
+	}
+	for _, field := range userkit.UserFields() {
+		name := field.Name
+		if field.Kind == userkit.KindJSON {
+			name += ".path.to"
+		}
+		compare(name, field.Kind, field.Values)
+	}
+	for _, field := range userkit.DerivedUserFields() {
+		compare(field.Name, field.Kind, field.Values)
+	}
+	_, err := store.selection(userkit.UserFilter{Filter: userkit.Present("unknown")})
+	require.Equal(t, userkit.CodeUnknownField, userkit.ErrorCode(err))
 }
 
 func TestConstraintsOfShardsAreKnown(t *testing.T) {

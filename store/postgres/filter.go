@@ -22,7 +22,8 @@ type selection struct {
 	accounts bool // the condition needs the accounts
 	// served means that an index finds the users, as far as they are few, whatever
 	// the order of a list.
-	served bool
+	served  bool
+	choices int // how many OR are around what is being compiled
 }
 
 // notDisabled is the condition that a user is not disabled.
@@ -83,6 +84,8 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		return served, nil
 	case userkit.OrExpression:
 		served = true
+		c.choices++
+		defer func() { c.choices-- }()
 		for i, part := range expression {
 			c.begin(i, " OR ")
 			one, err := c.expression(part)
@@ -125,7 +128,7 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 			return false, userkit.NewError(userkit.CodeUnknownSegment, "filter", "%q is not the id of a segment", of.Value)
 		}
 		c.member(id)
-		return true, nil
+		return c.choices == 0, nil // beside OR the planner looks at each user
 	case "attributes":
 		return c.attribute(of), nil
 	case "access":

@@ -288,3 +288,160 @@ func TestAccountUpdatesAreHeapOnly(t *testing.T) {
 	require.Equal(t, rounds*len(users), updates)
 	require.Greater(t, hot, updates*9/10)
 }
+
+// multiply copies a user of a store many times, past the store: what makes a
+// project large. Every hundredth copy has rare values, and every tenth is disabled.
+func multiply(t *testing.T, db *bun.DB, user userkit.User, count int) {
+	t.Helper()
+	_, err := db.Exec(`
+INSERT INTO userkit.users SELECT r.*
+FROM (SELECT i AS number, i % 100 = 0 AS rare, md5(i::text) AS word FROM generate_series(1, ?) AS i) AS n
+CROSS JOIN LATERAL (SELECT md5('id' || number)::uuid AS id, word AS login,
+	CASE WHEN rare THEN 'quvwxy' || number WHEN number % 100 = 50 THEN 'жзшщюя' || number ELSE 'name ' || word END AS name,
+	word || '@example.org' AS email, '+49' || number AS phone, 'ref' || number AS extref,
+	CASE WHEN number % 10 = 0 THEN 'disabled' ELSE 'active' END AS status,
+	jsonb_build_object('plan', CASE WHEN rare THEN 'gold' ELSE 'silver' || number END) AS attributes,
+	timestamptz '2026-01-02 00:00:00+00' + number * interval '1 second' AS registered_at) AS c
+CROSS JOIN userkit.users AS u
+CROSS JOIN LATERAL jsonb_populate_record(u, to_jsonb(c) || jsonb_build_object(
+	'login_key', c.login, 'name_key', c.name, 'email_key', c.email, 'extref_key', c.extref,
+	'search', concat_ws(chr(10), c.id, c.login, c.name, c.email, c.phone, c.extref))) AS r
+WHERE u.id = ?`, count, user.ID.String())
+	require.NoError(t, err)
+	_, err = db.Exec(`
+INSERT INTO userkit.accounts SELECT r.*
+FROM userkit.accounts AS a CROSS JOIN userkit.users AS u
+CROSS JOIN LATERAL jsonb_populate_record(a, jsonb_build_object('user_id', u.id)) AS r
+WHERE a.user_id = ? AND u.id <> a.user_id`, user.ID.String())
+	require.NoError(t, err)
+}
+
+// The search box, filters that an index serves, segments and pages read no table as
+// a whole, neither with statistics nor before the server has gathered any. With
+// statistics, each uses the index that was made for it.
+func TestAudienceStatementsUseIndexes(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	plain := openDB(t, dsn)
+	hook := &recorder{}
+	store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
+	require.NoError(t, err)
+	const count = 20_000
+	template := createUser(t, store, "template")
+	multiply(t, plain, template, count)
+	moment := userkit.Moment{At: time.Now()}
+	rare := userkit.UserFilter{Search: "vwxy", Moment: moment}
+	filtered := func(filter userkit.Filter) userkit.UserFilter {
+		return userkit.UserFilter{Filter: filter, Moment: moment}
+	}
+	fill := func(name string, members userkit.UserFilter) userkit.SegmentID {
+		segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: name, Revision: 1}
+		_, err := store.CommitSegment(ctx, userkit.SegmentChange{ID: segment.ID, Segment: segment, Members: userkit.Set(members), Event: newEvent(userkit.UserID{})})
+		require.NoError(t, err)
+		return segment.ID
+	}
+	small, large := fill("small", rare), fill("large", userkit.UserFilter{Moment: moment})
+
+	statistics := false
+	check := func(t *testing.T, name string, indexes []string, work func() error) {
+		t.Helper()
+		hook.take()
+		require.NoError(t, work(), name)
+		statements := hook.take()
+		require.NotEmpty(t, statements, name)
+		for _, statement := range statements {
+			plan := planOf(t, plain, statement)
+			for _, table := range []string{"users", "accounts"} {
+				require.NotContains(t, plan, "Seq Scan on "+table, "%s:\n%s\n%.2000s", name, plan, statement)
+			}
+			for _, index := range indexes {
+				if !statistics {
+					break
+				}
+				require.Contains(t, plan, index, "%s:\n%s\n%.2000s", name, plan, statement)
+			}
+		}
+	}
+	orders := map[string]userkit.Key{
+		"id": template.ID.String(), "login": "8", "name": "name 8", "email": "8", "registered_at": template.RegisteredAt.Add(time.Hour),
+	}
+	users := func(t *testing.T, name string, filter userkit.UserFilter, field string, least int, indexes ...string) {
+		t.Helper()
+		check(t, name+" by "+field, indexes, func() error {
+			found, err := store.Users(ctx, filter, userkit.List{Order: userkit.Order{Field: field}, Limit: 51})
+			require.GreaterOrEqual(t, len(found), least, name)
+			return err
+		})
+	}
+	everything := func(t *testing.T) {
+		for field, key := range orders {
+			for _, active := range []bool{false, true} {
+				for _, descending := range []bool{false, true} {
+					for _, after := range []*userkit.Position{nil, {Key: key, ID: template.ID}} {
+						list := userkit.List{Order: userkit.Order{Field: field, Descending: descending}, After: after, Limit: 51}
+						check(t, "page by "+field, nil, func() error {
+							_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: active, Moment: moment}, list)
+							return err
+						})
+					}
+				}
+			}
+		}
+		for _, field := range []string{"login", "registered_at", "country"} {
+			users(t, "search", rare, field, 51, "users_by_search")
+			users(t, "search of active users", userkit.UserFilter{Search: "vwxy", OnlyActive: true, Moment: moment}, field, 0, "users_by_search")
+			users(t, "search in another script", userkit.UserFilter{Search: "ЗШЩЮ", Moment: moment}, field, 51, "users_by_search")
+			users(t, "search of nobody", userkit.UserFilter{Search: "qqqq", Moment: moment}, field, 0, "users_by_search")
+			users(t, "a short term", userkit.UserFilter{Search: "qu", Moment: moment}, field, 51, "users_by_login", "users_by_name", "users_by_email")
+			users(t, "a small segment", userkit.UserFilter{Segment: small, Moment: moment}, field, 51, "memberships_")
+			users(t, "an attribute", filtered(userkit.Equal("attributes.plan", "GOLD")), field, 51, "users_by_attribute")
+			users(t, "a part of a name", filtered(userkit.Contains("name", "VWXY")), field, 51, "users_by_search")
+			users(t, "a reference", filtered(userkit.Equal("extref", "REF777")), field, 1, "users_by_search")
+			users(t, "an address", filtered(userkit.Equal("email", template.Email+"none@example.org")), field, 0)
+			users(t, "one of two", filtered(userkit.AnyOf(userkit.Contains("name", "VWXY"), userkit.Equal("attributes.plan", "gold"))), field, 51, "users_by_search", "users_by_attribute")
+		}
+		users(t, "a large segment", userkit.UserFilter{Segment: large, Moment: moment}, "login", 51)
+		for name, filter := range map[string]userkit.UserFilter{"everybody": {Moment: moment}, "a search": rare, "a segment": {Segment: small, Moment: moment}} {
+			check(t, "UserIDs of "+name, nil, func() error {
+				_, err := store.UserIDs(ctx, filter, userkit.UserID{8}, 100)
+				return err
+			})
+		}
+		for field, value := range map[string]string{"id": template.ID.String(), "login": "template", "email": "nobody", "extref": "ref7"} {
+			for _, size := range []int{1, 1000} {
+				values := []string{value}
+				for i := 1; i < size; i++ {
+					values = append(values, userkit.NewID[userkit.User]().String())
+				}
+				check(t, "FindUsers by "+field, nil, func() error { _, err := store.FindUsers(ctx, field, values); return err })
+			}
+		}
+		check(t, "Load", nil, func() error {
+			_, err := store.Load(ctx, []userkit.Want{{User: template.ID, Segments: true}})
+			return err
+		})
+		for range 2 { // out of a list and back into it
+			change := touch(&template)
+			change.AddSegments, change.RemoveSegments = []userkit.SegmentID{small}, []userkit.SegmentID{large}
+			small, large = large, small
+			check(t, "Commit", nil, func() error { return commitOne(t, store, change) })
+		}
+	}
+	t.Run("without statistics", everything)
+	t.Run("with statistics", func(t *testing.T) {
+		_, err := plain.Exec("VACUUM ANALYZE")
+		require.NoError(t, err)
+		statistics = true
+		everything(t)
+	})
+	t.Run("the index of the search knows all scripts where the database does", func(t *testing.T) {
+		var letters string
+		require.NoError(t, plain.DB.QueryRow("SELECT datctype FROM pg_database WHERE datname = current_database()").Scan(&letters))
+		if letters == "C" || letters == "POSIX" {
+			return
+		}
+		plan := planOf(t, plain, "(ANALYZE, TIMING OFF) SELECT FROM userkit.users WHERE search LIKE '%шщюя%'")
+		require.Contains(t, plan, fmt.Sprintf("(actual rows=%d loops=1)", count/100))
+		require.NotContains(t, plan, "Rows Removed")
+	})
+}

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +108,29 @@ func TestMigrate(t *testing.T) {
 		}
 	})
 
+	t.Run("finds its extension in whatever schema it is", func(t *testing.T) {
+		dsn := empty.Create(t)
+		_, err := openDB(t, dsn).Exec(`CREATE SCHEMA "An odd.name"; CREATE EXTENSION pg_trgm SCHEMA "An odd.name"`)
+		require.NoError(t, err)
+		store := openStore(t, dsn)
+		require.NoError(t, store.Migrate(ctx))
+		require.NoError(t, store.CheckSchema(ctx))
+	})
+
+	t.Run("runs for many schemas at once", func(t *testing.T) {
+		dsn := empty.Create(t)
+		var group sync.WaitGroup
+		for _, schema := range []string{"one", "two", "three"} {
+			store := openStore(t, dsn, postgres.WithSchema(schema))
+			group.Go(func() {
+				if err := store.Migrate(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+	})
+
 	t.Run("knows a schema of a newer version", func(t *testing.T) {
 		dsn := migrated.Create(t)
 		_, err := openDB(t, dsn).Exec("INSERT INTO userkit.migrations (name) VALUES ('9999_future')")
@@ -179,7 +203,7 @@ func TestMigrationFilesStandAlone(t *testing.T) {
 }
 
 // Every key and every index begins with the project, but for the list of
-// migrations, which belongs to the schema.
+// migrations, which belongs to the schema, and the two that find parts of values.
 func TestEveryIndexBeginsWithTheProject(t *testing.T) {
 	rows, err := openDB(t, migrated.Create(t)).Query(`SELECT c.relname, pg_get_indexdef(i.indexrelid, 1, true)
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS s ON s.oid = c.relnamespace
@@ -190,7 +214,7 @@ WHERE s.nspname = 'userkit'`)
 	for rows.Next() {
 		var index, first string
 		require.NoError(t, rows.Scan(&index, &first))
-		if index != "migrations_pkey" {
+		if !slices.Contains([]string{"migrations_pkey", "users_by_search", "users_by_attribute"}, index) {
 			require.Equal(t, "project", first, index)
 			count++
 		}

@@ -536,6 +536,9 @@ func managerGroups() []group {
 				user := d.household(t)
 				device := d.devices(t, user.ID)[0]
 				session := d.sessions(t, user.ID)[1]
+				list, empty, rule := d.list(t, "list", user), d.list(t, "empty"), d.rule(t, "rule", `name pr`)
+				bulk := userkit.BulkRequest{Action: userkit.BulkDelete}
+				token := d.preview(t, bulk).Token
 				require.NoError(t, d.Close())
 				require.NoError(t, d.Close(), "Close is safe to call again")
 
@@ -578,6 +581,23 @@ func managerGroups() []group {
 						return err
 					},
 					"RecordEvent": func() error { _, err := d.RecordEvent(ctx, user.ID, userkit.NewEvent{Name: "late"}); return err },
+					"CreateSegment": func() error {
+						_, err := d.CreateSegment(ctx, userkit.NewSegment{Name: "late"})
+						return err
+					},
+					"UpdateSegment": func() error {
+						_, err := d.UpdateSegment(ctx, rule.ID, userkit.SegmentPatch{Name: userkit.Set("late")})
+						return err
+					},
+					"DeleteSegment":     func() error { return d.DeleteSegment(ctx, list.ID) },
+					"FreezeSegment":     func() error { _, _, err := d.FreezeSegment(ctx, rule.ID); return err },
+					"AddToSegments":     func() error { return d.AddToSegments(ctx, user.ID, empty.ID) },
+					"RemoveFromSegment": func() error { return d.RemoveFromSegment(ctx, user.ID, list.ID) },
+					"ExecuteBulk":       func() error { _, err := d.ExecuteBulk(ctx, bulk, token, nil); return err },
+					"ImportUsers": func() error {
+						_, err := d.ImportUsers(ctx, userkit.ImportOptions{}, []userkit.UserImport{record(t, userkit.ByLogin("late"))})
+						return err
+					},
 				} {
 					t.Run(name, func(t *testing.T) { requireCode(t, change(), userkit.ErrUnavailable, userkit.CodeClosed) })
 				}
@@ -588,6 +608,9 @@ func managerGroups() []group {
 			{"one that has ended is answered with its error and changes nothing", func(t *testing.T, env env) {
 				d := env.desk(t)
 				user := d.household(t)
+				list := d.list(t, "list")
+				bulk := userkit.BulkRequest{Action: userkit.BulkDelete}
+				token := d.preview(t, bulk).Token
 				before := d.picture(t, user.ID)
 				ended, cancel := context.WithCancel(t.Context())
 				cancel()
@@ -621,6 +644,26 @@ func managerGroups() []group {
 					},
 					"VerifyBalances": func() error {
 						for _, err := range d.VerifyBalances(ended) {
+							return err
+						}
+						return nil
+					},
+					"CreateSegment": func() error {
+						_, err := d.CreateSegment(ended, userkit.NewSegment{Name: "never"})
+						return err
+					},
+					"DeleteSegment": func() error { return d.DeleteSegment(ended, list.ID) },
+					"Segments":      func() error { _, err := d.Segments(ended, userkit.SegmentQuery{}); return err },
+					"UserSegments":  func() error { _, err := d.UserSegments(ended, user.ID); return err },
+					"AddToSegments": func() error { return d.AddToSegments(ended, user.ID, list.ID) },
+					"PreviewBulk":   func() error { _, err := d.PreviewBulk(ended, bulk); return err },
+					"ExecuteBulk":   func() error { _, err := d.ExecuteBulk(ended, bulk, token, nil); return err },
+					"ImportUsers": func() error {
+						_, err := d.ImportUsers(ended, userkit.ImportOptions{}, []userkit.UserImport{record(t, userkit.ByLogin("never"))})
+						return err
+					},
+					"UserRecords": func() error {
+						for _, err := range d.UserRecords(ended, user.ID) {
 							return err
 						}
 						return nil

@@ -264,28 +264,31 @@ func filterTexts(t *testing.T, env env) {
 }
 
 func filterLongTexts(t *testing.T, env env) {
-	same, wide := strings.Repeat("ab", 300), strings.Repeat("🙂", 200)
-	texts := []string{same + "y", same + "z", same, same[:userkit.SortKeyBytes], wide + "y", wide + "Z", wide, "ab"}
+	// As long as a name may be, in runes of three and four bytes.
+	same, wide := strings.Repeat("日本", 100), strings.Repeat("🙂", 200)
+	cut := userkit.SortKey(same)
+	require.Less(t, len(cut), len(same))
+	texts := []string{same + "y", same + "z", same, cut, wide + "y", wide + "Z", wide, "ab"}
 	c := newAudience(t, env.store, textFigures(func(user *userkit.User, text string) {
-		user.Description = text
+		user.Name, user.License, user.Description, user.AdditionalInfo = text, text, text, text
 		user.Attributes = userkit.Attributes{"text": text}
 	}, texts...)...)
-	for _, field := range []string{"description", "attributes.text"} {
+	for _, field := range []string{"name", "license", "description", "additional_info", "attributes.text"} {
 		c.requireMeet(t, userkit.Equal(field, same+"Y"), same+"y")
 		c.requireMeet(t, userkit.Equal(field, same), same)
-		c.requireMeet(t, userkit.Equal(field, same[:userkit.SortKeyBytes]), same[:userkit.SortKeyBytes])
+		c.requireMeet(t, userkit.Equal(field, cut), cut)
 		c.requireMeet(t, userkit.Equal(field, same+"x"))
 		c.requireMeet(t, userkit.NotEqual(field, wide+"Y"), slices.Concat(texts[:4], texts[5:])...)
 		c.requireMeet(t, userkit.StartsWith(field, same), same+"y", same+"z", same)
 		c.requireMeet(t, userkit.StartsWith(field, wide+"z"), wide+"Z")
-		c.requireMeet(t, userkit.EndsWith(field, "by"), same+"y")
+		c.requireMeet(t, userkit.EndsWith(field, "本y"), same+"y")
 		c.requireMeet(t, userkit.EndsWith(field, wide), wide)
 		c.requireMeet(t, userkit.Contains(field, "🙂Z"), wide+"Z")
 		c.requireMeet(t, userkit.Greater(field, same+"y"), same+"z", wide+"y", wide+"Z", wide)
 		c.requireMeet(t, userkit.GreaterOrEqual(field, wide+"y"), wide+"y", wide+"Z")
-		c.requireMeet(t, userkit.Less(field, same+"z"), same+"y", same, same[:userkit.SortKeyBytes], "ab")
-		c.requireMeet(t, userkit.LessOrEqual(field, same), same, same[:userkit.SortKeyBytes], "ab")
-		c.requireMeet(t, userkit.Less(field, wide), same+"y", same+"z", same, same[:userkit.SortKeyBytes], "ab")
+		c.requireMeet(t, userkit.Less(field, same+"z"), same+"y", same, cut, "ab")
+		c.requireMeet(t, userkit.LessOrEqual(field, same), same, cut, "ab")
+		c.requireMeet(t, userkit.Less(field, wide), same+"y", same+"z", same, cut, "ab")
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -56,8 +57,8 @@ func anyAttribute(depth int) *rapid.Generator[any] {
 		return rapid.OneOf(plain...)
 	}
 	inner := anyAttribute(depth - 1)
-	return rapid.OneOf(append(plain,
-		rapid.Map(rapid.SliceOfN(inner, 0, 3), func(list []any) any { return append([]any{}, list...) }),
+	list := rapid.Map(rapid.SliceOfN(inner, 0, 3), func(list []any) any { return append([]any{}, list...) })
+	return rapid.OneOf(append(plain, list, list,
 		rapid.Map(rapid.MapOfN(rapid.SampledFrom(someNames), inner, 0, 2), asAny))...)
 }
 
@@ -159,7 +160,7 @@ var (
 func (s *sample) comparison(t *rapid.T) userkit.Filter {
 	user := rapid.SampledFrom(s.users).Draw(t, "like user")
 	fields, derived := userkit.UserFields(), userkit.DerivedUserFields()
-	n := rapid.IntRange(0, len(fields)+len(derived)+7).Draw(t, "field")
+	n := rapid.IntRange(0, len(fields)+len(derived)+19).Draw(t, "field")
 	switch {
 	case n < len(fields) && fields[n].Kind != userkit.KindJSON:
 		return s.compare(t, fields[n].Name, fields[n].Kind, fields[n].Values, fields[n].Get(&user))
@@ -236,7 +237,11 @@ func (s *sample) attribute(t *rapid.T, attributes userkit.Attributes) userkit.Fi
 	var value any = map[string]any(attributes)
 	for {
 		object, _ := value.(map[string]any)
-		name := rapid.SampledFrom(someNames).Draw(t, "name")
+		names := slices.Sorted(maps.Keys(object))
+		if len(names) == 0 || rapid.IntRange(0, 5).Draw(t, "any name") == 0 {
+			names = someNames
+		}
+		name := rapid.SampledFrom(names).Draw(t, "name")
 		path, value = append(path, name), object[name]
 		if _, nested := value.(map[string]any); !nested && rapid.IntRange(0, 5).Draw(t, "deeper") != 0 || len(path) > 4 {
 			break
