@@ -200,9 +200,9 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_sequence_key ON transactions (project, user_id, sequence) WHERE sequence > 0;
 CREATE INDEX transactions_by_at ON transactions (project, at, id);
 
--- Events outlive their user: the receipt of a deletion stays. An event of no user
--- has the zero id as its user. position is
--- projects.feed_offset plus the id of the transaction that wrote the event.
+-- Events outlive their user: the receipt of a deletion stays. The user of an event
+-- of no user is the zero id. position is projects.feed_offset plus the id of the
+-- transaction that wrote the event.
 CREATE TABLE events (
     project      text COLLATE "C" NOT NULL,
     id           uuid NOT NULL,
