@@ -340,34 +340,53 @@ func (c Comparison) name() string {
 // check returns the filter with its values in the types of their fields. It
 // returns ErrInvalid with the code that says what is wrong and Field "filter".
 func (f Filter) check() (Filter, error) {
-	if f.root == nil {
-		return f, nil
+	if deeper(f.root, MaxFilterDepth) {
+		return Filter{}, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
 	}
 	count := 0
-	root, err := checkExpression(f.root, 1, &count)
-	if err == nil {
-		checked := Filter{root}
-		if size := len(checked.String()); size > MaxFilterBytes {
-			return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", size, MaxFilterBytes)
+	root, err := mapComparisons(f.root, func(c Comparison) (Expression, error) {
+		if count++; count > MaxFilterComparisons {
+			return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
 		}
-		return checked, nil
+		checked, err := c.check()
+		return checked, err
+	})
+	if err != nil {
+		return Filter{}, err
 	}
-	return Filter{}, err
+	checked := Filter{root}
+	if size := len(checked.String()); size > MaxFilterBytes {
+		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", size, MaxFilterBytes)
+	}
+	return checked, nil
 }
 
-func checkExpression(expression Expression, depth int, count *int) (Expression, error) {
-	if depth > MaxFilterDepth {
-		return nil, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
+// deeper reports whether expressions are nested in one another more than so deep.
+func deeper(expression Expression, most int) bool {
+	beyond := func(part Expression) bool { return deeper(part, most-1) }
+	switch expression := expression.(type) {
+	case nil:
+		return false
+	case AndExpression:
+		return most < 1 || slices.ContainsFunc(expression, beyond)
+	case OrExpression:
+		return most < 1 || slices.ContainsFunc(expression, beyond)
+	case NotExpression:
+		return most < 1 || beyond(expression.Of)
 	}
-	all := func(parts []Expression) ([]Expression, error) {
-		checked := make([]Expression, len(parts))
+	return most < 1
+}
+
+// mapComparisons gives an expression with its comparisons replaced.
+func mapComparisons(expression Expression, replace func(Comparison) (Expression, error)) (Expression, error) {
+	all := func(parts []Expression) (mapped []Expression, err error) {
+		mapped = make([]Expression, len(parts))
 		for i, part := range parts {
-			var err error
-			if checked[i], err = checkExpression(part, depth+1, count); err != nil {
+			if mapped[i], err = mapComparisons(part, replace); err != nil {
 				return nil, err
 			}
 		}
-		return checked, nil
+		return mapped, nil
 	}
 	switch expression := expression.(type) {
 	case AndExpression:
@@ -377,16 +396,12 @@ func checkExpression(expression Expression, depth int, count *int) (Expression, 
 		parts, err := all(expression)
 		return OrExpression(parts), err
 	case NotExpression:
-		of, err := checkExpression(expression.Of, depth+1, count)
+		of, err := mapComparisons(expression.Of, replace)
 		return NotExpression{of}, err
 	case Comparison:
-		if *count++; *count > MaxFilterComparisons {
-			return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
-		}
-		checked, err := expression.check()
-		return checked, err
+		return replace(expression)
 	}
-	panic("userkit: an expression of no known type")
+	return nil, nil // the filter that every user meets
 }
 
 // filterField is what a filter knows of a field.

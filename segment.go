@@ -263,33 +263,6 @@ func (r *resolver) name(filter Filter) (Filter, error) {
 	return Filter{root}, err
 }
 
-// mapComparisons gives an expression with its comparisons replaced.
-func mapComparisons(expression Expression, replace func(Comparison) (Expression, error)) (Expression, error) {
-	all := func(parts []Expression) (mapped []Expression, err error) {
-		mapped = make([]Expression, len(parts))
-		for i, part := range parts {
-			if mapped[i], err = mapComparisons(part, replace); err != nil {
-				return nil, err
-			}
-		}
-		return mapped, nil
-	}
-	switch expression := expression.(type) {
-	case AndExpression:
-		parts, err := all(expression)
-		return AndExpression(parts), err
-	case OrExpression:
-		parts, err := all(expression)
-		return OrExpression(parts), err
-	case NotExpression:
-		of, err := mapComparisons(expression.Of, replace)
-		return NotExpression{of}, err
-	case Comparison:
-		return replace(expression)
-	}
-	return nil, nil // the filter that every user meets
-}
-
 // checkSegmentName checks the name of a segment.
 func checkSegmentName(name string) error {
 	if name == "" {
