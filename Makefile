@@ -2,7 +2,7 @@
 
 # The project is several Go modules, so that users of the library get none of
 # the dependencies of its tools and benchmarks.
-modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod)))
+modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod verify/*/*/go.mod)))
 
 # staticcheck runs at the version that tools/go.mod pins.
 staticcheck = $(shell go -C tools tool -n staticcheck)
