@@ -1,0 +1,190 @@
+package userkit
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Receipt is what a client or a host shows as proof of a purchase.
+type Receipt struct {
+	// Store is the name of the verifier that knows the purchase, such as "apple".
+	Store string `json:"store"`
+
+	// Token names the purchase to its store: for Apple a transaction id or a signed
+	// transaction, for Google a purchase token, for Stripe the id of a
+	// subscription; for a host's own store whatever its verifier reads. At most
+	// MaxReceipt bytes. It is a secret: it appears in no error, event or log.
+	Token string `json:"token"`
+
+	// ProductID is the product that the client says it bought, where the store
+	// cannot find the purchase without it (a one-time product of Google).
+	ProductID string `json:"product_id,omitempty"`
+}
+
+// Environment says whether a purchase was paid for.
+type Environment string
+
+// The environments.
+const (
+	Production Environment = "production"
+	Sandbox    Environment = "sandbox" // nobody paid; refused unless WithSandboxPurchases
+)
+
+// VerdictOutcome is one of the three things that a verification can find.
+type VerdictOutcome string
+
+// The outcomes. Only VerdictInvalid ever ends a purchase.
+const (
+	// VerdictValid: the store says that the purchase is good now.
+	VerdictValid VerdictOutcome = "valid"
+	// VerdictInvalid: the store says that it is not, or that there is none.
+	VerdictInvalid VerdictOutcome = "invalid"
+	// VerdictUndecided: the store did not say: it is unreachable, refuses to
+	// answer now, or answered what nobody understands.
+	VerdictUndecided VerdictOutcome = "undecided"
+)
+
+// PurchaseReason says why a purchase is not active.
+type PurchaseReason string
+
+// The reasons. A verifier of the host's own may have others.
+const (
+	ReasonNotFound    PurchaseReason = "not_found"   // the store knows no such purchase
+	ReasonForged      PurchaseReason = "forged"      // what was shown is not signed by the store
+	ReasonWrongApp    PurchaseReason = "wrong_app"   // a purchase in another application
+	ReasonExpired     PurchaseReason = "expired"     // its time is over
+	ReasonRevoked     PurchaseReason = "revoked"     // refunded, or taken back from a family
+	ReasonPending     PurchaseReason = "pending"     // not paid yet
+	ReasonPaused      PurchaseReason = "paused"      // by the customer
+	ReasonUnpaid      PurchaseReason = "unpaid"      // the renewal was not paid (on hold, in billing retry)
+	ReasonSuperseded  PurchaseReason = "superseded"  // another purchase took its place (an upgrade)
+	ReasonEnvironment PurchaseReason = "environment" // a sandbox purchase in production
+	ReasonAccount     PurchaseReason = "account"     // it was made for another user
+	ReasonDeactivated PurchaseReason = "deactivated" // by an administrator
+)
+
+// PurchaseFacts are what a store says about a purchase.
+type PurchaseFacts struct {
+	// StableID stays the same through all renewals: the original transaction id,
+	// the purchase token's first link, the id of the subscription. With the store
+	// it names the purchase in the project. At most MaxPurchaseID characters.
+	StableID      string
+	TransactionID string // of the newest transaction
+	ProductID     string
+	Environment   Environment
+
+	PurchasedAt time.Time // of the newest transaction
+	ExpiresAt   time.Time // until when it is good by what the store said, its own grace period included; zero: for ever
+	Trial       bool      // free of charge, as a trial
+
+	// FamilyShared means that the user has it from the family member who bought
+	// it: then several users may show purchases of one StableID.
+	FamilyShared bool
+
+	// AccountToken is for whom the purchase was made, as the client told the store
+	// when it bought: the id or the extref of a user; empty: unknown. A purchase
+	// for another user is refused. A token that is no UUID and nobody's extref
+	// says nothing.
+	AccountToken string
+
+	// Supersedes are the stable ids of purchases that this one has replaced.
+	Supersedes []string
+
+	// Token is what to verify the purchase with the next time (see
+	// Receipt.Token); empty: as before.
+	Token string
+
+	// At is as of when these facts are, by the store's clock. Older facts never
+	// overwrite newer ones. Zero: now.
+	At time.Time
+
+	Raw json.RawMessage // what the store said, without secrets; at most MaxPurchaseRaw bytes
+}
+
+// Verdict is what a verification found.
+type Verdict struct {
+	Outcome VerdictOutcome
+
+	// Facts go with VerdictValid, and with VerdictInvalid where the store knows
+	// the purchase (StableID is not empty then).
+	Facts PurchaseFacts
+
+	Reason PurchaseReason // of VerdictInvalid
+
+	// RetryAt is when VerdictUndecided may be asked again, as the store said;
+	// zero: the manager's own back-off.
+	RetryAt time.Time
+
+	// Err is what went wrong, for the log; never with a secret in it. May be nil.
+	Err error
+}
+
+// Valid returns the verdict of a purchase that is good now.
+func Valid(facts PurchaseFacts) Verdict { return Verdict{Outcome: VerdictValid, Facts: facts} }
+
+// Invalid returns the verdict of a purchase that is not good, with what is known
+// of it.
+func Invalid(reason PurchaseReason, facts PurchaseFacts) Verdict {
+	return Verdict{Outcome: VerdictInvalid, Reason: reason, Facts: facts}
+}
+
+// Undecided returns the verdict of a store that did not say. retryAt may be zero.
+func Undecided(err error, retryAt time.Time) Verdict {
+	return Verdict{Outcome: VerdictUndecided, Err: err, RetryAt: retryAt}
+}
+
+// Verifier asks one store about purchases. The packages verify/apple,
+// verify/google and verify/stripe are verifiers; a host adds its own. It is called
+// by many goroutines at once, never inside of a change, and gives up when the
+// context ends, with VerdictUndecided.
+type Verifier interface {
+	// Store is the verifier's name, 1 to 32 characters of a-z, 0-9, '_' and '-'. It
+	// is kept with every purchase and must stay the same.
+	Store() string
+
+	// Verify asks the store what is true of a purchase now.
+	Verify(ctx context.Context, receipt Receipt) Verdict
+}
+
+// Acknowledger is a Verifier whose store wants to hear that the purchase was
+// granted, or else refunds it (Google, within three days).
+type Acknowledger interface {
+	// Acknowledge tells the store. It is called after the purchase is kept, and
+	// again until it returns nil; to acknowledge twice does no harm.
+	Acknowledge(ctx context.Context, receipt Receipt, facts PurchaseFacts) error
+}
+
+// StoreNotification is a request that a store sent to the host.
+type StoreNotification struct {
+	Header map[string][]string // as in http.Request
+	Body   []byte              // at most MaxStoreNotification bytes
+}
+
+// NotificationReader is a Verifier whose store sends notifications.
+type NotificationReader interface {
+	// ReadNotification checks that a notification is from the store and says what
+	// it is about. It returns ErrForbidden with CodeInvalidSignature for one that
+	// is not, ErrInvalid with CodeBadFormat for one that cannot be read, and
+	// ErrUnavailable when that could not be found out now.
+	ReadNotification(ctx context.Context, notification StoreNotification) (NotificationContent, error)
+}
+
+// NotificationContent is what a notification is about.
+type NotificationContent struct {
+	ID string // the store's id of the notification: a repeated one does nothing; empty: every one counts
+
+	// Receipt names the purchase to verify again; Token empty: it is about none
+	// (a test notification). StableID finds the purchase among those that are
+	// kept.
+	StableID string
+	Receipt  Receipt
+}
+
+// Bounds of what purchases hold.
+const (
+	MaxReceipt           = 64 * 1024  // bytes
+	MaxStoreNotification = 256 * 1024 // bytes
+	MaxPurchaseRaw       = 64 * 1024  // bytes
+	MaxPurchaseID        = 512        // characters
+)
