@@ -183,7 +183,7 @@ var codeTable = []CodeInfo{
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
-	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not say now; Error.Until is when it is asked again"},
+	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
 	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
 }

@@ -196,8 +196,10 @@ type verification struct {
 // it is.
 func provisionalID(token string) string {
 	digest := sha256.Sum256([]byte(token))
-	return "receipt:" + hex.EncodeToString(digest[:16])
+	return provisional + hex.EncodeToString(digest[:16])
 }
+
+const provisional = "receipt:"
 
 // check gives the verdict as it can be kept: what a verifier must not return
 // counts as undecided.
@@ -248,20 +250,20 @@ func (v Verdict) check() Verdict {
 }
 
 // judge makes a purchase that is good for its store, and not for this user, an
-// invalid one.
-func (v verification) judge(user *User, sandbox bool) verification {
+// invalid one. stranger tells that its account token is the extref of another.
+func (v verification) judge(user *User, sandbox, stranger bool) verification {
 	facts := v.verdict.Facts
 	switch {
 	case v.verdict.Outcome != VerdictValid:
 	case facts.Environment == Sandbox && !sandbox:
 		v.verdict = Invalid(ReasonEnvironment, facts)
-	case !madeFor(facts.AccountToken, user):
+	case stranger || !madeFor(facts.AccountToken, user):
 		v.verdict = Invalid(ReasonAccount, facts)
 	}
 	return v
 }
 
-// madeFor reports whether an account token does not speak against a user.
+// madeFor reports whether an account token, by itself, does not speak against a user.
 func madeFor(token string, user *User) bool {
 	if token == "" || token == user.ExtRef && user.ExtRef != "" {
 		return true
@@ -271,20 +273,22 @@ func madeFor(token string, user *User) bool {
 }
 
 // purchaseRow finds the purchase that a verification is about: the one of the id,
-// or else of the stable id, or else the one that waits under the receipt.
+// or else of the stable id, or else the one that is verified with this receipt, or
+// that waits under it.
 func (v verification) purchaseRow(rows []Purchase, id PurchaseID) int {
-	find := func(stable string) int {
-		return slices.IndexFunc(rows, func(p Purchase) bool { return p.Store == v.receipt.Store && p.StableID == stable })
-	}
 	if !id.IsZero() {
 		return indexID(rows, id, purchaseID)
 	}
-	if v.verdict.Facts.StableID != "" {
-		if at := find(v.verdict.Facts.StableID); at >= 0 {
+	for _, is := range []func(*Purchase) bool{
+		func(p *Purchase) bool { return p.StableID == v.verdict.Facts.StableID },
+		func(p *Purchase) bool { return p.Token == v.receipt.Token },
+		func(p *Purchase) bool { return p.StableID == provisionalID(v.receipt.Token) },
+	} {
+		if at := slices.IndexFunc(rows, func(p Purchase) bool { return p.Store == v.receipt.Store && is(&p) }); at >= 0 {
 			return at
 		}
 	}
-	return find(provisionalID(v.receipt.Token))
+	return -1
 }
 
 func purchaseID(p *Purchase) PurchaseID { return p.ID }
@@ -365,7 +369,12 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	// What a store said earlier than what is known tells nothing new.
 	if news := !facts.At.Before(p.FactsAt); news {
 		if facts.StableID != "" {
+			waits := p.StableID
 			p.takeFacts(facts)
+			// What turned out not to be the user's must not keep others from it.
+			if v.verdict.Outcome != VerdictValid && strings.HasPrefix(waits, provisional) {
+				p.StableID = waits
+			}
 		}
 		p.FactsAt = facts.At
 		switch {
@@ -489,17 +498,19 @@ func purchaseEvent(before, after Purchase, created bool) (EventName, bool) {
 	return EventPurchaseUpdated, changed
 }
 
-// deactivatePurchase decides that an administrator takes a purchase away.
-func deactivatePurchase(state *State, o origin, id PurchaseID, grace time.Duration) (Purchase, Change, error) {
+// endPurchase decides that a purchase is not active, and not verified again by
+// itself: an administrator takes it away, or what waited turned out to be the
+// purchase of somebody else.
+func endPurchase(state *State, o origin, id PurchaseID, reason PurchaseReason, grace time.Duration) (Purchase, Change, error) {
 	at := indexID(state.Purchases, id, purchaseID)
 	if at < 0 {
 		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
 	}
 	p := state.Purchases[at]
-	if p.Reason == ReasonDeactivated {
+	if p.Reason == reason || p.Reason == ReasonDeactivated {
 		return p, Change{}, nil
 	}
-	p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.UpdatedAt = false, ReasonDeactivated, time.Time{}, time.Time{}, o.now
+	p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.Undecided, p.UpdatedAt = false, reason, time.Time{}, time.Time{}, 0, o.now
 	c := state.change()
 	c.Purchases.Update = append(c.Purchases.Update, p)
 	c.countPurchases(state, grace)
@@ -511,7 +522,7 @@ func deactivatePurchase(state *State, o origin, id PurchaseID, grace time.Durati
 // transfer decides that a purchase leaves one user for another: both changes are
 // made, or none.
 func (v verification) transfer(from, to *State, o origin, fresh PurchaseID) (Purchase, Change, Change, error) {
-	at := v.purchaseRow(from.Purchases, PurchaseID{})
+	at := slices.IndexFunc(from.Purchases, v.owned)
 	if at < 0 {
 		return Purchase{}, Change{}, Change{}, errOwnerChanged
 	}
@@ -526,6 +537,12 @@ func (v verification) transfer(from, to *State, o origin, fresh PurchaseID) (Pur
 		"product_id", old.ProductID, "to", to.User.ID.String())
 	purchase, given, err := v.apply(to, o, PurchaseID{}, fresh, false)
 	return purchase, taken, given, err
+}
+
+// owned reports whether a purchase is the one that a verification is about, had by
+// the one who bought it.
+func (v verification) owned(p Purchase) bool {
+	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID && !p.FamilyShared
 }
 
 // errOwnerChanged means that the purchase left the user between two reads.
@@ -559,20 +576,31 @@ func (r Receipt) check() error {
 	return firstError(checkLines("token", r.Token, MaxReceipt), checkLine("product_id", r.ProductID, MaxPurchaseID))
 }
 
-// verify asks a store, at the pace of the store.
-func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt) verification {
+// verify asks a store about a purchase of a user, at the pace of the store. It
+// returns an error when the context ends or the store of userkit fails.
+func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User) (verification, error) {
 	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
 	if err := m.pace.wait(ctx, receipt.Store); err != nil {
-		v.verdict = Undecided(err, time.Time{})
-		return v
+		return v, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
-	defer cancel()
-	v.verdict = verifier.Verify(ctx, receipt).check()
+	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+	v.verdict = verifier.Verify(limited, receipt).check()
+	cancel()
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
 	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
 		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
 	}
-	return v
+	stranger := false
+	if token := v.verdict.Facts.AccountToken; token != "" && token != user.ExtRef && checkLine("extref", token, MaxExtRef) == nil {
+		other, err := m.store.FindUser(ctx, ByExtRef(token))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return v, err
+		}
+		stranger = err == nil && other.ID != user.ID
+	}
+	return v.judge(user, m.sandboxPurchases, stranger), nil
 }
 
 // pace spaces the questions to each store.
@@ -618,8 +646,8 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err != nil {
 		return Purchase{}, err
 	}
-	v := m.verify(ctx, verifier, receipt).judge(&owner, m.sandboxPurchases)
-	if err := ctx.Err(); err != nil {
+	v, err := m.verify(ctx, verifier, receipt, &owner)
+	if err != nil {
 		return Purchase{}, err
 	}
 	o.now = m.now()
@@ -627,13 +655,17 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	purchase, err := change(ctx, m, command{want: Want{User: user, Purchases: true}}, func(state *State) (Purchase, Change, error) {
 		return v.apply(state, o, PurchaseID{}, fresh, false)
 	})
-	if ErrorCode(err) == CodePurchaseTaken && m.purchasePolicy == PurchaseTransfer {
+	if ErrorCode(err) == CodePurchaseTaken && m.purchasePolicy == PurchaseTransfer && v.verdict.Outcome == VerdictValid {
 		purchase, err = m.transferPurchase(ctx, user, v, o, fresh)
 	}
 	if err != nil {
 		return Purchase{}, err
 	}
-	if v.verdict.Outcome == VerdictInvalid {
+	switch {
+	case v.verdict.Outcome == VerdictInvalid:
+		return Purchase{}, v.refusal()
+	case v.verdict.Outcome == VerdictValid && !purchase.Active: // by what the store said later
+		v.verdict.Reason = purchase.Reason
 		return Purchase{}, v.refusal()
 	}
 	return m.acknowledge(ctx, verifier, purchase, v)
@@ -643,20 +675,22 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 // the one who has it.
 func (m *manager) transferPurchase(ctx context.Context, to UserID, v verification, o origin, fresh PurchaseID) (Purchase, error) {
 	for range maxConflicts {
-		owned, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
+		known, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
 		if err != nil {
 			return Purchase{}, err
 		}
-		at := slices.IndexFunc(owned, func(p Purchase) bool { return p.UserID != to })
-		if at < 0 {
-			owned = append(owned, Purchase{UserID: to})
-			at = len(owned) - 1
+		from := to
+		if at := slices.IndexFunc(known, v.owned); at >= 0 {
+			from = known[at].UserID
 		}
-		from := owned[at].UserID
 		if from == to { // free by now, or the user's own
-			return change(ctx, m, command{want: Want{User: to, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+			purchase, err := change(ctx, m, command{want: Want{User: to, Purchases: true}}, func(state *State) (Purchase, Change, error) {
 				return v.apply(state, o, PurchaseID{}, fresh, false)
 			})
+			if ErrorCode(err) == CodePurchaseTaken {
+				continue
+			}
+			return purchase, err
 		}
 		states, err := m.store.Load(ctx, []Want{{User: from, Purchases: true}, {User: to, Purchases: true}})
 		if err != nil {
@@ -774,7 +808,7 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase
 		return Purchase{}, v.refusal()
 	case v.verdict.Outcome == VerdictUndecided:
 		err := NewError(CodePurchaseUndecided, "", "the store %s does not say now", purchase.Store)
-		err.Until = after.DueAt
+		err.Until = v.verdict.RetryAt
 		return Purchase{}, err
 	}
 	return after, nil
@@ -793,7 +827,7 @@ func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (Purcha
 		return Purchase{}, err
 	}
 	return change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
-		return deactivatePurchase(state, o, id, m.purchaseGrace)
+		return endPurchase(state, o, id, ReasonDeactivated, m.purchaseGrace)
 	})
 }
 
@@ -813,9 +847,9 @@ func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event Even
 		return Purchase{}, verification{}, err
 	}
 	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID}
-	v := m.verify(ctx, verifier, receipt).judge(&owner, m.sandboxPurchases)
-	if err := ctx.Err(); err != nil {
-		return Purchase{}, v, err
+	v, err := m.verify(ctx, verifier, receipt, &owner)
+	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
+		return purchase, v, err
 	}
 	o.now = m.now()
 	want := Want{User: purchase.UserID, Purchases: true}
@@ -833,12 +867,10 @@ func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event Even
 		}
 		return after, c, err
 	})
-	if ErrorCode(err) == CodePurchaseTaken {
+	if ErrorCode(err) == CodePurchaseTaken && !revive {
 		// What waited turned out to be the purchase of somebody else.
 		after, err = change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
-			return updatePurchase(state, purchase.ID, func(p *Purchase) {
-				p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.Undecided = false, ReasonTaken, time.Time{}, time.Time{}, 0
-			})
+			return endPurchase(state, o, purchase.ID, ReasonTaken, m.purchaseGrace)
 		})
 	}
 	if err != nil {
@@ -885,17 +917,19 @@ func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until tim
 					continue
 				}
 				_, v, err := m.verifyAgain(ctx, purchase, EventID{}, false)
+				if ErrorCode(err) == CodeUnknownStore {
+					err = m.postpone(ctx, purchase)
+				}
 				mu.Lock()
 				switch {
 				case errors.Is(err, ErrNotFound): // deleted meanwhile
-				case ErrorCode(err) == CodeUnknownStore: // a verifier that the host has no longer
 				case err != nil:
 					failed = err
 				case v.verdict.Outcome == VerdictValid:
 					report.Verified++
 				case v.verdict.Outcome == VerdictInvalid:
 					report.Ended++
-				default:
+				default: // also for want of a verifier
 					report.Undecided++
 				}
 				mu.Unlock()
@@ -911,6 +945,16 @@ func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until tim
 		return err
 	}
 	return failed
+}
+
+// postpone lets a purchase wait for a day whose verifier the host has no longer:
+// it must not stand in the way of the others that are due.
+func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
+	due := m.now().Add(verifyEvery)
+	_, err := change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.DueAt, p.LeasedUntil = due, time.Time{} })
+	})
+	return err
 }
 
 func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error {
@@ -935,14 +979,9 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	if content.StableID == "" && content.Receipt.Token == "" {
 		return nil
 	}
-	purchases, err := m.store.FindPurchases(ctx, store, content.StableID)
+	purchases, err := m.notified(ctx, store, content)
 	if err != nil {
 		return err
-	}
-	if len(purchases) == 0 && content.Receipt.Token != "" {
-		if purchases, err = m.store.FindPurchases(ctx, store, provisionalID(content.Receipt.Token)); err != nil {
-			return err
-		}
 	}
 	for _, purchase := range purchases {
 		if purchase.Reason == ReasonDeactivated {
@@ -959,14 +998,22 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 				continue
 			}
 		}
-		if content.Receipt.Token != "" {
-			purchase.Token = content.Receipt.Token
-		}
 		if _, _, err := m.verifyAgain(ctx, purchase, event, false); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}
 	return nil
+}
+
+// notified finds the purchases that a notification is about.
+func (m *manager) notified(ctx context.Context, store string, content NotificationContent) (purchases []Purchase, err error) {
+	if content.StableID != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, content.StableID)
+	}
+	if err == nil && len(purchases) == 0 && content.Receipt.Token != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, provisionalID(content.Receipt.Token))
+	}
+	return purchases, err
 }
 
 // notificationEvent is the id of the event that a notification writes. It follows

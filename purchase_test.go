@@ -90,15 +90,15 @@ func TestPurchaseOfAnotherUserIsRefusedByItsAccountToken(t *testing.T) {
 		"": true, user.ID.String(): true, strings.ToUpper(user.ID.String()): true, "customer 7": true, "a hash of something": true,
 		UserID{15: 2}.String(): false,
 	} {
-		v := verification{verdict: Valid(PurchaseFacts{StableID: "s", AccountToken: token, Environment: Production})}.judge(&user, false)
+		v := verification{verdict: Valid(PurchaseFacts{StableID: "s", AccountToken: token, Environment: Production})}.judge(&user, false, false)
 		require.Equal(t, good, v.verdict.Outcome == VerdictValid, token)
 		if !good {
 			require.Equal(t, ReasonAccount, v.verdict.Reason)
 		}
 	}
 	sandbox := verification{verdict: Valid(PurchaseFacts{StableID: "s", Environment: Sandbox})}
-	require.Equal(t, ReasonEnvironment, sandbox.judge(&user, false).verdict.Reason)
-	require.Equal(t, VerdictValid, sandbox.judge(&user, true).verdict.Outcome)
+	require.Equal(t, ReasonEnvironment, sandbox.judge(&user, false, false).verdict.Reason)
+	require.Equal(t, VerdictValid, sandbox.judge(&user, true, false).verdict.Outcome)
 }
 
 func TestWhatAVerifierMustNotReturnIsUndecided(t *testing.T) {

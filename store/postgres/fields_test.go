@@ -34,6 +34,7 @@ func TestEveryFieldHasItsPlace(t *testing.T) {
 	requireSortings(t, userkit.UserFields(), userSortings)
 	requireSortings(t, userkit.DeviceFields(), deviceSortings)
 	requireSortings(t, userkit.SessionFields(), sessionSortings)
+	requireSortings(t, userkit.PurchaseFields(), purchaseSortings)
 	requireSortings(t, userkit.TransactionFields(), transactionSortings)
 	requireSortings(t, userkit.EventFields(), eventSortings)
 }

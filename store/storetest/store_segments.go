@@ -466,13 +466,12 @@ func segmentRace(t *testing.T, env env) {
 		require.NotEqual(t, -1, won, "one caller wins")
 		return won
 	}
-	segment := newList(1)
 	created := func(caller int) userkit.Segment {
 		segment := newList(1 + caller)
 		segment.Name = segmentID(1).String()
 		return segment
 	}
-	segment = created(attempt(func(caller int) userkit.SegmentChange { return segmentCreation(created(caller)) }))
+	segment := created(attempt(func(caller int) userkit.SegmentChange { return segmentCreation(created(caller)) }))
 	requireSegments(t, env.store, segment)
 	renamed := func(caller int) (userkit.Segment, userkit.SegmentChange) {
 		segment := segment
