@@ -52,32 +52,37 @@ type EventName string
 
 // The names of userkit's own events. A host's own events have other names.
 const (
-	EventUserCreated      EventName = "user.created"
-	EventUserUpdated      EventName = "user.updated"
-	EventUserActivated    EventName = "user.activated"
-	EventUserDeactivated  EventName = "user.deactivated"
-	EventUserLoggedIn     EventName = "user.logged_in"
-	EventUserDeleted      EventName = "user.deleted"
-	EventLicenseSet       EventName = "user.license_set"
-	EventDeviceRegistered EventName = "device.registered"
-	EventDeviceUpdated    EventName = "device.updated"
-	EventDeviceDeleted    EventName = "device.deleted"
-	EventTokenRotated     EventName = "device.token_rotated"
-	EventTokenRevealed    EventName = "device.token_revealed"
-	EventTokenResealed    EventName = "device.token_resealed"
-	EventSessionStarted   EventName = "session.started"
-	EventSessionEnded     EventName = "session.ended"
-	EventTrafficReported  EventName = "traffic.reported"
-	EventTrafficLimitSet  EventName = "traffic.limit_set"
-	EventBalanceRefilled  EventName = "balance.refilled"
-	EventBalanceCharged   EventName = "balance.charged"
-	EventBalanceCancelled EventName = "balance.cancelled"
-	EventSegmentsAdded    EventName = "user.segments_added"
-	EventSegmentRemoved   EventName = "user.segment_removed"
-	EventSegmentCreated   EventName = "segment.created" // this and those below are of no user
-	EventSegmentUpdated   EventName = "segment.updated"
-	EventSegmentFrozen    EventName = "segment.frozen"
-	EventSegmentDeleted   EventName = "segment.deleted"
+	EventUserCreated         EventName = "user.created"
+	EventUserUpdated         EventName = "user.updated"
+	EventUserActivated       EventName = "user.activated"
+	EventUserDeactivated     EventName = "user.deactivated"
+	EventUserLoggedIn        EventName = "user.logged_in"
+	EventUserDeleted         EventName = "user.deleted"
+	EventLicenseSet          EventName = "user.license_set"
+	EventDeviceRegistered    EventName = "device.registered"
+	EventDeviceUpdated       EventName = "device.updated"
+	EventDeviceDeleted       EventName = "device.deleted"
+	EventTokenRotated        EventName = "device.token_rotated"
+	EventTokenRevealed       EventName = "device.token_revealed"
+	EventTokenResealed       EventName = "device.token_resealed"
+	EventSessionStarted      EventName = "session.started"
+	EventSessionEnded        EventName = "session.ended"
+	EventTrafficReported     EventName = "traffic.reported"
+	EventTrafficLimitSet     EventName = "traffic.limit_set"
+	EventBalanceRefilled     EventName = "balance.refilled"
+	EventBalanceCharged      EventName = "balance.charged"
+	EventBalanceCancelled    EventName = "balance.cancelled"
+	EventPurchaseSubmitted   EventName = "purchase.submitted"
+	EventPurchaseUpdated     EventName = "purchase.updated"
+	EventPurchaseActivated   EventName = "purchase.activated"
+	EventPurchaseDeactivated EventName = "purchase.deactivated"
+	EventPurchaseTransferred EventName = "purchase.transferred"
+	EventSegmentsAdded       EventName = "user.segments_added"
+	EventSegmentRemoved      EventName = "user.segment_removed"
+	EventSegmentCreated      EventName = "segment.created" // this and those below are of no user
+	EventSegmentUpdated      EventName = "segment.updated"
+	EventSegmentFrozen       EventName = "segment.frozen"
+	EventSegmentDeleted      EventName = "segment.deleted"
 )
 
 // MaxEventData is the size of an event's data, in bytes of JSON.
@@ -151,7 +156,8 @@ var ownEvents = map[EventName]bool{
 	EventTokenResealed: true, EventSessionStarted: true, EventSessionEnded: true, EventTrafficReported: true,
 	EventTrafficLimitSet: true, EventBalanceRefilled: true, EventBalanceCharged: true, EventBalanceCancelled: true,
 	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
-	EventSegmentFrozen: true, EventSegmentDeleted: true,
+	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,
+	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
 }
 
 // validate checks an actor that the host put into a context.

@@ -41,6 +41,7 @@ const (
 	CodeSessionNotFound     Code = "session_not_found"
 	CodeTransactionNotFound Code = "transaction_not_found"
 	CodeSegmentNotFound     Code = "segment_not_found"
+	CodePurchaseNotFound    Code = "purchase_not_found"
 
 	CodeLoginTaken  Code = "login_taken"
 	CodeEmailTaken  Code = "email_taken"
@@ -49,6 +50,7 @@ const (
 	CodeTokenTaken  Code = "token_taken"
 
 	CodeSegmentNameTaken Code = "segment_name_taken"
+	CodePurchaseTaken    Code = "purchase_taken"
 
 	CodeRequired             Code = "required"
 	CodeTooLong              Code = "too_long"
@@ -73,6 +75,7 @@ const (
 	CodeSegmentIsList        Code = "segment_is_list"
 	CodeIDMismatch           Code = "id_mismatch"
 	CodeInvalidBulkToken     Code = "invalid_bulk_token"
+	CodeUnknownStore         Code = "unknown_store"
 
 	CodeRevisionMismatch Code = "revision_mismatch"
 	CodeTooManyConflicts Code = "too_many_conflicts"
@@ -92,13 +95,17 @@ const (
 	CodeAlreadyCancelled    Code = "already_cancelled"
 	CodeTokenNotSealed      Code = "token_not_sealed"
 	CodeSealingKeyMissing   Code = "sealing_key_missing"
+	CodePurchaseInvalid     Code = "purchase_invalid"
+	CodePurchaseDeactivated Code = "purchase_deactivated"
+	CodeBusinessProject     Code = "business_project"
 
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
 
-	CodeClosed           Code = "closed"
-	CodeStoreUnavailable Code = "store_unavailable"
-	CodeSchemaOutdated   Code = "schema_outdated"
+	CodeClosed            Code = "closed"
+	CodeStoreUnavailable  Code = "store_unavailable"
+	CodePurchaseUndecided Code = "purchase_undecided"
+	CodeSchemaOutdated    Code = "schema_outdated"
 )
 
 // CodeInfo is a row of the table of codes.
@@ -115,12 +122,14 @@ var codeTable = []CodeInfo{
 	{CodeSessionNotFound, ErrNotFound, "no such session in this project"},
 	{CodeTransactionNotFound, ErrNotFound, "no such transaction of this user"},
 	{CodeSegmentNotFound, ErrNotFound, "no such segment in this project"},
+	{CodePurchaseNotFound, ErrNotFound, "no such purchase in this project"},
 
 	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
 	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},
 	{CodeExtRefTaken, ErrExists, "another user has this external reference"},
 	{CodeIDTaken, ErrExists, "a record with this id exists"},
 	{CodeTokenTaken, ErrExists, "a device with this access token exists"},
+	{CodePurchaseTaken, ErrExists, "another user has this purchase"},
 	{CodeSegmentNameTaken, ErrExists, "another segment has this name, compared in folded form"},
 
 	{CodeRequired, ErrInvalid, "a value is required"},
@@ -145,6 +154,7 @@ var codeTable = []CodeInfo{
 	{CodeSegmentIsRule, ErrInvalid, "the members of a rule segment follow from its rule"},
 	{CodeSegmentIsList, ErrInvalid, "the segment has no rule"},
 	{CodeIDMismatch, ErrInvalid, "the record names one user by its key and another by its id"},
+	{CodeUnknownStore, ErrInvalid, "the project has no verifier of this name, or it does not do this"},
 	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged, or belongs to another bulk action"},
 
 	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
@@ -165,11 +175,15 @@ var codeTable = []CodeInfo{
 	{CodeAlreadyCancelled, ErrRefused, "the transaction is cancelled already"},
 	{CodeTokenNotSealed, ErrRefused, "the access token was kept as a digest only and cannot be revealed"},
 	{CodeSealingKeyMissing, ErrRefused, "the key that sealed this access token is not configured"},
+	{CodePurchaseInvalid, ErrRefused, "the store says that the purchase is not good; Error.Field is the reason"},
+	{CodePurchaseDeactivated, ErrRefused, "an administrator took the purchase away"},
+	{CodeBusinessProject, ErrRefused, "a business project has no purchases"},
 
 	{CodeInvalidToken, ErrForbidden, "the access token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
+	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
 	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
 }

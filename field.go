@@ -273,6 +273,11 @@ func DeviceFields() []Field[Device] { return append([]Field[Device](nil), device
 // SessionFields is the table of the fields of a session.
 func SessionFields() []Field[Session] { return append([]Field[Session](nil), sessionFields.fields...) }
 
+// PurchaseFields is the table of the fields of a purchase.
+func PurchaseFields() []Field[Purchase] {
+	return append([]Field[Purchase](nil), purchaseFields.fields...)
+}
+
 // SegmentFields is the table of the fields of a segment.
 func SegmentFields() []Field[Segment] { return append([]Field[Segment](nil), segmentFields.fields...) }
 
@@ -291,6 +296,26 @@ var segmentFields = newFieldTable(
 	Field[Segment]{Name: "name", Kind: KindText, Get: func(s *Segment) any { return s.Name }},
 	Field[Segment]{Name: "created_at", Kind: KindTime, Get: func(s *Segment) any { return s.CreatedAt }},
 	Field[Segment]{Name: "updated_at", Kind: KindTime, Get: func(s *Segment) any { return s.UpdatedAt }},
+)
+
+var purchaseFields = newFieldTable(
+	func(p *Purchase) [16]byte { return p.ID },
+	Order{Field: "purchased_at", Descending: true},
+	Field[Purchase]{Name: "id", Kind: KindID, Get: func(p *Purchase) any { return p.ID.text() }},
+	Field[Purchase]{Name: "user_id", Kind: KindID, Get: func(p *Purchase) any { return p.UserID.text() }},
+	Field[Purchase]{Name: "store", Kind: KindCode, Get: func(p *Purchase) any { return p.Store }},
+	Field[Purchase]{Name: "stable_id", Kind: KindCode, Get: func(p *Purchase) any { return p.StableID }},
+	Field[Purchase]{Name: "transaction_id", Kind: KindCode, Get: func(p *Purchase) any { return p.TransactionID }},
+	Field[Purchase]{Name: "product_id", Kind: KindCode, Get: func(p *Purchase) any { return p.ProductID }},
+	Field[Purchase]{Name: "environment", Kind: KindCode, Get: func(p *Purchase) any { return string(p.Environment) }},
+	Field[Purchase]{Name: "purchased_at", Kind: KindTime, Get: func(p *Purchase) any { return p.PurchasedAt }},
+	Field[Purchase]{Name: "expires_at", Kind: KindTime, Get: func(p *Purchase) any { return p.ExpiresAt }},
+	Field[Purchase]{Name: "trial", Kind: KindBool, Get: func(p *Purchase) any { return p.Trial }},
+	Field[Purchase]{Name: "active", Kind: KindBool, Get: func(p *Purchase) any { return p.Active }},
+	Field[Purchase]{Name: "reason", Kind: KindCode, Get: func(p *Purchase) any { return string(p.Reason) }},
+	Field[Purchase]{Name: "created_at", Kind: KindTime, Get: func(p *Purchase) any { return p.CreatedAt }},
+	Field[Purchase]{Name: "verified_at", Kind: KindTime, Get: func(p *Purchase) any { return p.VerifiedAt }},
+	Field[Purchase]{Name: "due_at", Kind: KindTime, Get: func(p *Purchase) any { return p.DueAt }},
 )
 
 var deviceFields = newFieldTable(

@@ -14,7 +14,7 @@ require (
 	golang.org/x/text v0.43.0
 )
 
-require github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+require github.com/golang-jwt/jwt/v5 v5.3.1
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -20,6 +20,7 @@ type (
 	TransactionID = ID[Transaction]
 	EventID       = ID[Event]
 	SegmentID     = ID[Segment]
+	PurchaseID    = ID[Purchase]
 )
 
 // NewID returns a new id. Ids made by one process increase, also within one

@@ -83,7 +83,7 @@ type ImportManager interface {
 // Record is one record of a user, of any kind.
 type Record struct {
 	Kind  string // RecordUser or one of the kinds of RecordKinds
-	Value any    // a User, Device, Session, DayUsage, Transaction, Event or Segment
+	Value any    // a User, Device, Session, DayUsage, Purchase, Transaction, Event or Segment
 }
 
 // RecordUser is the kind of the user itself.
@@ -117,6 +117,11 @@ var recordKinds = []struct {
 	{RowsDays, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 		return each(func() ([]DayUsage, error) {
 			return store.Usage(ctx, user, Day{Year: 1, Month: time.January, Day: 1}, Day{Year: 9999, Month: time.December, Day: 31})
+		})
+	}},
+	{RowsPurchases, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+		return walkList(purchaseFields, "created_at", func(list List) ([]Purchase, error) {
+			return store.Purchases(ctx, PurchaseFilter{UserID: user}, list)
 		})
 	}},
 	{RowsTransactions, func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {

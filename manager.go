@@ -18,6 +18,7 @@ type Manager interface {
 	UserManager
 	DeviceManager
 	SessionManager
+	PurchaseManager
 	BalanceManager
 	SegmentManager
 	BulkManager
@@ -30,7 +31,8 @@ type Manager interface {
 	// needs no Close.
 	WithStore(store Store) Manager
 
-	// Run does the standing duties (closing stale sessions) until the context
+	// Run does the standing duties (closing stale sessions, verifying purchases that
+	// are due) until the context
 	// ends, and returns its error. Many processes may run it.
 	Run(ctx context.Context) error
 
@@ -92,6 +94,11 @@ func (m *manager) Run(ctx context.Context) error {
 	for {
 		if _, err := m.CloseStaleSessions(ctx); err != nil && ctx.Err() == nil {
 			m.logger.WarnContext(ctx, "userkit: closing stale sessions failed", "error", err)
+		}
+		if m.projectKind == ProjectPublic {
+			if _, err := m.VerifyDuePurchases(ctx); err != nil && ctx.Err() == nil {
+				m.logger.WarnContext(ctx, "userkit: verifying purchases failed", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():

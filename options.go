@@ -2,6 +2,8 @@ package userkit
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,12 @@ type options struct {
 	lastSeenInterval time.Duration
 	sealer           *sealer
 	accountCache     int
+	projectKind      ProjectKind
+	verifiers        []Verifier
+	purchasePolicy   PurchasePolicy
+	purchaseGrace    time.Duration
+	sandboxPurchases bool
+	pace             *pace
 }
 
 func defaultOptions() options {
@@ -39,6 +47,10 @@ func defaultOptions() options {
 		trafficLimit:     TrafficLimit{Reset: ResetDaily},
 		lastSeenInterval: time.Minute,
 		accountCache:     10_000,
+		projectKind:      ProjectPublic,
+		purchasePolicy:   PurchaseRefuse,
+		purchaseGrace:    24 * time.Hour,
+		pace:             &pace{every: time.Second / 20, next: map[string]time.Time{}},
 	}
 }
 
@@ -228,6 +240,90 @@ func WithAccountCache(accounts int) Option {
 			return invalidOption("WithAccountCache", "%d accounts", accounts)
 		}
 		o.accountCache = accounts
+		return nil
+	}
+}
+
+// WithProjectKind says what the project is for. The default is ProjectPublic; a
+// business project has no purchases.
+func WithProjectKind(kind ProjectKind) Option {
+	return func(o *options) error {
+		if kind != ProjectPublic && kind != ProjectBusiness {
+			return invalidOption("WithProjectKind", "%q is no kind of project", clip(string(kind)))
+		}
+		o.projectKind = kind
+		return nil
+	}
+}
+
+// WithVerifiers sets the stores whose purchases the project takes, one verifier
+// for each. The default is none.
+func WithVerifiers(verifiers ...Verifier) Option {
+	return func(o *options) error {
+		names := map[string]bool{}
+		for _, verifier := range verifiers {
+			if verifier == nil {
+				return invalidOption("WithVerifiers", "nil")
+			}
+			name := verifier.Store()
+			if len(name) == 0 || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+				return invalidOption("WithVerifiers", "%q is no name for a store", clip(name))
+			}
+			if names[name] {
+				return invalidOption("WithVerifiers", "two verifiers for the store %q", name)
+			}
+			names[name] = true
+		}
+		o.verifiers = slices.Clone(verifiers)
+		return nil
+	}
+}
+
+// WithPurchasePolicy says what happens when a user shows the purchase of another.
+// The default is PurchaseRefuse.
+func WithPurchasePolicy(policy PurchasePolicy) Option {
+	return func(o *options) error {
+		if policy != PurchaseRefuse && policy != PurchaseTransfer {
+			return invalidOption("WithPurchasePolicy", "%q is no purchase policy", clip(string(policy)))
+		}
+		o.purchasePolicy = policy
+		return nil
+	}
+}
+
+// maxPurchaseGrace bounds how long a purchase counts beyond its end.
+const maxPurchaseGrace = 7 * 24 * time.Hour
+
+// WithPurchaseGrace sets how long an active purchase counts beyond its expiration
+// while its store has not said whether it was renewed, from 0 to 7 days. The
+// default is 24 hours. Where the store can be asked, that is a minute or two.
+func WithPurchaseGrace(grace time.Duration) Option {
+	return func(o *options) error {
+		if grace < 0 || grace > maxPurchaseGrace {
+			return invalidOption("WithPurchaseGrace", "%s is not from 0 to %s", grace, maxPurchaseGrace)
+		}
+		o.purchaseGrace = grace
+		return nil
+	}
+}
+
+// WithSandboxPurchases takes purchases that nobody paid for, for test systems. By
+// default they are refused.
+func WithSandboxPurchases() Option {
+	return func(o *options) error {
+		o.sandboxPurchases = true
+		return nil
+	}
+}
+
+// WithVerificationRate sets how often, at most, each store is asked by this
+// process, per second: from 0.01 to 10,000. The default is 20.
+func WithVerificationRate(perSecond float64) Option {
+	return func(o *options) error {
+		if !(perSecond >= 0.01 && perSecond <= 10_000) {
+			return invalidOption("WithVerificationRate", "%g is not from 0.01 to 10,000 a second", perSecond)
+		}
+		o.pace = &pace{every: time.Duration(float64(time.Second) / perSecond), next: map[string]time.Time{}}
 		return nil
 	}
 }

@@ -43,7 +43,7 @@ type Store interface {
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
-	//     extref, access_token, id): nothing of this change was written, and the
+	//     extref, access_token, stable_id of a purchase, id): nothing of this change was written, and the
 	//     other changes were not hindered.
 	//
 	// The error is for the call as a whole: then it is unknown which of the
@@ -51,6 +51,11 @@ type Store interface {
 	// changes of one call it is not defined which one gets a unique value that
 	// two of them want; one does.
 	Commit(ctx context.Context, changes []Change) ([]error, error)
+
+	// CommitTogether makes changes of several users, all of them or none. It
+	// returns nil, the outcome of the change that stood in the way (see Commit), or
+	// an error after which it is unknown whether they were made.
+	CommitTogether(ctx context.Context, changes []Change) error
 
 	// User returns one user.
 	User(ctx context.Context, id UserID) (User, error)
@@ -108,6 +113,19 @@ type Store interface {
 	// unknown user has none.
 	Usage(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
 
+	// Purchase returns one purchase.
+	Purchase(ctx context.Context, id PurchaseID) (Purchase, error)
+	// FindPurchases returns the purchases with a stable id, in no order: one, or
+	// those of a family. None is no error.
+	FindPurchases(ctx context.Context, store, stableID string) ([]Purchase, error)
+	// Purchases lists purchases by any sortable field of PurchaseFields.
+	Purchases(ctx context.Context, filter PurchaseFilter, list List) ([]Purchase, error)
+	// LeasePurchases returns, in the order of DueAt, at most limit purchases that
+	// are due (DueAt is set and not after now) and not leased (LeasedUntil is not
+	// after now), and sets their LeasedUntil to until, in one step: no purchase is
+	// returned to two callers. It raises no version, since a lease decides nothing.
+	LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]Purchase, error)
+
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
 	// Ledgers sums up, in order of user id, the ledgers of users after the given
@@ -156,7 +174,8 @@ type Want struct {
 
 	UsageFrom Optional[Day] // the use per day from this day on
 
-	Segments bool // which lists the user is in
+	Purchases bool // all of the user's
+	Segments  bool // which lists the user is in
 
 	Events    []EventID // which of these are recorded
 	RowCounts bool      // how many records of each kind the user has
@@ -177,6 +196,7 @@ func (w Want) merge(other Want) Want {
 			w.UsageFrom = other.UsageFrom
 		}
 	}
+	w.Purchases = w.Purchases || other.Purchases
 	w.Segments = w.Segments || other.Segments
 	w.Events = append(w.Events, other.Events...)
 	w.RowCounts = w.RowCounts || other.RowCounts
@@ -189,6 +209,7 @@ const (
 	RowsDevices      = "devices"
 	RowsSessions     = "sessions"
 	RowsDays         = "usage_days"
+	RowsPurchases    = "purchases"
 	RowsTransactions = "transactions"
 	RowsMemberships  = "memberships"
 	RowsEvents       = "events"
@@ -204,6 +225,7 @@ type State struct {
 	Devices      []DeviceRecord
 	Sessions     []Session
 	Transactions []Transaction
+	Purchases    []Purchase
 	Usage        []DayUsage  // in order of days
 	Segments     []SegmentID // the lists that the user is in
 	Events       []EventID   // those of Want.Events that are recorded, also of a user who was deleted
@@ -233,6 +255,7 @@ func (s *State) apply(change Change) {
 	s.Devices = change.Devices.apply(s.Devices, deviceRecordID)
 	s.Sessions = change.Sessions.apply(s.Sessions, sessionID)
 	s.Transactions = change.Transactions.apply(s.Transactions, transactionID)
+	s.Purchases = change.Purchases.apply(s.Purchases, purchaseID)
 	for _, day := range change.Usage {
 		s.Usage = addUsage(s.Usage, day)
 	}
@@ -243,6 +266,7 @@ func (s *State) apply(change Change) {
 func (s *State) clone() State {
 	c := *s
 	c.Devices, c.Sessions, c.Transactions = slices.Clone(s.Devices), slices.Clone(s.Sessions), slices.Clone(s.Transactions)
+	c.Purchases = slices.Clone(s.Purchases)
 	c.Usage, c.Segments = slices.Clone(s.Usage), slices.Clone(s.Segments)
 	return c
 }
@@ -276,8 +300,9 @@ type Change struct {
 	Devices      Records[DeviceRecord, DeviceID]
 	Sessions     Records[Session, SessionID]
 	Transactions Records[Transaction, TransactionID]
-	Usage        []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
-	Events       []Event    // to insert
+	Purchases    Records[Purchase, PurchaseID] // stable ids are unique with their store, except those of family-shared purchases
+	Usage        []DayUsage                    // is added to the days' figures, which stop at the largest int64; a day appears once
+	Events       []Event                       // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
 	// segment is in both. What is so already stays so. A segment to add that is not
@@ -318,6 +343,7 @@ func (c *Change) merge(next Change) {
 	c.Devices.merge(next.Devices, deviceRecordID)
 	c.Sessions.merge(next.Sessions, sessionID)
 	c.Transactions.merge(next.Transactions, transactionID)
+	c.Purchases.merge(next.Purchases, purchaseID)
 	for _, day := range next.Usage {
 		c.Usage = addUsage(c.Usage, day)
 	}

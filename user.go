@@ -117,6 +117,10 @@ type Account struct {
 	OpenSessions    int `json:"open_sessions"`    // how many have not ended
 	ActivePurchases int `json:"active_purchases"` // how many are active
 
+	// PurchasesEndAt is when the last of the active purchases stops counting by the
+	// clock, its grace included; zero with active purchases: never. See Subscribed.
+	PurchasesEndAt time.Time `json:"purchases_end_at,omitzero"`
+
 	Traffic Traffic `json:"traffic"`
 
 	// ExpiresAt is when the user's time is over; zero: never. ValidFor, when not
@@ -126,6 +130,11 @@ type Account struct {
 	ValidFor  time.Duration `json:"valid_for,omitzero"`
 
 	LastSeenAt time.Time `json:"last_seen_at,omitzero"`
+}
+
+// Subscribed reports whether the user has an active purchase at a moment.
+func (a Account) Subscribed(now time.Time) bool {
+	return a.ActivePurchases > 0 && (a.PurchasesEndAt.IsZero() || now.Before(a.PurchasesEndAt))
 }
 
 // NewUser is what a user is created from. Every field may be left empty.

@@ -60,6 +60,7 @@ var userFields = newFieldTable(
 	Field[User]{Name: "devices", Kind: KindInteger, Get: func(u *User) any { return int64(u.Devices) }},
 	Field[User]{Name: "open_sessions", Kind: KindInteger, Get: func(u *User) any { return int64(u.OpenSessions) }},
 	Field[User]{Name: "active_purchases", Kind: KindInteger, Get: func(u *User) any { return int64(u.ActivePurchases) }},
+	Field[User]{Name: "purchases_end_at", Kind: KindTime, Get: func(u *User) any { return u.PurchasesEndAt }},
 	Field[User]{Name: "traffic_limit", Kind: KindInteger, Get: func(u *User) any { return u.Traffic.Limit.Bytes },
 		set: limitSetter(func(l *TrafficLimit) *int64 { return &l.Bytes }, func(p *TrafficLimitPatch) *Optional[int64] { return &p.Bytes })},
 	Field[User]{Name: "traffic_reset", Kind: KindCode, Get: func(u *User) any { return string(u.Traffic.Limit.Reset) },
@@ -121,6 +122,7 @@ type DerivedField struct {
 // DerivedUserFields is the table of the derived fields of a user:
 //
 //   - access: AccessAllowed, or every reason against it (see Access.Reasons),
+//   - subscribed: whether it has an active purchase (see Account.Subscribed),
 //   - traffic_used: the bytes used in the current period of the traffic limit;
 //     of a daily limit, today.
 func DerivedUserFields() []DerivedField { return append([]DerivedField(nil), derivedUserFields...) }
@@ -129,6 +131,7 @@ var derivedUserFields = []DerivedField{
 	{Name: "access", Kind: KindCodes,
 		Values: []string{AccessAllowed, string(CodeUserDisabled), string(CodeUserInactive), string(CodeUserExpired), string(CodeTrafficLimit)},
 		Get:    func(u *User, moment Moment) any { return u.accessCodes(moment) }},
+	{Name: "subscribed", Kind: KindBool, Get: func(u *User, moment Moment) any { return u.Subscribed(moment.At) }},
 	{Name: "traffic_used", Kind: KindInteger,
 		Get: func(u *User, moment Moment) any { return u.Traffic.UsedIn(moment.At, moment.zone()) }},
 }

@@ -62,7 +62,6 @@ const (
 	ReasonEnvironment PurchaseReason = "environment" // a sandbox purchase in production
 	ReasonAccount     PurchaseReason = "account"     // it was made for another user
 	ReasonDeactivated PurchaseReason = "deactivated" // by an administrator
-	ReasonTransferred PurchaseReason = "transferred" // another user has shown it
 )
 
 // PurchaseFacts are what a store says about a purchase.

@@ -1,6 +1,6 @@
 // Quickstart tells two days at a small VPN service that keeps its users with
 // userkit: a sign-up, devices, sessions with their traffic, segments of users,
-// money, and an end.
+// money, a purchase, and an end.
 //
 // Usage:
 //
@@ -82,6 +82,7 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 	s.users, err = userkit.New(store,
 		userkit.WithClock(s.clock.now), // so that two days pass in a moment; a real service leaves this out
 		userkit.WithCurrency("EUR"),
+		userkit.WithVerifiers(&s.shop),
 		userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}),
 		userkit.WithDefaultTrafficLimit(userkit.TrafficLimit{Bytes: 10 * gigabyte, Reset: userkit.ResetDaily}),
 	)
@@ -104,6 +105,7 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 		s.nextDay,
 		s.askRuleAgain,
 		s.money,
+		s.subscribe,
 		s.closeTrials,
 		s.deactivate,
 		s.exportTesters,
@@ -118,6 +120,7 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 
 // story is what the chapters pass on to one another.
 type story struct {
+	shop  shop
 	users userkit.Manager
 	clock clock
 	out   *bufio.Writer // keeps its first error until Flush

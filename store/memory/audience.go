@@ -268,6 +268,13 @@ func (a *audience) read(field string) userkit.FieldReader[user] {
 			}
 			return accessOf(&scratch, a.moment).([]string)
 		}}
+	case "subscribed":
+		var scratch userkit.User
+		return numberReader(func(u *user) int64 {
+			scratch.ActivePurchases = int(u.account.activePurchases)
+			scratch.PurchasesEndAt = u.account.purchasesEndAt.time()
+			return truth(subscribedTo(&scratch, a.moment).(bool))
+		})
 	case "traffic_used":
 		var scratch userkit.User
 		return numberReader(func(u *user) int64 {
@@ -282,7 +289,11 @@ func (a *audience) read(field string) userkit.FieldReader[user] {
 	return reader
 }
 
-var accessOf, trafficUsedBy = derivedField("access"), derivedField("traffic_used")
+var (
+	accessOf      = derivedField("access")
+	subscribedTo  = derivedField("subscribed")
+	trafficUsedBy = derivedField("traffic_used")
+)
 
 func derivedField(name string) func(*userkit.User, userkit.Moment) any {
 	for _, field := range userkit.DerivedUserFields() {
@@ -300,6 +311,14 @@ func textReader(read func(*user) string) userkit.FieldReader[user] {
 // foldReader reads a text that is folded when it is asked for.
 func foldReader(read func(*details) string) userkit.FieldReader[user] {
 	return textReader(func(u *user) string { return userkit.Fold(read(u.profile.more())) })
+}
+
+// truth is a boolean as filters compare it.
+func truth(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func numberReader(read func(*user) int64) userkit.FieldReader[user] {
@@ -331,12 +350,7 @@ var userReaders = map[string]userkit.FieldReader[user]{
 	"bank":                 foldReader(func(d *details) string { return d.payer.Bank }),
 	"bank_account":         foldReader(func(d *details) string { return d.payer.BankAccount }),
 
-	"email_verified": numberReader(func(u *user) int64 {
-		if u.profile.emailVerified {
-			return 1
-		}
-		return 0
-	}),
+	"email_verified":     numberReader(func(u *user) int64 { return truth(u.profile.emailVerified) }),
 	"registered_at":      numberReader(func(u *user) int64 { return int64(u.profile.registeredAt) }),
 	"updated_at":         numberReader(func(u *user) int64 { return int64(u.profile.updatedAt) }),
 	"revision":           numberReader(func(u *user) int64 { return u.profile.revision }),
@@ -347,6 +361,7 @@ var userReaders = map[string]userkit.FieldReader[user]{
 	"devices":            numberReader(func(u *user) int64 { return int64(u.account.devices) }),
 	"open_sessions":      numberReader(func(u *user) int64 { return int64(u.account.openSessions) }),
 	"active_purchases":   numberReader(func(u *user) int64 { return int64(u.account.activePurchases) }),
+	"purchases_end_at":   numberReader(func(u *user) int64 { return int64(u.account.purchasesEndAt) }),
 	"traffic_limit":      numberReader(func(u *user) int64 { return u.account.limit }),
 	"traffic_anchor_day": numberReader(func(u *user) int64 { return int64(u.account.anchorDay) }),
 

@@ -66,7 +66,7 @@ func member(random *rand.Rand, n int) userkit.User {
 		Account: userkit.Account{
 			Version: 1,
 			Balance: userkit.Money{Amount: int64(random.IntN(7) - 3), Currency: pick(random, "EUR", "USD")},
-			Devices: random.IntN(3), OpenSessions: random.IntN(3), ActivePurchases: random.IntN(3),
+			Devices: random.IntN(3), OpenSessions: random.IntN(3), ActivePurchases: random.IntN(3), PurchasesEndAt: minutes(),
 			Traffic: userkit.Traffic{
 				Limit: userkit.TrafficLimit{
 					Bytes:     pick(random, 0, 0, int64(100)),
@@ -180,6 +180,8 @@ func (c *crowd) comparison(t *rapid.T) string {
 		return fmt.Sprintf("access %s %s", draw(operators[:4]), quoted(rapid.SampledFrom(access.Values).Draw(t, "access")))
 	case 2:
 		return fmt.Sprintf("traffic_used %s %d", draw(orders), rapid.SampledFrom([]int{0, 99, 100}).Draw(t, "used"))
+	case 5:
+		return fmt.Sprintf("subscribed %s %v", draw(operators[:4]), rapid.Bool().Draw(t, "subscribed"))
 	case 3:
 		path := rapid.SampledFrom([]string{"plan", "tags", "deep.plan", "none"}).Draw(t, "path")
 		value := rapid.SampledFrom([]string{quoted("ada"), "3", "2.5", "0"}).Draw(t, "value")

@@ -15,9 +15,11 @@ const changesAtOnce = 16
 type step struct {
 	change       *userkit.Change
 	user         *user    // as it becomes; its profile and belongings are filled in under the lock
+	before       *user    // as it was when it was admitted
 	profile      *profile // nil: stays
 	devices      records[device]
 	sessions     records[session]
+	purchases    records[purchase]
 	transactions records[transaction]
 	events       []*event
 }
@@ -58,6 +60,7 @@ func prepare(change *userkit.Change) step {
 	}
 	made.devices = recordsOf(change.User, &change.Devices, deviceOf)
 	made.sessions = recordsOf(change.User, &change.Sessions, sessionOf)
+	made.purchases = recordsOf(change.User, &change.Purchases, purchaseOf)
 	made.transactions = recordsOf(change.User, &change.Transactions, transactionOf)
 	return made
 }
@@ -87,31 +90,80 @@ func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, 
 	return outcomes, nil
 }
 
+// CommitTogether makes changes of several users, all of them or none: it looks at
+// everything that could speak against any of them before it writes anything, in
+// one hold of the lock.
+func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	steps := make([]step, len(changes))
+	for i := range changes {
+		steps[i] = prepare(&changes[i])
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(context.Background()); err != nil {
+		return err
+	}
+	for i := range steps {
+		if err := s.admit(&steps[i]); err != nil {
+			return err
+		}
+	}
+	if err := s.checkPurchases(steps...); err != nil {
+		return err
+	}
+	if err := checkAmong(steps); err != nil {
+		return err
+	}
+	for i := range steps {
+		s.apply(&steps[i])
+	}
+	return nil
+}
+
 // commit makes one change: it looks at everything that could speak against it
 // before it writes anything.
 func (s *Store) commit(next *step) error {
+	if err := s.admit(next); err != nil {
+		return err
+	}
+	if len(next.purchases.insert)+len(next.purchases.update) > 0 {
+		if err := s.checkPurchases(*next); err != nil {
+			return err
+		}
+	}
+	s.apply(next)
+	return nil
+}
+
+// admit says what speaks against a change, but for its purchases, which one change
+// may take from one user and give to another together with a second.
+func (s *Store) admit(next *step) error {
 	change := next.change
-	before := s.users.get(change.User)
+	next.before = s.users.get(change.User)
 	switch {
-	case before == nil && change.Version == 0 && !change.Delete:
-		before = &user{own: s.users.erased[change.User]}
-	case before == nil || before.account.version != change.Version || change.Version == 0:
+	case next.before == nil && change.Version == 0 && !change.Delete:
+		next.before = &user{own: s.users.erased[change.User]}
+	case next.before == nil || next.before.account.version != change.Version || change.Version == 0:
 		return userkit.ErrConflict
 	}
 	if change.Delete {
-		if err := s.checkEvents(next, change.User); err != nil {
-			return err
-		}
-		s.events.commits++
+		return s.checkEvents(next, change.User)
+	}
+	return s.check(next, next.before)
+}
+
+// apply makes a change that nothing speaks against.
+func (s *Store) apply(next *step) {
+	change, before := next.change, next.before
+	s.events.commits++
+	if change.Delete {
 		s.erase(before)
 		s.record(next)
-		return nil
+		return
 	}
-	if err := s.check(next, before); err != nil {
-		return err
-	}
-
-	s.events.commits++
 	next.user.profile, next.user.own = before.profile, before.own
 	if next.user.own == nil && next.needsBelongings() {
 		next.user.own = &belongings{}
@@ -120,7 +172,6 @@ func (s *Store) commit(next *step) error {
 	s.users.table.put(next.user.profile.number, next.user)
 	s.putRecords(next)
 	s.segments.put(next.user.profile.number, change)
-	return nil
 }
 
 // check says whether the unique values of a change are free.
@@ -175,7 +226,7 @@ func (s *Store) checkDevices(next *step) error {
 	for _, device := range all {
 		holder := s.devices.byToken[device.digest]
 		if digests[device.digest] || holder != nil && !(leaves[holder.id] && holder.user == device.user) {
-			return userkit.NewError(userkit.CodeTokenTaken, "access_token", "another device has this access token")
+			return tokenTaken()
 		}
 		digests[device.digest] = true
 	}
@@ -221,6 +272,52 @@ func (s *Store) checkEvents(next *step, erased userkit.UserID) error {
 	return nil
 }
 
+// checkAmong says whether steps that are made together want one unique value
+// twice. Their purchases are looked at by checkPurchases.
+func checkAmong(steps []step) error {
+	var profiles []*profile
+	var all step
+	var digests []*device
+	for i := range steps {
+		next := &steps[i]
+		if next.profile != nil {
+			profiles = append(profiles, next.profile)
+		}
+		all.devices.insert = append(all.devices.insert, next.devices.insert...)
+		digests = slices.Concat(digests, next.devices.insert, next.devices.update)
+		all.sessions.insert = append(all.sessions.insert, next.sessions.insert...)
+		all.transactions.insert = append(all.transactions.insert, next.transactions.insert...)
+		all.events = append(all.events, next.events...)
+	}
+	sameText := func(key func(*profile) string) bool {
+		without := slices.DeleteFunc(slices.Clone(profiles), func(p *profile) bool { return key(p) == "" })
+		return repeated(without, key)
+	}
+	switch {
+	case sameText(func(p *profile) string { return p.loginKey }):
+		return loginTaken()
+	case sameText(func(p *profile) string { return p.emailKey }):
+		return emailTaken()
+	case sameText(func(p *profile) string { return p.text(p.extRef) }):
+		return extRefTaken()
+	case repeated(digests, func(d *device) userkit.TokenDigest { return d.digest }):
+		return tokenTaken()
+	case repeated(all.devices.insert, func(d *device) userkit.DeviceID { return d.id }):
+		return idTaken("device")
+	case repeated(all.sessions.insert, func(s *session) userkit.SessionID { return s.id }):
+		return idTaken("session")
+	case repeated(all.transactions.insert, func(t *transaction) userkit.TransactionID { return t.id }):
+		return idTaken("transaction")
+	case repeated(all.events, func(e *event) userkit.EventID { return e.id }):
+		return idTaken("event")
+	}
+	return nil
+}
+
+func tokenTaken() error {
+	return userkit.NewError(userkit.CodeTokenTaken, "access_token", "another device has this access token")
+}
+
 func idTaken(kind string) error {
 	return userkit.NewError(userkit.CodeIDTaken, "id", "another %s has this id", kind)
 }
@@ -243,7 +340,7 @@ func repeated[T any, K comparable](all []*T, key func(*T) K) bool {
 
 func (s *step) needsBelongings() bool {
 	return s.events != nil || s.devices.insert != nil || s.sessions.insert != nil ||
-		s.transactions.insert != nil || len(s.change.Usage) > 0
+		s.purchases.insert != nil || s.transactions.insert != nil || len(s.change.Usage) > 0
 }
 
 // putProfile gives the user its profile, and a new user its number.
@@ -316,6 +413,21 @@ func (s *Store) putRecords(next *step) {
 		own.sessions.use(dayUsage{dateOf(day.Day), day.Received, day.Sent, day.Forgiven})
 	}
 
+	for _, id := range change.Purchases.Delete {
+		if gone := s.purchases.byID[id]; gone != nil && gone.user == change.User {
+			s.purchases.remove(gone)
+			own.purchases.remove(gone)
+		}
+	}
+	for _, purchase := range next.purchases.update {
+		if before := s.purchases.byID[purchase.id]; before != nil && before.user == change.User {
+			s.purchases.put(own, purchase)
+		}
+	}
+	for _, purchase := range next.purchases.insert {
+		s.purchases.put(own, purchase)
+	}
+
 	for _, id := range change.Transactions.Delete {
 		if gone := s.transactions.get(id); gone != nil && gone.user == change.User {
 			s.transactions.remove(own.ledger, gone)
@@ -357,6 +469,11 @@ func (s *Store) erase(gone *user) {
 		}
 		for session := range own.sessions.ended.each {
 			s.sessions.remove(session)
+		}
+	}
+	if own.purchases != nil {
+		for purchase := range own.purchases.each {
+			s.purchases.remove(purchase)
 		}
 	}
 	if own.ledger != nil {

@@ -53,6 +53,7 @@ func requireIndexes(t *testing.T, s *Store) {
 	withExtRef := map[*profile]bool{}
 	devices, sealed := map[*device]bool{}, map[*device]bool{}
 	open, ended := map[*session]bool{}, map[*session]bool{}
+	purchases, due := map[*purchase]bool{}, map[*purchase]bool{}
 	transactions := map[*transaction]bool{}
 	events := map[*event]bool{}
 	disabled := 0
@@ -82,6 +83,7 @@ func requireIndexes(t *testing.T, s *Store) {
 		require.NotContains(t, owners, id)
 		require.Zero(t, own.devices.len())
 		require.Nil(t, own.sessions)
+		require.Nil(t, own.purchases)
 		require.Nil(t, own.ledger)
 		owners[id] = own
 	}
@@ -109,6 +111,15 @@ func requireIndexes(t *testing.T, s *Store) {
 			for session := range own.sessions.ended.each {
 				require.Equal(t, id, session.user)
 				ended[session] = true
+			}
+		}
+		if own.purchases != nil {
+			for purchase := range own.purchases.each {
+				require.Equal(t, id, purchase.user)
+				purchases[purchase] = true
+				if purchase.dueAt != none {
+					due[purchase] = true
+				}
 			}
 		}
 		if own.ledger != nil {
@@ -161,6 +172,20 @@ func requireIndexes(t *testing.T, s *Store) {
 	}
 	for session := range ended {
 		require.Same(t, session, s.sessions.byID[session.id])
+	}
+	require.Len(t, s.purchases.byID, len(purchases))
+	for purchase := range purchases {
+		require.Same(t, purchase, s.purchases.byID[purchase.id])
+	}
+	requireSame(t, purchases, s.purchases.byTime)
+	requireSame(t, purchases, s.purchases.byStable)
+	requireSame(t, due, s.purchases.due)
+	var last *purchase
+	for purchase := range s.purchases.byStable.each {
+		if last != nil && last.store == purchase.store && last.stableID == purchase.stableID {
+			require.False(t, purchase.excludes(last), "two purchases have the stable id %q", purchase.stableID)
+		}
+		last = purchase
 	}
 	requireSame(t, transactions, s.transactions.byID)
 	requireSame(t, transactions, s.transactions.byTime)
@@ -220,6 +245,20 @@ func (w *writer) session() userkit.Session {
 	return session
 }
 
+func (w *writer) purchase() userkit.Purchase {
+	purchase := userkit.Purchase{
+		ID:           userkit.NewID[userkit.Purchase](),
+		Store:        []string{"apple", "google"}[w.random.IntN(2)],
+		StableID:     fmt.Sprint(w.random.IntN(200)),
+		PurchasedAt:  minute(w.random.IntN(10)),
+		FamilyShared: w.random.IntN(4) == 0,
+	}
+	if w.random.IntN(2) == 0 {
+		purchase.DueAt = minute(w.random.IntN(10))
+	}
+	return purchase
+}
+
 func (w *writer) transaction() userkit.Transaction {
 	return userkit.Transaction{
 		ID:       userkit.NewID[userkit.Transaction](),
@@ -255,7 +294,7 @@ func (w *writer) change(t *testing.T, s *Store) userkit.Change {
 	n := w.random.IntN(len(w.users))
 	user := w.users[n]
 	events := []userkit.Event{{ID: userkit.NewID[userkit.Event](), At: minute(w.random.IntN(10)), Name: "happened"}}
-	states, err := s.Load(context.Background(), []userkit.Want{{User: user.ID, AllDevices: true, OpenSessions: true, Profile: true}})
+	states, err := s.Load(context.Background(), []userkit.Want{{User: user.ID, AllDevices: true, OpenSessions: true, Purchases: true, Profile: true}})
 	require.NoError(t, err)
 	state := states[0]
 	if !state.Exists {
@@ -303,12 +342,40 @@ func (w *writer) change(t *testing.T, s *Store) userkit.Change {
 		})
 	vary(w, &change.Sessions, state.Sessions, func(s userkit.Session) userkit.SessionID { return s.ID }, w.session,
 		func(next *userkit.Session, before userkit.Session) { next.ID = before.ID })
+	if w.random.IntN(3) == 0 {
+		vary(w, &change.Purchases, state.Purchases, func(p userkit.Purchase) userkit.PurchaseID { return p.ID }, w.purchase,
+			func(next *userkit.Purchase, before userkit.Purchase) {
+				next.ID = before.ID
+				if w.random.IntN(2) == 0 {
+					next.StableID, next.Store, next.FamilyShared = before.StableID, before.Store, before.FamilyShared
+				}
+			})
+	}
 	page, err := s.Transactions(context.Background(), userkit.TransactionFilter{UserID: user.ID},
 		userkit.List{Order: userkit.Order{Field: "at", Descending: true}, Limit: 3})
 	require.NoError(t, err)
 	vary(w, &change.Transactions, page, func(t userkit.Transaction) userkit.TransactionID { return t.ID }, w.transaction,
 		func(next *userkit.Transaction, before userkit.Transaction) { next.ID = before.ID })
 	return change
+}
+
+// changeTogether makes random changes of a few users, all or none, and reports
+// whether they were made.
+func (w *writer) changeTogether(t *testing.T, s *Store) bool {
+	var changes []userkit.Change
+	for range 3 {
+		next := w.change(t, s)
+		if !slices.ContainsFunc(changes, func(c userkit.Change) bool { return c.User == next.User }) {
+			changes = append(changes, next)
+		}
+	}
+	before := s.events.commits
+	if err := s.CommitTogether(context.Background(), changes); err != nil {
+		require.Equal(t, before, s.events.commits)
+		return false
+	}
+	require.Equal(t, before+int64(len(changes)), s.events.commits)
+	return true
 }
 
 // changeSegment makes a random change of one of the segments, some of which are
@@ -342,11 +409,22 @@ func TestIndexesStayClean(t *testing.T) {
 	for range 3 {
 		w.segments = append(w.segments, userkit.NewID[userkit.Segment]())
 	}
-	made, refused, missing := 0, 0, 0
+	made, refused, missing, leases, together := 0, 0, 0, 0, 0
 	for turn := range 4000 {
 		if turn%5 == 0 {
 			if err := w.changeSegment(t, s); err != nil {
 				require.Equal(t, userkit.CodeSegmentNameTaken, userkit.ErrorCode(err))
+			}
+		}
+		if turn%7 == 0 {
+			now := minute(w.random.IntN(10))
+			leased, err := s.LeasePurchases(context.Background(), now, now.Add(3*time.Minute), 5)
+			require.NoError(t, err)
+			leases += len(leased)
+		}
+		if turn%11 == 0 {
+			if w.changeTogether(t, s) {
+				together++
 			}
 		}
 		before := s.events.commits
@@ -372,6 +450,8 @@ func TestIndexesStayClean(t *testing.T) {
 	require.Greater(t, made, 1000)
 	require.Greater(t, refused, 100)
 	require.Greater(t, missing, 100)
+	require.Greater(t, leases, 100)
+	require.Greater(t, together, 10)
 
 	// In the end all are deleted, and nothing is left but what their deletion wrote.
 	for _, user := range w.users {
@@ -385,6 +465,7 @@ func TestIndexesStayClean(t *testing.T) {
 	require.Zero(t, s.users.byID.len())
 	require.Empty(t, s.devices.byID)
 	require.Empty(t, s.sessions.byID)
+	require.Empty(t, s.purchases.byID)
 	require.Zero(t, s.transactions.byID.len())
 	require.Len(t, s.users.erased, len(w.users))
 	deletions := 0

@@ -62,6 +62,9 @@ func (s *Store) load(want *userkit.Want, state *userkit.State) {
 	state.Devices = s.loadDevices(want, own)
 	state.Sessions = s.loadSessions(want, own)
 	state.Transactions = s.loadTransactions(want, own)
+	if want.Purchases && own.purchases != nil {
+		state.Purchases = convertAny(slices.Collect(own.purchases.each), (*purchase).out)
+	}
 	if from, ok := want.UsageFrom.Get(); ok && own.sessions != nil {
 		state.Usage = own.sessions.between(dateOf(from), lastDate)
 	}
@@ -75,12 +78,16 @@ func (b *belongings) counts() map[string]int {
 		userkit.RowsDevices:      b.devices.len(),
 		userkit.RowsSessions:     0,
 		userkit.RowsDays:         0,
+		userkit.RowsPurchases:    0,
 		userkit.RowsTransactions: 0,
 		userkit.RowsEvents:       b.events.len(),
 	}
 	if b.sessions != nil {
 		counts[userkit.RowsSessions] = b.sessions.open.len() + b.sessions.ended.len()
 		counts[userkit.RowsDays] = len(b.sessions.days)
+	}
+	if b.purchases != nil {
+		counts[userkit.RowsPurchases] = b.purchases.len()
 	}
 	if b.ledger != nil {
 		counts[userkit.RowsTransactions] = b.ledger.bySequence.len()

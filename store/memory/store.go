@@ -46,6 +46,7 @@ type Store struct {
 	segments     segments
 	devices      devices
 	sessions     sessions
+	purchases    purchases
 	transactions transactions
 	events       events
 }
@@ -70,6 +71,9 @@ func New() *Store {
 		},
 		sessions: sessions{
 			byID: make(map[userkit.SessionID]*session),
+		},
+		purchases: purchases{
+			byID: make(map[userkit.PurchaseID]*purchase),
 		},
 		transactions: transactions{
 			byKey: make(map[entryKey]*transaction),
@@ -98,8 +102,9 @@ func (s *Store) ready(ctx context.Context) error {
 // belongings are the records of one user. They are read and changed under the
 // store's lock.
 type belongings struct {
-	devices  set[device, byRegistration]
-	events   set[event, byTime]
-	sessions *history // nil: none
-	ledger   *ledger  // nil: none
+	devices   set[device, byRegistration]
+	events    set[event, byTime]
+	sessions  *history                       // nil: none
+	purchases *set[purchase, byPurchaseTime] // nil: none
+	ledger    *ledger                        // nil: none
 }

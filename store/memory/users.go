@@ -75,6 +75,7 @@ type account struct {
 	devices         int32
 	openSessions    int32
 	activePurchases int32
+	purchasesEndAt  micros
 	limit           int64
 	reset           word
 	anchorDay       int32
@@ -222,6 +223,7 @@ func accountOf(from *userkit.Account) account {
 		devices:         int32(from.Devices),
 		openSessions:    int32(from.OpenSessions),
 		activePurchases: int32(from.ActivePurchases),
+		purchasesEndAt:  microsOf(from.PurchasesEndAt),
 		limit:           from.Traffic.Limit.Bytes,
 		reset:           wordOf(from.Traffic.Limit.Reset),
 		anchorDay:       int32(from.Traffic.Limit.AnchorDay),
@@ -242,6 +244,7 @@ func (a *account) fill(to *userkit.Account) {
 		Devices:             int(a.devices),
 		OpenSessions:        int(a.openSessions),
 		ActivePurchases:     int(a.activePurchases),
+		PurchasesEndAt:      a.purchasesEndAt.time(),
 		Traffic:             a.traffic(),
 		ExpiresAt:           a.expiresAt.time(),
 		ValidFor:            a.validFor,
@@ -353,13 +356,25 @@ func (u *users) check(next, before *profile) error {
 	}
 	switch {
 	case taken("login", next.loginKey, before.loginKey):
-		return userkit.NewError(userkit.CodeLoginTaken, "login", "another user has this login")
+		return loginTaken()
 	case taken("email", next.emailKey, before.emailKey):
-		return userkit.NewError(userkit.CodeEmailTaken, "email", "another user has this email address")
+		return emailTaken()
 	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
-		return userkit.NewError(userkit.CodeExtRefTaken, "extref", "another user has this external reference")
+		return extRefTaken()
 	}
 	return nil
+}
+
+func loginTaken() error {
+	return userkit.NewError(userkit.CodeLoginTaken, "login", "another user has this login")
+}
+
+func emailTaken() error {
+	return userkit.NewError(userkit.CodeEmailTaken, "email", "another user has this email address")
+}
+
+func extRefTaken() error {
+	return userkit.NewError(userkit.CodeExtRefTaken, "extref", "another user has this external reference")
 }
 
 // put replaces a profile in the indexes; before is nil for a new user.

@@ -297,6 +297,7 @@ var accountColumns = columns[userkit.Account]{
 	textColumn("traffic_reset", func(a *userkit.Account) *string { return (*string)(&a.Traffic.Limit.Reset) }),
 	textColumn("currency", func(a *userkit.Account) *string { return &a.Balance.Currency }),
 	optionalIDColumn("last_transaction", func(a *userkit.Account) *[16]byte { return (*[16]byte)(&a.LastTransaction) }),
+	optionalTimeColumn("purchases_end_at", func(a *userkit.Account) *time.Time { return &a.PurchasesEndAt }),
 }
 
 // userAccountColumns are accountColumns as a part of a user.
@@ -361,6 +362,33 @@ var usageColumns = columns[userDay]{
 	integerColumn("received", func(d *userDay) *int64 { return &d.Received }),
 	integerColumn("sent", func(d *userDay) *int64 { return &d.Sent }),
 	integerColumn("forgiven", func(d *userDay) *int64 { return &d.Forgiven }),
+}
+
+// purchaseColumns are the columns of purchases.
+var purchaseColumns = columns[userkit.Purchase]{
+	idColumn("id", func(p *userkit.Purchase) *[16]byte { return (*[16]byte)(&p.ID) }),
+	idColumn("user_id", func(p *userkit.Purchase) *[16]byte { return (*[16]byte)(&p.UserID) }),
+	textColumn("store", func(p *userkit.Purchase) *string { return &p.Store }),
+	textColumn("stable_id", func(p *userkit.Purchase) *string { return &p.StableID }),
+	textColumn("transaction_id", func(p *userkit.Purchase) *string { return &p.TransactionID }),
+	textColumn("product_id", func(p *userkit.Purchase) *string { return &p.ProductID }),
+	textColumn("environment", func(p *userkit.Purchase) *string { return (*string)(&p.Environment) }),
+	timeColumn("purchased_at", func(p *userkit.Purchase) *time.Time { return &p.PurchasedAt }),
+	optionalTimeColumn("expires_at", func(p *userkit.Purchase) *time.Time { return &p.ExpiresAt }),
+	flagColumn("trial", func(p *userkit.Purchase) *bool { return &p.Trial }),
+	flagColumn("family_shared", func(p *userkit.Purchase) *bool { return &p.FamilyShared }),
+	flagColumn("active", func(p *userkit.Purchase) *bool { return &p.Active }),
+	textColumn("reason", func(p *userkit.Purchase) *string { return (*string)(&p.Reason) }),
+	optionalJSONColumn("raw", func(p *userkit.Purchase) *json.RawMessage { return &p.Raw }),
+	timeColumn("created_at", func(p *userkit.Purchase) *time.Time { return &p.CreatedAt }),
+	timeColumn("updated_at", func(p *userkit.Purchase) *time.Time { return &p.UpdatedAt }),
+	optionalTimeColumn("facts_at", func(p *userkit.Purchase) *time.Time { return &p.FactsAt }),
+	optionalTimeColumn("verified_at", func(p *userkit.Purchase) *time.Time { return &p.VerifiedAt }),
+	optionalTimeColumn("due_at", func(p *userkit.Purchase) *time.Time { return &p.DueAt }),
+	textColumn("token", func(p *userkit.Purchase) *string { return &p.Token }),
+	optionalTimeColumn("leased_until", func(p *userkit.Purchase) *time.Time { return &p.LeasedUntil }),
+	countColumn("undecided", func(p *userkit.Purchase) *int { return &p.Undecided }),
+	flagColumn("acknowledged", func(p *userkit.Purchase) *bool { return &p.Acknowledged }),
 }
 
 // newTransactionColumns are the columns of a transaction that is not cancelled;

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,15 +39,45 @@ func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, 
 	if len(changes) == 0 {
 		return outcomes, nil
 	}
+	if err := s.commit(ctx, batchOf(changes, outcomes)); err != nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// CommitTogether implements userkit.Store. The changes are one statement as in
+// Commit, in a transaction that is rolled back when one of them cannot be made.
+func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) error {
+	if err := s.ready(ctx); err != nil || len(changes) == 0 {
+		return err
+	}
+	q, err := s.commitStatement(batchOf(changes, make([]error, len(changes))), true)
+	if err != nil {
+		return err
+	}
+	run := func(s *Store) error {
+		passed, err := s.passed(ctx, q)
+		if err == nil && len(passed) < len(changes) {
+			err = userkit.ErrConflict
+		}
+		return err
+	}
+	if s.tx != nil {
+		return s.withSavepoint(ctx, run)
+	}
+	return retryContended(ctx, func() error {
+		return s.fault(ctx, s.pool.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) }))
+	})
+}
+
+// batchOf makes a batch of changes, in the order of user ids.
+func batchOf(changes []userkit.Change, outcomes []error) []pending {
 	batch := make([]pending, len(changes))
 	for i := range changes {
 		batch[i] = pending{&changes[i], &outcomes[i]}
 	}
 	slices.SortFunc(batch, func(a, b pending) int { return bytes.Compare(a.User[:], b.User[:]) })
-	if err := s.commit(ctx, batch); err != nil {
-		return nil, err
-	}
-	return outcomes, nil
+	return batch
 }
 
 // commit makes the changes of a batch. Where one of them cannot be made, it
@@ -70,19 +101,14 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 // send makes all changes of a batch, but for those whose version is not the
 // user's, or none.
 func (s *Store) send(ctx context.Context, batch []pending) error {
-	q, err := s.commitStatement(batch)
+	q, err := s.commitStatement(batch, false)
 	if err != nil {
 		return err
 	}
-	passed := make(map[userkit.UserID]bool, len(batch))
-	run := func(s *Store) error {
-		clear(passed)
-		var user identifier
-		return s.query(ctx, q, func(rows *sql.Rows) error {
-			err := rows.Scan(&user)
-			passed[userkit.UserID(user)] = true
-			return err
-		})
+	var passed map[userkit.UserID]bool
+	run := func(s *Store) (err error) {
+		passed, err = s.passed(ctx, q)
+		return err
 	}
 	if err := s.atomically(ctx, run); err != nil {
 		return err
@@ -93,6 +119,18 @@ func (s *Store) send(ctx context.Context, batch []pending) error {
 		}
 	}
 	return nil
+}
+
+// passed runs the statement of a batch and gives the users whose change it made.
+func (s *Store) passed(ctx context.Context, q *statement) (map[userkit.UserID]bool, error) {
+	passed := map[userkit.UserID]bool{}
+	var user identifier
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		err := rows.Scan(&user)
+		passed[userkit.UserID(user)] = true
+		return err
+	})
+	return passed, err
 }
 
 // atomically runs a statement that writes, and sends it anew where transactions
@@ -183,13 +221,16 @@ var (
 // Every part that writes rests on the part that writes the account: where that
 // finds no row of the right version, nothing of the change is written. A version
 // that another transaction is about to change is waited for, and looked at again
-// once that has ended.
-func (s *Store) commitStatement(batch []pending) (*statement, error) {
+// once that has ended. Where the changes belong together, each of them rests on all
+// accounts, so that a version that is not found is told before a value that its
+// change would have set free is missed.
+func (s *Store) commitStatement(batch []pending, together bool) (*statement, error) {
 	w := &work{store: s, q: &statement{hot: true}}
 	var created, updated, deleted []*account
 	var newUsers, users []*userkit.User
 	var devices tableChanges[userkit.DeviceRecord]
 	var sessions tableChanges[userkit.Session]
+	var purchases tableChanges[userkit.Purchase]
 	var transactions tableChanges[userkit.Transaction]
 	var usage []*userDay
 	var events []*userkit.Event
@@ -215,6 +256,7 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		}
 		collect(&devices, &change.Devices, change.User)
 		collect(&sessions, &change.Sessions, change.User)
+		collect(&purchases, &change.Purchases, change.User)
 		collect(&transactions, &change.Transactions, change.User)
 		for _, day := range change.Usage {
 			usage = append(usage, &userDay{change.User, day})
@@ -242,6 +284,7 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		from(w, accountVersions, deleted)
 		w.q.add("\nWHERE t.project = ? AND t.user_id = n.user_id AND t.version = n.was\nRETURNING t.user_id", quoted(s.project))
 		w.deleteUsers()
+		purchases.after = []string{"deleted_" + userkit.RowsPurchases}
 	}
 	if len(created) > 0 {
 		passed = append(passed, "created")
@@ -257,6 +300,11 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 		w.cte(w.passed)
 		w.q.add("SELECT user_id FROM " + strings.Join(passed, " UNION ALL SELECT user_id FROM "))
 	}
+	if together {
+		w.cte("complete")
+		w.q.add("SELECT user_id FROM " + w.passed + " WHERE (SELECT count(*) FROM " + w.passed + ") = " + strconv.Itoa(len(batch)))
+		w.passed = "complete"
+	}
 
 	if len(users) > 0 {
 		w.cte("updated_users")
@@ -267,6 +315,7 @@ func (s *Store) commitStatement(batch []pending) (*statement, error) {
 	}
 	devices.write(w, "devices", deviceColumns, deviceColumns)
 	sessions.write(w, "sessions", sessionColumns, sessionColumns)
+	purchases.write(w, "purchases", purchaseColumns, purchaseColumns)
 	inserted := transactionColumns
 	if !slices.ContainsFunc(transactions.insert, func(t *userkit.Transaction) bool { return t.Cancelled() }) {
 		inserted = newTransactionColumns
@@ -325,9 +374,12 @@ SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p
 
 // deleteUsers deletes what belongs to the users in deleted, events included.
 func (w *work) deleteUsers() {
-	for _, name := range []string{"devices", "sessions", "usage_days", "transactions", "memberships", "events"} {
+	for _, name := range ownedTables {
 		w.cte("deleted_" + name)
 		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.user_id = l.user_id", w.store.table(name), quoted(w.store.project))
+		if name == userkit.RowsPurchases {
+			w.q.add("\nRETURNING t.id") // what other users insert waits for it
+		}
 	}
 	w.cte("deleted_users")
 	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.id = l.user_id", w.store.table("users"), quoted(w.store.project))
@@ -343,6 +395,7 @@ func insert[R any](w *work, table string, all columns[R], records []*R) {
 type tableChanges[R any] struct {
 	insert, update []*R
 	delete         []*ownedID
+	after          []string // parts that run before updates and insertions
 }
 
 // ownedID is the id of a record with its user.
@@ -375,7 +428,7 @@ func collect[R any, I ~[16]byte](to *tableChanges[R], records *userkit.Records[R
 // they need each other. The first two columns are id and user_id.
 func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R]) {
 	project := quoted(w.store.project)
-	var before []string
+	before := c.after
 	begin := func(name string) {
 		w.cte(name)
 		before = append(before, name)

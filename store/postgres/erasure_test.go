@@ -61,13 +61,14 @@ func TestDeletedUsersLeaveNothing(t *testing.T) {
 	t.Cleanup(func() { _ = manager.Close() })
 
 	before := traces(t, db, users[0].ID)
-	for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "transactions", "memberships", "events"} {
+	for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "memberships", "events"} {
 		require.NotZero(t, before[table], table)
 	}
 
 	receipt, err := manager.DeleteUser(ctx, users[0].ID, users[0].ID.String())
 	require.NoError(t, err)
 	require.Equal(t, 1, receipt.Rows[userkit.RowsMemberships])
+	require.Equal(t, 3, receipt.Rows[userkit.RowsPurchases])
 	require.Empty(t, traces(t, db, users[0].ID))
 
 	request := userkit.BulkRequest{Action: userkit.BulkDelete, Users: userkit.UserFilter{Filter: userkit.NotEqual("login", users[5].Login)}}

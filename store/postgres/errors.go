@@ -65,6 +65,9 @@ var taken = map[string]meaning{
 	"devices_token_key":         {userkit.CodeTokenTaken, "access_token"},
 	"devices_hardware_key":      {userkit.CodeIDTaken, "hardware_id"},
 	"sessions_pkey":             {userkit.CodeIDTaken, "id"},
+	"purchases_pkey":            {userkit.CodeIDTaken, "id"},
+	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id"},
+	"purchases_family_key":      {userkit.CodePurchaseTaken, "stable_id"},
 	"transactions_pkey":         {userkit.CodeIDTaken, "id"},
 	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
 	"transactions_key_key":      {userkit.CodeIDTaken, "key"},
@@ -91,7 +94,7 @@ func translate(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*userkit.Error](err); ok {
+	if _, ok := errors.AsType[*userkit.Error](err); ok || err == userkit.ErrConflict {
 		return err
 	}
 	if ended := contextError(ctx, err); ended != nil {

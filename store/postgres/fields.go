@@ -28,7 +28,7 @@ type sorting struct {
 func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
 
 // The aliases of the tables in all expressions: u users, a accounts, d devices,
-// s sessions, t transactions, e events, g segments.
+// s sessions, p purchases, t transactions, e events, g segments.
 
 func byText(expression string) sorting {
 	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
@@ -158,6 +158,7 @@ var userSortings = map[string]sorting{
 	"devices":              byInteger("a.devices"),
 	"open_sessions":        byInteger("a.open_sessions"),
 	"active_purchases":     byInteger("a.active_purchases"),
+	"purchases_end_at":     byOptionalTime("a.purchases_end_at"),
 	"traffic_limit":        byInteger("a.traffic_limit"),
 	"traffic_reset":        byText("a.traffic_reset"),
 	"traffic_anchor_day":   byInteger("a.traffic_anchor_day"),
@@ -253,6 +254,25 @@ var sessionSortings = map[string]sorting{
 	"end_reason":    byText("s.end_reason"),
 	"received":      byInteger("s.received"),
 	"sent":          byInteger("s.sent"),
+}
+
+// purchaseSortings is where the fields of userkit.PurchaseFields are.
+var purchaseSortings = map[string]sorting{
+	"id":             byID("p.id"),
+	"user_id":        byID("p.user_id"),
+	"store":          byText("p.store"),
+	"stable_id":      byText("p.stable_id"),
+	"transaction_id": byText("p.transaction_id"),
+	"product_id":     byText("p.product_id"),
+	"environment":    byText("p.environment"),
+	"purchased_at":   byTime("p.purchased_at"),
+	"expires_at":     byOptionalTime("p.expires_at"),
+	"trial":          byFlag("p.trial"),
+	"active":         byFlag("p.active"),
+	"reason":         byText("p.reason"),
+	"created_at":     byTime("p.created_at"),
+	"verified_at":    byOptionalTime("p.verified_at"),
+	"due_at":         byOptionalTime("p.due_at"),
 }
 
 // transactionSortings is where the fields of userkit.TransactionFields are.

@@ -134,6 +134,9 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 	case "access":
 		c.access(of)
 		return false, nil
+	case "subscribed":
+		c.number(of, "(a.active_purchases > 0 AND coalesce(a.purchases_end_at > ?, true))", quotedTime(c.filter.Moment.At))
+		return false, nil
 	case "traffic_used":
 		used, args := c.trafficUsed()
 		c.number(of, used, args...)

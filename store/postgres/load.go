@@ -23,7 +23,7 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 		l.places[want.User] = i
 	}
 	for _, step := range []func(context.Context) error{
-		l.accounts, l.devices, l.sessions, l.transactions, l.usage, l.segments, l.events, l.rowCounts,
+		l.accounts, l.devices, l.sessions, l.purchases, l.transactions, l.usage, l.segments, l.events, l.rowCounts,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -239,6 +239,20 @@ func (l *loading) sessions(ctx context.Context) error {
 		func(state *userkit.State, session userkit.Session) { state.Sessions = append(state.Sessions, session) })
 }
 
+func (l *loading) purchases(ctx context.Context) error {
+	q := &statement{hot: true}
+	l.search(q, "purchases", purchaseColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+		if want.Purchases {
+			add(wanted{})
+		}
+	}), ofUser)
+	return loadRecords(ctx, l, q, purchaseTargets,
+		func(purchase *userkit.Purchase) (userkit.UserID, [16]byte) { return purchase.UserID, purchase.ID },
+		func(state *userkit.State, purchase userkit.Purchase) {
+			state.Purchases = append(state.Purchases, purchase)
+		})
+}
+
 // transactions loads those that are wanted by their ids, and those that the keys
 // have found.
 func (l *loading) transactions(ctx context.Context) error {
@@ -322,9 +336,11 @@ func (l *loading) events(ctx context.Context) error {
 		func(state *userkit.State, found ownedID) { state.Events = append(state.Events, found.id) })
 }
 
-// countedTables are the tables of State.RowCounts.
-var countedTables = []string{
-	userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsMemberships, userkit.RowsEvents,
+// ownedTables are the tables of what belongs to a user: State.RowCounts counts its
+// rows in each of them, and a deletion deletes them.
+var ownedTables = []string{
+	userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions,
+	userkit.RowsMemberships, userkit.RowsEvents,
 }
 
 func (l *loading) rowCounts(ctx context.Context) error {
@@ -338,13 +354,13 @@ func (l *loading) rowCounts(ctx context.Context) error {
 	}
 	q := &statement{hot: true}
 	q.add("SELECT n.user_id")
-	for _, table := range countedTables {
+	for _, table := range ownedTables {
 		q.add(", (SELECT count(*) FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id)", l.store.table(table), quoted(l.store.project))
 	}
 	q.add("\nFROM ")
 	unnest(q, wantedUsers, rows)
 	var user identifier
-	counts := make([]count, len(countedTables))
+	counts := make([]count, len(ownedTables))
 	to := []any{&user}
 	for i := range counts {
 		to = append(to, &counts[i])
@@ -354,7 +370,7 @@ func (l *loading) rowCounts(ctx context.Context) error {
 			return err
 		}
 		byTable := make(map[string]int, len(counts))
-		for i, table := range countedTables {
+		for i, table := range ownedTables {
 			byTable[table] = int(counts[i])
 		}
 		l.states[l.places[userkit.UserID(user)]].RowCounts = byTable

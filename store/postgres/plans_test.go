@@ -55,8 +55,8 @@ func planOf(t *testing.T, db *bun.DB, statement string) string {
 	return plan.String()
 }
 
-// crowd fills a store: users with two devices, three sessions (one open) and
-// three transactions each.
+// crowd fills a store: users with two devices, three sessions (one open), three
+// purchases and three transactions each.
 func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 	t.Helper()
 	users := make([]userkit.User, count)
@@ -78,6 +78,7 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 					session.EndedAt = at.Add(time.Hour)
 				}
 				change.Sessions.Insert = append(change.Sessions.Insert, session)
+				change.Purchases.Insert = append(change.Purchases.Insert, newPurchase(user.ID, 3*i+n))
 				change.Transactions.Insert = append(change.Transactions.Insert, userkit.Transaction{
 					ID: userkit.NewID[userkit.Transaction](), UserID: user.ID, Sequence: int64(n + 1), Key: fmt.Sprintf("key %d", n), At: at,
 				})
@@ -125,7 +126,7 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 		require.NotEmpty(t, statements, name)
 		for _, statement := range statements {
 			plan := planOf(t, plain, statement)
-			for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "transactions", "events"} {
+			for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "events"} {
 				require.NotContains(t, plan, "Seq Scan on "+table, "%s:\n%s\n%.2000s", name, plan, statement)
 			}
 			before := ""
@@ -145,7 +146,7 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 				wants = append(wants, userkit.Want{
 					User: user.ID, Profile: i%2 == 0, AllDevices: i%2 == 0, Devices: []userkit.DeviceID{userkit.NewID[userkit.Device]()}, HardwareIDs: []string{"1"},
 					OpenSessions: i%3 == 0, Sessions: []userkit.SessionID{userkit.NewID[userkit.Session]()},
-					TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
+					TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Purchases: true, Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
 				})
 			}
 			var states []userkit.State
@@ -159,6 +160,10 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 				change := touch(&states[i].User)
 				change.Sessions.Update = states[i].Sessions
 				change.Devices.Update = states[i].Devices[:1]
+				change.Purchases.Update = states[i].Purchases[:2]
+				change.Purchases.Delete = []userkit.PurchaseID{states[i].Purchases[2].ID}
+				change.Purchases.Insert = states[i].Purchases[2:]
+				change.Purchases.Insert[0].ID = userkit.NewID[userkit.Purchase]()
 				change.Transactions.Update = states[i].Transactions
 				change.Transactions.Insert = []userkit.Transaction{{
 					ID: userkit.NewID[userkit.Transaction](), UserID: states[i].User.ID, Sequence: states[i].User.Version + 10, Key: userkit.NewID[userkit.User]().String(), At: now,
@@ -181,6 +186,10 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 			return userkit.List{Order: userkit.Order{Field: field, Descending: descending}, Limit: 20, After: &userkit.Position{Key: key, ID: users[100].ID}}
 		}
 		one := users[700]
+		found, err := store.FindPurchases(ctx, "apple", "700")
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		bought := found[0].ID
 		var digest userkit.TokenDigest
 		copy(digest[:], "700 1")
 		for name, work := range map[string]func() error{
@@ -229,7 +238,22 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 				_, err := store.StaleSessions(ctx, now.AddDate(0, 0, -1).Add(4*time.Hour), 10)
 				return err
 			},
-			"Usage": func() error { _, err := store.Usage(ctx, one.ID, day, day); return err },
+			"Usage":         func() error { _, err := store.Usage(ctx, one.ID, day, day); return err },
+			"Purchase":      func() error { _, err := store.Purchase(ctx, bought); return err },
+			"FindPurchases": func() error { _, err := store.FindPurchases(ctx, "apple", "700"); return err },
+			"Purchases of a user": func() error {
+				_, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: one.ID, OnlyActive: true}, page("purchased_at", true, now))
+				return err
+			},
+			"Purchases": func() error {
+				_, err := store.Purchases(ctx, userkit.PurchaseFilter{}, page("purchased_at", true, now))
+				return err
+			},
+			"active Purchases": func() error {
+				_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true, Store: "apple"}, page("purchased_at", false, now.AddDate(-1, 0, 0)))
+				return err
+			},
+			"LeasePurchases": func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
 			"Transactions of a user": func() error {
 				_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
 				return err
@@ -260,6 +284,96 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	})
 }
 
+// However many purchases are due, a lease reads as many as it takes, and those before
+// them that are leased, whatever the server last knew of the table.
+func TestLeasesAreShort(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	plain := openDB(t, dsn)
+	hook := &recorder{}
+	store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
+	require.NoError(t, err)
+	ada := createUser(t, store, "ada")
+	template := newPurchase(ada.ID, 0)
+	template.DueAt = time.Time{}
+	require.NoError(t, commitOne(t, store, give(&ada, template)))
+	const due, later = 5_000, 15_000
+	multiplyPurchases := func(from, to int) {
+		_, err = plain.Exec(`INSERT INTO userkit.purchases SELECT (jsonb_populate_record(p, jsonb_build_object(
+	'id', md5('id' || i)::uuid, 'stable_id', i, 'due_at', p.purchased_at + i * interval '1 second'))).*
+FROM userkit.purchases AS p CROSS JOIN generate_series(?, ?) AS i WHERE p.due_at IS NULL`, from, to)
+		require.NoError(t, err)
+	}
+	now := template.PurchasedAt.Add(due * time.Second)
+	until := now.Add(time.Minute)
+	total := 0
+	lease := func(t *testing.T, way string) {
+		t.Helper()
+		hook.take()
+		leased, err := store.LeasePurchases(ctx, now, until, 50)
+		require.NoError(t, err)
+		require.Len(t, leased, 50)
+		statements := hook.take()
+		require.Len(t, statements, 1)
+		plan := planOf(t, plain, "(ANALYZE, TIMING OFF, COSTS OFF) "+statements[0]) // leases the next 50
+		require.Contains(t, plan, way, plan)
+		require.NotContains(t, plan, "Seq Scan on purchases", plan)
+		total += 100
+	}
+	const along = "LockRows (actual rows=50 loops=1)\n                ->  Index Scan using purchases_by_due_at on purchases p_1 (actual rows=50 loops=1)\n"
+	multiplyPurchases(due+1, due+later)
+	_, err = plain.Exec("ANALYZE")
+	require.NoError(t, err)
+	multiplyPurchases(1, due)
+	t.Run("with statistics from before", func(t *testing.T) { lease(t, along) })
+	t.Run("with statistics", func(t *testing.T) {
+		_, err := plain.Exec("ANALYZE")
+		require.NoError(t, err)
+		lease(t, along)
+	})
+	t.Run("without statistics", func(t *testing.T) {
+		_, err := plain.Exec("DELETE FROM pg_statistic WHERE starelid = 'userkit.purchases'::regclass")
+		require.NoError(t, err)
+		lease(t, "purchases_by_due_at")
+	})
+	t.Run("until none is due", func(t *testing.T) {
+		last := time.Time{}
+		for {
+			leased, err := store.LeasePurchases(ctx, now, until, 700)
+			require.NoError(t, err)
+			if len(leased) == 0 {
+				break
+			}
+			for _, purchase := range leased {
+				require.True(t, purchase.DueAt.After(last))
+				last = purchase.DueAt
+			}
+			total += len(leased)
+		}
+		require.Equal(t, due, total)
+		require.Equal(t, now, last)
+	})
+}
+
+// A lease changes no index: the rows stay on their pages, which have room for some.
+func TestLeasesAreHeapOnly(t *testing.T) {
+	ctx := context.Background()
+	dsn := migrated.Create(t)
+	store := openStore(t, dsn, postgres.WithPoolSize(1))
+	ada := createUser(t, store, "ada")
+	const count, oneIn = 600, 10
+	purchases := make([]userkit.Purchase, count)
+	for i := range purchases {
+		purchases[i] = newPurchase(ada.ID, i*7919%(count+1)) // those that are due are not neighbours
+	}
+	require.NoError(t, commitOne(t, store, give(&ada, purchases...)))
+	now := dueFrom.AddDate(0, 0, 1)
+	leased, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), count/oneIn)
+	require.NoError(t, err)
+	require.Len(t, leased, count/oneIn)
+	requireHeapOnly(t, store, dsn, "purchases", len(leased))
+}
+
 // Updates of accounts stay on their page and touch no index.
 func TestAccountUpdatesAreHeapOnly(t *testing.T) {
 	ctx := context.Background()
@@ -278,14 +392,21 @@ func TestAccountUpdatesAreHeapOnly(t *testing.T) {
 			require.NoError(t, outcome)
 		}
 	}
+	requireHeapOnly(t, store, dsn, "accounts", rounds*len(users))
+}
+
+// requireHeapOnly closes a store of one connection and demands that so many rows of
+// a table were updated, nearly all of them on their page.
+func requireHeapOnly(t *testing.T, store *postgres.Store, dsn, table string, count int) {
+	t.Helper()
 	require.NoError(t, store.Close()) // the session hands in its figures
 	db := openDB(t, dsn)
 	var updates, hot int
 	require.Eventually(t, func() bool {
-		err := db.DB.QueryRow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'accounts'").Scan(&updates, &hot)
-		return err == nil && updates >= rounds*len(users)
+		err := db.DB.QueryRow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1", table).Scan(&updates, &hot)
+		return err == nil && updates >= count
 	}, time.Minute, 10*time.Millisecond)
-	require.Equal(t, rounds*len(users), updates)
+	require.Equal(t, count, updates)
 	require.Greater(t, hot, updates*9/10)
 }
 

@@ -209,7 +209,7 @@ func newStore(db *bun.DB, read options) *Store {
 // same database: what it reads and writes is part of the transaction, and
 // nothing is done before the host commits.
 //
-// Commit sets a savepoint, so a unique value that is taken or a conflict leaves
+// Whatever writes sets a savepoint, so a unique value that is taken or a conflict leaves
 // the transaction in use. A change locks its user until the transaction ends;
 // other managers that change this user wait for it. What needs a new transaction
 // is not tried again: a deadlock or a serialization failure comes back as

@@ -52,6 +52,7 @@ func sessionID(n int) userkit.SessionID         { return idOf[userkit.Session](n
 func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transaction](n) }
 func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
 func segmentID(n int) userkit.SegmentID         { return idOf[userkit.Segment](n) }
+func purchaseID(n int) userkit.PurchaseID       { return idOf[userkit.Purchase](n) }
 
 // newUser makes the n-th user, as it is stored at version 1. No field is zero
 // and no two users share the value of a text.
@@ -105,6 +106,7 @@ func newAccount(n int) userkit.Account {
 		Devices:             2 + n,
 		OpenSessions:        1 + n,
 		ActivePurchases:     3 + n,
+		PurchasesEndAt:      at(3500 + n),
 		Traffic: userkit.Traffic{
 			Limit:  userkit.TrafficLimit{Bytes: int64(5_000_000_000 + n), Reset: userkit.ResetMonthly, AnchorDay: 1 + n%31},
 			Used:   int64(4_000_000_000 + n),
@@ -206,6 +208,44 @@ func newActor(n int) userkit.Actor {
 	}
 }
 
+// newPurchase makes the n-th purchase, which is shared in a family.
+func newPurchase(owner userkit.UserID, n int) userkit.Purchase {
+	return userkit.Purchase{
+		ID:            purchaseID(n),
+		UserID:        owner,
+		Store:         fmt.Sprintf("store-%d", n%3),
+		StableID:      fmt.Sprintf("Stable-%04d", n),
+		TransactionID: fmt.Sprintf("Transaction-%04d", n),
+		ProductID:     fmt.Sprintf("com.example.product.%d", n),
+		Environment:   userkit.Sandbox,
+		PurchasedAt:   at(16000 + n),
+		ExpiresAt:     at(17000 + n),
+		Trial:         true,
+		FamilyShared:  true,
+		Active:        true,
+		Reason:        userkit.PurchaseReason(fmt.Sprintf("reason-%d", n)),
+		Raw:           fmt.Appendf(nil, `{"n":%d,"list":[1,"two",null,{"x":9007199254740993}],"text":"it's \"said\" & <done>"}`, n),
+		CreatedAt:     at(18000 + n),
+		UpdatedAt:     at(19000 + n),
+		FactsAt:       at(20000 + n),
+		VerifiedAt:    at(21000 + n),
+		DueAt:         at(22000 + n),
+		Token:         fmt.Sprintf("Secret token %d: ?$1'\"", n),
+		LeasedUntil:   at(23000 + n),
+		Undecided:     n + 1,
+		Acknowledged:  true,
+	}
+}
+
+// newOwnPurchase makes the n-th purchase, which is the user's own and not due.
+func newOwnPurchase(owner userkit.UserID, n int) userkit.Purchase {
+	purchase := newPurchase(owner, n)
+	purchase.FamilyShared, purchase.Trial, purchase.Acknowledged = false, false, false
+	purchase.Reason, purchase.Environment = "", userkit.Production
+	purchase.DueAt, purchase.LeasedUntil, purchase.Undecided = time.Time{}, time.Time{}, 0
+	return purchase
+}
+
 // newDayUsage makes the use of the n-th day.
 func newDayUsage(n int) userkit.DayUsage {
 	return userkit.DayUsage{
@@ -271,6 +311,7 @@ type dossier struct {
 	user         userkit.User
 	devices      []userkit.DeviceRecord
 	sessions     []userkit.Session
+	purchases    []userkit.Purchase
 	transactions []userkit.Transaction
 	usage        []userkit.DayUsage
 	events       []userkit.Event
@@ -278,13 +319,15 @@ type dossier struct {
 }
 
 // newDossier makes the n-th user (n below 1000) with two records of each kind:
-// an active and an ended session, a counting and a cancelled transaction.
+// an active and an ended session, a shared and an own purchase, a counting and a
+// cancelled transaction.
 func newDossier(n int) dossier {
 	user, first, second := newUser(n), 2*n, 2*n+1
 	return dossier{
 		user:         user,
 		devices:      []userkit.DeviceRecord{newDevice(user.ID, first), newDevice(user.ID, second)},
 		sessions:     []userkit.Session{newOpenSession(user.ID, first), newSession(user.ID, second)},
+		purchases:    []userkit.Purchase{newPurchase(user.ID, first), newOwnPurchase(user.ID, second)},
 		transactions: []userkit.Transaction{newTransaction(user.ID, first), newCountingTransaction(user.ID, second)},
 		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
@@ -296,6 +339,7 @@ func (d dossier) creation() userkit.Change {
 	change := creation(d.user)
 	change.Devices.Insert = d.devices
 	change.Sessions.Insert = d.sessions
+	change.Purchases.Insert = d.purchases
 	change.Transactions.Insert = d.transactions
 	change.Usage = d.usage
 	change.Events = d.events
@@ -400,7 +444,7 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 func (d dossier) everything() userkit.Want {
 	want := userkit.Want{
 		User: d.user.ID, Profile: true, AllDevices: true, OpenSessions: true,
-		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Segments: true, RowCounts: true,
+		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Purchases: true, Segments: true, RowCounts: true,
 	}
 	for _, session := range d.sessions {
 		want.Sessions = append(want.Sessions, session.ID)
@@ -420,6 +464,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsDevices:      len(d.devices),
 		userkit.RowsSessions:     len(d.sessions),
 		userkit.RowsDays:         len(d.usage),
+		userkit.RowsPurchases:    len(d.purchases),
 		userkit.RowsTransactions: len(d.transactions),
 		userkit.RowsEvents:       len(d.events),
 		userkit.RowsMemberships:  len(d.segments),
@@ -442,6 +487,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requireUser(t, want.user, state.User)
 	requireRecords(t, want.devices, state.Devices, recordID)
 	requireRecords(t, want.sessions, state.Sessions, sessionRecordID)
+	requirePurchases(t, want.purchases, state.Purchases)
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
 	requireRowCounts(t, want.rowCounts(), state.RowCounts)
@@ -505,6 +551,18 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	require.NoError(t, err)
 	requireUsage(t, want.usage, usage)
 
+	purchases, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	require.NoError(t, err)
+	requirePurchases(t, want.purchases, purchases)
+	for _, record := range want.purchases {
+		purchase, err := store.Purchase(ctx, record.ID)
+		require.NoError(t, err)
+		requirePurchases(t, []userkit.Purchase{record}, []userkit.Purchase{purchase})
+		found, err := store.FindPurchases(ctx, record.Store, record.StableID)
+		require.NoError(t, err)
+		requirePurchases(t, []userkit.Purchase{record}, belonging(found, func(purchase userkit.Purchase) bool { return purchase.UserID == want.user.ID }))
+	}
+
 	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: want.user.ID, IncludeCancelled: true}, userkit.List{Order: userkit.Order{Field: "sequence"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.transactions, transactions, transactionRecordID)
@@ -524,7 +582,7 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 	t.Helper()
 	ctx := t.Context()
 	require.Equal(t, userkit.State{}, withoutEmpty(loadOne(t, store, userkit.Want{
-		User: gone.user.ID, Profile: true, AllDevices: true, OpenSessions: true, Segments: true,
+		User: gone.user.ID, Profile: true, AllDevices: true, OpenSessions: true, Purchases: true, Segments: true,
 	})))
 	for _, segment := range gone.segments {
 		requireMembers(t, store, segment, false, gone.user.ID)
@@ -554,6 +612,16 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 	require.NoError(t, err)
 	require.Empty(t, owners)
 
+	for _, purchase := range gone.purchases {
+		_, err := store.Purchase(ctx, purchase.ID)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodePurchaseNotFound)
+		found, err := store.FindPurchases(ctx, purchase.Store, purchase.StableID)
+		require.NoError(t, err)
+		for _, purchase := range found {
+			require.NotEqual(t, gone.user.ID, purchase.UserID)
+		}
+	}
+
 	order := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: whole} }
 	users, err := store.Users(ctx, userkit.UserFilter{}, order("id"))
 	require.NoError(t, err)
@@ -576,6 +644,9 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 	for _, device := range sealed {
 		require.NotEqual(t, gone.user.ID, device.UserID)
 	}
+	purchases, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: gone.user.ID}, order("id"))
+	require.NoError(t, err)
+	require.Empty(t, purchases)
 	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: gone.user.ID, IncludeCancelled: true}, order("sequence"))
 	require.NoError(t, err)
 	require.Empty(t, transactions)
@@ -597,6 +668,9 @@ func withoutEmpty(state userkit.State) userkit.State {
 	}
 	if len(state.Sessions) == 0 {
 		state.Sessions = nil
+	}
+	if len(state.Purchases) == 0 {
+		state.Purchases = nil
 	}
 	if len(state.Transactions) == 0 {
 		state.Transactions = nil
@@ -652,17 +726,51 @@ func canonicalEvents(t *testing.T, events []userkit.Event) []userkit.Event {
 		if len(event.Data) == 0 {
 			event.Data = nil
 		} else {
-			decoder := json.NewDecoder(bytes.NewReader(event.Data))
-			decoder.UseNumber() // numbers beyond 53 bits must not lose digits
-			var value any
-			require.NoError(t, decoder.Decode(&value), "the data of event %s: %q", event.ID, event.Data)
-			data, err := json.Marshal(value)
-			require.NoError(t, err)
-			event.Data = data
+			event.Data = canonicalJSON(t, event.Data)
 		}
 		canonical = append(canonical, event)
 	}
 	return canonical
+}
+
+// canonicalJSON writes JSON in one form.
+func canonicalJSON(t *testing.T, text []byte) []byte {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // numbers beyond 53 bits must not lose digits
+	var value any
+	require.NoError(t, decoder.Decode(&value), "%q", text)
+	canonical, err := json.Marshal(value)
+	require.NoError(t, err)
+	return canonical
+}
+
+// canonicalPurchases writes the raw data of purchases in one form.
+func canonicalPurchases(t *testing.T, purchases []userkit.Purchase) []userkit.Purchase {
+	t.Helper()
+	canonical := []userkit.Purchase{}
+	for _, purchase := range purchases {
+		if len(purchase.Raw) == 0 {
+			purchase.Raw = nil
+		} else {
+			purchase.Raw = canonicalJSON(t, purchase.Raw)
+		}
+		canonical = append(canonical, purchase)
+	}
+	return canonical
+}
+
+// requirePurchases demands that two sets of purchases are equal, whatever their
+// order. Raw is compared as JSON, like the data of events.
+func requirePurchases(t *testing.T, want, got []userkit.Purchase) {
+	t.Helper()
+	requireRecords(t, canonicalPurchases(t, want), canonicalPurchases(t, got), purchaseRecordID)
+}
+
+// requirePurchaseList is requirePurchases of lists in the same order.
+func requirePurchaseList(t *testing.T, want, got []userkit.Purchase) {
+	t.Helper()
+	requireList(t, canonicalPurchases(t, want), canonicalPurchases(t, got), purchaseRecordID)
 }
 
 // requireUsage demands that two lists of days are equal, in the same order.
@@ -696,7 +804,8 @@ func requireMembers(t *testing.T, store userkit.Store, segment userkit.SegmentID
 func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
-		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents, userkit.RowsMemberships,
+		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
+		userkit.RowsMemberships,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}
@@ -762,4 +871,5 @@ func deviceRecordID(device *userkit.Device) [16]byte                { return dev
 func sessionRecordID(session *userkit.Session) [16]byte             { return session.ID }
 func transactionRecordID(transaction *userkit.Transaction) [16]byte { return transaction.ID }
 func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }
+func purchaseRecordID(purchase *userkit.Purchase) [16]byte          { return purchase.ID }
 func segmentRecordID(segment *userkit.Segment) [16]byte             { return segment.ID }

@@ -13,7 +13,7 @@ import (
 func TestFixturesAreFull(t *testing.T) {
 	owner := userID(1)
 	for _, fixture := range []any{
-		newUser(1), newDevice(owner, 1), newSession(owner, 1), newTransaction(owner, 1), newDayUsage(1), newEvent(owner, 1),
+		newUser(1), newDevice(owner, 1), newSession(owner, 1), newPurchase(owner, 1), newTransaction(owner, 1), newDayUsage(1), newEvent(owner, 1),
 		newSegment(1),
 	} {
 		requireFull(t, reflect.TypeOf(fixture).Name(), reflect.ValueOf(fixture))

@@ -452,8 +452,9 @@ func importRaceCases() []testCase {
 func userRecordCases() []testCase {
 	return []testCase{
 		{"yields everything of a user, by kind and the oldest first, and nothing of others", func(t *testing.T, env env) {
-			d := env.desk(t)
+			d, shop := env.withShop(t)
 			user, other := d.household(t), d.household(t)
+			d.buy(t, shop, user.ID, "1000")
 			lists := []userkit.Segment{d.list(t, "one"), d.list(t, "two")}
 			d.rule(t, "everybody", `name pr`) // no record of anybody's
 			d.list(t, "theirs", other)
@@ -477,6 +478,7 @@ func userRecordCases() []testCase {
 			requireRecords(t, want.Devices, valuesOf[userkit.Device](t, records[userkit.RowsDevices]), deviceRecordID)
 			requireRecords(t, want.Sessions, valuesOf[userkit.Session](t, records[userkit.RowsSessions]), sessionRecordID)
 			requireUsage(t, want.Usage, valuesOf[userkit.DayUsage](t, records[userkit.RowsDays]))
+			requirePurchaseList(t, want.Purchases, valuesOf[userkit.Purchase](t, records[userkit.RowsPurchases]))
 			requireList(t, want.Transactions, valuesOf[userkit.Transaction](t, records[userkit.RowsTransactions]), transactionRecordID)
 			requireRecords(t, lists, valuesOf[userkit.Segment](t, records[userkit.RowsMemberships]), segmentRecordID)
 			events := valuesOf[userkit.Event](t, records[userkit.RowsEvents])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		importGroups(),
 		pageGroups(),
 		concurrencyGroups(),
+		purchaseGroups(),
 		faultGroups(),
 	)...)
 }
@@ -231,6 +233,16 @@ func (d *desk) sessions(t *testing.T, user userkit.UserID) []userkit.Session {
 	})
 }
 
+// purchases lists a user's purchases in the order of their creation, with their
+// raw data in one form.
+func (d *desk) purchases(t *testing.T, user userkit.UserID) []userkit.Purchase {
+	t.Helper()
+	order := userkit.Order{Field: "created_at"}
+	purchases, err := d.store.Purchases(t.Context(), userkit.PurchaseFilter{UserID: user}, userkit.List{Order: order, Limit: whole})
+	require.NoError(t, err)
+	return canonicalPurchases(t, purchases)
+}
+
 // transactions lists all of a user's transactions, the oldest first.
 func (d *desk) transactions(t *testing.T, user userkit.UserID) []userkit.Transaction {
 	t.Helper()
@@ -294,6 +306,7 @@ type picture struct {
 	User         userkit.User
 	Devices      []userkit.Device
 	Sessions     []userkit.Session
+	Purchases    []userkit.Purchase
 	Transactions []userkit.Transaction
 	Usage        []userkit.DayUsage
 	Events       []userkit.Event
@@ -313,6 +326,7 @@ func (d *desk) picture(t *testing.T, user userkit.UserID) picture {
 		User:         d.user(t, user),
 		Devices:      d.devices(t, user),
 		Sessions:     d.sessions(t, user),
+		Purchases:    d.purchases(t, user),
 		Transactions: d.transactions(t, user),
 		Usage:        append([]userkit.DayUsage{}, usage...),
 		Events:       d.events(t, user),
@@ -424,10 +438,35 @@ func managerGroups() []group {
 					"WithDefaultTrafficLimit": userkit.WithDefaultTrafficLimit(userkit.TrafficLimit{Bytes: -1}),
 					"WithLastSeenInterval":    userkit.WithLastSeenInterval(-time.Second),
 					"WithSealingKeys":         userkit.WithSealingKeys(make([]byte, 31)),
+					"WithProjectKind":         userkit.WithProjectKind("private"),
+					"WithPurchasePolicy":      userkit.WithPurchasePolicy("share"),
+					"WithPurchaseGrace":       userkit.WithPurchaseGrace(-time.Second),
+					"WithVerificationRate":    userkit.WithVerificationRate(0),
 				} {
 					_, err := userkit.New(env.store, option)
 					requireField(t, err, userkit.ErrInvalid, userkit.CodeInvalidOption, name)
 				}
+			}},
+			{"refuses verifiers that cannot be told apart", func(t *testing.T, env env) {
+				named := func(name string) userkit.Verifier {
+					s := newShop()
+					s.name = name
+					return s
+				}
+				for _, option := range []userkit.Option{
+					userkit.WithVerifiers(userkit.Verifier(nil)),
+					userkit.WithVerifiers(named("")),
+					userkit.WithVerifiers(named("Apple")),
+					userkit.WithVerifiers(named("the shop")),
+					userkit.WithVerifiers(named(strings.Repeat("a", 33))),
+					userkit.WithVerifiers(named("apple"), named("google"), named("apple")),
+				} {
+					_, err := userkit.New(env.store, option)
+					requireField(t, err, userkit.ErrInvalid, userkit.CodeInvalidOption, "WithVerifiers")
+				}
+				manager, err := userkit.New(env.store, userkit.WithVerifiers(named("apple"), named(strings.Repeat("a", 32)), named("a_1-b")))
+				require.NoError(t, err)
+				require.NoError(t, manager.Close())
 			}},
 			{"takes the default license from licenses that are given after it", func(t *testing.T, env env) {
 				manager, err := userkit.New(env.store, userkit.WithDefaultLicense("Family"), userkit.WithLicenses(userkit.License{Name: "Family", Devices: 5}))

@@ -43,7 +43,7 @@ func storeCommitGroup() group {
 		{"keeps ids unique in each kind of record", commitUniqueIDs},
 		{"writes nothing of a change whose value is taken", commitTakenWritesNothing},
 		{"gives a value that several changes of a call want to one of them", commitWantedBySeveral},
-		{"gives a device, session, transaction or event id that two changes of a call want to one of them", commitIDWantedByTwo},
+		{"gives a device, session, purchase, transaction or event id that two changes of a call want to one of them", commitIDWantedByTwo},
 		{"frees a value when the user changes it", commitFreesOnChange},
 		{"frees a value when the user is deleted", commitFreesOnDelete},
 		{"frees a token when it is rotated and when the device is deleted", commitFreesToken},
@@ -98,6 +98,9 @@ func emptyDossier(n int) dossier {
 			TokenDigest: newDevice(user.ID, n).TokenDigest,
 		}},
 		sessions: []userkit.Session{{ID: sessionID(n), UserID: user.ID, Node: "n", StartedAt: at(n), ReportedAt: at(n)}},
+		purchases: []userkit.Purchase{{
+			ID: purchaseID(n), UserID: user.ID, Store: "s", StableID: fmt.Sprint(n), CreatedAt: at(n), UpdatedAt: at(n), Token: "t",
+		}},
 		transactions: []userkit.Transaction{{
 			ID: transactionID(n), UserID: user.ID, Sequence: 1, Kind: userkit.TransactionRefill,
 			Amount: userkit.Money{Amount: 1, Currency: "JPY"}, Balance: userkit.Money{Amount: 1, Currency: "JPY"},
@@ -204,6 +207,8 @@ func commitUpdates(t *testing.T, env env) {
 	replacedDevice, replacedSession, replacedTransaction := newDevice(d.user.ID, 60), newOpenSession(d.user.ID, 60), newCountingTransaction(d.user.ID, 60)
 	replacedDevice.Type, replacedSession.EndReason, replacedTransaction.Kind = userkit.DeviceRouter, "", userkit.TransactionRefill
 	replacedDevice.ID, replacedSession.ID, replacedTransaction.ID = d.devices[1].ID, d.sessions[1].ID, d.transactions[0].ID
+	replacedPurchase := newOwnPurchase(d.user.ID, 60)
+	replacedPurchase.ID, replacedPurchase.Active = d.purchases[0].ID, false
 	oldDigest := d.devices[1].TokenDigest
 	for name, update := range map[string]func(change *userkit.Change){
 		"a device": func(change *userkit.Change) {
@@ -213,6 +218,10 @@ func commitUpdates(t *testing.T, env env) {
 		"a session": func(change *userkit.Change) {
 			d.sessions[1] = replacedSession
 			change.Sessions.Update = []userkit.Session{replacedSession}
+		},
+		"a purchase": func(change *userkit.Change) {
+			d.purchases[0] = replacedPurchase
+			change.Purchases.Update = []userkit.Purchase{replacedPurchase}
 		},
 		"a transaction": func(change *userkit.Change) {
 			d.transactions[0] = replacedTransaction
@@ -233,7 +242,9 @@ func commitUpdates(t *testing.T, env env) {
 func commitDeletes(t *testing.T, env env) {
 	d, other := newDossier(1), newDossier(2)
 	createAll(t, env.store, d, other)
-	gone := dossier{user: d.user, devices: d.devices[:1], sessions: d.sessions[1:], transactions: d.transactions[:1]}
+	gone := dossier{
+		user: d.user, devices: d.devices[:1], sessions: d.sessions[1:], purchases: d.purchases[:1], transactions: d.transactions[:1],
+	}
 	for name, remove := range map[string]func(change *userkit.Change){
 		"a device": func(change *userkit.Change) {
 			change.Devices.Delete = []userkit.DeviceID{d.devices[0].ID}
@@ -242,6 +253,10 @@ func commitDeletes(t *testing.T, env env) {
 		"a session": func(change *userkit.Change) {
 			change.Sessions.Delete = []userkit.SessionID{d.sessions[1].ID}
 			d.sessions = d.sessions[:1]
+		},
+		"a purchase": func(change *userkit.Change) {
+			change.Purchases.Delete = []userkit.PurchaseID{d.purchases[0].ID}
+			d.purchases = d.purchases[1:]
 		},
 		"a transaction": func(change *userkit.Change) {
 			change.Transactions.Delete = []userkit.TransactionID{d.transactions[0].ID}
@@ -262,6 +277,11 @@ func commitDeletes(t *testing.T, env env) {
 	requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
 	_, err = env.store.Session(ctx, gone.sessions[0].ID)
 	requireCode(t, err, userkit.ErrNotFound, userkit.CodeSessionNotFound)
+	_, err = env.store.Purchase(ctx, gone.purchases[0].ID)
+	requireCode(t, err, userkit.ErrNotFound, userkit.CodePurchaseNotFound)
+	found, err := env.store.FindPurchases(ctx, gone.purchases[0].Store, gone.purchases[0].StableID)
+	require.NoError(t, err)
+	require.Empty(t, found)
 	state := loadOne(t, env.store, userkit.Want{
 		User: d.user.ID, Devices: []userkit.DeviceID{gone.devices[0].ID}, HardwareIDs: []string{gone.devices[0].HardwareID},
 		Sessions: []userkit.SessionID{gone.sessions[0].ID}, Transactions: []userkit.TransactionID{gone.transactions[0].ID},
@@ -293,6 +313,13 @@ func commitMixed(t *testing.T, env env) {
 		Update: []userkit.Session{session},
 		Delete: []userkit.SessionID{d.sessions[1].ID},
 	}
+	purchase := newPurchase(d.user.ID, 60)
+	purchase.ID = d.purchases[0].ID
+	change.Purchases = userkit.Records[userkit.Purchase, userkit.PurchaseID]{
+		Insert: []userkit.Purchase{newPurchase(d.user.ID, 70), newOwnPurchase(d.user.ID, 71)},
+		Update: []userkit.Purchase{purchase},
+		Delete: []userkit.PurchaseID{d.purchases[1].ID},
+	}
 	change.Transactions = userkit.Records[userkit.Transaction, userkit.TransactionID]{
 		Insert: []userkit.Transaction{newTransaction(d.user.ID, 70), newCountingTransaction(d.user.ID, 71)},
 		Update: []userkit.Transaction{transaction},
@@ -304,6 +331,7 @@ func commitMixed(t *testing.T, env env) {
 
 	d.devices = append([]userkit.DeviceRecord{device}, change.Devices.Insert...)
 	d.sessions = append([]userkit.Session{session}, change.Sessions.Insert...)
+	d.purchases = append([]userkit.Purchase{purchase}, change.Purchases.Insert...)
 	d.transactions = append([]userkit.Transaction{transaction}, change.Transactions.Insert...)
 	d.usage = []userkit.DayUsage{d.usage[0], doubled(d.usage[1]), newDayUsage(70)}
 	d.events = append(d.events, change.Events...)
@@ -391,12 +419,14 @@ func commitDeleteUsesNothingElse(t *testing.T, env env) {
 	extra.devices = []userkit.DeviceRecord{newDevice(d.user.ID, 60)}
 	extra.sessions = []userkit.Session{newOpenSession(d.user.ID, 60)}
 	extra.transactions = []userkit.Transaction{newTransaction(d.user.ID, 60)}
+	extra.purchases = []userkit.Purchase{newPurchase(d.user.ID, 60)}
 	extra.usage = []userkit.DayUsage{newDayUsage(60)}
 	change := extra.creation()
 	change.Version, change.Account.Version = d.user.Version, d.user.Version+1
 	change.Delete = true
 	change.Devices.Update = d.devices
 	change.Sessions.Delete = []userkit.SessionID{d.sessions[0].ID}
+	change.Purchases.Update = d.purchases
 	change.Transactions.Update = d.transactions
 	change.Events = []userkit.Event{newEvent(d.user.ID, 60)}
 	commit(t, env.store, change)
@@ -446,6 +476,11 @@ func everyChange(d dossier) userkit.Change {
 	}
 	change.Sessions = userkit.Records[userkit.Session, userkit.SessionID]{
 		Insert: []userkit.Session{newSession(d.user.ID, 70)}, Update: []userkit.Session{session}, Delete: []userkit.SessionID{d.sessions[1].ID},
+	}
+	purchase := newPurchase(d.user.ID, 60)
+	purchase.ID = d.purchases[0].ID
+	change.Purchases = userkit.Records[userkit.Purchase, userkit.PurchaseID]{
+		Insert: []userkit.Purchase{newPurchase(d.user.ID, 70)}, Update: []userkit.Purchase{purchase}, Delete: []userkit.PurchaseID{d.purchases[1].ID},
 	}
 	change.Transactions = userkit.Records[userkit.Transaction, userkit.TransactionID]{
 		Insert: []userkit.Transaction{newTransaction(d.user.ID, 70)}, Update: []userkit.Transaction{transaction}, Delete: []userkit.TransactionID{d.transactions[1].ID},
@@ -698,6 +733,11 @@ func commitUniqueIDs(t *testing.T, env env) {
 			change.Transactions.Insert[0].ID = d.transactions[0].ID
 			change.Transactions.Update, change.Transactions.Delete = nil, nil
 		},
+		"a purchase of another user": func(change *userkit.Change) { change.Purchases.Insert[0].ID = other.purchases[0].ID },
+		"a purchase of the same user": func(change *userkit.Change) {
+			change.Purchases.Insert[0].ID = d.purchases[0].ID
+			change.Purchases.Update, change.Purchases.Delete = nil, nil
+		},
 		"an event of another user":  func(change *userkit.Change) { change.Events[0].ID = other.events[0].ID },
 		"an event of the same user": func(change *userkit.Change) { change.Events[0].ID = d.events[0].ID },
 	} {
@@ -806,6 +846,18 @@ func commitIDWantedByTwo(t *testing.T, env env) {
 			change.Transactions.Insert = []userkit.Transaction{newTransaction(d.user.ID, round)}
 			d.transactions = append(d.transactions, change.Transactions.Insert...)
 		}},
+		"purchase": {userkit.CodeIDTaken, func(change *userkit.Change, d *dossier) {
+			purchase := newPurchase(d.user.ID, round)
+			purchase.StableID += d.user.Login // only the id is the same
+			change.Purchases.Insert = []userkit.Purchase{purchase}
+			d.purchases = append(d.purchases, purchase)
+		}},
+		"stable id": {userkit.CodePurchaseTaken, func(change *userkit.Change, d *dossier) {
+			purchase := newOwnPurchase(d.user.ID, round)
+			purchase.ID[15] ^= d.user.ID[15] << 4 // only the stable id is the same
+			change.Purchases.Insert = []userkit.Purchase{purchase}
+			d.purchases = append(d.purchases, purchase)
+		}},
 		"event": {userkit.CodeIDTaken, func(change *userkit.Change, d *dossier) {
 			change.Events = []userkit.Event{newEvent(d.user.ID, round)}
 			d.events = append(d.events, change.Events...)
@@ -885,6 +937,7 @@ func commitFreesOnDelete(t *testing.T, env env) {
 	heir.user.ID = userID(9)
 	for i := range heir.devices {
 		heir.devices[i].UserID, heir.sessions[i].UserID, heir.transactions[i].UserID, heir.events[i].UserID = userID(9), userID(9), userID(9), userID(9)
+		heir.purchases[i].UserID = userID(9)
 	}
 	createAll(t, env.store, heir)
 	requireDossier(t, env.store, heir)

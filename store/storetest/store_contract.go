@@ -63,6 +63,10 @@ func (d *dossier) scribble() {
 	for i := range d.sessions {
 		d.sessions[i] = userkit.Session{Node: "scribbled"}
 	}
+	for i := range d.purchases {
+		scribbleBytes(d.purchases[i].Raw)
+		d.purchases[i] = userkit.Purchase{Store: "scribbled"}
+	}
 	for i := range d.transactions {
 		d.transactions[i] = userkit.Transaction{Note: "scribbled"}
 	}
@@ -121,17 +125,22 @@ func copiesIn(t *testing.T, env env) {
 	for i := range next.devices {
 		next.devices[i].ID, next.devices[i].UserID = d.devices[i].ID, d.user.ID
 		next.sessions[i].ID, next.sessions[i].UserID = d.sessions[i].ID, d.user.ID
+		next.purchases[i].ID, next.purchases[i].UserID = d.purchases[i].ID, d.user.ID
 		next.transactions[i].ID, next.transactions[i].UserID = d.transactions[i].ID, d.user.ID
 		next.events[i].UserID = d.user.ID
 	}
 	change.Devices.Update, change.Sessions.Update, change.Transactions.Update = next.devices, next.sessions, next.transactions
-	change.Events = next.events
+	change.Purchases.Update, change.Events = next.purchases, next.events
 	want := newDossier(1)
 	want.user = newUser(100)
 	want.user.ID, want.user.Account = d.user.ID, d.user.Account
 	want.devices, want.sessions, want.transactions = slices.Clone(next.devices), slices.Clone(next.sessions), slices.Clone(next.transactions)
 	for i := range want.devices {
 		want.devices[i].SealedToken = slices.Clone(want.devices[i].SealedToken)
+	}
+	want.purchases = slices.Clone(next.purchases)
+	for i := range want.purchases {
+		want.purchases[i].Raw = slices.Clone(want.purchases[i].Raw)
 	}
 	for _, event := range next.events {
 		event.Data = slices.Clone(event.Data)
@@ -191,7 +200,20 @@ func copiesOut(t *testing.T, env env) {
 	}
 	events, err := env.store.Events(ctx, userkit.EventFilter{}, list("at"))
 	require.NoError(t, err)
-	out := dossier{devices: sealed, sessions: sessions, usage: usage, transactions: transactions, events: events}
+	purchases, err := env.store.Purchases(ctx, userkit.PurchaseFilter{}, list("purchased_at"))
+	require.NoError(t, err)
+	for _, purchase := range d.purchases {
+		one, err := env.store.Purchase(ctx, purchase.ID)
+		require.NoError(t, err)
+		scribbleBytes(one.Raw)
+		found, err := env.store.FindPurchases(ctx, purchase.Store, purchase.StableID)
+		require.NoError(t, err)
+		for i := range found {
+			scribbleBytes(found[i].Raw)
+			found[i] = userkit.Purchase{Store: "scribbled"}
+		}
+	}
+	out := dossier{devices: sealed, sessions: sessions, purchases: purchases, usage: usage, transactions: transactions, events: events}
 	out.scribble()
 	for _, event := range feedOf(t, env.store, userkit.FeedPosition{}, 10, 4) {
 		scribbleBytes(event.Event.Data)
@@ -208,7 +230,9 @@ func copiesOfState(t *testing.T, env env) {
 	createAll(t, env.store, d, newDossier(2))
 	wants := []userkit.Want{d.everything(), newDossier(2).everything()}
 	for _, state := range load(t, env.store, wants...) {
-		out := dossier{user: state.User, devices: state.Devices, sessions: state.Sessions, usage: state.Usage, transactions: state.Transactions}
+		out := dossier{
+			user: state.User, devices: state.Devices, sessions: state.Sessions, purchases: state.Purchases, usage: state.Usage, transactions: state.Transactions,
+		}
 		out.scribble()
 		state.RowCounts[userkit.RowsDevices] = 99
 		for i := range state.Events {
@@ -243,6 +267,7 @@ func dossierAt(n int, moment time.Time) dossier {
 	d := newDossier(n)
 	day := userkit.DayOf(moment, time.UTC)
 	d.user.RegisteredAt, d.user.UpdatedAt, d.user.ExpiresAt, d.user.LastSeenAt = moment, moment, moment, moment
+	d.user.PurchasesEndAt = moment
 	d.user.Traffic.Period = day
 	for i := range d.devices {
 		d.devices[i].RegisteredAt, d.devices[i].LastSeenAt, d.devices[i].Location.At = moment, moment, moment
@@ -251,6 +276,11 @@ func dossierAt(n int, moment time.Time) dossier {
 		d.sessions[i].StartedAt, d.sessions[i].Counter.At, d.sessions[i].ReportedAt = moment, moment, moment
 	}
 	d.sessions[1].EndedAt = moment
+	for i := range d.purchases {
+		purchase := &d.purchases[i]
+		purchase.PurchasedAt, purchase.ExpiresAt, purchase.CreatedAt, purchase.UpdatedAt = moment, moment, moment, moment
+		purchase.FactsAt, purchase.VerifiedAt, purchase.DueAt, purchase.LeasedUntil = moment, moment, moment, moment
+	}
 	for i := range d.transactions {
 		d.transactions[i].At = moment
 	}
@@ -352,6 +382,14 @@ func valuesOfLongText(t *testing.T, env env) {
 		device.HardwareID = longest(userkit.MaxLine, string(rune('a'+i)))
 		device.SealedToken = []byte(longest(1000, "a"))
 		d.sessions[i].DeviceName, d.sessions[i].Node, d.sessions[i].NodeLocation = line, line, line
+		purchase := &d.purchases[i]
+		purchase.Store = strings.Repeat(string(rune('a'+i)), 32)
+		purchase.StableID, purchase.TransactionID = longest(userkit.MaxPurchaseID, "a"), longest(userkit.MaxPurchaseID, "a")
+		purchase.ProductID, purchase.Reason = longest(userkit.MaxPurchaseID, "a"), userkit.PurchaseReason(line)
+		purchase.Token = longest(userkit.MaxReceipt/4, "a")
+		raw, err := json.Marshal(longest(userkit.MaxPurchaseRaw/4-1, ""))
+		require.NoError(t, err)
+		purchase.Raw = raw
 		transaction := &d.transactions[i]
 		transaction.Key, transaction.Reference, transaction.Note = longest(userkit.MaxLine, string(rune('a'+i))), line, longest(userkit.MaxNote, "a")
 		transaction.Actor.ID, transaction.Actor.Name = line, line
@@ -405,6 +443,9 @@ func valuesOfHostileText(t *testing.T, env env) {
 		data, err := json.Marshal(map[string]any{text: []any{text}})
 		require.NoError(t, err)
 		device, session, transaction, event := &d.devices[0], &d.sessions[0], &d.transactions[0], &d.events[0]
+		purchase := &d.purchases[1]
+		purchase.Store, purchase.StableID, purchase.TransactionID, purchase.ProductID, purchase.Token = text, text, text, text, text
+		purchase.Reason, purchase.Raw = userkit.PurchaseReason(text), data
 		device.Name, device.HardwareID, device.PushToken, device.TokenHint, device.SealedToken = text, text, text, text, []byte(text)
 		session.DeviceName, session.Node, session.NodeLocation = text, text, text
 		transaction.Key, transaction.Note, transaction.Reference = text, text, text
@@ -445,6 +486,8 @@ func valuesOfIDs(t *testing.T, env env) {
 		d.user.ID = id
 		d.user.LastTransaction = id
 		d.devices, d.sessions, d.transactions, d.events = d.devices[:1], d.sessions[:1], d.transactions[:1], d.events[:1]
+		d.purchases = d.purchases[:1]
+		d.purchases[0].ID, d.purchases[0].UserID = id, id
 		d.devices[0].ID, d.sessions[0].ID, d.transactions[0].ID, d.events[0].ID = id, id, id, id
 		d.devices[0].UserID, d.sessions[0].UserID, d.transactions[0].UserID, d.events[0].UserID = id, id, id, id
 		d.sessions[0].DeviceID, d.events[0].DeviceID, d.transactions[0].Previous = id, id, id
@@ -691,6 +734,27 @@ func calls(d dossier) []call {
 			_, err := store.Usage(ctx, d.user.ID, newDayUsage(-100).Day, newDayUsage(100).Day)
 			return err
 		}),
+		{"CommitTogether", true, func(ctx context.Context, store userkit.Store) error {
+			user := d.user
+			step(&user) // the one of Commit, which comes before
+			return store.CommitTogether(ctx, []userkit.Change{step(&user)})
+		}},
+		read("Purchase", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Purchase(ctx, d.purchases[0].ID)
+			return err
+		}),
+		read("FindPurchases", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.FindPurchases(ctx, d.purchases[0].Store, d.purchases[0].StableID)
+			return err
+		}),
+		read("Purchases", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true}, list("product_id"))
+			return err
+		}),
+		{"LeasePurchases", true, func(ctx context.Context, store userkit.Store) error {
+			_, err := store.LeasePurchases(ctx, at(100_000), at(100_001), 10)
+			return err
+		}},
 		read("Transactions", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Transactions(ctx, userkit.TransactionFilter{}, list("at"))
 			return err

@@ -28,6 +28,7 @@ func storeFilterGroups() []group {
 			{"compares numbers among attributes exactly", filterAttributeNumbers},
 			{"compares texts among attributes in folded form", filterAttributeTexts},
 			{"compares access as it is at the moment", filterAccess},
+			{"knows who is subscribed at the moment", filterSubscribed},
 			{"compares the traffic of the period of the moment, in its zone", filterTrafficUsed},
 			{"knows the members of lists", filterSegments},
 			{"joins conditions by and, or and not", filterJoins},
@@ -724,6 +725,41 @@ func filterAccess(t *testing.T, env env) {
 			{`not (access eq "user_expired") and access eq "user_disabled"`, c.others(slices.Concat(moment.expired, c.others([]string{"disabled", "all"})))},
 		})
 	}
+}
+
+func filterSubscribed(t *testing.T, env env) {
+	set := func(active int, ends time.Time) func(user *userkit.User) {
+		return func(user *userkit.User) { user.ActivePurchases, user.PurchasesEndAt = active, ends }
+	}
+	c := newAudience(t, env.store,
+		figure{"never bought", set(0, time.Time{})},
+		figure{"for ever", set(1, time.Time{})},
+		figure{"ends", set(2, base)},
+		figure{"ends later", set(1, at(1))},
+		figure{"ended by the store", set(0, at(1))},
+		figure{"long ago", set(3, at(-1_000_000))},
+	)
+	for _, moment := range []struct {
+		at         time.Time
+		subscribed []string
+	}{
+		{base.Add(-time.Microsecond), []string{"for ever", "ends", "ends later"}},
+		{base, []string{"for ever", "ends later"}},
+		{at(1), []string{"for ever"}},
+	} {
+		c.moment.At = moment.at
+		c.requireAll(t, []expectation{
+			{`subscribed eq true`, moment.subscribed},
+			{`subscribed ne false`, moment.subscribed},
+			{`subscribed eq false`, c.others(moment.subscribed)},
+			{`not (subscribed eq true)`, c.others(moment.subscribed)},
+			{`subscribed eq true and active_purchases gt 1`, belonging(moment.subscribed, func(name string) bool { return name == "ends" })},
+		})
+	}
+	c.requireAll(t, []expectation{
+		{`purchases_end_at eq "` + base.Format(time.RFC3339Nano) + `"`, []string{"ends"}},
+		{`purchases_end_at pr`, []string{"ends", "ends later", "ended by the store", "long ago"}},
+	})
 }
 
 func filterTrafficUsed(t *testing.T, env env) {

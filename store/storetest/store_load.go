@@ -24,6 +24,7 @@ func storeLoadGroup() group {
 		{"gives the sessions that have not ended", loadOpenSessions},
 		{"gives the transactions that are named, cancelled or not", loadTransactions},
 		{"gives the transactions with the keys that are named", loadTransactionKeys},
+		{"gives all purchases", loadPurchases},
 		{"gives the use per day from a day on, in order", loadUsage},
 		{"tells which events are recorded", loadEvents},
 		{"tells which events are recorded of a user who was deleted", loadEventsOfDeleted},
@@ -101,6 +102,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"TransactionKeys": func(want *userkit.Want, state *userkit.State) {
 			want.TransactionKeys, state.Transactions = []string{d.transactions[1].Key}, d.transactions[1:]
 		},
+		"Purchases": func(want *userkit.Want, state *userkit.State) {
+			want.Purchases, state.Purchases = true, d.purchases
+		},
 		"UsageFrom": func(want *userkit.Want, state *userkit.State) {
 			want.UsageFrom, state.Usage = userkit.Set(d.usage[1].Day), d.usage[1:]
 		},
@@ -110,7 +114,12 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 	} {
 		want, expected := userkit.Want{User: userID(1)}, narrow
 		ask(&want, &expected)
-		require.Equal(t, expected, withoutEmpty(loadOne(t, env.store, want)), name)
+		got := withoutEmpty(loadOne(t, env.store, want))
+		if want.Purchases {
+			requirePurchases(t, expected.Purchases, got.Purchases)
+			expected.Purchases, got.Purchases = nil, nil
+		}
+		require.Equal(t, expected, got, name)
 	}
 }
 
@@ -194,6 +203,20 @@ func loadTransactionKeys(t *testing.T, env env) {
 	requireRecords(t, d.transactions, state.Transactions, transactionRecordID)
 }
 
+func loadPurchases(t *testing.T, env env) {
+	d, none := newDossier(1), newDossier(3)
+	d.purchases = append(d.purchases, newPurchase(d.user.ID, 50))
+	none.purchases = nil
+	createAll(t, env.store, d, newDossier(2), none)
+	states := load(t, env.store,
+		userkit.Want{User: none.user.ID, Purchases: true},
+		userkit.Want{User: d.user.ID, Purchases: true},
+		userkit.Want{User: userID(2)})
+	require.Empty(t, states[0].Purchases)
+	requirePurchases(t, d.purchases, states[1].Purchases)
+	require.Empty(t, states[2].Purchases)
+}
+
 func loadUsage(t *testing.T, env env) {
 	d := newDossier(1)
 	d.usage = nil
@@ -249,6 +272,9 @@ func loadRowCounts(t *testing.T, env env) {
 	d.sessions = d.sessions[:1]
 	d.transactions = append(d.transactions, newTransaction(d.user.ID, 50))
 	d.usage = append(d.usage, newDayUsage(50), newDayUsage(51))
+	for n := range 4 {
+		d.purchases = append(d.purchases, newOwnPurchase(d.user.ID, 50+n))
+	}
 	for n := range 3 {
 		d.events = append(d.events, newEvent(d.user.ID, 50+n))
 	}
@@ -265,8 +291,10 @@ func loadRowCounts(t *testing.T, env env) {
 	change.Sessions.Delete = []userkit.SessionID{d.sessions[0].ID}
 	change.Devices.Insert = []userkit.DeviceRecord{newDevice(d.user.ID, 60), newDevice(d.user.ID, 61)}
 	change.Usage = []userkit.DayUsage{newDayUsage(50), newDayUsage(60)}
+	change.Purchases.Delete = []userkit.PurchaseID{d.purchases[0].ID}
 	commit(t, env.store, change)
 	d.sessions, d.devices, d.usage = nil, change.Devices.Insert, append(d.usage, newDayUsage(60))
+	d.purchases = d.purchases[1:]
 	requireRowCounts(t, d.rowCounts(), loadOne(t, env.store, userkit.Want{User: d.user.ID, RowCounts: true}).RowCounts)
 }
 
@@ -288,6 +316,7 @@ func loadDuplicates(t *testing.T, env env) {
 		t.Helper()
 		requireRecords(t, d.devices, state.Devices, recordID)
 		requireRecords(t, d.sessions, state.Sessions, sessionRecordID)
+		requirePurchases(t, d.purchases, state.Purchases)
 		requireRecords(t, d.transactions, state.Transactions, transactionRecordID)
 		requireUsage(t, d.usage, state.Usage)
 		slices.SortFunc(state.Events, userkit.EventID.Compare)

@@ -258,6 +258,7 @@ func manyDeleted(t *testing.T, env env) {
 		change.Devices.Insert = append(change.Devices.Insert, newDevice(change.User, n))
 		change.Transactions.Insert = append(change.Transactions.Insert, newTransaction(change.User, n+1))
 		change.Usage = append(change.Usage, newDayUsage(n))
+		change.Purchases.Insert = append(change.Purchases.Insert, newOwnPurchase(change.User, n))
 		change.Events = append(change.Events, newEvent(change.User, n))
 		session := newSession(change.User, n)
 		if n%2 == 0 {
@@ -267,12 +268,13 @@ func manyDeleted(t *testing.T, env env) {
 		if n%oneIn == 7 {
 			gone.devices = append(gone.devices, newDevice(change.User, n))
 			gone.sessions = append(gone.sessions, session)
+			gone.purchases = append(gone.purchases, newOwnPurchase(change.User, n))
 		}
 	})
 	gone.user = user
 	state := loadOne(t, env.store, userkit.Want{User: user.ID, RowCounts: true})
 	for _, kind := range []string{
-		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsTransactions, userkit.RowsEvents,
+		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
 	} {
 		require.Equal(t, many, state.RowCounts[kind], kind)
 	}

@@ -92,6 +92,7 @@ func anyUser(t *rapid.T, n int) userkit.User {
 		},
 	}
 	user.OpenSessions, user.ActivePurchases = rapid.IntRange(0, 2).Draw(t, "open_sessions"), rapid.IntRange(0, 2).Draw(t, "active_purchases")
+	user.PurchasesEndAt = rapid.SampledFrom(someTimes).Draw(t, "purchases_end_at")
 	// The number makes them unique; it comes last, so that they begin alike.
 	for field, unique := range map[string]*string{"login": &user.Login, "email": &user.Email, "extref": &user.ExtRef} {
 		if value := text(field); value != "" && len(value) < 100 {

@@ -186,6 +186,7 @@ func hardUser(n, variant int) userkit.User {
 	user.ExpiresAt = pick(times, v, 4)
 	user.ValidFor = pick([]time.Duration{0, 1, time.Hour, 90 * 24 * time.Hour, 0}, v, 3)
 	user.LastSeenAt = pick(times, v, 2)
+	user.PurchasesEndAt = pick(times, v, 4)
 	return user
 }
 

@@ -101,6 +101,7 @@ func runStore(t *testing.T, open Open, options Options) {
 		storeSegmentGroups(),
 		storeDeviceGroups(),
 		storeSessionGroups(),
+		storePurchaseGroups(),
 		storeLedgerGroups(),
 		storeEventGroups(),
 		storeContractGroups(),

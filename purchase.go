@@ -1,0 +1,1028 @@
+package userkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Reasons of userkit itself why a purchase is not active, beside those of the
+// verifiers.
+const (
+	// ReasonUndecided: the store has not said anything about it yet.
+	ReasonUndecided PurchaseReason = "undecided"
+	// ReasonTaken: when the store said whose it is, another user had it.
+	ReasonTaken PurchaseReason = "taken"
+)
+
+// Purchase is what a user bought from a store: one row for all renewals of a
+// subscription. What the store says is the truth; it is asked when the purchase
+// is submitted, and again on time (see PurchaseManager.VerifyDuePurchases).
+type Purchase struct {
+	ID     PurchaseID `json:"id"`
+	UserID UserID     `json:"user_id"`
+
+	Store         string      `json:"store"`     // the name of the verifier
+	StableID      string      `json:"stable_id"` // stays the same through all renewals
+	TransactionID string      `json:"transaction_id,omitempty"`
+	ProductID     string      `json:"product_id,omitempty"`
+	Environment   Environment `json:"environment,omitempty"`
+
+	PurchasedAt  time.Time `json:"purchased_at,omitzero"` // of the newest transaction
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`   // as the store said; zero: never
+	Trial        bool      `json:"trial,omitempty"`
+	FamilyShared bool      `json:"family_shared,omitempty"`
+
+	// Active is what the newest verification found. That it ends by the clock is
+	// in ActiveAt.
+	Active bool           `json:"active"`
+	Reason PurchaseReason `json:"reason,omitempty"` // why not active
+
+	Raw json.RawMessage `json:"raw,omitempty"` // what the store said
+
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	FactsAt    time.Time `json:"facts_at,omitzero"`    // as of when the facts are, by the store's clock
+	VerifiedAt time.Time `json:"verified_at,omitzero"` // when the store last said something
+	DueAt      time.Time `json:"due_at,omitzero"`      // when it is verified again; zero: not by itself
+
+	// These are for the work of verifying.
+	Token        string    `json:"-"` // what it is verified with, a secret
+	LeasedUntil  time.Time `json:"-"` // one process has it in work
+	Undecided    int       `json:"-"` // verifications in a row that found nothing out
+	Acknowledged bool      `json:"-"` // the store has heard that it was granted
+}
+
+// EndsAt is when the purchase stops counting by the clock alone, with the grace
+// of WithPurchaseGrace; zero: never.
+func (p Purchase) EndsAt(grace time.Duration) time.Time {
+	if p.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	return p.ExpiresAt.Add(grace)
+}
+
+// ActiveAt reports whether the purchase counts at a moment: the newest
+// verification found it good, and its time with the grace is not over, whether
+// or not the store could be asked since.
+func (p Purchase) ActiveAt(now time.Time, grace time.Duration) bool {
+	end := p.EndsAt(grace)
+	return p.Active && (end.IsZero() || now.Before(end))
+}
+
+// ProjectKind says what a project is for.
+type ProjectKind string
+
+// The kinds of project.
+const (
+	ProjectPublic   ProjectKind = "public"   // its users buy in stores
+	ProjectBusiness ProjectKind = "business" // it has no purchases
+)
+
+// PurchasePolicy says what happens when a user shows the purchase of another.
+type PurchasePolicy string
+
+// The purchase policies.
+const (
+	PurchaseRefuse   PurchasePolicy = "refuse"
+	PurchaseTransfer PurchasePolicy = "transfer" // the user who shows it last has it
+)
+
+// PurchaseFilter says which purchases; the zero filter means all of the project.
+type PurchaseFilter struct {
+	UserID     UserID // zero: of all users
+	Store      string // empty: of all stores
+	OnlyActive bool   // leave out those whose Active is false
+}
+
+// PurchaseQuery asks for a page of purchases.
+type PurchaseQuery struct {
+	PurchaseFilter
+	PageQuery // default order: by purchased_at, newest first; any field of PurchaseFields
+}
+
+// VerificationReport is what VerifyDuePurchases did.
+type VerificationReport struct {
+	Verified  int `json:"verified"`  // good
+	Ended     int `json:"ended"`     // not good
+	Undecided int `json:"undecided"` // to be asked again later
+}
+
+// PurchaseManager keeps what users bought from stores. In a business project
+// (see WithProjectKind) every call returns ErrRefused with CodeBusinessProject.
+type PurchaseManager interface {
+	// SubmitPurchase verifies a receipt with its store and keeps the purchase.
+	//
+	// A purchase that the store says is good is active; so is one that the user
+	// submits again. When the store does not say anything now, the purchase is kept
+	// with ReasonUndecided, not active, and verified again by itself; one that was
+	// active stays so. When the store says that it is not good, nothing new is
+	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
+	// Error.Field; an active purchase of the user that this is about ends.
+	//
+	// It returns ErrInvalid with CodeUnknownStore, CodeRequired and CodeTooLong;
+	// ErrRefused with CodePurchaseInvalid and ReasonEnvironment for a sandbox
+	// purchase (see WithSandboxPurchases) or ReasonAccount for one that was made for
+	// another user, and with CodePurchaseDeactivated for one that an administrator
+	// took away; and ErrExists with CodePurchaseTaken for the purchase of another
+	// user, unless the policy is to transfer it. A family-shared purchase is no
+	// other user's.
+	SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error)
+
+	// Purchase returns one purchase, or ErrNotFound with CodePurchaseNotFound.
+	Purchase(ctx context.Context, id PurchaseID) (Purchase, error)
+
+	// Purchases returns a page of purchases.
+	Purchases(ctx context.Context, query PurchaseQuery) (Page[Purchase], error)
+
+	// ActivatePurchase verifies a purchase and makes it active again, also one
+	// that was deactivated. It returns ErrRefused with CodePurchaseInvalid when the
+	// store says that it is not good, and ErrUnavailable with CodePurchaseUndecided
+	// when it does not say; then the purchase stays as it was.
+	ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error)
+
+	// DeactivatePurchase takes a purchase away from its user, until
+	// ActivatePurchase. No verification and no notification makes it active again.
+	DeactivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error)
+
+	// VerifyDuePurchases verifies the purchases whose time has come: active ones a
+	// day after the last verification and shortly after their expiration, those
+	// that may come back (pending, paused, unpaid) once a day for sixty days, and
+	// undecided ones by a back-off that doubles up to six hours. Each is leased for
+	// a short time, so that many processes share the work and none is done twice; the
+	// work of a process that ends is free again after the lease. Run does this.
+	VerifyDuePurchases(ctx context.Context) (VerificationReport, error)
+
+	// HandleStoreNotification takes a notification that a store sent to the host:
+	// the purchase that it is about is verified again now. A repeated one does
+	// nothing, and so does one about a purchase that nobody has submitted. It
+	// returns ErrForbidden with CodeInvalidSignature, ErrInvalid with
+	// CodeUnknownStore, CodeBadFormat and CodeTooLong, and ErrUnavailable where
+	// the store should send it again.
+	HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error
+}
+
+// The times of verification.
+const (
+	verifyEvery     = 24 * time.Hour
+	verifyAfterEnd  = time.Minute // after the expiration, when the renewal is known to the store
+	verifyLostFor   = 60 * 24 * time.Hour
+	firstBackOff    = time.Minute
+	longestBackOff  = 6 * time.Hour
+	longestRetryAt  = 24 * time.Hour // a store that asks for more is asked sooner
+	verifyTimeout   = 20 * time.Second
+	purchaseLease   = 2 * time.Minute
+	purchasesLeased = 50 // at once, by one process
+	verifiersAtWork = 8
+)
+
+// verification is a verdict on its way through the rules.
+type verification struct {
+	receipt Receipt
+	verdict Verdict
+	grace   time.Duration
+	jitter  float64 // from 0 to 1; drawn before, since rules draw nothing
+}
+
+// provisionalID is the stable id of a purchase whose store has not said yet what
+// it is.
+func provisionalID(token string) string {
+	digest := sha256.Sum256([]byte(token))
+	return provisional + hex.EncodeToString(digest[:16])
+}
+
+const provisional = "receipt:"
+
+// check gives the verdict as it can be kept: what a verifier must not return
+// counts as undecided.
+func (v Verdict) check() Verdict {
+	broken := func(format string, args ...any) Verdict {
+		return Undecided(fmt.Errorf("the verifier returned "+format, args...), time.Time{})
+	}
+	facts := &v.Facts
+	facts.PurchasedAt, facts.ExpiresAt, facts.At = storedTime(facts.PurchasedAt), storedTime(facts.ExpiresAt), storedTime(facts.At)
+	if facts.Environment == "" {
+		facts.Environment = Production
+	}
+	switch v.Outcome {
+	case VerdictUndecided:
+		return v
+	case VerdictInvalid:
+		if v.Reason == "" || checkLine("reason", string(v.Reason), MaxLine) != nil {
+			return broken("a refusal without a reason")
+		}
+	case VerdictValid:
+		if facts.StableID == "" {
+			return broken("no stable id")
+		}
+	default:
+		return broken("the outcome %q", clip(string(v.Outcome)))
+	}
+	err := firstError(
+		checkLine("stable_id", facts.StableID, MaxPurchaseID), checkLine("transaction_id", facts.TransactionID, MaxPurchaseID),
+		checkLine("product_id", facts.ProductID, MaxPurchaseID), checkTime("purchased_at", facts.PurchasedAt),
+		checkTime("expires_at", facts.ExpiresAt), checkTime("at", facts.At),
+	)
+	switch {
+	case err != nil:
+		return broken("facts that cannot be kept: %w", err)
+	case facts.Environment != Production && facts.Environment != Sandbox:
+		return broken("the environment %q", clip(string(facts.Environment)))
+	case len(facts.Token) > MaxReceipt:
+		return broken("a token of %d bytes", len(facts.Token))
+	}
+	if len(facts.Raw) > 0 {
+		raw, err := readJSON("raw", facts.Raw, MaxPurchaseRaw)
+		if err != nil {
+			return broken("raw data that cannot be kept: %w", err)
+		}
+		facts.Raw, _ = json.Marshal(raw) // it was read from JSON
+	}
+	return v
+}
+
+// judge makes a purchase that is good for its store, and not for this user, an
+// invalid one. stranger tells that its account token is the extref of another.
+func (v verification) judge(user *User, sandbox, stranger bool) verification {
+	facts := v.verdict.Facts
+	switch {
+	case v.verdict.Outcome != VerdictValid:
+	case facts.Environment == Sandbox && !sandbox:
+		v.verdict = Invalid(ReasonEnvironment, facts)
+	case stranger || !madeFor(facts.AccountToken, user):
+		v.verdict = Invalid(ReasonAccount, facts)
+	}
+	return v
+}
+
+// madeFor reports whether an account token, by itself, does not speak against a user.
+func madeFor(token string, user *User) bool {
+	if token == "" || token == user.ExtRef && user.ExtRef != "" {
+		return true
+	}
+	id, err := ParseID[User](token)
+	return err != nil || id == user.ID
+}
+
+// purchaseRow finds the purchase that a verification is about: the one of the id,
+// or else of the stable id, or else the one that is verified with this receipt, or
+// that waits under it.
+func (v verification) purchaseRow(rows []Purchase, id PurchaseID) int {
+	if !id.IsZero() {
+		return indexID(rows, id, purchaseID)
+	}
+	for _, is := range []func(*Purchase) bool{
+		func(p *Purchase) bool { return p.StableID == v.verdict.Facts.StableID },
+		func(p *Purchase) bool { return p.Token == v.receipt.Token },
+		func(p *Purchase) bool { return p.StableID == provisionalID(v.receipt.Token) },
+	} {
+		if at := slices.IndexFunc(rows, func(p Purchase) bool { return p.Store == v.receipt.Store && is(&p) }); at >= 0 {
+			return at
+		}
+	}
+	return -1
+}
+
+func purchaseID(p *Purchase) PurchaseID { return p.ID }
+
+// apply decides what a verification makes of a user's purchases, all of which
+// must be loaded. id is the purchase that was verified; zero: one is submitted.
+// revive makes a purchase active again that an administrator took away.
+func (v verification) apply(state *State, o origin, id PurchaseID, fresh PurchaseID, revive bool) (Purchase, Change, error) {
+	at := v.purchaseRow(state.Purchases, id)
+	submitted := id.IsZero()
+	if at < 0 && !submitted {
+		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
+	}
+	if at < 0 && v.verdict.Outcome == VerdictInvalid {
+		return Purchase{}, Change{}, v.refusal()
+	}
+	before := Purchase{
+		ID: fresh, UserID: state.User.ID, Store: v.receipt.Store, StableID: provisionalID(v.receipt.Token),
+		ProductID: v.receipt.ProductID, Reason: ReasonUndecided, Token: v.receipt.Token, CreatedAt: o.now, UpdatedAt: o.now,
+	}
+	if at >= 0 {
+		before = state.Purchases[at]
+	}
+	if before.Reason == ReasonDeactivated && submitted && v.verdict.Outcome == VerdictValid {
+		return Purchase{}, Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+	}
+	after := v.become(before, o.now, revive)
+	c := state.change()
+
+	// A receipt that waited may turn out to be a purchase that is known.
+	twin := -1
+	if after.StableID != before.StableID {
+		twin = slices.IndexFunc(state.Purchases, func(p Purchase) bool { return p.Store == after.Store && p.StableID == after.StableID })
+	}
+	if twin >= 0 {
+		c.Purchases.Delete = append(c.Purchases.Delete, before.ID)
+		before = state.Purchases[twin]
+		after = v.become(before, o.now, revive)
+	}
+	switch {
+	case at >= 0 || twin >= 0:
+		c.Purchases.Update = append(c.Purchases.Update, after)
+	default:
+		c.Purchases.Insert = append(c.Purchases.Insert, after)
+	}
+	superseded := v.supersede(state, &c, after, o.now)
+	c.countPurchases(state, v.grace)
+	if name, tells := purchaseEvent(before, after, at < 0); tells || len(superseded) > 0 {
+		if after.UpdatedAt = o.now; len(c.Purchases.Insert) > 0 {
+			c.Purchases.Insert[0] = after
+		} else {
+			c.Purchases.Update[0] = after
+		}
+		o.record(&c, name, DeviceID{}, "purchase_id", after.ID.String(), "store", after.Store, "product_id", after.ProductID,
+			"active", after.Active, "reason", after.Reason, "expires_at", after.ExpiresAt, "superseded", superseded)
+	}
+	return after, c, nil
+}
+
+// refusal is the error of a purchase that is not good.
+func (v verification) refusal() error {
+	return NewError(CodePurchaseInvalid, string(v.verdict.Reason), "the store %s says: %s", v.receipt.Store, v.verdict.Reason)
+}
+
+// become gives the purchase as the verdict makes it.
+func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
+	p.LeasedUntil = time.Time{}
+	facts := v.verdict.Facts
+	if v.verdict.Outcome == VerdictUndecided {
+		p.Undecided++
+		p.DueAt = v.retryAt(p.Undecided, now)
+		return p
+	}
+	p.Undecided, p.VerifiedAt = 0, now
+	if facts.At.IsZero() {
+		facts.At = now
+	}
+	// What a store said earlier than what is known tells nothing new.
+	if news := !facts.At.Before(p.FactsAt); news {
+		if facts.StableID != "" {
+			waits := p.StableID
+			p.takeFacts(facts)
+			// What turned out not to be the user's must not keep others from it.
+			if v.verdict.Outcome != VerdictValid && strings.HasPrefix(waits, provisional) {
+				p.StableID = waits
+			}
+		}
+		p.FactsAt = facts.At
+		switch {
+		case p.Reason == ReasonDeactivated && !(revive && v.verdict.Outcome == VerdictValid):
+		case v.verdict.Outcome == VerdictValid:
+			p.Active, p.Reason = true, ""
+		default:
+			p.Active, p.Reason = false, v.verdict.Reason
+		}
+	}
+	p.DueAt = p.nextDue(now, v.jitter)
+	return p
+}
+
+func (p *Purchase) takeFacts(facts PurchaseFacts) {
+	p.StableID, p.TransactionID, p.ProductID = facts.StableID, facts.TransactionID, facts.ProductID
+	p.Environment, p.PurchasedAt, p.ExpiresAt = facts.Environment, facts.PurchasedAt, facts.ExpiresAt
+	p.Trial, p.FamilyShared = facts.Trial, facts.FamilyShared
+	if facts.Token != "" {
+		p.Token = facts.Token
+	}
+	if len(facts.Raw) > 0 {
+		p.Raw = facts.Raw
+	}
+}
+
+// nextDue gives when a purchase is verified again after its store has answered;
+// zero: not by itself.
+func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
+	// Up to a tenth earlier, so that what was bought together does not stay together.
+	every := verifyEvery - time.Duration(jitter*float64(verifyEvery)/10)
+	if !p.Active {
+		lost := p.ExpiresAt
+		if lost.IsZero() {
+			lost = p.CreatedAt
+		}
+		if p.Reason.mayEnd() && now.Before(lost.Add(verifyLostFor)) {
+			return storedTime(now.Add(every))
+		}
+		return time.Time{}
+	}
+	due := now.Add(every)
+	if end := p.ExpiresAt.Add(verifyAfterEnd + time.Duration(jitter*float64(verifyAfterEnd))); !p.ExpiresAt.IsZero() && end.Before(due) {
+		// A store that still calls it good after its end is asked again soon.
+		due = end
+		if soon := now.Add(verifyAfterEnd); due.Before(soon) {
+			due = soon
+		}
+	}
+	return storedTime(due)
+}
+
+// mayEnd reports whether a purchase that is not active for this reason may become
+// active again by itself.
+func (r PurchaseReason) mayEnd() bool {
+	return r == ReasonPending || r == ReasonPaused || r == ReasonUnpaid
+}
+
+// retryAt gives when a store that did not say is asked again.
+func (v verification) retryAt(tries int, now time.Time) time.Time {
+	wait := min(firstBackOff<<min(tries-1, 20), longestBackOff)
+	at := now.Add(wait - time.Duration(v.jitter*float64(wait)/4))
+	if asked := v.verdict.RetryAt; asked.After(at) {
+		at = asked
+		if latest := now.Add(longestRetryAt); at.After(latest) {
+			at = latest
+		}
+	}
+	return storedTime(at)
+}
+
+// supersede ends the purchases of the user that a good one has replaced.
+func (v verification) supersede(state *State, c *Change, by Purchase, now time.Time) (superseded []PurchaseID) {
+	if v.verdict.Outcome != VerdictValid || !by.Active {
+		return nil
+	}
+	for _, p := range state.Purchases {
+		if p.ID == by.ID || p.Store != by.Store || !p.Active || !slices.Contains(v.verdict.Facts.Supersedes, p.StableID) {
+			continue
+		}
+		p.Active, p.Reason, p.DueAt, p.UpdatedAt = false, ReasonSuperseded, time.Time{}, now
+		c.Purchases.Update = append(c.Purchases.Update, p)
+		superseded = append(superseded, p.ID)
+	}
+	return superseded
+}
+
+// countPurchases makes the account tell what the change makes of the purchases.
+func (c *Change) countPurchases(state *State, grace time.Duration) {
+	c.Account.ActivePurchases, c.Account.PurchasesEndAt = 0, time.Time{}
+	endless := false
+	for _, p := range c.Purchases.apply(slices.Clone(state.Purchases), purchaseID) {
+		if !p.Active {
+			continue
+		}
+		c.Account.ActivePurchases++
+		end := p.EndsAt(grace)
+		endless = endless || end.IsZero()
+		if end.After(c.Account.PurchasesEndAt) {
+			c.Account.PurchasesEndAt = end
+		}
+	}
+	if endless {
+		c.Account.PurchasesEndAt = time.Time{}
+	}
+}
+
+// purchaseEvent names what a verification did, and reports whether that is worth
+// an event: that nothing has changed is not.
+func purchaseEvent(before, after Purchase, created bool) (EventName, bool) {
+	switch {
+	case created:
+		return EventPurchaseSubmitted, true
+	case !before.Active && after.Active:
+		return EventPurchaseActivated, true
+	case before.Active && !after.Active:
+		return EventPurchaseDeactivated, true
+	}
+	changed := before.Reason != after.Reason || before.StableID != after.StableID || before.TransactionID != after.TransactionID ||
+		before.ProductID != after.ProductID || !before.ExpiresAt.Equal(after.ExpiresAt) || before.Trial != after.Trial
+	return EventPurchaseUpdated, changed
+}
+
+// endPurchase decides that a purchase is not active, and not verified again by
+// itself: an administrator takes it away, or what waited turned out to be the
+// purchase of somebody else.
+func endPurchase(state *State, o origin, id PurchaseID, reason PurchaseReason, grace time.Duration) (Purchase, Change, error) {
+	at := indexID(state.Purchases, id, purchaseID)
+	if at < 0 {
+		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
+	}
+	p := state.Purchases[at]
+	if p.Reason == reason || p.Reason == ReasonDeactivated {
+		return p, Change{}, nil
+	}
+	p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.Undecided, p.UpdatedAt = false, reason, time.Time{}, time.Time{}, 0, o.now
+	c := state.change()
+	c.Purchases.Update = append(c.Purchases.Update, p)
+	c.countPurchases(state, grace)
+	o.record(&c, EventPurchaseDeactivated, DeviceID{}, "purchase_id", p.ID.String(), "store", p.Store, "product_id", p.ProductID,
+		"active", false, "reason", p.Reason)
+	return p, c, nil
+}
+
+// transfer decides that a purchase leaves one user for another: both changes are
+// made, or none.
+func (v verification) transfer(from, to *State, o origin, fresh PurchaseID) (Purchase, Change, Change, error) {
+	at := slices.IndexFunc(from.Purchases, v.owned)
+	if at < 0 {
+		return Purchase{}, Change{}, Change{}, errOwnerChanged
+	}
+	old := from.Purchases[at]
+	if old.Reason == ReasonDeactivated {
+		return Purchase{}, Change{}, Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+	}
+	taken := from.change()
+	taken.Purchases.Delete = []PurchaseID{old.ID}
+	taken.countPurchases(from, v.grace)
+	o.again().record(&taken, EventPurchaseTransferred, DeviceID{}, "purchase_id", old.ID.String(), "store", old.Store,
+		"product_id", old.ProductID, "to", to.User.ID.String())
+	purchase, given, err := v.apply(to, o, PurchaseID{}, fresh, false)
+	return purchase, taken, given, err
+}
+
+// owned reports whether a purchase is the one that a verification is about, had by
+// the one who bought it.
+func (v verification) owned(p Purchase) bool {
+	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID && !p.FamilyShared
+}
+
+// errOwnerChanged means that the purchase left the user between two reads.
+var errOwnerChanged = errors.New("userkit: the purchase has another owner by now")
+
+// verifierOf gives the verifier of a store.
+func (m *manager) verifierOf(store string) (Verifier, error) {
+	for _, verifier := range m.verifiers {
+		if verifier.Store() == store {
+			return verifier, nil
+		}
+	}
+	return nil, NewError(CodeUnknownStore, "store", "the project has no verifier for the store %q", clip(store))
+}
+
+// public refuses what only public projects have.
+func (m *manager) public() error {
+	if m.projectKind == ProjectBusiness {
+		return NewError(CodeBusinessProject, "", "a business project has no purchases")
+	}
+	return nil
+}
+
+func (r Receipt) check() error {
+	switch {
+	case r.Token == "":
+		return NewError(CodeRequired, "token", "a receipt has a token")
+	case len(r.Token) > MaxReceipt:
+		return NewError(CodeTooLong, "token", "%d bytes, at most %d", len(r.Token), MaxReceipt)
+	}
+	return firstError(checkLines("token", r.Token, MaxReceipt), checkLine("product_id", r.ProductID, MaxPurchaseID))
+}
+
+// verify asks a store about a purchase of a user, at the pace of the store. It
+// returns an error when the context ends or the store of userkit fails.
+func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User) (verification, error) {
+	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
+	if err := m.pace.wait(ctx, receipt.Store); err != nil {
+		return v, err
+	}
+	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+	v.verdict = verifier.Verify(limited, receipt).check()
+	cancel()
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
+		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
+	}
+	stranger := false
+	if token := v.verdict.Facts.AccountToken; token != "" && token != user.ExtRef && checkLine("extref", token, MaxExtRef) == nil {
+		other, err := m.store.FindUser(ctx, ByExtRef(token))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return v, err
+		}
+		stranger = err == nil && other.ID != user.ID
+	}
+	return v.judge(user, m.sandboxPurchases, stranger), nil
+}
+
+// pace spaces the questions to each store.
+type pace struct {
+	every time.Duration
+	mu    sync.Mutex
+	next  map[string]time.Time // when the store may be asked again
+}
+
+// wait waits for the store's next turn.
+func (p *pace) wait(ctx context.Context, store string) error {
+	p.mu.Lock()
+	now := time.Now()
+	turn := p.next[store]
+	if turn.Before(now) {
+		turn = now
+	}
+	p.next[store] = turn.Add(p.every)
+	p.mu.Unlock()
+	timer := time.NewTimer(turn.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Purchase{}, err
+	}
+	if err := firstError(m.public(), receipt.check()); err != nil {
+		return Purchase{}, err
+	}
+	verifier, err := m.verifierOf(receipt.Store)
+	if err != nil {
+		return Purchase{}, err
+	}
+	owner, err := m.store.User(ctx, user)
+	if err != nil {
+		return Purchase{}, err
+	}
+	v, err := m.verify(ctx, verifier, receipt, &owner)
+	if err != nil {
+		return Purchase{}, err
+	}
+	o.now = m.now()
+	fresh := NewID[Purchase]()
+	purchase, err := change(ctx, m, command{want: Want{User: user, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+		return v.apply(state, o, PurchaseID{}, fresh, false)
+	})
+	if ErrorCode(err) == CodePurchaseTaken && m.purchasePolicy == PurchaseTransfer && v.verdict.Outcome == VerdictValid {
+		purchase, err = m.transferPurchase(ctx, user, v, o, fresh)
+	}
+	if err != nil {
+		return Purchase{}, err
+	}
+	switch {
+	case v.verdict.Outcome == VerdictInvalid:
+		return Purchase{}, v.refusal()
+	case v.verdict.Outcome == VerdictValid && !purchase.Active: // by what the store said later
+		v.verdict.Reason = purchase.Reason
+		return Purchase{}, v.refusal()
+	}
+	return m.acknowledge(ctx, verifier, purchase, v)
+}
+
+// transferPurchase moves the purchase that a verification is about to a user from
+// the one who has it.
+func (m *manager) transferPurchase(ctx context.Context, to UserID, v verification, o origin, fresh PurchaseID) (Purchase, error) {
+	for range maxConflicts {
+		known, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
+		if err != nil {
+			return Purchase{}, err
+		}
+		from := to
+		if at := slices.IndexFunc(known, v.owned); at >= 0 {
+			from = known[at].UserID
+		}
+		if from == to { // free by now, or the user's own
+			purchase, err := change(ctx, m, command{want: Want{User: to, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+				return v.apply(state, o, PurchaseID{}, fresh, false)
+			})
+			if ErrorCode(err) == CodePurchaseTaken {
+				continue
+			}
+			return purchase, err
+		}
+		states, err := m.store.Load(ctx, []Want{{User: from, Purchases: true}, {User: to, Purchases: true}})
+		if err != nil {
+			return Purchase{}, err
+		}
+		if !states[0].Exists {
+			continue
+		}
+		if !states[1].Exists {
+			return Purchase{}, NewError(CodeUserNotFound, "", "no user %s", to)
+		}
+		for i, id := range []UserID{from, to} {
+			states[i].User.ID, states[i].base = id, states[i].User.Version
+		}
+		purchase, taken, given, err := v.transfer(&states[0], &states[1], o, fresh)
+		if errors.Is(err, errOwnerChanged) {
+			continue
+		}
+		if err != nil {
+			return Purchase{}, err
+		}
+		taken.Version, given.Version = states[0].base, states[1].base
+		err = m.commitTogether(ctx, taken, given)
+		if !errors.Is(err, ErrConflict) && ErrorCode(err) != CodePurchaseTaken {
+			return purchase, err
+		}
+	}
+	return Purchase{}, NewError(CodeTooManyConflicts, "", "the owner kept changing meanwhile")
+}
+
+// commitTogether commits changes of several users, all or none.
+func (m *manager) commitTogether(ctx context.Context, changes ...Change) error {
+	if m.pipeline.isClosed() {
+		return errClosed()
+	}
+	for _, c := range changes {
+		m.pipeline.cache.forget(c.User)
+	}
+	err := m.store.CommitTogether(ctx, changes)
+	for _, c := range changes { // also what a batch remembered meanwhile
+		m.pipeline.cache.forget(c.User)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = unavailable(err)
+	}
+	return err
+}
+
+// acknowledge tells the store of a purchase that it was granted. Where that
+// fails, the next verification does it.
+func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) (Purchase, error) {
+	acknowledger, ok := verifier.(Acknowledger)
+	if !ok || purchase.Acknowledged || !purchase.Active {
+		return purchase, nil
+	}
+	receipt := v.receipt
+	receipt.Token = purchase.Token
+	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	if err := acknowledger.Acknowledge(limited, receipt, v.verdict.Facts); err != nil {
+		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
+		return purchase, nil
+	}
+	told, err := change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.Acknowledged = true })
+	})
+	if err != nil {
+		return purchase, nil // it is kept; the store hears it again
+	}
+	return told, nil
+}
+
+// updatePurchase decides a change of a purchase that is nobody's news.
+func updatePurchase(state *State, id PurchaseID, set func(*Purchase)) (Purchase, Change, error) {
+	at := indexID(state.Purchases, id, purchaseID)
+	if at < 0 {
+		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
+	}
+	c := state.change()
+	p := state.Purchases[at]
+	set(&p)
+	c.Purchases.Update = []Purchase{p}
+	return p, c, nil
+}
+
+func (m *manager) Purchase(ctx context.Context, id PurchaseID) (Purchase, error) {
+	if err := m.public(); err != nil {
+		return Purchase{}, err
+	}
+	return m.store.Purchase(ctx, id)
+}
+
+func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (Page[Purchase], error) {
+	if err := m.public(); err != nil {
+		return Page[Purchase]{}, err
+	}
+	return readPage(query.PageQuery, purchaseFields, "purchases", query.PurchaseFilter, func(list List) ([]Purchase, error) {
+		return m.store.Purchases(ctx, query.PurchaseFilter, list)
+	})
+}
+
+func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error) {
+	if err := m.public(); err != nil {
+		return Purchase{}, err
+	}
+	purchase, err := m.store.Purchase(ctx, id)
+	if err != nil {
+		return Purchase{}, err
+	}
+	after, v, err := m.verifyAgain(ctx, purchase, EventID{}, true)
+	switch {
+	case err != nil:
+		return Purchase{}, err
+	case v.verdict.Outcome == VerdictInvalid:
+		return Purchase{}, v.refusal()
+	case v.verdict.Outcome == VerdictUndecided:
+		err := NewError(CodePurchaseUndecided, "", "the store %s does not say now", purchase.Store)
+		err.Until = v.verdict.RetryAt
+		return Purchase{}, err
+	}
+	return after, nil
+}
+
+func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Purchase{}, err
+	}
+	if err := m.public(); err != nil {
+		return Purchase{}, err
+	}
+	purchase, err := m.store.Purchase(ctx, id)
+	if err != nil {
+		return Purchase{}, err
+	}
+	return change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+		return endPurchase(state, o, id, ReasonDeactivated, m.purchaseGrace)
+	})
+}
+
+// verifyAgain verifies a purchase and keeps what that finds. event, unless zero,
+// is the id of the event: where it is recorded already, nothing is done.
+func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event EventID, revive bool) (Purchase, verification, error) {
+	o, err := m.origin(ctx)
+	if err != nil {
+		return Purchase{}, verification{}, err
+	}
+	verifier, err := m.verifierOf(purchase.Store)
+	if err != nil {
+		return Purchase{}, verification{}, err
+	}
+	owner, err := m.store.User(ctx, purchase.UserID)
+	if err != nil {
+		return Purchase{}, verification{}, err
+	}
+	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID}
+	v, err := m.verify(ctx, verifier, receipt, &owner)
+	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
+		return purchase, v, err
+	}
+	o.now = m.now()
+	want := Want{User: purchase.UserID, Purchases: true}
+	if !event.IsZero() {
+		o.event = event
+		want.Events = []EventID{event}
+	}
+	after, err := change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
+		if !event.IsZero() && slices.Contains(state.Events, event) {
+			return purchase, Change{}, nil
+		}
+		after, c, err := v.apply(state, o, purchase.ID, PurchaseID{}, revive)
+		if err == nil && !event.IsZero() && len(c.Events) == 0 {
+			o.record(&c, EventPurchaseUpdated, DeviceID{}, "purchase_id", after.ID.String(), "store", after.Store, "active", after.Active)
+		}
+		return after, c, err
+	})
+	if ErrorCode(err) == CodePurchaseTaken && !revive {
+		// What waited turned out to be the purchase of somebody else.
+		after, err = change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
+			return endPurchase(state, o, purchase.ID, ReasonTaken, m.purchaseGrace)
+		})
+	}
+	if err != nil {
+		return Purchase{}, v, err
+	}
+	if v.verdict.Outcome == VerdictValid {
+		after, err = m.acknowledge(ctx, verifier, after, v)
+	}
+	return after, v, err
+}
+
+func (m *manager) VerifyDuePurchases(ctx context.Context) (VerificationReport, error) {
+	var report VerificationReport
+	if err := m.public(); err != nil {
+		return report, err
+	}
+	if len(m.verifiers) == 0 {
+		return report, nil
+	}
+	for {
+		now := m.now()
+		until := now.Add(purchaseLease)
+		leased, err := m.store.LeasePurchases(ctx, now, until, purchasesLeased)
+		if err != nil || len(leased) == 0 {
+			return report, err
+		}
+		if err := m.verifyLeased(ctx, leased, until, &report); err != nil {
+			return report, err
+		}
+	}
+}
+
+// verifyLeased verifies purchases that this process has leased, a few at a time.
+// What it does not come to before the lease is over is left to others.
+func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until time.Time, report *VerificationReport) error {
+	var mu sync.Mutex
+	var failed error
+	var group sync.WaitGroup
+	work := make(chan Purchase)
+	for range min(verifiersAtWork, len(leased)) {
+		group.Go(func() {
+			for purchase := range work {
+				if m.now().Add(verifyTimeout).After(until) {
+					continue
+				}
+				_, v, err := m.verifyAgain(ctx, purchase, EventID{}, false)
+				if ErrorCode(err) == CodeUnknownStore {
+					err = m.postpone(ctx, purchase)
+				}
+				mu.Lock()
+				switch {
+				case errors.Is(err, ErrNotFound): // deleted meanwhile
+				case err != nil:
+					failed = err
+				case v.verdict.Outcome == VerdictValid:
+					report.Verified++
+				case v.verdict.Outcome == VerdictInvalid:
+					report.Ended++
+				default: // also for want of a verifier
+					report.Undecided++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, purchase := range leased {
+		work <- purchase
+	}
+	close(work)
+	group.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return failed
+}
+
+// postpone lets a purchase wait for a day whose verifier the host has no longer:
+// it must not stand in the way of the others that are due.
+func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
+	due := m.now().Add(verifyEvery)
+	_, err := change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.DueAt, p.LeasedUntil = due, time.Time{} })
+	})
+	return err
+}
+
+func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error {
+	if err := m.public(); err != nil {
+		return err
+	}
+	if len(notification.Body) > MaxStoreNotification {
+		return NewError(CodeTooLong, "body", "%d bytes, at most %d", len(notification.Body), MaxStoreNotification)
+	}
+	verifier, err := m.verifierOf(store)
+	if err != nil {
+		return err
+	}
+	reader, ok := verifier.(NotificationReader)
+	if !ok {
+		return NewError(CodeUnknownStore, "store", "the store %q sends no notifications", clip(store))
+	}
+	content, err := reader.ReadNotification(ctx, notification)
+	if err != nil {
+		return unavailable(err)
+	}
+	if content.StableID == "" && content.Receipt.Token == "" {
+		return nil
+	}
+	purchases, err := m.notified(ctx, store, content)
+	if err != nil {
+		return err
+	}
+	for _, purchase := range purchases {
+		if purchase.Reason == ReasonDeactivated {
+			continue
+		}
+		var event EventID
+		if content.ID != "" {
+			event = notificationEvent(store, content.ID, purchase.ID)
+			states, err := m.store.Load(ctx, []Want{{User: purchase.UserID, Events: []EventID{event}}})
+			if err != nil {
+				return err
+			}
+			if len(states[0].Events) > 0 {
+				continue
+			}
+		}
+		if _, _, err := m.verifyAgain(ctx, purchase, event, false); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// notified finds the purchases that a notification is about.
+func (m *manager) notified(ctx context.Context, store string, content NotificationContent) (purchases []Purchase, err error) {
+	if content.StableID != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, content.StableID)
+	}
+	if err == nil && len(purchases) == 0 && content.Receipt.Token != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, provisionalID(content.Receipt.Token))
+	}
+	return purchases, err
+}
+
+// notificationEvent is the id of the event that a notification writes. It follows
+// from the notification, so that a repeated one is known (UUID version 8, RFC 9562
+// section 5.8).
+func notificationEvent(store, id string, purchase PurchaseID) EventID {
+	digest := sha256.Sum256([]byte(strings.Join([]string{store, id, purchase.String()}, "\n")))
+	event := EventID(digest[:16])
+	event[6] = event[6]&0x0f | 0x80
+	event[8] = event[8]&0x3f | 0x80
+	return event
+}

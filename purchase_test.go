@@ -1,0 +1,170 @@
+package userkit
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPurchaseIsVerifiedAgainOnTime(t *testing.T) {
+	day := 24 * time.Hour
+	for name, c := range map[string]struct {
+		purchase Purchase
+		due      time.Duration // from noon; 0: not by itself
+	}{
+		"active without an end":       {Purchase{Active: true}, day},
+		"active with an end far away": {Purchase{Active: true, ExpiresAt: noon.Add(30 * day)}, day},
+		"active and soon over":        {Purchase{Active: true, ExpiresAt: noon.Add(time.Hour)}, time.Hour + time.Minute},
+		"good beyond its end":         {Purchase{Active: true, ExpiresAt: noon.Add(-time.Hour)}, time.Minute},
+		"expired":                     {Purchase{Reason: ReasonExpired, ExpiresAt: noon}, 0},
+		"revoked":                     {Purchase{Reason: ReasonRevoked, ExpiresAt: noon}, 0},
+		"taken away":                  {Purchase{Reason: ReasonDeactivated, ExpiresAt: noon}, 0},
+		"unpaid":                      {Purchase{Reason: ReasonUnpaid, ExpiresAt: noon.Add(-time.Hour)}, day},
+		"paused":                      {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-59 * day)}, day},
+		"paused for too long":         {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-61 * day)}, 0},
+		"pending":                     {Purchase{Reason: ReasonPending, CreatedAt: noon}, day},
+		"pending for ever":            {Purchase{Reason: ReasonPending, CreatedAt: noon.Add(-61 * day)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			due := c.purchase.nextDue(noon, 0)
+			if c.due == 0 {
+				require.Zero(t, due)
+				return
+			}
+			require.Equal(t, noon.Add(c.due), due)
+			early := c.purchase.nextDue(noon, 1)
+			require.False(t, early.Before(noon.Add(time.Minute)))
+			require.WithinDuration(t, due, early, day/10)
+		})
+	}
+}
+
+func TestUndecidedBacksOff(t *testing.T) {
+	v := verification{verdict: Undecided(errors.New("down"), time.Time{})}
+	before := time.Duration(0)
+	for tries := 1; tries < 100; tries++ {
+		wait := v.retryAt(tries, noon).Sub(noon)
+		require.GreaterOrEqual(t, wait, before)
+		require.LessOrEqual(t, wait, longestBackOff)
+		before = wait
+	}
+	require.Equal(t, longestBackOff, before)
+	require.Equal(t, noon.Add(time.Minute), v.retryAt(1, noon))
+	v.verdict.RetryAt = noon.Add(time.Hour)
+	require.Equal(t, noon.Add(time.Hour), v.retryAt(1, noon))
+	v.verdict.RetryAt = noon.AddDate(1, 0, 0)
+	require.Equal(t, noon.Add(longestRetryAt), v.retryAt(1, noon))
+}
+
+func TestUndecidedChangesNothingButWhenItIsAskedAgain(t *testing.T) {
+	before := Purchase{
+		ID: PurchaseID{15: 1}, Store: "shop", StableID: "s", Active: true, ExpiresAt: noon.Add(-time.Hour), FactsAt: noon, VerifiedAt: noon,
+		LeasedUntil: noon.Add(time.Minute),
+	}
+	after := verification{verdict: Undecided(nil, time.Time{})}.become(before, noon, false)
+	require.Equal(t, 1, after.Undecided)
+	require.Equal(t, noon.Add(time.Minute), after.DueAt)
+	after.Undecided, after.DueAt, after.LeasedUntil = 0, time.Time{}, before.LeasedUntil
+	require.Equal(t, before, after)
+}
+
+func TestOlderFactsOverwriteNothing(t *testing.T) {
+	before := Purchase{Store: "shop", StableID: "s", TransactionID: "new", Active: true, FactsAt: noon, ExpiresAt: noon.Add(time.Hour)}
+	old := PurchaseFacts{StableID: "s", TransactionID: "old", At: noon.Add(-time.Second), ExpiresAt: noon}
+	for _, verdict := range []Verdict{Valid(old), Invalid(ReasonExpired, old)} {
+		after := verification{verdict: verdict}.become(before, noon.Add(time.Minute), false)
+		require.Equal(t, "new", after.TransactionID)
+		require.True(t, after.Active)
+		require.Equal(t, noon, after.FactsAt)
+		require.Equal(t, noon.Add(time.Minute), after.VerifiedAt)
+	}
+}
+
+func TestPurchaseOfAnotherUserIsRefusedByItsAccountToken(t *testing.T) {
+	user := User{ID: UserID{15: 1}, ExtRef: "customer 7"}
+	for token, good := range map[string]bool{
+		"": true, user.ID.String(): true, strings.ToUpper(user.ID.String()): true, "customer 7": true, "a hash of something": true,
+		UserID{15: 2}.String(): false,
+	} {
+		v := verification{verdict: Valid(PurchaseFacts{StableID: "s", AccountToken: token, Environment: Production})}.judge(&user, false, false)
+		require.Equal(t, good, v.verdict.Outcome == VerdictValid, token)
+		if !good {
+			require.Equal(t, ReasonAccount, v.verdict.Reason)
+		}
+	}
+	sandbox := verification{verdict: Valid(PurchaseFacts{StableID: "s", Environment: Sandbox})}
+	require.Equal(t, ReasonEnvironment, sandbox.judge(&user, false, false).verdict.Reason)
+	require.Equal(t, VerdictValid, sandbox.judge(&user, true, false).verdict.Outcome)
+}
+
+func TestWhatAVerifierMustNotReturnIsUndecided(t *testing.T) {
+	good := PurchaseFacts{StableID: "s"}
+	with := func(change func(*PurchaseFacts)) PurchaseFacts {
+		facts := good
+		change(&facts)
+		return facts
+	}
+	for name, verdict := range map[string]Verdict{
+		"nothing":           {},
+		"no stable id":      Valid(PurchaseFacts{}),
+		"no reason":         Invalid("", good),
+		"a long id":         Valid(with(func(f *PurchaseFacts) { f.StableID = strings.Repeat("x", MaxPurchaseID+1) })),
+		"a control sign":    Valid(with(func(f *PurchaseFacts) { f.ProductID = "a\x00" })),
+		"a far time":        Valid(with(func(f *PurchaseFacts) { f.ExpiresAt = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) })),
+		"no JSON":           Valid(with(func(f *PurchaseFacts) { f.Raw = []byte("{") })),
+		"much JSON":         Valid(with(func(f *PurchaseFacts) { f.Raw = []byte(`"` + strings.Repeat("x", MaxPurchaseRaw) + `"`) })),
+		"an environment":    Valid(with(func(f *PurchaseFacts) { f.Environment = "moon" })),
+		"a very long token": Valid(with(func(f *PurchaseFacts) { f.Token = strings.Repeat("x", MaxReceipt+1) })),
+	} {
+		checked := verdict.check()
+		require.Equal(t, VerdictUndecided, checked.Outcome, name)
+		require.Error(t, checked.Err, name)
+	}
+	checked := Valid(with(func(f *PurchaseFacts) { f.Raw = []byte(`{ "a": 1.50 }`) })).check()
+	require.Equal(t, VerdictValid, checked.Outcome)
+	require.Equal(t, Production, checked.Facts.Environment)
+	require.JSONEq(t, `{"a":1.50}`, string(checked.Facts.Raw))
+}
+
+func TestAccountTellsWhenTheLastPurchaseEnds(t *testing.T) {
+	state := &State{Purchases: []Purchase{
+		{ID: PurchaseID{15: 1}, Active: true, ExpiresAt: noon},
+		{ID: PurchaseID{15: 2}, Active: true, ExpiresAt: noon.Add(time.Hour)},
+		{ID: PurchaseID{15: 3}, ExpiresAt: noon.Add(2 * time.Hour)},
+	}}
+	var c Change
+	c.countPurchases(state, time.Minute)
+	require.Equal(t, 2, c.Account.ActivePurchases)
+	require.Equal(t, noon.Add(time.Hour+time.Minute), c.Account.PurchasesEndAt)
+	require.True(t, c.Account.Subscribed(noon.Add(time.Hour)))
+	require.False(t, c.Account.Subscribed(c.Account.PurchasesEndAt))
+
+	c.Purchases.Insert = []Purchase{{ID: PurchaseID{15: 4}, Active: true}}
+	c.countPurchases(state, time.Minute)
+	require.Equal(t, 3, c.Account.ActivePurchases)
+	require.Zero(t, c.Account.PurchasesEndAt)
+	require.True(t, c.Account.Subscribed(noon.AddDate(100, 0, 0)))
+	require.False(t, Account{}.Subscribed(noon))
+}
+
+func TestStoresAreAskedAtTheirPace(t *testing.T) {
+	p := &pace{every: time.Hour, next: map[string]time.Time{}}
+	require.NoError(t, p.wait(context.Background(), "shop"))
+	require.NoError(t, p.wait(context.Background(), "another shop"))
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, p.wait(ended, "shop"), context.Canceled)
+}
+
+func TestNotificationIsKnownByItsEvent(t *testing.T) {
+	one := notificationEvent("shop", "1", PurchaseID{15: 1})
+	require.Equal(t, one, notificationEvent("shop", "1", PurchaseID{15: 1}))
+	require.NotEqual(t, one, notificationEvent("shop", "2", PurchaseID{15: 1}))
+	require.NotEqual(t, one, notificationEvent("other", "1", PurchaseID{15: 1}))
+	require.NotEqual(t, one, notificationEvent("shop", "1", PurchaseID{15: 2}))
+	require.EqualValues(t, 8, one[6]>>4)
+}
