@@ -1,0 +1,130 @@
+package google
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/userkit/userkit"
+)
+
+// Acknowledge tells Google that the purchase was granted; Google refunds a purchase
+// that it has not heard of after three days, and a prepaid plan of less than a week
+// after half of its time. It makes no request when facts.Raw says that it was done. It
+// returns nil as well when there is nothing left to acknowledge: the purchase is over,
+// was taken back, or is not known to Google any more.
+//
+// It returns ErrInvalid with CodeBadFormat for a token that is none of Google's, and
+// else ErrUnavailable with CodePurchaseUndecided; Error.Until is then when Google wants
+// to be asked again.
+func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, facts userkit.PurchaseFacts) error {
+	text := receipt.Token
+	if facts.Token != "" {
+		text = facts.Token
+	}
+	name, ok := parseToken(text)
+	if !ok {
+		return userkit.NewError(userkit.CodeBadFormat, "token", "not a purchase token")
+	}
+	known := readKept(facts.Raw)
+	if known.acknowledged && facts.StableID == StableID(name.token) {
+		return nil
+	}
+	if name.kind == kindUnknown {
+		name.kind = known.kind
+	}
+	product := productHint(facts.ProductID)
+	if product == "" {
+		product = productHint(receipt.ProductID)
+	}
+	if name.kind == kindUnknown || product == "" {
+		found := v.find(ctx, name, product)
+		if done, err := settled(found); done {
+			return err
+		}
+		name, product = found.name, productHint(found.verdict.Facts.ProductID)
+		if product == "" {
+			return unavailable(failure{err: errNotUnderstood})
+		}
+	}
+
+	path := "products/"
+	if name.kind == kindSubscription {
+		path = "subscriptions/"
+	}
+	a, failed := v.call(ctx, request{
+		operation:   "purchases." + path[:len(path)-1] + ".acknowledge",
+		method:      http.MethodPost,
+		url:         v.purchaseURL(path + product + "/tokens/" + name.token + ":acknowledge"),
+		contentType: "application/json",
+		body:        []byte("{}"),
+		secrets:     []string{name.token},
+	})
+	if failed != nil {
+		return unavailable(*failed)
+	}
+	refusedAs := failure{err: a.err(), retryAt: a.retryAt(v.clock())}
+	switch a.status {
+	case http.StatusOK, http.StatusNoContent:
+		return nil
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusPreconditionFailed:
+		// Acknowledged by another process or by the app, or over in the meantime.
+		if done, err := settled(v.find(ctx, name, product)); done {
+			return err
+		}
+	}
+	return unavailable(refusedAs)
+}
+
+// settled reports whether a purchase needs no acknowledgement, or cannot be judged now.
+func settled(found finding) (done bool, err error) {
+	switch {
+	case found.acknowledged:
+		return true, nil
+	case found.verdict.Outcome == userkit.VerdictUndecided:
+		return true, unavailable(failure{err: found.verdict.Err, retryAt: found.verdict.RetryAt})
+	case !found.found:
+		return true, nil
+	case found.verdict.Outcome == userkit.VerdictValid:
+		return false, nil
+	}
+	switch found.verdict.Reason {
+	case userkit.ReasonExpired, userkit.ReasonRevoked, userkit.ReasonSuperseded:
+		return true, nil
+	default: // it may be paid yet
+		return false, nil
+	}
+}
+
+func unavailable(f failure) error {
+	e := userkit.NewError(userkit.CodePurchaseUndecided, "", "Google Play gave no answer that decides").Because(f.err)
+	e.Until = f.retryAt
+	return e
+}
+
+// kept is what PurchaseFacts.Raw says.
+type kept struct {
+	kind         kind
+	acknowledged bool
+}
+
+// readKept reads the Raw of earlier facts; what it cannot read is not known.
+func readKept(raw json.RawMessage) kept {
+	var content struct {
+		Kind                 string `json:"kind"`
+		AcknowledgementState any    `json:"acknowledgementState"`
+	}
+	if json.Unmarshal(raw, &content) != nil {
+		return kept{}
+	}
+	known := kept{acknowledged: content.AcknowledgementState == acknowledged || content.AcknowledgementState == 1.0}
+	switch content.Kind {
+	case "androidpublisher#subscriptionPurchaseV2":
+		known.kind = kindSubscription
+	case "androidpublisher#productPurchase":
+		known.kind = kindProduct
+	case "androidpublisher#productPurchaseV2":
+		known.kind = kindProductV2
+	}
+	return known
+}

@@ -1,0 +1,300 @@
+package google
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// Config says how to reach Google and what to accept. PackageName and
+// ServiceAccountKey are required; the zero value of each other field is its default.
+type Config struct {
+	// Store is the verifier's name, 1 to 32 characters of a-z, 0-9, '_' and '-'.
+	// Default: "google". It is kept with every purchase and must stay the same. Hosts
+	// with several applications have a Verifier with a name of its own for each.
+	Store string
+
+	// PackageName is the application's, such as "com.example.app".
+	PackageName string
+
+	// ServiceAccountKey is the content of the service account's JSON key file. Only
+	// the type "service_account" is taken, with an RSA key of 2048 bits or more.
+	ServiceAccountKey []byte
+
+	// PushAudience and PushServiceAccount are what the push subscription was
+	// configured with: the audience, which is the address of the endpoint where
+	// Pub/Sub was told none, and the email address of the service account that signs.
+	// Both or none: without them every notification is refused.
+	PushAudience       string
+	PushServiceAccount string
+
+	// HTTPClient makes the requests; its CheckRedirect is not used, as no redirect is
+	// followed. Default: a client with a time limit of 20 seconds.
+	HTTPClient *http.Client
+
+	// BaseURL is where the API is. Default: https://androidpublisher.googleapis.com.
+	// Each address in a Config is https, or http on this machine (a loopback address
+	// or "localhost").
+	BaseURL string
+
+	// TokenURLs are the addresses that the key file may name as its token_uri, where
+	// signed assertions are sent to. Default: the ones of Google.
+	TokenURLs []string
+
+	// KeysURL is where the keys that sign pushes are, as a JSON Web Key Set (RFC
+	// 7517). Default: https://www.googleapis.com/oauth2/v3/certs.
+	KeysURL string
+
+	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	Clock func() time.Time
+}
+
+const (
+	defaultBaseURL = "https://androidpublisher.googleapis.com"
+	defaultKeysURL = "https://www.googleapis.com/oauth2/v3/certs"
+	defaultTimeout = 20 * time.Second
+)
+
+// defaultTokenURLs are the token endpoints that Google has written into key files.
+var defaultTokenURLs = []string{
+	"https://oauth2.googleapis.com/token",
+	"https://accounts.google.com/o/oauth2/token",
+	"https://www.googleapis.com/oauth2/v4/token",
+}
+
+// Verifier is the userkit.Verifier, Acknowledger and NotificationReader of one
+// application on Google Play. It is safe for use by many goroutines at once.
+type Verifier struct {
+	store       string
+	packageName string
+	baseURL     string
+	clock       func() time.Time
+	caller      *caller
+	tokens      *tokenSource
+	push        *pushCheck // nil: every notification is refused
+}
+
+var (
+	_ userkit.Verifier           = (*Verifier)(nil)
+	_ userkit.Acknowledger       = (*Verifier)(nil)
+	_ userkit.NotificationReader = (*Verifier)(nil)
+)
+
+// New checks config and returns a Verifier. It makes no request. It returns
+// ErrInvalid with CodeInvalidOption, naming the field.
+func New(config Config) (*Verifier, error) {
+	v := &Verifier{store: config.Store, packageName: config.PackageName, clock: config.Clock}
+	if v.store == "" {
+		v.store = "google"
+	}
+	if len(v.store) > 32 || !consistsOf(v.store, isStoreCharacter) {
+		return nil, invalidOption("Store", "1 to 32 characters of a-z, 0-9, '_' and '-' are needed")
+	}
+	if len(v.packageName) > 255 || !strings.Contains(v.packageName, ".") || !consistsOf(v.packageName, isNameCharacter) ||
+		onlyDots(v.packageName) {
+		return nil, invalidOption("PackageName", "%q is not the name of a package", clip(v.packageName))
+	}
+	if v.clock == nil {
+		v.clock = time.Now
+	}
+	v.caller = newCaller(config.HTTPClient, v.clock)
+
+	var err error
+	if v.baseURL, err = address("BaseURL", config.BaseURL, defaultBaseURL); err != nil {
+		return nil, err
+	}
+	v.baseURL = strings.TrimRight(v.baseURL, "/")
+	allowed := config.TokenURLs
+	if len(allowed) == 0 {
+		allowed = defaultTokenURLs
+	}
+	for _, text := range allowed {
+		if _, err := address("TokenURLs", text, ""); err != nil {
+			return nil, err
+		}
+	}
+	account, err := parseServiceAccount(config.ServiceAccountKey, allowed)
+	if err != nil {
+		return nil, err
+	}
+	v.tokens = newTokenSource(account, v.caller)
+
+	keysURL, err := address("KeysURL", config.KeysURL, defaultKeysURL)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case config.PushAudience != "" && config.PushServiceAccount != "":
+		v.push = &pushCheck{
+			audience: config.PushAudience,
+			email:    config.PushServiceAccount,
+			keys:     newKeySet(keysURL, v.caller),
+			clock:    v.clock,
+		}
+	case config.PushAudience != "":
+		return nil, invalidOption("PushServiceAccount", "needed with PushAudience")
+	case config.PushServiceAccount != "":
+		return nil, invalidOption("PushAudience", "needed with PushServiceAccount")
+	}
+	return v, nil
+}
+
+// Store is the verifier's name.
+func (v *Verifier) Store() string { return v.store }
+
+// String names the verifier, without its secrets.
+func (v *Verifier) String() string { return "google.Verifier(" + v.packageName + ")" }
+
+// GoString is String: printing a Verifier never shows its key.
+func (v *Verifier) GoString() string { return v.String() }
+
+// Verify asks Google what is true of a purchase now; the package comment tells what
+// is valid, invalid and undecided. One request as a rule, two where the kind of
+// purchase is not known; and one for an access token, about once an hour.
+//
+// The facts of a purchase that Google knows: StableID is the digest of the purchase
+// token. TransactionID is the order id, empty where there was no order, as with a
+// promotion. PurchasedAt of a subscription is its beginning: Google does not say when
+// it was renewed. ExpiresAt is empty for one-time products, and for a subscription
+// that is not paid yet. At is the time of Google's server. Raw is the answer without
+// tokens and without the profile of "Subscribe with Google".
+func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.Verdict {
+	name, ok := parseToken(receipt.Token)
+	if !ok {
+		return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{})
+	}
+	return v.find(ctx, name, receipt.ProductID).verdict
+}
+
+// StableID is the stable id of the purchase with this purchase token: the SHA-256 of
+// the token in 64 hexadecimal digits. Ids are shown in lists, events and exports,
+// where the token itself would be a leak; it cannot be found from its digest, as it
+// is long and random.
+func StableID(purchaseToken string) string {
+	digest := sha256.Sum256([]byte(purchaseToken))
+	return hex.EncodeToString(digest[:])
+}
+
+// kind says which part of the API knows a purchase.
+type kind string
+
+const (
+	kindUnknown      kind = ""
+	kindSubscription kind = "subscription" // purchases.subscriptionsv2
+	kindProduct      kind = "product"      // purchases.products, or productsv2 where the product is not known
+	kindProductV2    kind = "productv2"    // purchases.productsv2
+)
+
+// tokenName is a purchase token with what is known of it.
+type tokenName struct {
+	kind  kind
+	token string
+}
+
+// String is the form that parseToken reads.
+func (n tokenName) String() string {
+	if n.kind == kindUnknown {
+		return n.token
+	}
+	return string(n.kind) + ":" + n.token
+}
+
+// maxToken bounds purchase tokens. Google's page on in-app purchases speaks of tokens
+// of up to 1950 characters.
+const maxToken = 4096
+
+// parseToken reads a Receipt.Token. Google's tokens are made of the characters that
+// need no escape in a path; another text is none of them, and is kept away from the
+// paths of requests.
+func parseToken(text string) (tokenName, bool) {
+	name := tokenName{token: text}
+	if prefix, rest, found := strings.Cut(text, ":"); found {
+		name = tokenName{kind: kind(prefix), token: rest}
+		switch name.kind {
+		case kindSubscription, kindProduct, kindProductV2:
+		default:
+			return tokenName{}, false
+		}
+	}
+	if len(name.token) > maxToken || !consistsOf(name.token, isTokenCharacter) || onlyDots(name.token) {
+		return tokenName{}, false
+	}
+	return name, true
+}
+
+// productHint is a client's product id, or empty when it cannot be one.
+func productHint(text string) string {
+	if len(text) > 255 || !consistsOf(text, isNameCharacter) || onlyDots(text) {
+		return ""
+	}
+	return text
+}
+
+func isLetterOrDigit(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func isTokenCharacter(c byte) bool { return isLetterOrDigit(c) || strings.IndexByte("._~-", c) >= 0 }
+
+func isNameCharacter(c byte) bool { return isLetterOrDigit(c) || c == '.' || c == '_' || c == '-' }
+
+func isStoreCharacter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// consistsOf reports whether text is not empty and each of its bytes is allowed.
+func consistsOf(text string, allowed func(byte) bool) bool {
+	for i := range len(text) {
+		if !allowed(text[i]) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// onlyDots finds what would climb in a path.
+func onlyDots(text string) bool { return strings.Trim(text, ".") == "" }
+
+func invalidOption(field, format string, args ...any) error {
+	return userkit.NewError(userkit.CodeInvalidOption, field, format, args...)
+}
+
+// clip shortens a value that goes into an error message.
+func clip(text string) string {
+	const most = 60
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}
+
+// address checks a configured address. Credentials go there: without TLS only to this
+// machine.
+func address(field, text, standard string) (string, error) {
+	if text == "" {
+		text = standard
+	}
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return "", invalidOption(field, "a plain address is needed")
+	}
+	switch {
+	case parsed.Scheme == "https":
+	case parsed.Scheme == "http" && isLoopback(parsed.Hostname()):
+	default:
+		return "", invalidOption(field, "https is needed")
+	}
+	return text, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,512 @@
+package google
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// renewalLag is for how long a subscription that Google calls active may be past its
+// expiryTime: a payment is tried again silently for 24 hours, and for up to 48 before
+// an account hold
+// (https://developer.android.com/google/play/billing/lifecycle/subscriptions).
+const renewalLag = 48 * time.Hour
+
+// finding is what the API says of a purchase.
+type finding struct {
+	verdict      userkit.Verdict
+	name         tokenName // with the kind under which it was found
+	found        bool      // the API knows the purchase
+	acknowledged bool
+}
+
+// lookup is one way to ask for a purchase.
+type lookup struct {
+	kind      kind
+	operation string
+	path      string // after the application
+	read      func(v *Verifier, name tokenName, product string, a answer) (finding, error)
+}
+
+func subscriptionLookup(token string) lookup {
+	return lookup{kindSubscription, "purchases.subscriptionsv2.get", "subscriptionsv2/tokens/" + token, (*Verifier).readSubscription}
+}
+
+func productV2Lookup(token string) lookup {
+	return lookup{kindProductV2, "purchases.productsv2.getproductpurchasev2", "productsv2/tokens/" + token, (*Verifier).readProductV2}
+}
+
+// productLookup asks the older resource, which checks that the token is for the
+// product (reason purchaseTokenDoesNotMatchProductId).
+func productLookup(token, product string) lookup {
+	return lookup{kindProduct, "purchases.products.get", "products/" + product + "/tokens/" + token, (*Verifier).readProduct}
+}
+
+// lookups gives the ways to ask, in order; the next one is for when the one before
+// knows no such purchase.
+func lookups(name tokenName, product string) []lookup {
+	switch {
+	case name.kind == kindSubscription:
+		return []lookup{subscriptionLookup(name.token)}
+	case name.kind == kindProductV2, name.kind == kindProduct && product == "":
+		return []lookup{productV2Lookup(name.token)}
+	case name.kind == kindProduct:
+		return []lookup{productLookup(name.token, product)}
+	case product != "":
+		return []lookup{productLookup(name.token, product), subscriptionLookup(name.token)}
+	default:
+		return []lookup{subscriptionLookup(name.token), productV2Lookup(name.token)}
+	}
+}
+
+// find asks for a purchase.
+func (v *Verifier) find(ctx context.Context, name tokenName, product string) finding {
+	product = productHint(product)
+	var refused []userkit.PurchaseReason
+	for _, way := range lookups(name, product) {
+		a, failed := v.call(ctx, request{
+			operation: way.operation,
+			method:    http.MethodGet,
+			url:       v.purchaseURL(way.path),
+			secrets:   []string{name.token},
+		})
+		if failed != nil {
+			return finding{verdict: userkit.Undecided(failed.err, failed.retryAt)}
+		}
+		if a.status == http.StatusOK {
+			found, err := way.read(v, tokenName{way.kind, name.token}, product, a)
+			if err == nil && found.verdict.Outcome == userkit.VerdictValid && found.verdict.Facts.ProductID == "" {
+				err = errNotUnderstood
+			}
+			if err != nil {
+				return finding{verdict: userkit.Undecided(fmt.Errorf("google: %s: %w", way.operation, err), time.Time{})}
+			}
+			return found
+		}
+		reason, ok := a.refusal()
+		if !ok {
+			return finding{verdict: userkit.Undecided(a.err(), a.retryAt(v.clock()))}
+		}
+		refused = append(refused, reason)
+	}
+	return finding{verdict: userkit.Invalid(mostTelling(refused), userkit.PurchaseFacts{})}
+}
+
+func (v *Verifier) purchaseURL(path string) string {
+	return v.baseURL + "/androidpublisher/v3/applications/" + v.packageName + "/purchases/" + path
+}
+
+// call makes a request with an access token. A token that is not taken, because it
+// was revoked or because clocks disagree, is replaced once.
+func (v *Verifier) call(ctx context.Context, r request) (answer, *failure) {
+	for attempt := 1; ; attempt++ {
+		token, failed := v.tokens.current(ctx)
+		if failed != nil {
+			return answer{}, failed
+		}
+		r.bearer = token
+		a, err := v.caller.do(ctx, r)
+		if err != nil {
+			return answer{}, &failure{err: err}
+		}
+		if a.status != http.StatusUnauthorized {
+			return a, nil
+		}
+		v.tokens.forget(token)
+		if attempt == 2 {
+			return a, nil
+		}
+	}
+}
+
+// refusal says why the API has no such purchase; ok is false when the answer does not
+// say that: it is no word of the API's, or it is about the application.
+func (a answer) refusal() (reason userkit.PurchaseReason, ok bool) {
+	switch a.status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone:
+	default:
+		return "", false
+	}
+	refused := a.apiError()
+	if refused == nil || refused.has("applicationNotFound") {
+		return "", false
+	}
+	for _, listed := range refused.Error.Errors {
+		if listed.Location == "packageName" {
+			return "", false
+		}
+	}
+	switch {
+	case refused.has("purchaseTokenDoesNotMatchPackageName"):
+		return userkit.ReasonWrongApp, true
+	case a.status == http.StatusGone:
+		return userkit.ReasonExpired, true
+	default:
+		return userkit.ReasonNotFound, true
+	}
+}
+
+// mostTelling picks the reason that says more than that nothing was found.
+func mostTelling(reasons []userkit.PurchaseReason) userkit.PurchaseReason {
+	for _, reason := range reasons {
+		if reason != userkit.ReasonNotFound {
+			return reason
+		}
+	}
+	return userkit.ReasonNotFound
+}
+
+// present is set for a JSON object that is there, whatever is in it.
+type present = *struct{}
+
+// accountIdentifiers is the ExternalAccountIdentifiers of the API.
+type accountIdentifiers struct {
+	ObfuscatedAccountID string `json:"obfuscatedExternalAccountId"`
+}
+
+// subscriptionPurchase is the SubscriptionPurchaseV2 of
+// https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2,
+// as far as it matters here.
+type subscriptionPurchase struct {
+	State                string             `json:"subscriptionState"`
+	StartTime            string             `json:"startTime"`
+	LatestOrderID        string             `json:"latestOrderId"`
+	LinkedPurchaseToken  string             `json:"linkedPurchaseToken"`
+	AcknowledgementState string             `json:"acknowledgementState"`
+	TestPurchase         present            `json:"testPurchase"`
+	AccountIdentifiers   accountIdentifiers `json:"externalAccountIdentifiers"`
+
+	CanceledStateContext struct {
+		Replacement present `json:"replacementCancellation"`
+	} `json:"canceledStateContext"`
+
+	// OutOfApp is there while a subscription that was bought again in the Play Store,
+	// after the old one had expired, is not acknowledged.
+	OutOfApp struct {
+		AccountIdentifiers accountIdentifiers `json:"expiredExternalAccountIdentifiers"`
+		PurchaseToken      string             `json:"expiredPurchaseToken"`
+	} `json:"outOfAppPurchaseContext"`
+
+	LineItems []subscriptionLine `json:"lineItems"`
+}
+
+// subscriptionLine is a SubscriptionPurchaseLineItem.
+type subscriptionLine struct {
+	ProductID               string `json:"productId"`
+	ExpiryTime              string `json:"expiryTime"`
+	LatestSuccessfulOrderID string `json:"latestSuccessfulOrderId"`
+	OfferPhase              struct {
+		FreeTrial present `json:"freeTrial"`
+	} `json:"offerPhase"`
+
+	expiresAt time.Time // of ExpiryTime; zero: none
+}
+
+const acknowledged = "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"
+
+func (v *Verifier) readSubscription(name tokenName, product string, a answer) (finding, error) {
+	var purchase subscriptionPurchase
+	if err := json.Unmarshal(a.body, &purchase); err != nil {
+		return finding{}, errNotUnderstood
+	}
+	for i := range purchase.LineItems {
+		var err error
+		if purchase.LineItems[i].expiresAt, err = parseTime(purchase.LineItems[i].ExpiryTime); err != nil {
+			return finding{}, err
+		}
+	}
+	startedAt, err := parseTime(purchase.StartTime)
+	if err != nil {
+		return finding{}, err
+	}
+	now := v.clock()
+	line := chooseLine(purchase.LineItems, product, now)
+	facts := v.facts(name, a)
+	facts.TransactionID = line.LatestSuccessfulOrderID
+	if facts.TransactionID == "" {
+		facts.TransactionID = purchase.LatestOrderID
+	}
+	facts.ProductID = line.ProductID
+	facts.PurchasedAt = startedAt
+	facts.ExpiresAt = line.expiresAt
+	facts.Trial = line.OfferPhase.FreeTrial != nil
+	if purchase.TestPurchase != nil {
+		facts.Environment = userkit.Sandbox
+	}
+	facts.AccountToken = purchase.AccountIdentifiers.ObfuscatedAccountID
+	if facts.AccountToken == "" {
+		facts.AccountToken = purchase.OutOfApp.AccountIdentifiers.ObfuscatedAccountID
+	}
+	for _, older := range []string{purchase.LinkedPurchaseToken, purchase.OutOfApp.PurchaseToken} {
+		if older != "" && older != name.token {
+			facts.Supersedes = append(facts.Supersedes, StableID(older))
+		}
+	}
+	if err := checkLengths(facts); err != nil {
+		return finding{}, err
+	}
+	verdict, err := subscriptionVerdict(purchase, facts, now)
+	if err != nil {
+		return finding{}, err
+	}
+	return finding{
+		verdict:      verdict,
+		name:         name,
+		found:        true,
+		acknowledged: purchase.AcknowledgementState == acknowledged,
+	}, nil
+}
+
+// subscriptionVerdict judges by the state and the clock.
+func subscriptionVerdict(purchase subscriptionPurchase, facts userkit.PurchaseFacts, now time.Time) (userkit.Verdict, error) {
+	replaced := purchase.CanceledStateContext.Replacement != nil
+	good := facts.ExpiresAt.After(now)
+	state, ok := strings.CutPrefix(purchase.State, "SUBSCRIPTION_STATE_")
+	if !ok {
+		return userkit.Verdict{}, errNotUnderstood
+	}
+	switch state {
+	case "ACTIVE", "IN_GRACE_PERIOD", "CANCELED":
+		switch {
+		case state == "CANCELED" && replaced:
+			return userkit.Invalid(userkit.ReasonSuperseded, facts), nil
+		case facts.ExpiresAt.IsZero():
+			return userkit.Verdict{}, errNotUnderstood
+		case good:
+			return userkit.Valid(facts), nil
+		case state != "CANCELED" && now.Before(facts.ExpiresAt.Add(renewalLag)):
+			return userkit.Verdict{}, errors.New("the subscription is active, and its renewal is not known yet")
+		default:
+			return userkit.Invalid(userkit.ReasonExpired, facts), nil
+		}
+	case "EXPIRED":
+		switch {
+		case replaced:
+			return userkit.Invalid(userkit.ReasonSuperseded, facts), nil
+		case good: // ended before its time
+			return userkit.Invalid(userkit.ReasonRevoked, facts), nil
+		default:
+			return userkit.Invalid(userkit.ReasonExpired, facts), nil
+		}
+	case "PENDING":
+		return userkit.Invalid(userkit.ReasonPending, facts), nil
+	case "PAUSED":
+		return userkit.Invalid(userkit.ReasonPaused, facts), nil
+	case "ON_HOLD", "PENDING_PURCHASE_CANCELED":
+		return userkit.Invalid(userkit.ReasonUnpaid, facts), nil
+	default:
+		return userkit.Verdict{}, errNotUnderstood
+	}
+}
+
+// chooseLine picks the line item that the facts are about; the zero line when there is
+// none.
+func chooseLine(lines []subscriptionLine, product string, now time.Time) subscriptionLine {
+	var best subscriptionLine
+	for i, line := range lines {
+		if i == 0 || betterLine(line, best, product, now) {
+			best = line
+		}
+	}
+	return best
+}
+
+func betterLine(line, than subscriptionLine, product string, now time.Time) bool {
+	if good := line.expiresAt.After(now); good != than.expiresAt.After(now) {
+		return good
+	}
+	if named := line.ProductID == product; named != (than.ProductID == product) {
+		return named
+	}
+	return line.expiresAt.After(than.expiresAt)
+}
+
+// productPurchase is the ProductPurchase of
+// https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.products.
+type productPurchase struct {
+	State                *int        `json:"purchaseState"` // 0 purchased, 1 canceled, 2 pending
+	PurchaseTimeMillis   json.Number `json:"purchaseTimeMillis"`
+	OrderID              string      `json:"orderId"`
+	PurchaseType         *int        `json:"purchaseType"` // 0 test, 1 promotion, 2 rewarded; none as a rule
+	AcknowledgementState int         `json:"acknowledgementState"`
+	ProductID            string      `json:"productId"`
+	ObfuscatedAccountID  string      `json:"obfuscatedExternalAccountId"`
+}
+
+func (v *Verifier) readProduct(name tokenName, product string, a answer) (finding, error) {
+	var purchase productPurchase
+	if err := json.Unmarshal(a.body, &purchase); err != nil || purchase.State == nil {
+		return finding{}, errNotUnderstood
+	}
+	facts := v.facts(name, a)
+	facts.TransactionID = purchase.OrderID
+	facts.ProductID = purchase.ProductID
+	if facts.ProductID == "" {
+		facts.ProductID = product
+	}
+	if text := purchase.PurchaseTimeMillis.String(); text != "" {
+		milliseconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || milliseconds < 0 || milliseconds > maxMilliseconds {
+			return finding{}, errNotUnderstood
+		}
+		facts.PurchasedAt = time.UnixMilli(milliseconds).UTC()
+	}
+	facts.AccountToken = purchase.ObfuscatedAccountID
+	if purchase.PurchaseType != nil && *purchase.PurchaseType == 0 {
+		facts.Environment = userkit.Sandbox
+	}
+	if err := checkLengths(facts); err != nil {
+		return finding{}, err
+	}
+	found := finding{name: name, found: true, acknowledged: purchase.AcknowledgementState == 1}
+	switch *purchase.State {
+	case 0:
+		found.verdict = userkit.Valid(facts)
+	case 1:
+		found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
+	case 2:
+		found.verdict = userkit.Invalid(userkit.ReasonPending, facts)
+	default:
+		return finding{}, errNotUnderstood
+	}
+	return found, nil
+}
+
+// productPurchaseV2 is the ProductPurchaseV2 of
+// https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.productsv2.
+type productPurchaseV2 struct {
+	StateContext struct {
+		State string `json:"purchaseState"`
+	} `json:"purchaseStateContext"`
+	TestContext            present `json:"testPurchaseContext"`
+	OrderID                string  `json:"orderId"`
+	PurchaseCompletionTime string  `json:"purchaseCompletionTime"`
+	AcknowledgementState   string  `json:"acknowledgementState"`
+	ObfuscatedAccountID    string  `json:"obfuscatedExternalAccountId"`
+	LineItems              []struct {
+		ProductID string `json:"productId"`
+	} `json:"productLineItem"`
+}
+
+func (v *Verifier) readProductV2(name tokenName, product string, a answer) (finding, error) {
+	var purchase productPurchaseV2
+	if err := json.Unmarshal(a.body, &purchase); err != nil || len(purchase.LineItems) == 0 {
+		return finding{}, errNotUnderstood
+	}
+	facts := v.facts(name, a)
+	facts.TransactionID = purchase.OrderID
+	facts.ProductID = purchase.LineItems[0].ProductID
+	for _, line := range purchase.LineItems {
+		if line.ProductID == product {
+			facts.ProductID = product
+		}
+	}
+	var err error
+	if facts.PurchasedAt, err = parseTime(purchase.PurchaseCompletionTime); err != nil {
+		return finding{}, err
+	}
+	facts.AccountToken = purchase.ObfuscatedAccountID
+	if purchase.TestContext != nil {
+		facts.Environment = userkit.Sandbox
+	}
+	if err := checkLengths(facts); err != nil {
+		return finding{}, err
+	}
+	found := finding{name: name, found: true, acknowledged: purchase.AcknowledgementState == acknowledged}
+	switch purchase.StateContext.State {
+	case "PURCHASED":
+		found.verdict = userkit.Valid(facts)
+	case "CANCELLED":
+		found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
+	case "PENDING":
+		found.verdict = userkit.Invalid(userkit.ReasonPending, facts)
+	default:
+		return finding{}, errNotUnderstood
+	}
+	return found, nil
+}
+
+// facts are those that all purchases have.
+func (v *Verifier) facts(name tokenName, a answer) userkit.PurchaseFacts {
+	return userkit.PurchaseFacts{
+		StableID:    StableID(name.token),
+		Environment: userkit.Production,
+		Token:       name.String(),
+		At:          a.date(),
+		Raw:         withoutSecrets(a.body, name.token),
+	}
+}
+
+var errNotUnderstood = errors.New("the answer is not understood")
+
+// maxMilliseconds is the end of the year 9999: later times have no text form.
+const maxMilliseconds = 253402300799999
+
+// parseTime reads a timestamp of the API: RFC 3339 with up to nine fractional digits.
+// Empty is the zero time.
+func parseTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, errNotUnderstood
+	}
+	at = at.UTC().Truncate(time.Microsecond)
+	if at.UnixMilli() < 0 || at.UnixMilli() > maxMilliseconds {
+		return time.Time{}, errNotUnderstood
+	}
+	return at, nil
+}
+
+// checkLengths keeps out what no store could keep.
+func checkLengths(facts userkit.PurchaseFacts) error {
+	for _, text := range []string{facts.TransactionID, facts.ProductID, facts.AccountToken} {
+		if len(text) > userkit.MaxPurchaseID {
+			return errNotUnderstood
+		}
+	}
+	return nil
+}
+
+// withoutSecrets gives an answer without its tokens, and without the name and address
+// of the person that "Subscribe with Google" adds; nil when it is too long to keep.
+func withoutSecrets(body []byte, token string) json.RawMessage {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var content map[string]any
+	if decoder.Decode(&content) != nil {
+		return nil
+	}
+	strip(content)
+	cleaned, err := json.Marshal(content)
+	if err != nil || len(cleaned) > userkit.MaxPurchaseRaw || bytes.Contains(cleaned, []byte(token)) {
+		return nil
+	}
+	return cleaned
+}
+
+func strip(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, inner := range value {
+			if strings.Contains(strings.ToLower(key), "token") || key == "subscribeWithGoogleInfo" {
+				delete(value, key)
+				continue
+			}
+			strip(inner)
+		}
+	case []any:
+		for _, inner := range value {
+			strip(inner)
+		}
+	}
+}
