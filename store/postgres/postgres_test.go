@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -66,50 +68,59 @@ func openPgx(t testing.TB, dsn string, mode pgx.QueryExecMode) *bun.DB {
 	return db
 }
 
-// addresses remembers where the stores of the conformance suite are, so that it
-// can open a second handle.
-type addresses struct {
-	mu     sync.Mutex
-	stores map[userkit.Store]string
+// projects remembers which project a store of the conformance suite works on, so
+// that it can open a second handle.
+type projects struct {
+	mu    sync.Mutex
+	names map[userkit.Store]string
 }
 
-func (a *addresses) note(store userkit.Store, dsn string) userkit.Store {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.stores == nil {
-		a.stores = map[userkit.Store]string{}
+func (p *projects) note(store userkit.Store, name string) userkit.Store {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.names == nil {
+		p.names = map[userkit.Store]string{}
 	}
-	a.stores[store] = dsn
+	p.names[store] = name
 	return store
 }
 
-func (a *addresses) of(store userkit.Store) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stores[store]
+func (p *projects) of(store userkit.Store) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.names[store]
 }
 
-// conform runs the conformance suite on stores that open makes.
-func conform(t *testing.T, open func(t *testing.T, dsn string) userkit.Store) {
-	var known addresses
-	storetest.RunWith(t,
+// conform runs the conformance suite, or its half, on stores that open makes. All
+// cases share one database, each with a project of its own: that is quick, and
+// whatever crosses from one project into another makes a case fail.
+func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options),
+	open func(t *testing.T, dsn string, project postgres.Option) *postgres.Store) {
+	dsn := migrated.Create(t)
+	var known projects
+	var count atomic.Int64
+	run(t,
 		func(t *testing.T) userkit.Store {
-			dsn := migrated.Create(t)
-			return known.note(open(t, dsn), dsn)
+			name := fmt.Sprint("case-", count.Add(1))
+			store := open(t, dsn, postgres.WithProject(name))
+			require.NoError(t, store.Migrate(t.Context()))
+			return known.note(store, name)
 		},
 		storetest.Options{Reopen: func(t *testing.T, store userkit.Store) userkit.Store {
-			dsn := known.of(store)
-			return known.note(open(t, dsn), dsn)
+			name := known.of(store)
+			return known.note(open(t, dsn, postgres.WithProject(name)), name)
 		}})
 }
 
 func TestConformanceOverPgdriver(t *testing.T) {
-	conform(t, func(t *testing.T, dsn string) userkit.Store { return openStore(t, dsn) })
+	conform(t, storetest.RunWith, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
+		return openStore(t, dsn, project)
+	})
 }
 
 func TestConformanceOverPgx(t *testing.T) {
-	conform(t, func(t *testing.T, dsn string) userkit.Store {
-		store, err := postgres.New(openPgx(t, dsn, pgx.QueryExecModeExec))
+	conform(t, storetest.RunStore, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
+		store, err := postgres.New(openPgx(t, dsn, pgx.QueryExecModeExec), project)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = store.Close() })
 		return store

@@ -11,11 +11,12 @@ import (
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/postgres"
+	"github.com/userkit/userkit/store/storetest"
 )
 
 func TestConformancePrepared(t *testing.T) {
-	conform(t, func(t *testing.T, dsn string) userkit.Store {
-		return openStore(t, dsn, postgres.WithPreparedStatements())
+	conform(t, storetest.RunStore, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
+		return openStore(t, dsn, project, postgres.WithPreparedStatements())
 	})
 }
 
