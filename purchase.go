@@ -124,7 +124,8 @@ type PurchaseManager interface {
 	// A purchase that the store says is good is active; so is one that the user
 	// submits again. When the store does not say anything now, the purchase is kept
 	// with ReasonUndecided, not active, and verified again by itself; one that was
-	// active stays so. When the store says that it is not good, nothing new is
+	// active stays so. A user who has MaxWaitingReceipts of them gets ErrUnavailable
+	// with CodePurchaseUndecided instead. When the store says that it is not good, nothing new is
 	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
 	// Error.Field; an active purchase of the user that this is about ends.
 	//
@@ -156,7 +157,8 @@ type PurchaseManager interface {
 	// VerifyDuePurchases verifies the purchases whose time has come: active ones a
 	// day after the last verification and shortly after their expiration, those
 	// that may come back (pending, paused, unpaid) once a day for sixty days, and
-	// undecided ones by a back-off that doubles up to six hours. Each is leased for
+	// undecided ones by a back-off that doubles up to six hours (a receipt of which
+	// nothing was found out in sixty days is given up). Each is leased for
 	// a short time, so that many processes share the work and none is done twice; the
 	// work of a process that ends is free again after the lease. Run does this.
 	VerifyDuePurchases(ctx context.Context) (VerificationReport, error)
@@ -169,6 +171,10 @@ type PurchaseManager interface {
 	// the store should send it again.
 	HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error
 }
+
+// MaxWaitingReceipts is how many receipts of one user are kept that their stores
+// have not said anything about.
+const MaxWaitingReceipts = 10
 
 // The times of verification.
 const (
@@ -305,6 +311,9 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	if at < 0 && v.verdict.Outcome == VerdictInvalid {
 		return Purchase{}, Change{}, v.refusal()
 	}
+	if at < 0 && v.verdict.Outcome == VerdictUndecided && waitingReceipts(state.Purchases) >= MaxWaitingReceipts {
+		return Purchase{}, Change{}, v.undecided()
+	}
 	before := Purchase{
 		ID: fresh, UserID: state.User.ID, Store: v.receipt.Store, StableID: provisionalID(v.receipt.Token),
 		ProductID: v.receipt.ProductID, Reason: ReasonUndecided, Token: v.receipt.Token, CreatedAt: o.now, UpdatedAt: o.now,
@@ -348,6 +357,23 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	return after, c, nil
 }
 
+// waitingReceipts counts the receipts whose stores have not said anything yet.
+func waitingReceipts(rows []Purchase) (count int) {
+	for _, p := range rows {
+		if p.Reason == ReasonUndecided {
+			count++
+		}
+	}
+	return count
+}
+
+// undecided is the error of a store that does not say anything now.
+func (v verification) undecided() error {
+	err := NewError(CodePurchaseUndecided, "", "the store %s does not say now", v.receipt.Store)
+	err.Until = v.verdict.RetryAt
+	return err
+}
+
 // refusal is the error of a purchase that is not good.
 func (v verification) refusal() error {
 	return NewError(CodePurchaseInvalid, string(v.verdict.Reason), "the store %s says: %s", v.receipt.Store, v.verdict.Reason)
@@ -360,6 +386,9 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	if v.verdict.Outcome == VerdictUndecided {
 		p.Undecided++
 		p.DueAt = v.retryAt(p.Undecided, now)
+		if p.Reason == ReasonUndecided && now.After(p.CreatedAt.Add(verifyLostFor)) {
+			p.DueAt = time.Time{}
+		}
 		return p
 	}
 	p.Undecided, p.VerifiedAt = 0, now
@@ -807,9 +836,7 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase
 	case v.verdict.Outcome == VerdictInvalid:
 		return Purchase{}, v.refusal()
 	case v.verdict.Outcome == VerdictUndecided:
-		err := NewError(CodePurchaseUndecided, "", "the store %s does not say now", purchase.Store)
-		err.Until = v.verdict.RetryAt
-		return Purchase{}, err
+		return Purchase{}, v.undecided()
 	}
 	return after, nil
 }

@@ -168,3 +168,27 @@ func TestNotificationIsKnownByItsEvent(t *testing.T) {
 	require.NotEqual(t, one, notificationEvent("shop", "1", PurchaseID{15: 2}))
 	require.EqualValues(t, 8, one[6]>>4)
 }
+
+func TestReceiptsThatWaitAreBounded(t *testing.T) {
+	state := &State{Exists: true, User: User{ID: UserID{15: 1}}}
+	for i := range MaxWaitingReceipts + 1 {
+		v := verification{receipt: Receipt{Store: "shop", Token: string(rune('a' + i))}, verdict: Undecided(nil, noon)}
+		purchase, c, err := v.apply(state, testOrigin(noon), PurchaseID{}, NewID[Purchase](), false)
+		if i == MaxWaitingReceipts {
+			require.Equal(t, CodePurchaseUndecided, ErrorCode(err))
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, ReasonUndecided, purchase.Reason)
+		state.apply(c)
+	}
+}
+
+func TestReceiptThatNobodyEverKnewIsGivenUp(t *testing.T) {
+	waits := Purchase{Reason: ReasonUndecided, CreatedAt: noon}
+	v := verification{verdict: Undecided(nil, time.Time{})}
+	require.NotZero(t, v.become(waits, noon.Add(verifyLostFor), false).DueAt)
+	require.Zero(t, v.become(waits, noon.Add(verifyLostFor+time.Second), false).DueAt)
+	known := Purchase{Active: true, CreatedAt: noon}
+	require.NotZero(t, v.become(known, noon.AddDate(1, 0, 0), false).DueAt)
+}
