@@ -456,6 +456,21 @@ func submitCases() []testCase {
 			require.Equal(t, before, d.picture(t, user.ID))
 			require.Zero(t, s.allAsked())
 		}},
+		{"keeps a bounded number of receipts that wait", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			down := userkit.Undecided(errors.New("down"), time.Time{})
+			for i := range userkit.MaxWaitingReceipts {
+				s.says(fmt.Sprint("receipt ", i), down)
+				d.submit(t, user.ID, fmt.Sprint("receipt ", i))
+			}
+			s.says("one more", down)
+			_, err := d.SubmitPurchase(t.Context(), user.ID, receiptOf("one more"))
+			require.ErrorIs(t, err, userkit.ErrUnavailable)
+			require.Equal(t, userkit.CodePurchaseUndecided, userkit.ErrorCode(err))
+			// A receipt that waits already may be shown again.
+			d.submit(t, user.ID, "receipt 0")
+		}},
 		{"takes what a verifier must not return for undecided", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)
@@ -485,7 +500,7 @@ func submitCases() []testCase {
 			} {
 				t.Run(name, func(t *testing.T) {
 					s.says(name, verdict)
-					purchase := d.submit(t, user.ID, name)
+					purchase := d.submit(t, d.signUp(t).ID, name)
 					require.False(t, purchase.Active)
 					require.Equal(t, userkit.ReasonUndecided, purchase.Reason)
 				})
