@@ -351,8 +351,12 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 		} else {
 			c.Purchases.Update[0] = after
 		}
-		o.record(&c, name, DeviceID{}, "purchase_id", after.ID.String(), "store", after.Store, "product_id", after.ProductID,
-			"active", after.Active, "reason", after.Reason, "expires_at", after.ExpiresAt, "superseded", superseded)
+		data := []any{"purchase_id", after.ID.String(), "store", after.Store, "product_id", after.ProductID,
+			"active", after.Active, "reason", after.Reason, "superseded", superseded}
+		if !after.ExpiresAt.IsZero() {
+			data = append(data, "expires_at", after.ExpiresAt)
+		}
+		o.record(&c, name, DeviceID{}, data...)
 	}
 	return after, c, nil
 }
