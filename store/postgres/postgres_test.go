@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,7 +22,12 @@ import (
 	"github.com/userkit/userkit/store/storetest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(orderVariable); order != "" {
+		os.Exit(obey(order))
+	}
+	pgtest.Main(m)
+}
 
 // migrated are databases with the schema and the default project.
 var migrated = pgtest.NewTemplate(func(ctx context.Context, dsn string) error {
