@@ -300,9 +300,11 @@ type Change struct {
 	Devices      Records[DeviceRecord, DeviceID]
 	Sessions     Records[Session, SessionID]
 	Transactions Records[Transaction, TransactionID]
-	Purchases    Records[Purchase, PurchaseID] // stable ids are unique with their store, except those of family-shared purchases
-	Usage        []DayUsage                    // is added to the days' figures, which stop at the largest int64; a day appears once
-	Events       []Event                       // to insert
+	// A user has one purchase of a stable id in a store, and only family-shared
+	// purchases let several users have it.
+	Purchases Records[Purchase, PurchaseID]
+	Usage     []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
+	Events    []Event    // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
 	// segment is in both. What is so already stays so. A segment to add that is not

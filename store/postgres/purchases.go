@@ -36,12 +36,9 @@ func (s *Store) FindPurchases(ctx context.Context, store, stableID string) ([]us
 	if !storable(store) || !storable(stableID) {
 		return []userkit.Purchase{}, nil
 	}
-	const named = " AND p.store = ? AND p.stable_id = ? AND "
 	q := &statement{}
 	s.selectPurchases(q)
-	q.add(named+"NOT p.family_shared\nUNION ALL\n", quoted(store), quoted(stableID))
-	s.selectPurchases(q)
-	q.add(named+"p.family_shared", quoted(store), quoted(stableID))
+	q.add(" AND p.store = ? AND p.stable_id = ?", quoted(store), quoted(stableID))
 	return selectRecords(ctx, s, q, purchaseTargets)
 }
 

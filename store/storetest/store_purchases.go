@@ -362,6 +362,8 @@ func stableIDsOfFamily(t *testing.T, env env) {
 	create(t, env.store, buyer, second)
 	commit(t, env.store, buys(&buyer, named(newOwnPurchase(buyer.ID, 20), "apple", "family")))
 	requirePurchaseTaken(t, outcome(t, env.store, buys(&second, named(newOwnPurchase(second.ID, 21), "apple", "family"))))
+	// Nobody has it twice, be it shared and bought.
+	requirePurchaseTaken(t, outcome(t, env.store, buys(&buyer, named(newPurchase(buyer.ID, 22), "apple", "family"))))
 	found, err := env.store.FindPurchases(t.Context(), "apple", "family")
 	require.NoError(t, err)
 	require.Len(t, found, 4)

@@ -36,10 +36,10 @@ CREATE TABLE purchases (
     acknowledged   boolean NOT NULL,
     CONSTRAINT purchases_pkey PRIMARY KEY (project, id)
 ) WITH (fillfactor = 80);
--- A purchase is of one user, and one that is shared in a family once of each. The
--- two indexes together also find all purchases of a stable id.
+-- A purchase is of one user, unless it is shared in a family; a user has it once in
+-- any case.
 CREATE UNIQUE INDEX purchases_stable_key ON purchases (project, store, stable_id) WHERE NOT family_shared;
-CREATE UNIQUE INDEX purchases_family_key ON purchases (project, store, stable_id, user_id) WHERE family_shared;
+CREATE UNIQUE INDEX purchases_user_key ON purchases (project, store, stable_id, user_id);
 CREATE INDEX purchases_by_user ON purchases (project, user_id, purchased_at, id);
 CREATE INDEX purchases_by_purchased_at ON purchases (project, purchased_at, id);
 CREATE INDEX purchases_by_due_at ON purchases (project, due_at, id) WHERE due_at IS NOT NULL;
