@@ -356,6 +356,9 @@ func (c *Change) merge(next Change) {
 // mergeSegments gives the memberships that are to be made and to be deleted
 // after a further change: what comes last counts.
 func mergeSegments(add, remove []SegmentID, next Change) (merged, gone []SegmentID) {
+	if len(next.AddSegments)+len(next.RemoveSegments) == 0 {
+		return add, remove
+	}
 	without := func(ids, others []SegmentID) []SegmentID {
 		return slices.DeleteFunc(slices.Clone(ids), func(id SegmentID) bool { return slices.Contains(others, id) })
 	}
