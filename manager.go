@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -89,20 +90,40 @@ func (m *manager) Close() error {
 }
 
 func (m *manager) Run(ctx context.Context) error {
-	ticker := time.NewTicker(min(max(m.staleAfter/4, time.Second), time.Minute))
+	// Each duty has its own pace: stores that answer slowly keep no session open.
+	var duties sync.WaitGroup
+	duties.Go(func() {
+		m.repeat(ctx, min(max(m.staleAfter/4, time.Second), time.Minute), "closing stale sessions", func() error {
+			_, err := m.CloseStaleSessions(ctx)
+			return err
+		})
+	})
+	if m.projectKind == ProjectPublic && len(m.verifiers) > 0 {
+		duties.Go(func() {
+			m.repeat(ctx, verifyInterval, "verifying purchases", func() error {
+				_, err := m.VerifyDuePurchases(ctx)
+				return err
+			})
+		})
+	}
+	duties.Wait()
+	return ctx.Err()
+}
+
+// verifyInterval is how often Run looks for purchases that are due.
+const verifyInterval = 15 * time.Second
+
+// repeat does a duty now and at every interval until the context ends.
+func (m *manager) repeat(ctx context.Context, interval time.Duration, what string, duty func() error) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		if _, err := m.CloseStaleSessions(ctx); err != nil && ctx.Err() == nil {
-			m.logger.WarnContext(ctx, "userkit: closing stale sessions failed", "error", err)
-		}
-		if m.projectKind == ProjectPublic {
-			if _, err := m.VerifyDuePurchases(ctx); err != nil && ctx.Err() == nil {
-				m.logger.WarnContext(ctx, "userkit: verifying purchases failed", "error", err)
-			}
+		if err := duty(); err != nil && ctx.Err() == nil {
+			m.logger.WarnContext(ctx, "userkit: "+what+" failed", "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case <-ticker.C:
 		}
 	}
