@@ -397,7 +397,7 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 	}
 	for i := range loaded {
 		loaded[i].complete = completeness{
-			devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions, segments: wants[i].Segments, usageFrom: wants[i].UsageFrom,
+			devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions, usageFrom: wants[i].UsageFrom,
 		}
 	}
 	if states == nil {

@@ -685,7 +685,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	}
 	o.now = m.now()
 	fresh := NewID[Purchase]()
-	purchase, err := change(ctx, m, command{want: Want{User: user, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+	purchase, err := changePurchases(ctx, m, user, func(state *State) (Purchase, Change, error) {
 		return v.apply(state, o, PurchaseID{}, fresh, false)
 	})
 	if ErrorCode(err) == CodePurchaseTaken && m.purchasePolicy == PurchaseTransfer && v.verdict.Outcome == VerdictValid {
@@ -701,7 +701,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 		v.verdict.Reason = purchase.Reason
 		return Purchase{}, v.refusal()
 	}
-	return m.acknowledge(ctx, verifier, purchase, v)
+	return m.acknowledge(ctx, verifier, purchase, v), nil
 }
 
 // transferPurchase moves the purchase that a verification is about to a user from
@@ -717,7 +717,7 @@ func (m *manager) transferPurchase(ctx context.Context, to UserID, v verificatio
 			from = known[at].UserID
 		}
 		if from == to { // free by now, or the user's own
-			purchase, err := change(ctx, m, command{want: Want{User: to, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+			purchase, err := changePurchases(ctx, m, to, func(state *State) (Purchase, Change, error) {
 				return v.apply(state, o, PurchaseID{}, fresh, false)
 			})
 			if ErrorCode(err) == CodePurchaseTaken {
@@ -759,11 +759,8 @@ func (m *manager) commitTogether(ctx context.Context, changes ...Change) error {
 	if m.pipeline.isClosed() {
 		return errClosed()
 	}
-	for _, c := range changes {
-		m.pipeline.cache.forget(c.User)
-	}
 	err := m.store.CommitTogether(ctx, changes)
-	for _, c := range changes { // also what a batch remembered meanwhile
+	for _, c := range changes {
 		m.pipeline.cache.forget(c.User)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -774,10 +771,10 @@ func (m *manager) commitTogether(ctx context.Context, changes ...Change) error {
 
 // acknowledge tells the store of a purchase that it was granted. Where that
 // fails, the next verification does it.
-func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) (Purchase, error) {
+func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) Purchase {
 	acknowledger, ok := verifier.(Acknowledger)
 	if !ok || purchase.Acknowledged || !purchase.Active {
-		return purchase, nil
+		return purchase
 	}
 	receipt := v.receipt
 	receipt.Token = purchase.Token
@@ -785,15 +782,21 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 	defer cancel()
 	if err := acknowledger.Acknowledge(limited, receipt, v.verdict.Facts); err != nil {
 		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
-		return purchase, nil
+		return purchase
 	}
-	told, err := change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+	told, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
 		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.Acknowledged = true })
 	})
 	if err != nil {
-		return purchase, nil // it is kept; the store hears it again
+		return purchase // it is kept; the store hears it again
 	}
-	return told, nil
+	return told
+}
+
+// changePurchases moves a command about the purchases of a user, all of which its
+// decision gets, through the corridor.
+func changePurchases(ctx context.Context, m *manager, user UserID, decide func(*State) (Purchase, Change, error)) (Purchase, error) {
+	return change(ctx, m, command{want: Want{User: user, Purchases: true}}, decide)
 }
 
 // updatePurchase decides a change of a purchase that is nobody's news.
@@ -857,7 +860,7 @@ func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (Purcha
 	if err != nil {
 		return Purchase{}, err
 	}
-	return change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+	return changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
 		return endPurchase(state, o, id, ReasonDeactivated, m.purchaseGrace)
 	})
 }
@@ -908,9 +911,9 @@ func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event Even
 		return Purchase{}, v, err
 	}
 	if v.verdict.Outcome == VerdictValid {
-		after, err = m.acknowledge(ctx, verifier, after, v)
+		after = m.acknowledge(ctx, verifier, after, v)
 	}
-	return after, v, err
+	return after, v, nil
 }
 
 func (m *manager) VerifyDuePurchases(ctx context.Context) (VerificationReport, error) {
@@ -982,7 +985,7 @@ func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until tim
 // it must not stand in the way of the others that are due.
 func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
 	due := m.now().Add(verifyEvery)
-	_, err := change(ctx, m, command{want: Want{User: purchase.UserID, Purchases: true}}, func(state *State) (Purchase, Change, error) {
+	_, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
 		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.DueAt, p.LeasedUntil = due, time.Time{} })
 	})
 	return err

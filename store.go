@@ -43,8 +43,8 @@ type Store interface {
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
-	//     extref, access_token, stable_id of a purchase, id): nothing of this change was written, and the
-	//     other changes were not hindered.
+	//     extref, access_token, stable_id of a purchase, id): nothing of this
+	//     change was written, and the other changes were not hindered.
 	//
 	// The error is for the call as a whole: then it is unknown which of the
 	// changes were made, if any. No two changes name the same user. Between
@@ -239,7 +239,6 @@ type State struct {
 type completeness struct {
 	devices      bool // all of the user's
 	openSessions bool
-	segments     bool
 	usageFrom    Optional[Day]
 }
 
