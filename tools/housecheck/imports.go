@@ -92,6 +92,9 @@ func part(importPath string) string {
 			return ""
 		}
 		second, _, _ := strings.Cut(rest, "/")
+		if second == "internal" { // what the parts beside it share
+			return ""
+		}
 		return first + "/" + second
 	case "mail", "pushmail", "userio", "console":
 		return first

@@ -96,6 +96,11 @@ func TestCheckFindsForbiddenImports(t *testing.T) {
 			"verify/apple/jws/x.go": source("jws", root+"/store/memory"),
 			"store/memory/x.go":     source("memory"),
 		}, []string{"verify/apple depends on store/memory;"}},
+		{"a verifier in what the verifiers share", map[string]string{
+			"verify/google/x.go":     source("google", root+"/verify/internal/y"),
+			"verify/internal/y/y.go": source("y", root+"/verify/apple"),
+			"verify/apple/x.go":      source("apple"),
+		}, []string{"verify/google depends on verify/apple (through " + root + "/verify/internal/y)"}},
 		{"testify in an internal package", map[string]string{"internal/y/y.go": source("y", testify+"/require")},
 			[]string{"internal/y: depends on " + testify + "/require outside of a test"}},
 		{"an exported name without a comment", map[string]string{"mail/x.go": source("mail") + "\nfunc Send() {}\n"},
@@ -125,6 +130,8 @@ func TestCheckIsContentWithAGoodHouse(t *testing.T) {
 		"store/postgres/x.go":      source("postgres", root, "github.com/uptrace/bun", "database/sql"),
 		"store/storetest/x.go":     source("storetest", root, testify+"/require"),
 		"examples/x_test.go":       "package examples_test\n",
+		"verify/google/x.go":       source("google", root, root+"/verify/internal/y"),
+		"verify/internal/y/y.go":   source("y", root),
 		"internal/pgtest/x.go":     source("pgtest", root, "github.com/jackc/pgx/v5/stdlib", testify+"/require"),
 		"examples/program/main.go": "// Program is a sample.\npackage main\n\nimport (\n\t_ \"" + root + "/store/memory\"\n\t_ \"" + root + "/store/postgres\"\n)\n\nfunc main() {}\n",
 	}))

@@ -5,25 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 // maxAnswer bounds the body of an answer, in bytes. A subscription takes some 10
 // KiB of it, and a customer has few.
 const maxAnswer = 4 << 20
-
-// maxRetry bounds how far ahead the App Store can put a request off: its limits
-// are by the hour, and a wrong date must not end verification for good.
-const maxRetry = 24 * time.Hour
 
 // The error codes ("Error codes", App Store Server API) by which the App Store says
 // that there is no such purchase. Those named *_RETRYABLE, all about the request
@@ -63,7 +57,7 @@ func (v *Verifier) askTransaction(ctx context.Context, environment userkit.Envir
 	var answer struct {
 		SignedTransactionInfo string `json:"signedTransactionInfo"`
 	}
-	if err := v.get(ctx, environment, "/inApps/v1/transactions/", id, &answer); err != nil {
+	if err := v.get(ctx, environment, "transaction", "/inApps/v1/transactions/", id, &answer); err != nil {
 		return nil, err
 	}
 	latest, err := v.openAnswer(answer.SignedTransactionInfo, environment)
@@ -93,7 +87,7 @@ func (v *Verifier) statuses(ctx context.Context, environment userkit.Environment
 		subject
 		Data []subscriptionGroup `json:"data"`
 	}
-	if err := v.get(ctx, environment, "/inApps/v1/subscriptions/", id, &answer); err != nil {
+	if err := v.get(ctx, environment, "subscriptions", "/inApps/v1/subscriptions/", id, &answer); err != nil {
 		return nil, err
 	}
 	of, err := v.check(answer.subject)
@@ -129,52 +123,28 @@ func (v *Verifier) check(about subject) (userkit.Environment, error) {
 
 // get sends a request and decodes the answer. Its errors name neither the
 // transaction nor the token.
-func (v *Verifier) get(ctx context.Context, environment userkit.Environment, path, id string, answer any) error {
+func (v *Verifier) get(ctx context.Context, environment userkit.Environment, operation, path, id string, answer any) error {
 	token, err := v.token()
 	if err != nil {
 		return errors.New("apple: the token could not be signed")
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, v.baseURLs[environment]+path+url.PathEscape(id), nil)
+	answered, err := v.api.Do(ctx, storeapi.Request{
+		Operation: operation,
+		Method:    http.MethodGet,
+		URL:       v.baseURLs[environment] + path + url.PathEscape(id),
+		Bearer:    token,
+		Secrets:   []string{id},
+	})
 	if err != nil {
-		return errors.New("apple: the request could not be made")
+		return err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", "userkit")
-
-	response, err := v.client.Do(request)
-	if err != nil {
-		return unreachable(err, id, token)
+	if answered.Status != http.StatusOK {
+		return v.refusal(answered)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return unreachable(err, id, token)
-	}
-	if response.StatusCode != http.StatusOK {
-		return v.refusal(response, body)
-	}
-	if len(body) > maxAnswer {
-		return errors.New("apple: the answer is too long")
-	}
-	if json.Unmarshal(body, answer) != nil {
-		return errors.New("apple: the answer cannot be read")
+	if json.Unmarshal(answered.Body, answer) != nil {
+		return fmt.Errorf("apple: %s: the answer cannot be read", operation)
 	}
 	return nil
-}
-
-// unreachable keeps the cause of a failed request, without the URL that
-// http.Client puts around it, and not at all when a transport has put a secret in.
-func unreachable(err error, secrets ...string) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err
-	}
-	for _, secret := range secrets {
-		if strings.Contains(err.Error(), secret) {
-			return errors.New("apple: the App Store did not answer")
-		}
-	}
-	return fmt.Errorf("apple: the App Store did not answer: %w", err)
 }
 
 // token signs a token for one request ("Generating JSON Web Tokens for API
@@ -195,41 +165,17 @@ func (v *Verifier) token() (string, error) {
 // refusal reads an answer other than 200. Not found is only what says so by its
 // status and its code: a 404 without a code comes from something that is not the
 // API.
-func (v *Verifier) refusal(response *http.Response, body []byte) error {
+func (v *Verifier) refusal(answered storeapi.Answer) error {
 	var answer struct {
 		ErrorCode int64 `json:"errorCode"`
 	}
-	if json.Unmarshal(body, &answer) != nil {
+	if json.Unmarshal(answered.Body, &answer) != nil {
 		answer.ErrorCode = 0
 	}
 	return &refusalError{
-		status:   response.StatusCode,
+		status:   answered.Status,
 		code:     answer.ErrorCode,
-		notFound: notFoundCodes[answer.ErrorCode] && answer.ErrorCode/10_000 == int64(response.StatusCode),
-		retryAt:  retryAt(response.Header.Get("Retry-After"), v.clock()),
+		notFound: notFoundCodes[answer.ErrorCode] && answer.ErrorCode/10_000 == int64(answered.Status),
+		retryAt:  answered.RetryAt(v.clock()),
 	}
-}
-
-// retryAt reads Retry-After. The App Store sends UNIX milliseconds ("Identifying
-// rate limits"); what stands before it in the network sends seconds or a date, as
-// RFC 9110 has it. It returns zero for what says nothing of use.
-func retryAt(header string, now time.Time) time.Time {
-	var at time.Time
-	if number, err := strconv.ParseInt(header, 10, 64); err == nil {
-		switch {
-		case number >= 1e11: // as milliseconds, later than 1973; as seconds, 3,000 years
-			at = time.UnixMilli(min(number, 1e14)).UTC()
-		case number > 0:
-			at = now.Add(time.Duration(min(number, int64(maxRetry/time.Second))) * time.Second)
-		}
-	} else if parsed, err := http.ParseTime(header); err == nil {
-		at = parsed
-	}
-	if !at.After(now) {
-		return time.Time{}
-	}
-	if last := now.Add(maxRetry); at.After(last) {
-		return last
-	}
-	return at
 }

@@ -6,9 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 // Where the App Store Server API is (its changelog recommends these since version
@@ -32,6 +31,9 @@ const (
 	MaxTokenLifetime     = time.Hour
 	DefaultTokenLifetime = 5 * time.Minute
 )
+
+// defaultTimeout bounds a request when the host brings no http.Client.
+const defaultTimeout = 30 * time.Second
 
 // Config says which app's purchases are verified, and how. BundleID, KeyID,
 // IssuerID and PrivateKey are always needed, AppID in production.
@@ -90,7 +92,7 @@ type Verifier struct {
 	baseURLs     map[userkit.Environment]string
 	trust        trust
 	nonRenewing  func(string, time.Time) time.Time
-	client       *http.Client
+	api          *storeapi.Client
 	clock        func() time.Time
 }
 
@@ -172,33 +174,21 @@ func New(config Config) (*Verifier, error) {
 	}
 	v.baseURLs = map[userkit.Environment]string{userkit.Production: production, userkit.Sandbox: sandbox}
 
-	client := http.Client{Timeout: 30 * time.Second}
-	if config.HTTPClient != nil {
-		client = *config.HTTPClient
-	}
-	// The App Store never redirects these requests, and they carry a token.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	v.client = &client
+	v.api = storeapi.NewClient("apple", config.HTTPClient, defaultTimeout, maxAnswer)
 	if v.clock == nil {
 		v.clock = time.Now
 	}
 	return v, nil
 }
 
-// baseURL checks an address. What is sent there names purchases and carries a
-// token, so it is encrypted on every way that leaves this machine.
+// baseURL returns the base URL in a field of Config, or its default, when tokens may be
+// sent there.
 func baseURL(field, configured, standard string) (string, error) {
 	if configured == "" {
 		return standard, nil
 	}
-	parsed, err := url.Parse(configured)
-	if err != nil || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return "", invalidOption(field, "is no base URL")
-	}
-	host := parsed.Hostname()
-	local := host == "localhost" || net.ParseIP(host).IsLoopback()
-	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !local) {
-		return "", invalidOption(field, "is not https")
+	if err := storeapi.CheckURL(configured); err != nil {
+		return "", invalidOption(field, "%s", err)
 	}
 	return strings.TrimRight(configured, "/"), nil
 }

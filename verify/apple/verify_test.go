@@ -397,7 +397,7 @@ func TestRefusalsInTheThreeOutcomes(t *testing.T) {
 		"200 with nothing in it":           {text(200, "{}"), userkit.VerdictUndecided, "not signed"},
 		"200 with null":                    {text(200, "null"), userkit.VerdictUndecided, "not signed"},
 		"200 with a number as transaction": {text(200, `{"signedTransactionInfo":7}`), userkit.VerdictUndecided, "cannot be read"},
-		"200 without end":                  {text(200, strings.Repeat(" ", 5<<20)), userkit.VerdictUndecided, "too long"},
+		"200 without end":                  {text(200, strings.Repeat(" ", 5<<20)), userkit.VerdictUndecided, "longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := testWorld(t)
@@ -548,7 +548,7 @@ func TestRequests(t *testing.T) {
 		config.TokenLifetime = apple.MaxTokenLifetime
 	}), boughtID).Outcome)
 	header := w.production.requests[0].Header
-	require.Equal(t, "userkit", header.Get("User-Agent"))
+	require.Equal(t, "userkit-verify-apple", header.Get("User-Agent"))
 	require.Equal(t, "application/json", header.Get("Accept"))
 	require.Empty(t, w.production.requests[0].URL.RawQuery)
 }

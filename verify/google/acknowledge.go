@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 // Acknowledge tells Google that the purchase was granted; Google refunds a purchase
@@ -52,19 +53,19 @@ func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, fac
 	if name.kind == kindSubscription {
 		path = "subscriptions/"
 	}
-	a, failed := v.call(ctx, request{
-		operation:   "purchases." + path[:len(path)-1] + ".acknowledge",
-		method:      http.MethodPost,
-		url:         v.purchaseURL(path + product + "/tokens/" + name.token + ":acknowledge"),
-		contentType: "application/json",
-		body:        []byte("{}"),
-		secrets:     []string{name.token},
+	a, failed := v.call(ctx, storeapi.Request{
+		Operation: "purchases." + path[:len(path)-1] + ".acknowledge",
+		Method:    http.MethodPost,
+		URL:       v.purchaseURL(path + product + "/tokens/" + name.token + ":acknowledge"),
+		Header:    http.Header{"Content-Type": {"application/json"}},
+		Body:      []byte("{}"),
+		Secrets:   []string{name.token},
 	})
 	if failed != nil {
 		return unavailable(*failed)
 	}
-	refusedAs := failure{err: a.err(), retryAt: a.retryAt(v.clock())}
-	switch a.status {
+	refusedAs := failure{err: refused(a), retryAt: a.RetryAt(v.clock())}
+	switch a.Status {
 	case http.StatusOK, http.StatusNoContent:
 		return nil
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusPreconditionFailed:

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 // Config says how to reach Google and what to accept. PackageName and
@@ -60,6 +59,7 @@ const (
 	defaultBaseURL = "https://androidpublisher.googleapis.com"
 	defaultKeysURL = "https://www.googleapis.com/oauth2/v3/certs"
 	defaultTimeout = 20 * time.Second
+	maxAnswer      = 256 * 1024 // bytes
 )
 
 // defaultTokenURLs are the token endpoints that Google has written into key files.
@@ -76,7 +76,7 @@ type Verifier struct {
 	packageName string
 	baseURL     string
 	clock       func() time.Time
-	caller      *caller
+	api         *storeapi.Client
 	tokens      *tokenSource
 	push        *pushCheck // nil: every notification is refused
 }
@@ -104,10 +104,10 @@ func New(config Config) (*Verifier, error) {
 	if v.clock == nil {
 		v.clock = time.Now
 	}
-	v.caller = newCaller(config.HTTPClient, v.clock)
+	v.api = storeapi.NewClient("google", config.HTTPClient, defaultTimeout, maxAnswer)
 
 	var err error
-	if v.baseURL, err = address("BaseURL", config.BaseURL, defaultBaseURL); err != nil {
+	if v.baseURL, err = checkURL("BaseURL", config.BaseURL, defaultBaseURL); err != nil {
 		return nil, err
 	}
 	v.baseURL = strings.TrimRight(v.baseURL, "/")
@@ -116,7 +116,7 @@ func New(config Config) (*Verifier, error) {
 		allowed = defaultTokenURLs
 	}
 	for _, text := range allowed {
-		if _, err := address("TokenURLs", text, ""); err != nil {
+		if _, err := checkURL("TokenURLs", text, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -124,9 +124,9 @@ func New(config Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.tokens = newTokenSource(account, v.caller)
+	v.tokens = newTokenSource(account, v.api, v.clock)
 
-	keysURL, err := address("KeysURL", config.KeysURL, defaultKeysURL)
+	keysURL, err := checkURL("KeysURL", config.KeysURL, defaultKeysURL)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func New(config Config) (*Verifier, error) {
 		v.push = &pushCheck{
 			audience: config.PushAudience,
 			email:    config.PushServiceAccount,
-			keys:     newKeySet(keysURL, v.caller),
+			keys:     newKeySet(keysURL, v.api, v.clock),
 			clock:    v.clock,
 		}
 	case config.PushAudience != "":
@@ -163,7 +163,8 @@ func (v *Verifier) GoString() string { return v.String() }
 // token. TransactionID is the order id, empty where there was no order, as with a
 // promotion. PurchasedAt of a subscription is its beginning: Google does not say when
 // it was renewed. ExpiresAt is empty for one-time products, and for a subscription
-// that is not paid yet. At is the time of Google's server. Raw is the answer without
+// that is not paid yet. At is the time of Google's server, and zero when that is more than
+// a day from the clock. Raw is the answer without
 // tokens and without the profile of "Subscribe with Google".
 func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.Verdict {
 	name, ok := parseToken(receipt.Token)
@@ -275,26 +276,14 @@ func clip(text string) string {
 	return text[:most] + "…"
 }
 
-// address checks a configured address. Credentials go there: without TLS only to this
-// machine.
-func address(field, text, standard string) (string, error) {
+// checkURL returns the URL in a field of Config, or its default, when credentials may
+// be sent there.
+func checkURL(field, text, standard string) (string, error) {
 	if text == "" {
 		text = standard
 	}
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return "", invalidOption(field, "a plain address is needed")
-	}
-	switch {
-	case parsed.Scheme == "https":
-	case parsed.Scheme == "http" && isLoopback(parsed.Hostname()):
-	default:
-		return "", invalidOption(field, "https is needed")
+	if err := storeapi.CheckURL(text); err != nil {
+		return "", invalidOption(field, "%s", err)
 	}
 	return text, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

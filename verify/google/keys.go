@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 const (
@@ -32,9 +34,10 @@ var errUnknownKey = errors.New("unknown key")
 // or when a key is asked for that is not among them; at most once a minute, and by
 // one caller at a time, so that forged key ids cause no flood.
 type keySet struct {
-	url    string
-	caller *caller
-	turn   chan struct{} // filled by the one that fetches
+	url   string
+	api   *storeapi.Client
+	clock func() time.Time
+	turn  chan struct{} // filled by the one that fetches
 
 	mutex      sync.Mutex
 	keys       map[string]*rsa.PublicKey
@@ -43,8 +46,8 @@ type keySet struct {
 	failed     error     // of the last fetch
 }
 
-func newKeySet(url string, caller *caller) *keySet {
-	return &keySet{url: url, caller: caller, turn: make(chan struct{}, 1)}
+func newKeySet(url string, api *storeapi.Client, clock func() time.Time) *keySet {
+	return &keySet{url: url, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
 // key gives the key with this id. It returns errUnknownKey, or another error when the
@@ -68,11 +71,11 @@ func (s *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	defer s.mutex.Unlock()
 	if err != nil {
 		if ctx.Err() == nil { // else it was the caller who gave up
-			s.triedAt, s.failed = s.caller.clock(), err
+			s.triedAt, s.failed = s.clock(), err
 		}
 		return nil, err
 	}
-	now := s.caller.clock()
+	now := s.clock()
 	s.keys, s.freshUntil, s.triedAt, s.failed = keys, now.Add(life), now, nil
 	if key := keys[id]; key != nil {
 		return key, nil
@@ -84,7 +87,7 @@ func (s *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 func (s *keySet) known(id string) (*rsa.PublicKey, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	now := s.caller.clock()
+	now := s.clock()
 	fresh := now.Before(s.freshUntil)
 	if key := s.keys[id]; fresh && key != nil {
 		return key, nil
@@ -99,18 +102,18 @@ func (s *keySet) known(id string) (*rsa.PublicKey, error) {
 }
 
 func (s *keySet) fetch(ctx context.Context) (map[string]*rsa.PublicKey, time.Duration, error) {
-	a, err := s.caller.do(ctx, request{operation: "keys", method: http.MethodGet, url: s.url})
+	a, err := s.api.Do(ctx, storeapi.Request{Operation: "keys", Method: http.MethodGet, URL: s.url})
 	if err != nil {
 		return nil, 0, err
 	}
-	if a.status != http.StatusOK {
-		return nil, 0, a.err()
+	if a.Status != http.StatusOK {
+		return nil, 0, refused(a)
 	}
-	keys, err := parseKeys(a.body)
+	keys, err := parseKeys(a.Body)
 	if err != nil {
 		return nil, 0, err
 	}
-	return keys, a.life(), nil
+	return keys, cacheLife(a.Header), nil
 }
 
 // parseKeys reads a JSON Web Key Set and keeps the RSA keys that may sign with RS256.
@@ -166,10 +169,10 @@ func parseKey(modulus, exponent string) *rsa.PublicKey {
 	return key
 }
 
-// life is for how long an answer may be kept, by its Cache-Control and Age (RFC 9111),
-// within bounds.
-func (a answer) life() time.Duration {
-	for directive := range strings.SplitSeq(a.header.Get("Cache-Control"), ",") {
+// cacheLife returns how long an answer may be kept, by its Cache-Control and Age (RFC
+// 9111), within bounds.
+func cacheLife(header http.Header) time.Duration {
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		value, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(directive)), "max-age=")
 		if !ok {
 			continue
@@ -178,7 +181,7 @@ func (a answer) life() time.Duration {
 		if err != nil {
 			break
 		}
-		if age, err := strconv.ParseInt(a.header.Get("Age"), 10, 32); err == nil {
+		if age, err := strconv.ParseInt(header.Get("Age"), 10, 32); err == nil {
 			seconds -= age
 		}
 		return min(max(time.Duration(seconds)*time.Second, minKeysLife), maxKeysLife)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 // renewalLag is for how long a subscription that Google calls active may be past its
@@ -33,7 +34,7 @@ type lookup struct {
 	kind      kind
 	operation string
 	path      string // after the application
-	read      func(v *Verifier, name tokenName, product string, a answer) (finding, error)
+	read      func(v *Verifier, name tokenName, product string, a storeapi.Answer) (finding, error)
 }
 
 func subscriptionLookup(token string) lookup {
@@ -70,18 +71,18 @@ func lookups(name tokenName, product string) []lookup {
 // find asks for a purchase.
 func (v *Verifier) find(ctx context.Context, name tokenName, product string) finding {
 	product = productHint(product)
-	var refused []userkit.PurchaseReason
+	var reasons []userkit.PurchaseReason
 	for _, way := range lookups(name, product) {
-		a, failed := v.call(ctx, request{
-			operation: way.operation,
-			method:    http.MethodGet,
-			url:       v.purchaseURL(way.path),
-			secrets:   []string{name.token},
+		a, failed := v.call(ctx, storeapi.Request{
+			Operation: way.operation,
+			Method:    http.MethodGet,
+			URL:       v.purchaseURL(way.path),
+			Secrets:   []string{name.token},
 		})
 		if failed != nil {
 			return finding{verdict: userkit.Undecided(failed.err, failed.retryAt)}
 		}
-		if a.status == http.StatusOK {
+		if a.Status == http.StatusOK {
 			found, err := way.read(v, tokenName{way.kind, name.token}, product, a)
 			if err == nil && found.verdict.Outcome == userkit.VerdictValid && found.verdict.Facts.ProductID == "" {
 				err = errNotUnderstood
@@ -91,13 +92,13 @@ func (v *Verifier) find(ctx context.Context, name tokenName, product string) fin
 			}
 			return found
 		}
-		reason, ok := a.refusal()
+		reason, ok := refusal(a)
 		if !ok {
-			return finding{verdict: userkit.Undecided(a.err(), a.retryAt(v.clock()))}
+			return finding{verdict: userkit.Undecided(refused(a), a.RetryAt(v.clock()))}
 		}
-		refused = append(refused, reason)
+		reasons = append(reasons, reason)
 	}
-	return finding{verdict: userkit.Invalid(mostTelling(refused), userkit.PurchaseFacts{})}
+	return finding{verdict: userkit.Invalid(mostTelling(reasons), userkit.PurchaseFacts{})}
 }
 
 func (v *Verifier) purchaseURL(path string) string {
@@ -106,18 +107,18 @@ func (v *Verifier) purchaseURL(path string) string {
 
 // call makes a request with an access token. A token that is not taken, because it
 // was revoked or because clocks disagree, is replaced once.
-func (v *Verifier) call(ctx context.Context, r request) (answer, *failure) {
+func (v *Verifier) call(ctx context.Context, r storeapi.Request) (storeapi.Answer, *failure) {
 	for attempt := 1; ; attempt++ {
 		token, failed := v.tokens.current(ctx)
 		if failed != nil {
-			return answer{}, failed
+			return storeapi.Answer{}, failed
 		}
-		r.bearer = token
-		a, err := v.caller.do(ctx, r)
+		r.Bearer = token
+		a, err := v.api.Do(ctx, r)
 		if err != nil {
-			return answer{}, &failure{err: err}
+			return storeapi.Answer{}, &failure{err: err}
 		}
-		if a.status != http.StatusUnauthorized {
+		if a.Status != http.StatusUnauthorized {
 			return a, nil
 		}
 		v.tokens.forget(token)
@@ -129,25 +130,25 @@ func (v *Verifier) call(ctx context.Context, r request) (answer, *failure) {
 
 // refusal says why the API has no such purchase; ok is false when the answer does not
 // say that: it is no word of the API's, or it is about the application.
-func (a answer) refusal() (reason userkit.PurchaseReason, ok bool) {
-	switch a.status {
+func refusal(a storeapi.Answer) (reason userkit.PurchaseReason, ok bool) {
+	switch a.Status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone:
 	default:
 		return "", false
 	}
-	refused := a.apiError()
-	if refused == nil || refused.has("applicationNotFound") {
+	parsed := readAPIError(a)
+	if parsed == nil || parsed.has("applicationNotFound") {
 		return "", false
 	}
-	for _, listed := range refused.Error.Errors {
+	for _, listed := range parsed.Error.Errors {
 		if listed.Location == "packageName" {
 			return "", false
 		}
 	}
 	switch {
-	case refused.has("purchaseTokenDoesNotMatchPackageName"):
+	case parsed.has("purchaseTokenDoesNotMatchPackageName"):
 		return userkit.ReasonWrongApp, true
-	case a.status == http.StatusGone:
+	case a.Status == http.StatusGone:
 		return userkit.ReasonExpired, true
 	default:
 		return userkit.ReasonNotFound, true
@@ -212,9 +213,9 @@ type subscriptionLine struct {
 
 const acknowledged = "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"
 
-func (v *Verifier) readSubscription(name tokenName, product string, a answer) (finding, error) {
+func (v *Verifier) readSubscription(name tokenName, product string, a storeapi.Answer) (finding, error) {
 	var purchase subscriptionPurchase
-	if err := json.Unmarshal(a.body, &purchase); err != nil {
+	if err := json.Unmarshal(a.Body, &purchase); err != nil {
 		return finding{}, errNotUnderstood
 	}
 	for i := range purchase.LineItems {
@@ -341,9 +342,9 @@ type productPurchase struct {
 	ObfuscatedAccountID  string      `json:"obfuscatedExternalAccountId"`
 }
 
-func (v *Verifier) readProduct(name tokenName, product string, a answer) (finding, error) {
+func (v *Verifier) readProduct(name tokenName, product string, a storeapi.Answer) (finding, error) {
 	var purchase productPurchase
-	if err := json.Unmarshal(a.body, &purchase); err != nil || purchase.State == nil {
+	if err := json.Unmarshal(a.Body, &purchase); err != nil || purchase.State == nil {
 		return finding{}, errNotUnderstood
 	}
 	facts := v.facts(name, a)
@@ -396,9 +397,9 @@ type productPurchaseV2 struct {
 	} `json:"productLineItem"`
 }
 
-func (v *Verifier) readProductV2(name tokenName, product string, a answer) (finding, error) {
+func (v *Verifier) readProductV2(name tokenName, product string, a storeapi.Answer) (finding, error) {
 	var purchase productPurchaseV2
-	if err := json.Unmarshal(a.body, &purchase); err != nil || len(purchase.LineItems) == 0 {
+	if err := json.Unmarshal(a.Body, &purchase); err != nil || len(purchase.LineItems) == 0 {
 		return finding{}, errNotUnderstood
 	}
 	facts := v.facts(name, a)
@@ -435,13 +436,13 @@ func (v *Verifier) readProductV2(name tokenName, product string, a answer) (find
 }
 
 // facts are those that all purchases have.
-func (v *Verifier) facts(name tokenName, a answer) userkit.PurchaseFacts {
+func (v *Verifier) facts(name tokenName, a storeapi.Answer) userkit.PurchaseFacts {
 	return userkit.PurchaseFacts{
 		StableID:    StableID(name.token),
 		Environment: userkit.Production,
 		Token:       name.String(),
-		At:          a.date(),
-		Raw:         withoutSecrets(a.body, name.token),
+		At:          a.Date(v.clock()),
+		Raw:         withoutSecrets(a.Body, name.token),
 	}
 }
 

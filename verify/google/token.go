@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 const (
@@ -99,7 +101,8 @@ type failure struct {
 // tokenSource keeps the access token of a service account.
 type tokenSource struct {
 	account serviceAccount
-	caller  *caller
+	api     *storeapi.Client
+	clock   func() time.Time
 	turn    chan struct{} // filled by the one that refreshes
 
 	mutex    sync.Mutex
@@ -109,8 +112,8 @@ type tokenSource struct {
 	pausedTo time.Time
 }
 
-func newTokenSource(account serviceAccount, caller *caller) *tokenSource {
-	return &tokenSource{account: account, caller: caller, turn: make(chan struct{}, 1)}
+func newTokenSource(account serviceAccount, api *storeapi.Client, clock func() time.Time) *tokenSource {
+	return &tokenSource{account: account, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
 // current gives the access token, getting a new one where there is none. One caller
@@ -134,7 +137,7 @@ func (s *tokenSource) current(ctx context.Context) (string, *failure) {
 
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	now := s.caller.clock()
+	now := s.clock()
 	if failed == nil {
 		s.token, s.endsAt = token, now.Add(life-min(tokenMargin, life/2))
 		s.failed = nil
@@ -160,7 +163,7 @@ func (s *tokenSource) current(ctx context.Context) (string, *failure) {
 func (s *tokenSource) known() (string, *failure) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	now := s.caller.clock()
+	now := s.clock()
 	if s.token != "" && now.Before(s.endsAt) {
 		return s.token, nil
 	}
@@ -183,7 +186,7 @@ func (s *tokenSource) forget(token string) {
 // https://developers.google.com/identity/protocols/oauth2/service-account.
 func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Duration, failed *failure) {
 	const operation = "access token"
-	issued := s.caller.clock().Add(-assertionSkew)
+	issued := s.clock().Add(-assertionSkew)
 	assertion := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss":   s.account.email,
 		"scope": scope,
@@ -198,26 +201,26 @@ func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Dura
 	if err != nil {
 		return "", 0, &failure{err: fmt.Errorf("google: %s: the assertion cannot be signed", operation)}
 	}
-	answer, err := s.caller.do(ctx, request{
-		operation:   operation,
-		method:      http.MethodPost,
-		url:         s.account.tokenURL,
-		contentType: "application/x-www-form-urlencoded",
-		body:        []byte(url.Values{"grant_type": {grantType}, "assertion": {signed}}.Encode()),
-		secrets:     []string{signed},
+	answer, err := s.api.Do(ctx, storeapi.Request{
+		Operation: operation,
+		Method:    http.MethodPost,
+		URL:       s.account.tokenURL,
+		Header:    http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+		Body:      []byte(url.Values{"grant_type": {grantType}, "assertion": {signed}}.Encode()),
+		Secrets:   []string{signed},
 	})
 	if err != nil {
 		return "", 0, &failure{err: err}
 	}
-	if answer.status != http.StatusOK {
-		return "", 0, &failure{err: tokenError(answer), retryAt: answer.retryAt(s.caller.clock())}
+	if answer.Status != http.StatusOK {
+		return "", 0, &failure{err: tokenError(answer), retryAt: answer.RetryAt(s.clock())}
 	}
 	var granted struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		ExpiresIn   int64  `json:"expires_in"` // seconds
 	}
-	if json.Unmarshal(answer.body, &granted) != nil || granted.ExpiresIn <= 0 ||
+	if json.Unmarshal(answer.Body, &granted) != nil || granted.ExpiresIn <= 0 ||
 		!strings.EqualFold(granted.TokenType, "Bearer") ||
 		!consistsOf(granted.AccessToken, func(c byte) bool { return c > ' ' && c < 0x7f }) {
 		return "", 0, &failure{err: fmt.Errorf("google: %s: the answer is not a token", operation)}
@@ -227,12 +230,12 @@ func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Dura
 }
 
 // tokenError tells of a refused assertion with the error code of RFC 6749, section 5.2.
-func tokenError(a answer) error {
-	var refused struct {
+func tokenError(a storeapi.Answer) error {
+	var body struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(a.body, &refused) == nil && symbol(refused.Error) {
-		return fmt.Errorf("google: %s: status %d %s", a.operation, a.status, refused.Error)
+	if json.Unmarshal(a.Body, &body) == nil && symbol(body.Error) != "" {
+		return a.Err(symbol(body.Error))
 	}
-	return a.err()
+	return refused(a)
 }

@@ -383,6 +383,20 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestFactsHaveNoTimeWhenTheServerIsDaysAway(t *testing.T) {
+	p := newPlay(t)
+	for date, want := range map[string]time.Time{
+		start.Add(time.Hour).Format(http.TimeFormat):   start.Add(time.Hour),
+		start.AddDate(1, 0, 0).Format(http.TimeFormat): {},
+		"yesterday": {},
+	} {
+		p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, ""), "Date", date)
+		verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
+		assert.Equal(t, userkit.VerdictValid, verdict.Outcome)
+		assert.Equal(t, want, verdict.Facts.At, date)
+	}
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := newPlay(t)
 	p := newPlay(t)

@@ -3,7 +3,6 @@ package stripe
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/verify/internal/storeapi"
 )
 
 const (
@@ -34,6 +34,9 @@ const (
 	// DefaultTolerance is how far the time of a webhook's signature may be from the
 	// clock, in either direction (https://docs.stripe.com/webhooks#replay-attacks).
 	DefaultTolerance = 5 * time.Minute
+
+	defaultTimeout = 20 * time.Second
+	maxAnswer      = 1024 * 1024 // bytes
 )
 
 // Config says how to reach Stripe and what to accept. SecretKey is required; the zero
@@ -95,7 +98,7 @@ type Verifier struct {
 	metadataKey string
 	grace       time.Duration // negative: none
 	apiVersion  string
-	client      *http.Client
+	api         *storeapi.Client
 	baseURL     string
 	clock       func() time.Time
 }
@@ -151,17 +154,11 @@ func New(config Config) (*Verifier, error) {
 	if !apiVersionPattern.MatchString(v.apiVersion) {
 		return nil, invalidOption("APIVersion", "a version such as %q is needed", DefaultAPIVersion)
 	}
-	if !isBaseURL(v.baseURL) {
-		return nil, invalidOption("BaseURL", "a plain https address is needed, or http on this machine")
+	if err := storeapi.CheckURL(v.baseURL); err != nil {
+		return nil, invalidOption("BaseURL", "%s", err)
 	}
 	v.baseURL = strings.TrimRight(v.baseURL, "/")
-	client := http.Client{Timeout: 20 * time.Second}
-	if config.HTTPClient != nil {
-		client = *config.HTTPClient
-	}
-	// A followed redirect could carry the key on, and the API has none.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	v.client = &client
+	v.api = storeapi.NewClient("stripe", config.HTTPClient, defaultTimeout, maxAnswer)
 	if v.clock == nil {
 		v.clock = time.Now
 	}
@@ -178,17 +175,6 @@ func orDefault[T comparable](value, standard T) T {
 
 func invalidOption(field, format string, args ...any) error {
 	return userkit.NewError(userkit.CodeInvalidOption, field, format, args...)
-}
-
-// isBaseURL checks an address that the key is sent to: without TLS only to this machine.
-func isBaseURL(text string) bool {
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return false
-	}
-	host := parsed.Hostname()
-	local := host == "localhost" || net.ParseIP(host).IsLoopback()
-	return parsed.Scheme == "https" || parsed.Scheme == "http" && local
 }
 
 // Store is the verifier's name.
@@ -220,10 +206,10 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 	if err != nil {
 		return userkit.Undecided(err, time.Time{})
 	}
-	if answered.status != http.StatusOK {
-		return v.refused(answered)
+	if answered.Status != http.StatusOK {
+		return v.notFound(answered)
 	}
-	found, err := parseSubscription(answered.body, id)
+	found, err := parseSubscription(answered.Body, id)
 	if err != nil {
 		return userkit.Undecided(err, time.Time{})
 	}
@@ -248,11 +234,11 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 	return userkit.Undecided(errors.New("stripe: the subscription has a status that is not known"), time.Time{})
 }
 
-// refused reads an answer to the question for a subscription that is not one.
-func (v *Verifier) refused(answered answer) userkit.Verdict {
-	refusal := answered.refusal()
-	if answered.status != http.StatusNotFound || refusal.Code != "resource_missing" {
-		return userkit.Undecided(answered.err(), answered.retryAt(v.clock()))
+// notFound returns the verdict on a subscription that Stripe refuses to show.
+func (v *Verifier) notFound(answered storeapi.Answer) userkit.Verdict {
+	refusal := readRefusal(answered)
+	if answered.Status != http.StatusNotFound || refusal.Code != "resource_missing" {
+		return userkit.Undecided(refused(answered), answered.RetryAt(v.clock()))
 	}
 	// Stripe has no code for this, only the text: "No such subscription: 'sub_…'; a
 	// similar object exists in live mode, but a test mode key was used to make this
@@ -267,7 +253,7 @@ func (v *Verifier) refused(answered answer) userkit.Verdict {
 }
 
 // facts are what a subscription says, whatever its status.
-func (v *Verifier) facts(found subscription, answered answer) userkit.PurchaseFacts {
+func (v *Verifier) facts(found subscription, answered storeapi.Answer) userkit.PurchaseFacts {
 	begin, end, product := found.period()
 	facts := userkit.PurchaseFacts{
 		StableID:      found.ID,
@@ -278,8 +264,8 @@ func (v *Verifier) facts(found subscription, answered answer) userkit.PurchaseFa
 		ExpiresAt:     end,
 		Trial:         found.Status == "trialing",
 		AccountToken:  plain(found.Metadata[v.metadataKey]),
-		At:            answered.date(v.clock()),
-		Raw:           found.raw(answered.body),
+		At:            answered.Date(v.clock()),
+		Raw:           found.raw(answered.Body),
 	}
 	if *found.Livemode {
 		facts.Environment = userkit.Production
@@ -334,10 +320,10 @@ func (v *Verifier) unpaidSince(ctx context.Context, id string) (time.Time, *user
 		if err != nil {
 			return since, undecided(err, time.Time{})
 		}
-		if answered.status != http.StatusOK {
-			return since, undecided(answered.err(), answered.retryAt(v.clock()))
+		if answered.Status != http.StatusOK {
+			return since, undecided(refused(answered), answered.RetryAt(v.clock()))
 		}
-		page, err := parseInvoices(answered.body)
+		page, err := parseInvoices(answered.Body)
 		if err != nil {
 			return since, undecided(err, time.Time{})
 		}
