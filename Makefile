@@ -4,8 +4,8 @@
 # the dependencies of its tools and benchmarks.
 modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod verify/*/*/go.mod)))
 
-# staticcheck runs at the version that tools/go.mod pins.
-staticcheck = $(shell go -C tools tool -n staticcheck)
+# golangci-lint runs at the version that tools/go.mod pins.
+golangci-lint = $(shell go -C tools tool -n golangci-lint)
 
 # What "make test" gives to "go test" beside the race detector, such as
 # "make test FLAGS='-run Balance -v'".
@@ -23,16 +23,15 @@ test: prepare ## Run all tests of all modules with the race detector, installing
 	  go -C $$module test -race $(FLAGS) ./... || status=1; \
 	done; exit $$status
 
-check: ## Look for what tests do not find: format, vet, staticcheck, go.mod, imports, doc comments
+check: ## Look for what tests do not find: format, linters, go.mod, imports
 	@unformatted=$$(gofmt -l -s .); if [ -n "$$unformatted" ]; then \
 	  echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
-	@set -e; staticcheck='$(staticcheck)'; for module in $(modules); do \
-	  echo "== vet, staticcheck, go mod tidy in $$module"; \
-	  go -C $$module vet ./...; \
-	  (cd $$module && "$$staticcheck" ./...); \
+	@set -e; linter='$(golangci-lint)'; for module in $(modules); do \
+	  echo "== golangci-lint, go mod tidy in $$module"; \
+	  (cd $$module && "$$linter" run ./...); \
 	  go -C $$module mod tidy -diff; \
 	done
-	@echo "== imports and doc comments"
+	@echo "== imports of the packages that packages import"
 	@go -C tools run ./housecheck $(addprefix $(CURDIR)/,$(modules))
 
 bench: prepare ## Measure side by side with what a user would pick instead (ONLY=refill for a part)

@@ -64,7 +64,7 @@ func TestDayText(t *testing.T) {
 	require.Equal(t, Day{2024, time.February, 29}, day)
 	require.Equal(t, "2024-02-29", day.String())
 	require.Equal(t, "2024-03-01", day.AddDays(1).String())
-	require.Equal(t, "", Day{}.String())
+	require.Empty(t, Day{}.String())
 	for _, bad := range []string{"", "2023-02-29", "2024-2-9", "29.02.2024", "2024-02-29T00:00:00Z"} {
 		_, err := ParseDay(bad)
 		require.Equal(t, CodeBadFormat, ErrorCode(err), bad)

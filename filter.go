@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
 	"slices"
@@ -620,7 +621,7 @@ func (c Comparison) attributeValue() (any, error) {
 
 // filterError gives an error about a value as one about the filter.
 func filterError(c Comparison, err error) error {
-	e, ok := err.(*Error)
+	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
 	}

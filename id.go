@@ -12,15 +12,27 @@ import (
 // cannot be mixed up. The zero ID means "none".
 type ID[T any] [16]byte
 
-// The ids of userkit's records.
 type (
-	UserID        = ID[User]
-	DeviceID      = ID[Device]
-	SessionID     = ID[Session]
+	// UserID identifies a User.
+	UserID = ID[User]
+
+	// DeviceID identifies a Device.
+	DeviceID = ID[Device]
+
+	// SessionID identifies a Session.
+	SessionID = ID[Session]
+
+	// TransactionID identifies a Transaction.
 	TransactionID = ID[Transaction]
-	EventID       = ID[Event]
-	SegmentID     = ID[Segment]
-	PurchaseID    = ID[Purchase]
+
+	// EventID identifies an Event.
+	EventID = ID[Event]
+
+	// SegmentID identifies a Segment.
+	SegmentID = ID[Segment]
+
+	// PurchaseID identifies a Purchase.
+	PurchaseID = ID[Purchase]
 )
 
 // NewID returns a new id. Ids made by one process increase, also within one

@@ -1,7 +1,6 @@
 package userkit
 
 import (
-	"errors"
 	"math"
 	"testing"
 
@@ -32,7 +31,7 @@ func TestMoneyText(t *testing.T) {
 	for _, bad := range []string{"", "-", ".5", "5.", "1.234", "1,5", "+1", "1e3", " 1", "--1", "٣"} {
 		_, err := ParseMoney(bad, "EUR")
 		require.Equal(t, CodeBadFormat, ErrorCode(err), bad)
-		require.True(t, errors.Is(err, ErrInvalid))
+		require.ErrorIs(t, err, ErrInvalid)
 	}
 	_, err := ParseMoney("92233720368547758.08", "EUR")
 	require.Equal(t, CodeOutOfRange, ErrorCode(err))

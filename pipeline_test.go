@@ -476,8 +476,8 @@ func TestCloseWaitsAndRefuses(t *testing.T) {
 		return ErrorCode(err) == CodeClosed
 	}, 10*time.Second, time.Millisecond)
 	select {
-	case <-closed:
-		t.Fatal("closed with a change under way")
+	case err := <-closed:
+		require.Fail(t, "closed with a change under way", "%v", err)
 	default:
 	}
 	close(g.open)
@@ -535,6 +535,6 @@ func TestStormOfFaultsAndConflictsLosesNothing(t *testing.T) {
 	group.Wait()
 	for i, user := range users {
 		require.Equal(t, acknowledged[i].Load(), store.accounts[user].Balance.Amount)
-		require.EqualValues(t, acknowledged[i].Load(), store.accounts[user].TransactionSequence)
+		require.Equal(t, acknowledged[i].Load(), store.accounts[user].TransactionSequence)
 	}
 }

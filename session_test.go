@@ -66,7 +66,7 @@ func TestReportOutcomes(t *testing.T) {
 		require.Equal(t, step.total, state.Sessions[0].Received, step.name)
 		require.False(t, result.Ended, step.name)
 	}
-	require.EqualValues(t, 380+state.Sessions[0].Sent, state.User.Traffic.Used)
+	require.Equal(t, 380+state.Sessions[0].Sent, state.User.Traffic.Used)
 }
 
 func TestReportsInAnyOrderWithRepeatsCountOnce(t *testing.T) {

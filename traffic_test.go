@@ -53,7 +53,7 @@ func TestPeriodsFollowOneAnotherWithoutGap(t *testing.T) {
 		for day := (Day{2027, 1, 1}); day.Year < 2029; day = day.AddDays(1) {
 			start, next := limit.PeriodStart(day), limit.nextPeriod(day)
 			require.LessOrEqual(t, start.Compare(day), 0, "%v %s", limit, day)
-			require.Greater(t, next.Compare(day), 0, "%v %s", limit, day)
+			require.Positive(t, next.Compare(day), "%v %s", limit, day)
 			require.Equal(t, start, limit.PeriodStart(next.AddDays(-1)), "%v %s", limit, day)
 			require.Equal(t, next, limit.PeriodStart(next), "%v %s", limit, day)
 		}

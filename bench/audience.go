@@ -68,7 +68,7 @@ func (b *bench) people(ctx context.Context, people int) (_ *crowd, err error) {
 	from, to := io.Pipe()
 	go func() { to.CloseWithError(writePeople(to, people)) }()
 	err = importPeople(ctx, c.manager, from, people)
-	from.Close() // ends the writer, whatever happened
+	_ = from.Close() // ends the writer, whatever happened
 	if err != nil {
 		return nil, err
 	}

@@ -155,8 +155,7 @@ func memoryRefills(_ context.Context, b *bench) (sides, error) {
 				return 0, err
 			}
 			refill := of(m)
-			m = nil
-			runtime.GC() // the side that does not refill goes
+			runtime.GC() // m is used no more, so the side that does not refill goes
 			var keys atomic.Int64
 			return drive(ctx, memoryCallers, span, mostRefills, func(int) job {
 				return func(random *rand.Rand) (int, error) {

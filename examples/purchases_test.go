@@ -92,7 +92,7 @@ func Example_purchases() {
 		"data": {"object": {"id": "sub_1", "object": "subscription"}}}`
 	at := fmt.Sprint(time.Now().Unix())
 	mac := hmac.New(sha256.New, []byte("whsec_ofTheEndpoint"))
-	io.WriteString(mac, at+"."+body)
+	mac.Write([]byte(at + "." + body))
 	request := httptest.NewRequest(http.MethodPost, "/webhooks/stripe", strings.NewReader(body))
 	request.Header.Set("Stripe-Signature", "t="+at+",v1="+hex.EncodeToString(mac.Sum(nil)))
 	answer := httptest.NewRecorder()

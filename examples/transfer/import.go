@@ -56,9 +56,10 @@ func importUsers(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	// An interrupt ends a read that waits, as of a pipe.
-	defer context.AfterFunc(ctx, func() { file.Close() })()
+	shut := func() { _ = file.Close() } // nothing was written
+	defer shut()
+	// An interrupt ends a read that waits, such as one of a pipe.
+	defer context.AfterFunc(ctx, shut)()
 
 	var report userio.ImportReport
 	err = c.use(ctx, func(ctx context.Context, users userkit.Manager) (err error) {

@@ -16,7 +16,7 @@ func TestOnlyATerminalGetsABar(t *testing.T) {
 	require.False(t, isTerminal(&bytes.Buffer{}))
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)
-	defer file.Close()
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
 	require.False(t, isTerminal(file))
 
 	none, err := importBar(file, userio.CSV, file)

@@ -220,7 +220,7 @@ func (c *cluster) start() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the server has a handle of its own
 	server := c.command("postgres", "-D", c.data())
 	server.Stdout, server.Stderr = log, log
 	if err := server.Start(); err != nil {

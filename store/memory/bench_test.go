@@ -350,7 +350,10 @@ func BenchmarkRefillBesideSort(b *testing.B) {
 	done.Go(func() {
 		list := userkit.List{Order: userkit.Order{Field: "balance"}, Limit: 50}
 		for ctx.Err() == nil {
-			p.store.Users(ctx, userkit.UserFilter{}, list)
+			if _, err := p.store.Users(ctx, userkit.UserFilter{}, list); err != nil && ctx.Err() == nil {
+				b.Error(err)
+				return
+			}
 		}
 	})
 	for b.Loop() {

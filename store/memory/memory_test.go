@@ -3,7 +3,7 @@ package memory_test
 import (
 	"testing"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
@@ -13,7 +13,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) userkit.Store {
 		store := memory.New()
-		t.Cleanup(func() { assert.NoError(t, store.Close()) })
+		t.Cleanup(func() { require.NoError(t, store.Close()) })
 		return store
 	})
 }

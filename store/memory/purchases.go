@@ -233,10 +233,8 @@ func (s *Store) checkPurchases(steps ...step) error {
 	among := map[name][]*purchase{}
 	for _, next := range coming {
 		same := name{next.store, next.stableID}
-		for _, other := range among[same] {
-			if next.excludes(other) {
-				return purchaseTaken()
-			}
+		if slices.ContainsFunc(among[same], next.excludes) {
+			return purchaseTaken()
 		}
 		among[same] = append(among[same], next)
 		for holder := range s.purchases.with(next.store, next.stableID) {

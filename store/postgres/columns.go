@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -414,7 +415,7 @@ var newTransactionColumns = columns[userkit.Transaction]{
 }
 
 // transactionColumns are all columns of transactions.
-var transactionColumns = append(newTransactionColumns[:len(newTransactionColumns):len(newTransactionColumns)], columns[userkit.Transaction]{
+var transactionColumns = append(slices.Clip(newTransactionColumns), columns[userkit.Transaction]{
 	optionalTimeColumn("cancelled_at", func(t *userkit.Transaction) *time.Time { return &t.CancelledAt }),
 	textColumn("cancelled_by_kind", func(t *userkit.Transaction) *string { return (*string)(&t.CancelledBy.Kind) }),
 	textColumn("cancelled_by_id", func(t *userkit.Transaction) *string { return &t.CancelledBy.ID }),

@@ -94,7 +94,7 @@ func translate(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*userkit.Error](err); ok || err == userkit.ErrConflict {
+	if _, ok := errors.AsType[*userkit.Error](err); ok || errors.Is(err, userkit.ErrConflict) {
 		return err
 	}
 	if ended := contextError(ctx, err); ended != nil {
@@ -188,5 +188,5 @@ func withoutShard(constraint string) string {
 // others need not share its fate.
 func singular(err error) bool {
 	return errors.Is(err, userkit.ErrExists) || errors.Is(err, userkit.ErrInvalid) ||
-		errors.Is(err, userkit.ErrNotFound) || err == userkit.ErrConflict
+		errors.Is(err, userkit.ErrNotFound) || errors.Is(err, userkit.ErrConflict)
 }

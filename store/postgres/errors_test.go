@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -99,7 +100,8 @@ func TestViolationsByConstraint(t *testing.T) {
 					require.NoError(t, err)
 					require.NoError(t, outcomes[1])
 					requireCode(t, one.code, outcomes[0])
-					found := outcomes[0].(*userkit.Error)
+					found, ok := errors.AsType[*userkit.Error](outcomes[0])
+					require.True(t, ok)
 					require.Equal(t, one.field, found.Field)
 					after, err := store.User(ctx, one.user.ID)
 					require.NoError(t, err)

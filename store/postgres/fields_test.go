@@ -69,7 +69,7 @@ func TestEveryFieldCanBeCompared(t *testing.T) {
 				compiled[operator] = true
 				selected, err := store.selection(userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: time.Now()}})
 				require.NoError(t, err, filter)
-				require.Equal(t, strings.Count(selected.where.text.String(), "?"), len(selected.where.args), filter)
+				require.Len(t, selected.where.args, strings.Count(selected.where.text.String(), "?"), filter)
 			}
 		}
 		require.True(t, compiled["pr"], name)

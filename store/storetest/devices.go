@@ -544,7 +544,7 @@ func updateDeviceCases() []testCase {
 				{"Type", userkit.DevicePatch{Type: userkit.Set(userkit.DeviceRouter)}, func(d *userkit.Device) { d.Type = userkit.DeviceRouter }},
 				{"PushToken", userkit.DevicePatch{PushToken: userkit.Set("pushed")}, func(d *userkit.Device) { d.PushToken = "pushed" }},
 			}
-			require.Equal(t, reflect.TypeFor[userkit.DevicePatch]().NumField(), len(edits))
+			require.Len(t, edits, reflect.TypeFor[userkit.DevicePatch]().NumField())
 			d := env.desk(t, userkit.WithSealingKeys(sealingKey(1)))
 			user, other := d.signUp(t), d.household(t)
 			given := userkit.NewDevice{

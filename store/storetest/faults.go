@@ -381,7 +381,7 @@ func lostAnswerCases() []testCase {
 					store.heal()
 					scene()
 					call.requireOnce(t, broken, sound)
-					require.Greater(t, store.count(), 0)
+					require.Positive(t, store.count())
 				})
 			}
 		}
@@ -1071,8 +1071,8 @@ func corridorCases() []testCase {
 				require.True(t, time.Now().Before(until), "Close does not refuse callers while it waits")
 			}
 			select {
-			case <-closed:
-				require.Fail(t, "Close did not wait for the change under way")
+			case err := <-closed:
+				require.Fail(t, "Close did not wait for the change under way", "%v", err)
 			default:
 			}
 			release()

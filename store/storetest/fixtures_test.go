@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"fmt"
 	"reflect"
 	"testing"
 
@@ -35,7 +34,7 @@ func requireFull(t *testing.T, path string, value reflect.Value) {
 		if !field.IsExported() {
 			continue
 		}
-		require.False(t, value.Field(i).IsZero(), fmt.Sprintf("%s is zero", name))
+		require.False(t, value.Field(i).IsZero(), "%s is zero", name)
 		if field.Type.Kind() == reflect.Struct && field.Type.PkgPath() == value.Type().PkgPath() {
 			requireFull(t, name, value.Field(i))
 		}

@@ -169,8 +169,8 @@ func importCases() []testCase {
 				}
 				if field.Settable() {
 					d.importUsers(t, userkit.ImportUpdate, []userkit.UserImport{record(t, userkit.ByLogin(other.Login), field.Name, field.Get(&user))},
-						map[bool]userkit.ImportAction{true: unchanged, false: updated}[reflect.DeepEqual(field.Get(&user), field.Get(ptr(d.user(t, other.ID))))])
-					require.Equal(t, field.Get(&user), field.Get(ptr(d.user(t, other.ID))), field.Name)
+						map[bool]userkit.ImportAction{true: unchanged, false: updated}[reflect.DeepEqual(field.Get(&user), field.Get(new(d.user(t, other.ID))))])
+					require.Equal(t, field.Get(&user), field.Get(new(d.user(t, other.ID))), field.Name)
 				}
 			}
 		}},
@@ -362,8 +362,6 @@ func importCases() []testCase {
 		}},
 	}
 }
-
-func ptr[T any](value T) *T { return &value }
 
 // sortedNames gives the names of events of one commit in the order in which an
 // edit makes them.

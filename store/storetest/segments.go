@@ -349,7 +349,7 @@ func deleteSegmentCases() []testCase {
 			gone, stays := d.list(t, "gone", users["ada"], users["bob"]), d.list(t, "stays", users["bob"])
 			before := d.picture(t, users["ada"].ID)
 			require.NoError(t, d.DeleteSegment(t.Context(), gone.ID))
-			require.Equal(t, before.Segments, []userkit.Segment{gone})
+			require.Equal(t, []userkit.Segment{gone}, before.Segments)
 			before.Segments = []userkit.Segment{}
 			require.Equal(t, before, d.picture(t, users["ada"].ID))
 			d.requireMembers(t, stays.ID, "bob")

@@ -501,8 +501,8 @@ func updateUserCases() []testCase {
 			d := env.desk(t)
 			edits := userEdits()
 			patch := reflect.TypeFor[userkit.UserPatch]()
-			for i := range patch.NumField() {
-				name := patch.Field(i).Name
+			for field := range patch.Fields() {
+				name := field.Name
 				require.True(t, name == "Revision" || slices.ContainsFunc(edits, func(e userEdit) bool { return e.field == name }), "no edit sets %s", name)
 			}
 			for i, edit := range edits {
@@ -925,7 +925,7 @@ func statusCases() []testCase {
 			d.connect(t, user.ID, device.ID)
 			d.connect(t, user.ID, userkit.DeviceID{})
 			before, beside := d.sessions(t, user.ID), d.picture(t, other.ID)
-			require.EqualValues(t, 3, d.user(t, user.ID).OpenSessions)
+			require.Equal(t, 3, d.user(t, user.ID).OpenSessions)
 			d.clock.Advance(time.Minute)
 
 			disabled, err := d.DeactivateUser(t.Context(), user.ID)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -101,9 +102,7 @@ func (s *appStore) guard(next func(id string) reply) http.HandlerFunc {
 			answer = next(request.PathValue("id"))
 		}
 		s.limit--
-		for name, values := range answer.header {
-			writer.Header()[name] = values
-		}
+		maps.Copy(writer.Header(), answer.header)
 		writer.WriteHeader(answer.status)
 		_, _ = io.WriteString(writer, answer.body)
 	}

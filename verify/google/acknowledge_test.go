@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
@@ -39,18 +38,18 @@ func TestAcknowledge(t *testing.T) {
 
 				require.NoError(t, v.Acknowledge(t.Context(), test.shown, verdict.Facts))
 				require.NoError(t, v.Acknowledge(t.Context(), test.shown, verdict.Facts))
-				assert.Equal(t, []string{test.want, test.want}, p.asked()[before:])
-				assert.Equal(t, "{}", p.bodyOf(test.want))
+				require.Equal(t, []string{test.want, test.want}, p.asked()[before:])
+				require.Equal(t, "{}", p.bodyOf(test.want))
 
 				// With nothing but the receipt it is looked up first.
 				require.NoError(t, v.Acknowledge(t.Context(), userkit.Receipt{Token: test.shown.Token, ProductID: test.shown.ProductID}, userkit.PurchaseFacts{}))
-				assert.Equal(t, 3, p.count(test.want))
+				require.Equal(t, 3, p.count(test.want))
 
 				// The kind is known from what was kept.
 				facts := verdict.Facts
 				facts.Token = ""
 				require.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), facts))
-				assert.Equal(t, 4, p.count(test.want))
+				require.Equal(t, 4, p.count(test.want))
 			})
 		}
 	}
@@ -61,14 +60,14 @@ func TestAcknowledgedAlready(t *testing.T) {
 	v := p.verifier(t)
 	for _, raw := range []string{`{"acknowledgementState":"ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"}`, `{"acknowledgementState":1}`} {
 		facts := userkit.PurchaseFacts{StableID: google.StableID(purchaseToken), Raw: json.RawMessage(raw)}
-		assert.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), facts))
+		require.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), facts))
 	}
-	assert.Empty(t, p.asked())
+	require.Empty(t, p.asked())
 
 	p.answer(acknowledgeProRoute, 204, "")
 	another := userkit.PurchaseFacts{StableID: google.StableID("another"), ProductID: "coins", Raw: json.RawMessage(`{"acknowledgementState":1}`)}
-	assert.NoError(t, v.Acknowledge(t.Context(), receipt("product:"+purchaseToken), another))
-	assert.Equal(t, 1, p.count(acknowledgeProRoute), "what was kept is about another token")
+	require.NoError(t, v.Acknowledge(t.Context(), receipt("product:"+purchaseToken), another))
+	require.Equal(t, 1, p.count(acknowledgeProRoute), "what was kept is about another token")
 }
 
 func TestRefusedAcknowledgement(t *testing.T) {
@@ -98,10 +97,10 @@ func TestRefusedAcknowledgement(t *testing.T) {
 			p.answer(acknowledgeSubRoute, test.status, apiError(test.status, "", "x"))
 			err := p.verifier(t).Acknowledge(t.Context(), receipt("subscription:"+purchaseToken), userkit.PurchaseFacts{ProductID: "monthly"})
 			if test.ok {
-				assert.NoError(t, err)
+				require.NoError(t, err)
 				return
 			}
-			assert.ErrorIs(t, err, userkit.ErrUnavailable)
+			require.ErrorIs(t, err, userkit.ErrUnavailable)
 			keepsSecrets(t, err)
 		})
 	}
@@ -114,9 +113,9 @@ func TestAcknowledgeLater(t *testing.T) {
 		err := p.verifier(t).Acknowledge(t.Context(), receipt("subscription:"+purchaseToken), userkit.PurchaseFacts{ProductID: "monthly"})
 		var e *userkit.Error
 		require.ErrorAs(t, err, &e)
-		assert.Equal(t, userkit.CodePurchaseUndecided, e.Code)
-		assert.Equal(t, start.Add(time.Minute), e.Until)
-		assert.Zero(t, p.count(subscriptionRoute))
+		require.Equal(t, userkit.CodePurchaseUndecided, e.Code)
+		require.Equal(t, start.Add(time.Minute), e.Until)
+		require.Zero(t, p.count(subscriptionRoute))
 		keepsSecrets(t, err)
 	}
 }
@@ -124,13 +123,13 @@ func TestAcknowledgeLater(t *testing.T) {
 func TestAcknowledgeWhatCannotBe(t *testing.T) {
 	p := newPlay(t)
 	v := p.verifier(t)
-	assert.ErrorIs(t, v.Acknowledge(t.Context(), receipt("no token"), userkit.PurchaseFacts{}), userkit.ErrInvalid)
-	assert.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), userkit.PurchaseFacts{}), "Google knows no such purchase")
+	require.ErrorIs(t, v.Acknowledge(t.Context(), receipt("no token"), userkit.PurchaseFacts{}), userkit.ErrInvalid)
+	require.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), userkit.PurchaseFacts{}), "Google knows no such purchase")
 
 	p.answer(subscriptionRoute, 200, `{"subscriptionState":"SUBSCRIPTION_STATE_PENDING"}`)
-	assert.ErrorIs(t, v.Acknowledge(t.Context(), receipt(purchaseToken), userkit.PurchaseFacts{}), userkit.ErrUnavailable)
+	require.ErrorIs(t, v.Acknowledge(t.Context(), receipt(purchaseToken), userkit.PurchaseFacts{}), userkit.ErrUnavailable)
 
 	p.answer(tokenRoute, 503, "")
 	p.advance(2 * time.Hour)
-	assert.ErrorIs(t, v.Acknowledge(t.Context(), receipt("product:"+purchaseToken), userkit.PurchaseFacts{ProductID: "coins"}), userkit.ErrUnavailable)
+	require.ErrorIs(t, v.Acknowledge(t.Context(), receipt("product:"+purchaseToken), userkit.PurchaseFacts{ProductID: "coins"}), userkit.ErrUnavailable)
 }

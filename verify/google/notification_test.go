@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
@@ -59,10 +58,10 @@ func TestNotifications(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			content, err := v.ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("136969346945", test.content)))
 			require.NoError(t, err)
-			assert.Equal(t, test.want, content)
+			require.Equal(t, test.want, content)
 		})
 	}
-	assert.Equal(t, []string{keysRoute}, p.asked(), "a notification is a trigger: nothing but the keys is asked for")
+	require.Equal(t, []string{keysRoute}, p.asked(), "a notification is a trigger: nothing but the keys is asked for")
 }
 
 func TestNotificationLeadsToItsPurchase(t *testing.T) {
@@ -72,8 +71,8 @@ func TestNotificationLeadsToItsPurchase(t *testing.T) {
 	content, err := v.ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("1", renewed)))
 	require.NoError(t, err)
 	verdict := v.Verify(t.Context(), content.Receipt)
-	assert.Equal(t, userkit.VerdictValid, verdict.Outcome)
-	assert.Equal(t, content.StableID, verdict.Facts.StableID)
+	require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+	require.Equal(t, content.StableID, verdict.Facts.StableID)
 }
 
 func TestUnreadableNotifications(t *testing.T) {
@@ -105,15 +104,15 @@ func TestUnreadableNotifications(t *testing.T) {
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
 			content, err := v.ReadNotification(t.Context(), push(pushToken(t, start, nil), []byte(body)))
-			assert.Empty(t, content)
-			assert.ErrorIs(t, err, userkit.ErrInvalid)
-			assert.Equal(t, userkit.CodeBadFormat, userkit.ErrorCode(err))
+			require.Empty(t, content)
+			require.ErrorIs(t, err, userkit.ErrInvalid)
+			require.Equal(t, userkit.CodeBadFormat, userkit.ErrorCode(err))
 		})
 	}
 	t.Run("another application", func(t *testing.T) {
 		body := pushBody("1", strings.Replace(renewed, packageName, "com.example.other", 1))
 		_, err := v.ReadNotification(t.Context(), push(pushToken(t, start, nil), body))
-		assert.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
+		require.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
 	})
 }
 
@@ -174,18 +173,18 @@ func TestForgedPushes(t *testing.T) {
 	for name, header := range tests {
 		t.Run(name, func(t *testing.T) {
 			content, err := v.ReadNotification(t.Context(), userkit.StoreNotification{Header: header, Body: pushBody("1", renewed)})
-			assert.Empty(t, content)
-			assert.ErrorIs(t, err, userkit.ErrForbidden)
-			assert.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
+			require.Empty(t, content)
+			require.ErrorIs(t, err, userkit.ErrForbidden)
+			require.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
 			keepsSecrets(t, err)
 		})
 	}
-	assert.Equal(t, 1, p.count(keysRoute))
+	require.Equal(t, 1, p.count(keysRoute))
 
 	for name, token := range map[string]string{"short issuer": set("iss", "accounts.google.com"), "clock behind": set("exp", start.Add(-29*time.Second).Unix())} {
 		_, err := v.ReadNotification(t.Context(), userkit.StoreNotification{
 			Header: map[string][]string{"authorization": {"bearer " + token}}, Body: pushBody("1", renewed)})
-		assert.NoError(t, err, name)
+		require.NoError(t, err, name)
 	}
 }
 
@@ -196,8 +195,8 @@ func TestNotificationsWithoutAPushSubscription(t *testing.T) {
 	v, err := google.New(config)
 	require.NoError(t, err)
 	_, err = v.ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("1", renewed)))
-	assert.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
-	assert.Empty(t, p.asked())
+	require.Equal(t, userkit.CodeInvalidSignature, userkit.ErrorCode(err))
+	require.Empty(t, p.asked())
 }
 
 func TestKeysAreFetchedWhenTheyAreNeeded(t *testing.T) {
@@ -212,10 +211,10 @@ func TestKeysAreFetchedWhenTheyAreNeeded(t *testing.T) {
 	require.NoError(t, read("push-1", pushKey()))
 	p.advance(17_999 * time.Second)
 	require.NoError(t, read("push-1", pushKey()))
-	assert.Equal(t, 1, p.count(keysRoute))
+	require.Equal(t, 1, p.count(keysRoute))
 	p.advance(time.Second)
 	require.NoError(t, read("push-1", pushKey()))
-	assert.Equal(t, 2, p.count(keysRoute))
+	require.Equal(t, 2, p.count(keysRoute))
 
 	// A new key is found at once, but no more than once a minute.
 	p.answer(keysRoute, 200, keySetOf("push-2", &strangeKey().PublicKey), "Cache-Control", "max-age=1")
@@ -224,25 +223,25 @@ func TestKeysAreFetchedWhenTheyAreNeeded(t *testing.T) {
 	require.NoError(t, read("push-2", strangeKey()))
 	require.ErrorIs(t, read("push-1", pushKey()), userkit.ErrForbidden, "a key that Google has withdrawn")
 	require.ErrorIs(t, read("push-3", pushKey()), userkit.ErrForbidden)
-	assert.Equal(t, 3, p.count(keysRoute))
+	require.Equal(t, 3, p.count(keysRoute))
 	p.advance(5*time.Minute - time.Second)
 	require.NoError(t, read("push-2", strangeKey()))
-	assert.Equal(t, 3, p.count(keysRoute), "max-age is not taken below five minutes")
+	require.Equal(t, 3, p.count(keysRoute), "max-age is not taken below five minutes")
 
 	// Keys that are old and cannot be had are not used.
 	p.answer(keysRoute, 503, "")
 	p.advance(time.Hour)
 	err := read("push-2", strangeKey())
 	require.ErrorIs(t, err, userkit.ErrUnavailable)
-	assert.Equal(t, userkit.CodePurchaseUndecided, userkit.ErrorCode(err))
+	require.Equal(t, userkit.CodePurchaseUndecided, userkit.ErrorCode(err))
 	require.ErrorIs(t, read("push-2", strangeKey()), userkit.ErrUnavailable)
-	assert.Equal(t, 4, p.count(keysRoute))
+	require.Equal(t, 4, p.count(keysRoute))
 	p.answer(keysRoute, 200, keySetOf("push-2", &strangeKey().PublicKey), "Cache-Control", "max-age=99999999")
 	p.advance(time.Minute)
 	require.NoError(t, read("push-2", strangeKey()))
 	p.advance(24 * time.Hour)
 	require.NoError(t, read("push-2", strangeKey()))
-	assert.Equal(t, 6, p.count(keysRoute), "max-age is not taken beyond a day")
+	require.Equal(t, 6, p.count(keysRoute), "max-age is not taken beyond a day")
 }
 
 func TestKeySetsThatAreNone(t *testing.T) {
@@ -265,7 +264,7 @@ func TestKeySetsThatAreNone(t *testing.T) {
 			p := newPlay(t)
 			p.answer(keysRoute, 200, body)
 			_, err := p.verifier(t).ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("1", renewed)))
-			assert.ErrorIs(t, err, userkit.ErrUnavailable)
+			require.ErrorIs(t, err, userkit.ErrUnavailable)
 			keepsSecrets(t, err)
 		})
 	}
@@ -286,13 +285,13 @@ func TestOneFetchOfKeysForAll(t *testing.T) {
 		ended.Go(func() {
 			begun.Done()
 			_, err := v.ReadNotification(t.Context(), push(token, pushBody("1", renewed)))
-			assert.NoError(t, err)
+			require.NoError(t, err)
 		})
 	}
 	begun.Wait()
 	close(arrived)
 	ended.Wait()
-	assert.Equal(t, 1, p.count(keysRoute))
+	require.Equal(t, 1, p.count(keysRoute))
 }
 
 func TestNotificationWhoseContextEnds(t *testing.T) {
@@ -301,7 +300,7 @@ func TestNotificationWhoseContextEnds(t *testing.T) {
 	cancel()
 	v := p.verifier(t)
 	_, err := v.ReadNotification(ctx, push(pushToken(t, start, nil), pushBody("1", renewed)))
-	assert.ErrorIs(t, err, userkit.ErrUnavailable)
+	require.ErrorIs(t, err, userkit.ErrUnavailable)
 	_, err = v.ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("1", renewed)))
-	assert.NoError(t, err, "that one caller gave up is nobody else's failure")
+	require.NoError(t, err, "that one caller gave up is nobody else's failure")
 }

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
@@ -31,14 +30,14 @@ func TestAssertion(t *testing.T) {
 
 	form, err := url.ParseQuery(p.bodyOf(tokenRoute))
 	require.NoError(t, err)
-	assert.Equal(t, "urn:ietf:params:oauth:grant-type:jwt-bearer", form.Get("grant_type"))
+	require.Equal(t, "urn:ietf:params:oauth:grant-type:jwt-bearer", form.Get("grant_type"))
 	token, err := jwt.Parse(form.Get("assertion"), func(*jwt.Token) (any, error) { return &signingKey().PublicKey, nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithTimeFunc(p.clock))
 	require.NoError(t, err)
-	assert.Equal(t, "key-1", token.Header["kid"])
-	assert.Equal(t, "JWT", token.Header["typ"])
+	require.Equal(t, "key-1", token.Header["kid"])
+	require.Equal(t, "JWT", token.Header["typ"])
 	issued := start.Add(-30 * time.Second).Unix()
-	assert.Equal(t, jwt.MapClaims{
+	require.Equal(t, jwt.MapClaims{
 		"iss": accountEmail, "scope": "https://www.googleapis.com/auth/androidpublisher", "aud": p.URL + "/token",
 		"iat": float64(issued), "exp": float64(issued + 3600),
 	}, token.Claims)
@@ -51,10 +50,10 @@ func TestAccessTokenIsKeptUntilShortlyBeforeItsEnd(t *testing.T) {
 	verify()
 	p.advance(3599*time.Second - time.Minute - time.Second)
 	verify()
-	assert.Equal(t, 1, p.count(tokenRoute))
+	require.Equal(t, 1, p.count(tokenRoute))
 	p.advance(time.Second)
 	verify()
-	assert.Equal(t, 2, p.count(tokenRoute))
+	require.Equal(t, 2, p.count(tokenRoute))
 
 	short := newPlay(t)
 	short.answer(tokenRoute, 200, `{"access_token":"`+accessToken+`","expires_in":20,"token_type":"bearer"}`)
@@ -62,10 +61,10 @@ func TestAccessTokenIsKeptUntilShortlyBeforeItsEnd(t *testing.T) {
 	verify()
 	short.advance(9 * time.Second)
 	verify()
-	assert.Equal(t, 1, short.count(tokenRoute))
+	require.Equal(t, 1, short.count(tokenRoute))
 	short.advance(time.Second)
 	verify()
-	assert.Equal(t, 2, short.count(tokenRoute))
+	require.Equal(t, 2, short.count(tokenRoute))
 }
 
 func TestOneRefreshForAll(t *testing.T) {
@@ -83,13 +82,13 @@ func TestOneRefreshForAll(t *testing.T) {
 	for range callers {
 		ended.Go(func() {
 			begun.Done()
-			assert.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+			require.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 		})
 	}
 	begun.Wait()
 	close(arrived)
 	ended.Wait()
-	assert.Equal(t, 1, p.count(tokenRoute))
+	require.Equal(t, 1, p.count(tokenRoute))
 }
 
 func TestAccessTokenThatIsNotTakenIsReplacedOnce(t *testing.T) {
@@ -105,12 +104,12 @@ func TestAccessTokenThatIsNotTakenIsReplacedOnce(t *testing.T) {
 	})
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, ""))
 	v := p.verifier(t)
-	assert.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
-	assert.Equal(t, 2, p.count(tokenRoute))
+	require.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+	require.Equal(t, 2, p.count(tokenRoute))
 
 	p.answer(subscriptionRoute, 401, apiError(401, "UNAUTHENTICATED", "permissionDenied"))
-	assert.Equal(t, userkit.VerdictUndecided, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
-	assert.Equal(t, 4, p.count(subscriptionRoute), "two requests that were refused, one that was taken before, one with the revoked token")
+	require.Equal(t, userkit.VerdictUndecided, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+	require.Equal(t, 4, p.count(subscriptionRoute), "two requests that were refused, one that was taken before, one with the revoked token")
 }
 
 // holding is a transport that holds the first request with the token "revoked" until
@@ -142,15 +141,15 @@ func TestAccessTokenThatWasReplacedIsNotReplacedAgain(t *testing.T) {
 
 	var slow sync.WaitGroup
 	slow.Go(func() {
-		assert.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+		require.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 	})
 	<-transport.held
 	p.answer(tokenRoute, 200, `{"access_token":"`+accessToken+`","expires_in":3599,"token_type":"Bearer"}`)
 	p.advance(time.Hour)
-	assert.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+	require.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 	close(transport.released)
 	slow.Wait()
-	assert.Equal(t, 2, p.count(tokenRoute))
+	require.Equal(t, 2, p.count(tokenRoute))
 }
 
 func TestCallerWhoGivesUpIsNobodyElsesFailure(t *testing.T) {
@@ -163,11 +162,11 @@ func TestCallerWhoGivesUpIsNobodyElsesFailure(t *testing.T) {
 	})
 	v := p.verifier(t)
 	verdict := v.Verify(ctx, receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-	assert.ErrorIs(t, verdict.Err, context.Canceled)
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.ErrorIs(t, verdict.Err, context.Canceled)
 
 	p.answer(tokenRoute, 200, `{"access_token":"`+accessToken+`","expires_in":3599,"token_type":"Bearer"}`)
-	assert.Equal(t, userkit.VerdictInvalid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+	require.Equal(t, userkit.VerdictInvalid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 }
 
 func TestRefusedAccessTokens(t *testing.T) {
@@ -193,18 +192,18 @@ func TestRefusedAccessTokens(t *testing.T) {
 			p.handle(tokenRoute, func(*http.Request) reply { return test.answer })
 			v := p.verifier(t)
 			verdict := v.Verify(t.Context(), receipt(purchaseToken))
-			assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-			assert.False(t, verdict.RetryAt.Before(start.Add(test.pause)))
+			require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+			require.False(t, verdict.RetryAt.Before(start.Add(test.pause)))
 			keepsSecrets(t, verdict.Err)
 
 			p.advance(test.pause - time.Second)
-			assert.Equal(t, verdict, v.Verify(t.Context(), receipt(purchaseToken)))
-			assert.Equal(t, 1, p.count(tokenRoute), "a refusal is not asked for again at once")
-			assert.Empty(t, p.asked())
+			require.Equal(t, verdict, v.Verify(t.Context(), receipt(purchaseToken)))
+			require.Equal(t, 1, p.count(tokenRoute), "a refusal is not asked for again at once")
+			require.Empty(t, p.asked())
 
 			p.advance(time.Second)
 			p.answer(tokenRoute, 200, `{"access_token":"`+accessToken+`","expires_in":3599,"token_type":"Bearer"}`)
-			assert.Equal(t, userkit.VerdictInvalid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
+			require.Equal(t, userkit.VerdictInvalid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 		})
 	}
 }
@@ -285,29 +284,29 @@ func TestConfig(t *testing.T) {
 		config := good
 		test.change(&config)
 		v, err := google.New(config)
-		assert.Nil(t, v)
+		require.Nil(t, v)
 		require.ErrorIs(t, err, userkit.ErrInvalid, "%d", i)
-		assert.Equal(t, userkit.CodeInvalidOption, userkit.ErrorCode(err))
-		assert.Contains(t, err.Error(), "("+test.field+")")
-		assert.NotContains(t, err.Error(), "secret")
+		require.Equal(t, userkit.CodeInvalidOption, userkit.ErrorCode(err))
+		require.Contains(t, err.Error(), "("+test.field+")")
+		require.NotContains(t, err.Error(), "secret")
 	}
 
 	older := good
 	older.ServiceAccountKey = key(private("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(signingKey()), nil))
 	older.PushAudience, older.PushServiceAccount = "", ""
 	_, err = google.New(older)
-	assert.NoError(t, err)
+	require.NoError(t, err)
 
 	standard, err := google.New(google.Config{
 		PackageName:       packageName,
 		ServiceAccountKey: keyFile(signingKey(), "https://oauth2.googleapis.com/token"),
 	})
 	require.NoError(t, err)
-	assert.Equal(t, "google", standard.Store())
-	assert.Equal(t, "google.Verifier(com.example.app)", fmt.Sprintf("%v", standard))
-	assert.Equal(t, "google.Verifier(com.example.app)", fmt.Sprintf("%#v", standard))
+	require.Equal(t, "google", standard.Store())
+	require.Equal(t, "google.Verifier(com.example.app)", fmt.Sprintf("%v", standard))
+	require.Equal(t, "google.Verifier(com.example.app)", fmt.Sprintf("%#v", standard))
 }
 
 func TestStableID(t *testing.T) {
-	assert.Equal(t, "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0", google.StableID("token"))
+	require.Equal(t, "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0", google.StableID("token"))
 }

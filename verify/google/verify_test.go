@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
@@ -69,16 +68,16 @@ func TestSubscriptionStates(t *testing.T) {
 			p := newPlay(t)
 			p.answer(subscriptionRoute, 200, subscription(test.state, test.expiry, test.extra))
 			verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-			assert.Equal(t, test.outcome, verdict.Outcome)
-			assert.Equal(t, test.reason, verdict.Reason)
+			require.Equal(t, test.outcome, verdict.Outcome)
+			require.Equal(t, test.reason, verdict.Reason)
 			if test.outcome == userkit.VerdictUndecided {
-				assert.Error(t, verdict.Err)
-				assert.Empty(t, verdict.Facts)
+				require.Error(t, verdict.Err)
+				require.Empty(t, verdict.Facts)
 				return
 			}
-			assert.Equal(t, google.StableID(purchaseToken), verdict.Facts.StableID)
-			assert.Equal(t, "monthly", verdict.Facts.ProductID)
-			assert.Equal(t, []string{subscriptionRoute}, p.asked())
+			require.Equal(t, google.StableID(purchaseToken), verdict.Facts.StableID)
+			require.Equal(t, "monthly", verdict.Facts.ProductID)
+			require.Equal(t, []string{subscriptionRoute}, p.asked())
 		})
 	}
 }
@@ -92,7 +91,7 @@ func TestSubscriptionFacts(t *testing.T) {
 
 	raw := verdict.Facts.Raw
 	verdict.Facts.Raw = nil
-	assert.Equal(t, userkit.PurchaseFacts{
+	require.Equal(t, userkit.PurchaseFacts{
 		StableID:      google.StableID(purchaseToken),
 		TransactionID: "GPA.1111-2222-3333-44444..1",
 		ProductID:     "monthly",
@@ -107,10 +106,10 @@ func TestSubscriptionFacts(t *testing.T) {
 
 	var kept map[string]any
 	require.NoError(t, json.Unmarshal(raw, &kept))
-	assert.Equal(t, "e1", kept["etag"])
-	assert.NotContains(t, kept, "linkedPurchaseToken")
-	assert.NotContains(t, kept, "subscribeWithGoogleInfo")
-	assert.NotContains(t, string(raw), "older-token")
+	require.Equal(t, "e1", kept["etag"])
+	require.NotContains(t, kept, "linkedPurchaseToken")
+	require.NotContains(t, kept, "subscribeWithGoogleInfo")
+	require.NotContains(t, string(raw), "older-token")
 }
 
 func TestTrialIsTheFreeTrialPhaseAndNothingElse(t *testing.T) {
@@ -121,8 +120,8 @@ func TestTrialIsTheFreeTrialPhaseAndNothingElse(t *testing.T) {
 		p := newPlay(t)
 		p.answer(subscriptionRoute, 200, strings.Replace(subscription("ACTIVE", soon, ""), `{"basePrice":{}}`, phase, 1))
 		verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-		assert.Equal(t, trial, verdict.Facts.Trial, phase)
-		assert.Equal(t, userkit.Production, verdict.Facts.Environment)
+		require.Equal(t, trial, verdict.Facts.Trial, phase)
+		require.Equal(t, userkit.Production, verdict.Facts.Environment)
 	}
 }
 
@@ -150,9 +149,9 @@ func TestSeveralLineItems(t *testing.T) {
 			verdict := p.verifier(t).Verify(t.Context(),
 				userkit.Receipt{Token: "subscription:" + purchaseToken, ProductID: test.asked})
 			require.Equal(t, userkit.VerdictValid, verdict.Outcome, "%v", verdict.Err)
-			assert.Equal(t, test.want, verdict.Facts.ProductID)
-			assert.Equal(t, "GPA.1", verdict.Facts.TransactionID)
-			assert.True(t, verdict.Facts.Trial)
+			require.Equal(t, test.want, verdict.Facts.ProductID)
+			require.Equal(t, "GPA.1", verdict.Facts.TransactionID)
+			require.True(t, verdict.Facts.Trial)
 		})
 	}
 }
@@ -162,15 +161,15 @@ func TestSubscriptionThatWasBoughtAgainInThePlayStore(t *testing.T) {
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"outOfAppPurchaseContext":{"expiredPurchaseToken":"older-token",`+
 		`"expiredExternalAccountIdentifiers":{"obfuscatedExternalAccountId":"user-7"}}`))
 	facts := p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Facts
-	assert.Equal(t, "user-7", facts.AccountToken)
-	assert.Equal(t, []string{google.StableID("older-token")}, facts.Supersedes)
-	assert.NotContains(t, string(facts.Raw), "older-token")
+	require.Equal(t, "user-7", facts.AccountToken)
+	require.Equal(t, []string{google.StableID("older-token")}, facts.Supersedes)
+	require.NotContains(t, string(facts.Raw), "older-token")
 }
 
 func TestPurchaseDoesNotSupersedeItself(t *testing.T) {
 	p := newPlay(t)
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"linkedPurchaseToken":"`+purchaseToken+`"`))
-	assert.Empty(t, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Facts.Supersedes)
+	require.Empty(t, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Facts.Supersedes)
 }
 
 func TestProducts(t *testing.T) {
@@ -200,21 +199,21 @@ func TestProducts(t *testing.T) {
 			p := newPlay(t)
 			p.answer(productRoute, 200, test.body)
 			verdict := p.verifier(t).Verify(t.Context(), userkit.Receipt{Token: purchaseToken, ProductID: "coins"})
-			assert.Equal(t, test.outcome, verdict.Outcome)
-			assert.Equal(t, test.reason, verdict.Reason)
-			assert.Equal(t, test.environment, verdict.Facts.Environment)
-			assert.Equal(t, []string{productRoute}, p.asked())
+			require.Equal(t, test.outcome, verdict.Outcome)
+			require.Equal(t, test.reason, verdict.Reason)
+			require.Equal(t, test.environment, verdict.Facts.Environment)
+			require.Equal(t, []string{productRoute}, p.asked())
 			if test.outcome == userkit.VerdictUndecided {
 				return
 			}
-			assert.Equal(t, google.StableID(purchaseToken), verdict.Facts.StableID)
-			assert.Equal(t, "coins", verdict.Facts.ProductID)
-			assert.Equal(t, "GPA.5", verdict.Facts.TransactionID)
-			assert.Equal(t, "user-7", verdict.Facts.AccountToken)
-			assert.Equal(t, "product:"+purchaseToken, verdict.Facts.Token)
-			assert.Equal(t, time.UnixMilli(1767960000123).UTC(), verdict.Facts.PurchasedAt)
-			assert.True(t, verdict.Facts.ExpiresAt.IsZero())
-			assert.NotContains(t, string(verdict.Facts.Raw), purchaseToken)
+			require.Equal(t, google.StableID(purchaseToken), verdict.Facts.StableID)
+			require.Equal(t, "coins", verdict.Facts.ProductID)
+			require.Equal(t, "GPA.5", verdict.Facts.TransactionID)
+			require.Equal(t, "user-7", verdict.Facts.AccountToken)
+			require.Equal(t, "product:"+purchaseToken, verdict.Facts.Token)
+			require.Equal(t, time.UnixMilli(1767960000123).UTC(), verdict.Facts.PurchasedAt)
+			require.True(t, verdict.Facts.ExpiresAt.IsZero())
+			require.NotContains(t, string(verdict.Facts.Raw), purchaseToken)
 		})
 	}
 }
@@ -246,21 +245,21 @@ func TestProductsV2(t *testing.T) {
 			p.answer(productV2Route, 200, test.body)
 			v := p.verifier(t)
 			verdict := v.Verify(t.Context(), receipt(purchaseToken))
-			assert.Equal(t, test.outcome, verdict.Outcome)
-			assert.Equal(t, test.reason, verdict.Reason)
-			assert.Equal(t, test.environment, verdict.Facts.Environment)
-			assert.Equal(t, []string{subscriptionRoute, productV2Route}, p.asked())
+			require.Equal(t, test.outcome, verdict.Outcome)
+			require.Equal(t, test.reason, verdict.Reason)
+			require.Equal(t, test.environment, verdict.Facts.Environment)
+			require.Equal(t, []string{subscriptionRoute, productV2Route}, p.asked())
 			if test.outcome == userkit.VerdictUndecided {
 				return
 			}
-			assert.Equal(t, "coins", verdict.Facts.ProductID)
-			assert.Equal(t, "GPA.6", verdict.Facts.TransactionID)
-			assert.NotContains(t, string(verdict.Facts.Raw), "secret-offer")
+			require.Equal(t, "coins", verdict.Facts.ProductID)
+			require.Equal(t, "GPA.6", verdict.Facts.TransactionID)
+			require.NotContains(t, string(verdict.Facts.Raw), "secret-offer")
 
 			again := v.Verify(t.Context(), userkit.Receipt{Token: verdict.Facts.Token, ProductID: "gems"})
-			assert.Equal(t, test.outcome, again.Outcome)
-			assert.Equal(t, "gems", again.Facts.ProductID)
-			assert.Equal(t, []string{subscriptionRoute, productV2Route, productV2Route}, p.asked())
+			require.Equal(t, test.outcome, again.Outcome)
+			require.Equal(t, "gems", again.Facts.ProductID)
+			require.Equal(t, []string{subscriptionRoute, productV2Route, productV2Route}, p.asked())
 		})
 	}
 }
@@ -291,8 +290,8 @@ func TestWhereAPurchaseIsLookedFor(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPlay(t)
 			verdict := p.verifier(t).Verify(t.Context(), test.shown)
-			assert.Equal(t, userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}), verdict)
-			assert.Equal(t, test.want, p.asked())
+			require.Equal(t, userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}), verdict)
+			require.Equal(t, test.want, p.asked())
 		})
 	}
 }
@@ -340,9 +339,9 @@ func TestRefusals(t *testing.T) {
 			p := newPlay(t)
 			p.answer(subscriptionRoute, test.status, test.body)
 			verdict := p.verifier(t).Verify(t.Context(), receipt("subscription:"+purchaseToken))
-			assert.Equal(t, test.outcome, verdict.Outcome)
-			assert.Equal(t, test.reason, verdict.Reason)
-			assert.Empty(t, verdict.Facts)
+			require.Equal(t, test.outcome, verdict.Outcome)
+			require.Equal(t, test.reason, verdict.Reason)
+			require.Empty(t, verdict.Facts)
 			if test.outcome == userkit.VerdictUndecided {
 				require.Error(t, verdict.Err)
 				keepsSecrets(t, verdict.Err)
@@ -355,10 +354,10 @@ func TestRefusalsOfBothKindsAreOneReason(t *testing.T) {
 	p := newPlay(t)
 	p.answer(subscriptionRoute, 400, apiError(400, "INVALID_ARGUMENT", "invalid"))
 	p.answer(productV2Route, 400, apiError(400, "INVALID_ARGUMENT", "purchaseTokenDoesNotMatchPackageName"))
-	assert.Equal(t, userkit.ReasonWrongApp, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Reason)
+	require.Equal(t, userkit.ReasonWrongApp, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Reason)
 
 	p.answer(productV2Route, 503, ``)
-	assert.Equal(t, userkit.VerdictUndecided, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Outcome)
+	require.Equal(t, userkit.VerdictUndecided, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Outcome)
 }
 
 func TestRetryAfter(t *testing.T) {
@@ -377,8 +376,8 @@ func TestRetryAfter(t *testing.T) {
 			p := newPlay(t)
 			p.answer(subscriptionRoute, status, apiError(status, "", "x"), "Retry-After", value)
 			verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-			assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-			assert.Equal(t, want, verdict.RetryAt, value)
+			require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+			require.Equal(t, want, verdict.RetryAt, value)
 		}
 	}
 }
@@ -392,8 +391,8 @@ func TestFactsHaveNoTimeWhenTheServerIsDaysAway(t *testing.T) {
 	} {
 		p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, ""), "Date", date)
 		verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-		assert.Equal(t, userkit.VerdictValid, verdict.Outcome)
-		assert.Equal(t, want, verdict.Facts.At, date)
+		require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+		require.Equal(t, want, verdict.Facts.At, date)
 	}
 }
 
@@ -402,14 +401,14 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	p := newPlay(t)
 	p.answer(subscriptionRoute, 307, ``, "Location", other.URL+strings.TrimPrefix(subscriptionRoute, "GET "))
 	verdict := p.verifier(t).Verify(t.Context(), receipt("subscription:"+purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-	assert.Empty(t, other.asked())
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.Empty(t, other.asked())
 
 	p = newPlay(t)
 	p.answer(tokenRoute, 307, ``, "Location", other.URL+"/token")
 	verdict = p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-	assert.Zero(t, other.count(tokenRoute))
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.Zero(t, other.count(tokenRoute))
 }
 
 func TestUnreachable(t *testing.T) {
@@ -419,7 +418,7 @@ func TestUnreachable(t *testing.T) {
 	require.Equal(t, userkit.VerdictValid, v.Verify(t.Context(), receipt(purchaseToken)).Outcome)
 	p.Close()
 	verdict := v.Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
 	keepsSecrets(t, verdict.Err)
 }
 
@@ -460,10 +459,10 @@ func TestAnswersThatBreakOff(t *testing.T) {
 		v, err := google.New(config)
 		require.NoError(t, err)
 		verdict := v.Verify(t.Context(), receipt(purchaseToken))
-		assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+		require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
 		keepsSecrets(t, verdict.Err)
 		_, err = v.ReadNotification(t.Context(), push(pushToken(t, start, nil), pushBody("1", renewed)))
-		assert.ErrorIs(t, err, userkit.ErrUnavailable)
+		require.ErrorIs(t, err, userkit.ErrUnavailable)
 		keepsSecrets(t, err)
 	}
 }
@@ -472,13 +471,13 @@ func TestRawIsLeftOutWhenItIsTooLong(t *testing.T) {
 	p := newPlay(t)
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"x":"`+strings.Repeat("x", userkit.MaxPurchaseRaw)+`"`))
 	verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictValid, verdict.Outcome)
-	assert.Nil(t, verdict.Facts.Raw)
+	require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+	require.Nil(t, verdict.Facts.Raw)
 
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"x":["in `+purchaseToken+` another place"]`))
 	verdict = p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictValid, verdict.Outcome)
-	assert.Nil(t, verdict.Facts.Raw)
+	require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+	require.Nil(t, verdict.Facts.Raw)
 }
 
 func TestErrorsOfATransportKeepSecrets(t *testing.T) {
@@ -488,7 +487,7 @@ func TestErrorsOfATransportKeepSecrets(t *testing.T) {
 	v, err := google.New(config)
 	require.NoError(t, err)
 	verdict := v.Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
 	keepsSecrets(t, verdict.Err)
 	keepsSecrets(t, v.Acknowledge(t.Context(), userkit.Receipt{Token: "product:" + purchaseToken, ProductID: "coins"}, userkit.PurchaseFacts{}))
 }
@@ -503,15 +502,15 @@ func TestContextEnds(t *testing.T) {
 	})
 	v := p.verifier(t)
 	verdict := v.Verify(ctx, receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
-	assert.ErrorIs(t, verdict.Err, context.Canceled)
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.ErrorIs(t, verdict.Err, context.Canceled)
 	keepsSecrets(t, verdict.Err)
 
 	fresh := p.verifier(t)
 	verdict = fresh.Verify(ctx, receipt(purchaseToken))
-	assert.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
+	require.Equal(t, userkit.VerdictUndecided, verdict.Outcome)
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, ""))
-	assert.Equal(t, userkit.VerdictValid, fresh.Verify(t.Context(), receipt(purchaseToken)).Outcome,
+	require.Equal(t, userkit.VerdictValid, fresh.Verify(t.Context(), receipt(purchaseToken)).Outcome,
 		"that one caller gave up is nobody else's failure")
 }
 
@@ -523,9 +522,9 @@ func TestRequests(t *testing.T) {
 		return reply{status: 200, body: subscription("ACTIVE", soon, "")}
 	})
 	p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
-	assert.Equal(t, "Bearer "+accessToken, header.Get("Authorization"))
-	assert.Equal(t, "userkit-verify-google", header.Get("User-Agent"))
-	assert.Equal(t, "application/json", header.Get("Accept"))
+	require.Equal(t, "Bearer "+accessToken, header.Get("Authorization"))
+	require.Equal(t, "userkit-verify-google", header.Get("User-Agent"))
+	require.Equal(t, "application/json", header.Get("Accept"))
 }
 
 // keepsSecrets looks for secrets in an error.
@@ -534,6 +533,6 @@ func keepsSecrets(t *testing.T, err error) {
 	require.Error(t, err)
 	text := fmt.Sprintf("%v %+v %#v", err, err, err)
 	for _, secret := range []string{purchaseToken, accessToken, "AO-J1O", "PRIVATE", "Bearer", "eyJ"} {
-		assert.NotContains(t, text, secret)
+		require.NotContains(t, text, secret)
 	}
 }

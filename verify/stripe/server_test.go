@@ -3,9 +3,12 @@ package stripe_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,9 +55,7 @@ func subscriptionObject(status string, change object) object {
 		"pause_collection": nil, "pending_setup_intent": nil, "pending_update": nil, "schedule": nil,
 		"start_date": now.Add(-100 * day).Unix(), "status": status, "test_clock": nil, "trial_end": nil, "trial_start": nil,
 	}
-	for name, value := range change {
-		written[name] = value
-	}
+	maps.Copy(written, change)
 	return written
 }
 
@@ -133,9 +134,7 @@ func (a *api) verify(t testing.TB) userkit.Verdict {
 // answers makes a path answer always the same.
 func (a *api) answers(path string, status int, header http.Header, body any) {
 	a.override[path] = func(w http.ResponseWriter, _ *http.Request) {
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		respond(w, status, body)
 	}
 }
@@ -197,8 +196,11 @@ func (a *api) listInvoices(w http.ResponseWriter, query url.Values) {
 			}
 		}
 	}
-	limit := 10
-	fmt.Sscan(query.Get("limit"), &limit)
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil {
+		respond(w, http.StatusBadRequest, apiError("invalid_request_error", "parameter_invalid_integer", "Invalid integer: limit"))
+		return
+	}
 	page := listed[:min(limit, len(listed))]
 	respond(w, http.StatusOK, object{
 		"object": "list", "url": "/v1/invoices", "has_more": len(listed) > len(page), "data": page,
@@ -216,5 +218,5 @@ func respond(w http.ResponseWriter, status int, body any) {
 		text = string(written)
 	}
 	w.WriteHeader(status)
-	w.Write([]byte(text))
+	_, _ = io.WriteString(w, text)
 }

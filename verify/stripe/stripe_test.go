@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -582,7 +583,7 @@ func TestAStoreThatCannotBeReachedIsUndecided(t *testing.T) {
 	t.Run("an answer that is cut off", func(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
-			w.Write([]byte("{"))
+			_, _ = io.WriteString(w, "{")
 		}))
 		defer server.Close()
 		require.EqualError(t, verify(t.Context(), func(c *stripe.Config) { c.BaseURL = server.URL }), "stripe: subscription: unexpected EOF")
@@ -632,7 +633,7 @@ func TestNewChecksItsConfig(t *testing.T) {
 			require.Nil(t, verifier)
 			require.ErrorIs(t, err, userkit.ErrInvalid)
 			var detailed *userkit.Error
-			require.True(t, errors.As(err, &detailed))
+			require.ErrorAs(t, err, &detailed)
 			require.Equal(t, userkit.CodeInvalidOption, detailed.Code)
 			require.Equal(t, test.field, detailed.Field)
 			require.NotContains(t, err.Error(), testKey)

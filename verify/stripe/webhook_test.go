@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -47,9 +47,7 @@ func eventBody(t testing.TB, kind string, about any, change object) string {
 		"created": now.Unix(), "data": object{"object": about}, "livemode": false, "pending_webhooks": 1,
 		"request": object{"id": nil, "idempotency_key": nil}, "type": kind,
 	}
-	for name, value := range change {
-		written[name] = value
-	}
+	maps.Copy(written, change)
 	return mustJSON(t, written)
 }
 
@@ -68,7 +66,7 @@ func requireRefused(t *testing.T, content userkit.NotificationContent, err error
 	require.Zero(t, content)
 	require.Equal(t, code, userkit.ErrorCode(err), "%v", err)
 	var detailed *userkit.Error
-	require.True(t, errors.As(err, &detailed))
+	require.ErrorAs(t, err, &detailed)
 	require.Equal(t, "notification", detailed.Field)
 	require.NotContains(t, err.Error(), "whsec_")
 	require.NotContains(t, err.Error(), subID)
@@ -77,9 +75,7 @@ func requireRefused(t *testing.T, content userkit.NotificationContent, err error
 func TestANotificationNamesItsSubscription(t *testing.T) {
 	invoice := func(change object) object {
 		written := invoiceObject("in_1", now, nil)
-		for name, value := range change {
-			written[name] = value
-		}
+		maps.Copy(written, change)
 		return written
 	}
 	parent := func(of any) object {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -67,11 +68,9 @@ func newMock(t *testing.T) *mock {
 		m.mutex.Lock()
 		m.statuses = append(m.statuses, recorder.Code)
 		m.mutex.Unlock()
-		for name, values := range recorder.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), recorder.Header())
 		w.WriteHeader(recorder.Code)
-		w.Write(recorder.Body.Bytes())
+		_, _ = recorder.Body.WriteTo(w)
 	}))
 	t.Cleanup(m.Close)
 	return m
