@@ -12,7 +12,7 @@ golangci-lint = $(shell go -C tools tool -n golangci-lint)
 FLAGS ?= -timeout 12m
 
 .DEFAULT_GOAL := help
-.PHONY: help test check bench quickstart prepare format tidy cover
+.PHONY: help test check bench quickstart prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ format: ## Format all Go files
 
 tidy: ## Bring every go.mod in line with the code
 	@set -e; for module in $(modules); do go -C $$module mod tidy; done
+
+apidiff: ## List how the exported API differs from the last tag (BASE=… for another revision)
+	@tools/apidiff $(BASE)
 
 cover: prepare ## Show in a browser which lines of the main module its tests run
 	go test -coverpkg=./... -coverprofile=cover.out ./...
