@@ -227,19 +227,21 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 	return text, nil
 }
 
-func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) (Event, error) {
-	o, err := m.origin(ctx)
+func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) (_ Event, err error) {
+	ctx, call, err := enter(ctx, m, opRecordEvent, user)
 	if err != nil {
 		return Event{}, err
 	}
+	defer call.leave(ctx, &err)
 	data, err := event.normalise()
 	if err != nil {
 		return Event{}, err
 	}
+	at := call.now
 	if !event.At.IsZero() {
-		o.now = storedTime(event.At)
+		at = storedTime(event.At)
 	}
-	recorded := Event{ID: o.event, UserID: user, DeviceID: event.DeviceID, Name: event.Name, Actor: o.actor, At: o.now, Data: data}
+	recorded := Event{ID: call.event, UserID: user, DeviceID: event.DeviceID, Name: event.Name, Actor: call.actor, At: at, Data: data}
 	return change(ctx, m, command{want: Want{User: user}}, func(state *State) (Event, Change, error) {
 		c := state.change()
 		c.Events = append(c.Events, recorded)
@@ -247,7 +249,12 @@ func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) 
 	})
 }
 
-func (m *manager) Events(ctx context.Context, query EventQuery) (Page[Event], error) {
+func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], err error) {
+	ctx, call, err := enter(ctx, m, opEvents, query.UserID)
+	if err != nil {
+		return Page[Event]{}, err
+	}
+	defer call.leave(ctx, &err)
 	if query.Sort != "" {
 		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have one order only")
 	}
@@ -258,6 +265,12 @@ func (m *manager) Events(ctx context.Context, query EventQuery) (Page[Event], er
 }
 
 func (m *manager) Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error] {
+	return sequence(ctx, m, opFeed, noTarget, func(ctx context.Context, _ call) iter.Seq2[Event, error] {
+		return m.feed(ctx, after)
+	})
+}
+
+func (m *manager) feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error] {
 	const pageSize = 500
 	return func(yield func(Event, error) bool) {
 		position, err := after.position()

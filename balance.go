@@ -226,41 +226,54 @@ func (e Entry) check() error {
 	)
 }
 
-func (m *manager) Refill(ctx context.Context, user UserID, entry Entry) (Transaction, error) {
-	return m.book(ctx, user, entry, TransactionRefill)
-}
-
-func (m *manager) Charge(ctx context.Context, user UserID, entry Entry) (Transaction, error) {
-	return m.book(ctx, user, entry, TransactionCharge)
-}
-
-func (m *manager) book(ctx context.Context, user UserID, entry Entry, kind TransactionKind) (Transaction, error) {
-	o, err := m.origin(ctx)
+func (m *manager) Refill(ctx context.Context, user UserID, entry Entry) (_ Transaction, err error) {
+	ctx, call, err := enter(ctx, m, opRefill, user)
 	if err != nil {
 		return Transaction{}, err
 	}
+	defer call.leave(ctx, &err)
+	return m.book(ctx, call, user, entry, TransactionRefill)
+}
+
+func (m *manager) Charge(ctx context.Context, user UserID, entry Entry) (_ Transaction, err error) {
+	ctx, call, err := enter(ctx, m, opCharge, user)
+	if err != nil {
+		return Transaction{}, err
+	}
+	defer call.leave(ctx, &err)
+	return m.book(ctx, call, user, entry, TransactionCharge)
+}
+
+// book moves an entry of either kind through the corridor.
+func (m *manager) book(ctx context.Context, call call, user UserID, entry Entry, kind TransactionKind) (Transaction, error) {
 	if err := entry.check(); err != nil {
 		return Transaction{}, err
 	}
 	id := NewID[Transaction]()
 	want := Want{User: user, TransactionKeys: []string{entry.Key}}
 	return change(ctx, m, command{want: want}, func(state *State) (Transaction, Change, error) {
-		return entry.book(state, o, id, kind, m.floor)
+		return entry.book(state, call.origin, id, kind, m.floor)
 	})
 }
 
-func (m *manager) CancelLast(ctx context.Context, user UserID, transaction TransactionID) (Transaction, error) {
-	o, err := m.origin(ctx)
+func (m *manager) CancelLast(ctx context.Context, user UserID, transaction TransactionID) (_ Transaction, err error) {
+	ctx, call, err := enter(ctx, m, opCancelLast, user)
 	if err != nil {
 		return Transaction{}, err
 	}
+	defer call.leave(ctx, &err)
 	want := Want{User: user, Transactions: []TransactionID{transaction}}
 	return change(ctx, m, command{want: want}, func(state *State) (Transaction, Change, error) {
-		return cancelLast(state, o, transaction)
+		return cancelLast(state, call.origin, transaction)
 	})
 }
 
-func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (Page[Transaction], error) {
+func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (_ Page[Transaction], err error) {
+	ctx, call, err := enter(ctx, m, opTransactions, query.UserID)
+	if err != nil {
+		return Page[Transaction]{}, err
+	}
+	defer call.leave(ctx, &err)
 	if query.Sort != "" {
 		return Page[Transaction]{}, NewError(CodeUnknownField, "sort", "transactions have one order only")
 	}
@@ -274,6 +287,12 @@ func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (Pag
 }
 
 func (m *manager) VerifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error] {
+	return sequence(ctx, m, opVerifyBalances, noTarget, func(ctx context.Context, _ call) iter.Seq2[BalanceMismatch, error] {
+		return m.verifyBalances(ctx)
+	})
+}
+
+func (m *manager) verifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error] {
 	const pageSize = 500
 	return func(yield func(BalanceMismatch, error) bool) {
 		var after UserID

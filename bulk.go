@@ -198,7 +198,12 @@ func (m *manager) audience(ctx context.Context, filter UserFilter, after UserID,
 	}
 }
 
-func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error) {
+func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkPreview, err error) {
+	ctx, call, err := enter(ctx, m, opPreviewBulk, noTarget)
+	if err != nil {
+		return BulkPreview{}, err
+	}
+	defer call.leave(ctx, &err)
 	if err := request.check(ctx, m); err != nil {
 		return BulkPreview{}, err
 	}
@@ -213,12 +218,13 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (BulkPre
 	return BulkPreview{Users: int64(rest.count), Token: bulkState{rest: rest}.token(request.binding())}, nil
 }
 
-func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (BulkResult, error) {
-	var result BulkResult
-	o, err := m.origin(ctx)
+func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (_ BulkResult, err error) {
+	ctx, call, err := enter(ctx, m, opExecuteBulk, noTarget)
 	if err != nil {
-		return result, err
+		return BulkResult{}, err
 	}
+	defer call.leave(ctx, &err)
+	var result BulkResult
 	if err := request.check(ctx, m); err != nil {
 		return result, err
 	}
@@ -259,7 +265,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 		if err := report(chunk); err != nil {
 			return result, err
 		}
-		if err := m.bulkChunk(ctx, request, filter, o, chunk, &result); err != nil {
+		if err := m.bulkChunk(ctx, request, filter, call.origin, chunk, &result); err != nil {
 			return result, err
 		}
 		users = users[len(chunk):]

@@ -341,11 +341,12 @@ func (m *manager) slots(user User) int {
 	return license.Devices
 }
 
-func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDevice) (Device, error) {
-	o, err := m.origin(ctx)
+func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDevice) (_ Device, err error) {
+	ctx, call, err := enter(ctx, m, opRegisterDevice, user)
 	if err != nil {
 		return Device{}, err
 	}
+	defer call.leave(ctx, &err)
 	if device, err = device.normalise(); err != nil {
 		return Device{}, err
 	}
@@ -359,11 +360,16 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 		if err != nil {
 			return Device{}, Change{}, err
 		}
-		return device.register(state, o, id, token, m.sealer, license.Devices, m.devicePolicy)
+		return device.register(state, call.origin, id, token, m.sealer, license.Devices, m.devicePolicy)
 	})
 }
 
-func (m *manager) Authenticate(ctx context.Context, token string) (Authentication, error) {
+func (m *manager) Authenticate(ctx context.Context, token string) (_ Authentication, err error) {
+	ctx, call, err := enter(ctx, m, opAuthenticate, noTarget)
+	if err != nil {
+		return Authentication{}, err
+	}
+	defer call.leave(ctx, &err)
 	unknown := NewError(CodeInvalidToken, "", "the access token is unknown")
 	digest, ok := digestToken(token)
 	if !ok {
@@ -379,7 +385,7 @@ func (m *manager) Authenticate(ctx context.Context, token string) (Authenticatio
 	if err := user.Status.refusal(); err != nil {
 		return Authentication{}, err
 	}
-	now := m.now()
+	now := call.now
 	if now.Sub(device.LastSeenAt) >= m.lastSeenInterval {
 		if err := m.seen(ctx, user.ID, device.ID, now); err != nil {
 			m.logger.WarnContext(ctx, "userkit: recording when a device was seen failed", "device", device.ID.String(), "error", err)
@@ -414,11 +420,21 @@ func (m *manager) seen(ctx context.Context, user UserID, device DeviceID, now ti
 	return err
 }
 
-func (m *manager) Device(ctx context.Context, id DeviceID) (Device, error) {
+func (m *manager) Device(ctx context.Context, id DeviceID) (_ Device, err error) {
+	ctx, call, err := enter(ctx, m, opDevice, id)
+	if err != nil {
+		return Device{}, err
+	}
+	defer call.leave(ctx, &err)
 	return m.store.Device(ctx, id)
 }
 
-func (m *manager) Devices(ctx context.Context, query DeviceQuery) (Page[Device], error) {
+func (m *manager) Devices(ctx context.Context, query DeviceQuery) (_ Page[Device], err error) {
+	ctx, call, err := enter(ctx, m, opDevices, query.UserID)
+	if err != nil {
+		return Page[Device]{}, err
+	}
+	defer call.leave(ctx, &err)
 	return readPage(query.PageQuery, deviceFields, "devices", query.DeviceFilter, func(list List) ([]Device, error) {
 		return m.store.Devices(ctx, query.DeviceFilter, list)
 	})
@@ -426,12 +442,8 @@ func (m *manager) Devices(ctx context.Context, query DeviceQuery) (Page[Device],
 
 // changeDevice moves a command about a device, which its decision gets, through
 // the corridor.
-func changeDevice[R any](ctx context.Context, m *manager, id DeviceID, want Want, decide func(*State, DeviceRecord, origin) (R, Change, error)) (R, error) {
+func changeDevice[R any](ctx context.Context, m *manager, o origin, id DeviceID, want Want, decide func(*State, DeviceRecord, origin) (R, Change, error)) (R, error) {
 	var none R
-	o, err := m.origin(ctx)
-	if err != nil {
-		return none, err
-	}
 	device, err := m.store.Device(ctx, id)
 	if err != nil {
 		return none, err
@@ -450,7 +462,12 @@ func changeDevice[R any](ctx context.Context, m *manager, id DeviceID, want Want
 	return result, err
 }
 
-func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (Device, error) {
+func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (_ Device, err error) {
+	ctx, call, err := enter(ctx, m, opUpdateDevice, id)
+	if err != nil {
+		return Device{}, err
+	}
+	defer call.leave(ctx, &err)
 	name, _ := patch.Name.Get()
 	push, _ := patch.PushToken.Get()
 	kind, kindSet := patch.Type.Get()
@@ -460,7 +477,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
 		return Device{}, err
 	}
-	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+	return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		var fields []string
 		if put(patch.Name, &record.Name) {
 			fields = append(fields, "name")
@@ -481,8 +498,13 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	})
 }
 
-func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (Device, error) {
-	return changeDevice(ctx, m, id, Want{OpenSessions: true}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (_ Device, err error) {
+	ctx, call, err := enter(ctx, m, opDeleteDevice, id)
+	if err != nil {
+		return Device{}, err
+	}
+	defer call.leave(ctx, &err)
+	return changeDevice(ctx, m, call.origin, id, Want{OpenSessions: true}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		c := state.change()
 		ended := state.deleteDevice(&c, o.now, id)
 		o.record(&c, EventDeviceDeleted, id, "name", record.Name, "ended_sessions", ended)
@@ -490,9 +512,14 @@ func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (Device, error)
 	})
 }
 
-func (m *manager) RotateToken(ctx context.Context, id DeviceID) (Device, error) {
+func (m *manager) RotateToken(ctx context.Context, id DeviceID) (_ Device, err error) {
+	ctx, call, err := enter(ctx, m, opRotateToken, id)
+	if err != nil {
+		return Device{}, err
+	}
+	defer call.leave(ctx, &err)
 	token := newToken()
-	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+	return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		c := state.change()
 		c.Devices.Update = append(c.Devices.Update, record.withToken(token, m.sealer))
 		o.record(&c, EventTokenRotated, id)
@@ -500,8 +527,13 @@ func (m *manager) RotateToken(ctx context.Context, id DeviceID) (Device, error) 
 	})
 }
 
-func (m *manager) RevealToken(ctx context.Context, id DeviceID) (string, error) {
-	return changeDevice(ctx, m, id, Want{}, func(state *State, record DeviceRecord, o origin) (string, Change, error) {
+func (m *manager) RevealToken(ctx context.Context, id DeviceID) (_ string, err error) {
+	ctx, call, err := enter(ctx, m, opRevealToken, id)
+	if err != nil {
+		return "", err
+	}
+	defer call.leave(ctx, &err)
+	return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (string, Change, error) {
 		token, err := m.sealer.open(id, record.SealedToken)
 		if err != nil {
 			return "", Change{}, err
@@ -512,7 +544,12 @@ func (m *manager) RevealToken(ctx context.Context, id DeviceID) (string, error) 
 	})
 }
 
-func (m *manager) ResealTokens(ctx context.Context) (int, error) {
+func (m *manager) ResealTokens(ctx context.Context) (_ int, err error) {
+	ctx, call, err := enter(ctx, m, opResealTokens, noTarget)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
 	if m.sealer == nil || len(m.sealer.keys) == 0 {
 		return 0, NewError(CodeSealingKeyMissing, "", "no sealing key is configured")
 	}
@@ -529,7 +566,7 @@ func (m *manager) ResealTokens(ctx context.Context) (int, error) {
 			if m.sealer.current(record.SealedToken) {
 				continue
 			}
-			done, err := changeDevice(ctx, m, record.ID, Want{}, m.reseal)
+			done, err := changeDevice(ctx, m, call.again(), record.ID, Want{}, m.reseal)
 			if err != nil && !errors.Is(err, ErrNotFound) { // a device may go meanwhile
 				return resealed, err
 			}
@@ -559,16 +596,17 @@ func (m *manager) reseal(state *State, record DeviceRecord, o origin) (bool, Cha
 	return true, c, nil
 }
 
-func (m *manager) SetLicense(ctx context.Context, user UserID, name string) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) SetLicense(ctx context.Context, user UserID, name string) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opSetLicense, user)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
 	if _, err := m.license(name); err != nil {
 		return User{}, err
 	}
 	return changeUser(ctx, m, command{want: Want{User: user, Profile: true}}, func(state *State) (User, Change, error) {
-		return setLicense(state, o, name)
+		return setLicense(state, call.origin, name)
 	})
 }
 
@@ -586,7 +624,12 @@ func setLicense(state *State, o origin, name string) (User, Change, error) {
 	return user, c, nil
 }
 
-func (m *manager) Licenses(ctx context.Context) ([]License, error) {
+func (m *manager) Licenses(ctx context.Context) (_ []License, err error) {
+	ctx, call, err := enter(ctx, m, opLicenses, noTarget)
+	if err != nil {
+		return nil, err
+	}
+	defer call.leave(ctx, &err)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -189,6 +189,12 @@ func walkList[T any](table *fieldTable[T], order string, read func(List) ([]T, e
 }
 
 func (m *manager) UserRecords(ctx context.Context, id UserID) iter.Seq2[Record, error] {
+	return sequence(ctx, m, opUserRecords, id, func(ctx context.Context, _ call) iter.Seq2[Record, error] {
+		return m.userRecords(ctx, id)
+	})
+}
+
+func (m *manager) userRecords(ctx context.Context, id UserID) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		user, err := m.store.User(ctx, id)
 		if err != nil {
@@ -222,11 +228,12 @@ type userImports struct {
 	dry      *dryRun // nil: what is decided is done
 }
 
-func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) ([]ImportOutcome, error) {
-	o, err := m.origin(ctx)
+func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) (_ []ImportOutcome, err error) {
+	ctx, call, err := enter(ctx, m, opImportUsers, noTarget)
 	if err != nil {
 		return nil, err
 	}
+	defer call.leave(ctx, &err)
 	switch options.Mode {
 	case "":
 		options.Mode = ImportUpsert
@@ -238,7 +245,7 @@ func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, record
 		return nil, NewError(CodeTooLong, "records", "%d records, at most %d", len(records), MaxImport)
 	}
 	i := &userImports{
-		manager: m, ImportOptions: options, origin: o, records: records, outcomes: make([]ImportOutcome, len(records)),
+		manager: m, ImportOptions: options, origin: call.origin, records: records, outcomes: make([]ImportOutcome, len(records)),
 	}
 	if options.DryRun {
 		i.dry = &dryRun{users: map[UserKey]User{}, holders: map[UserKey]UserID{}, created: map[UserID]bool{}}

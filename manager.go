@@ -2,6 +2,8 @@ package userkit
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -33,8 +35,8 @@ type Manager interface {
 	WithStore(store Store) Manager
 
 	// Run does the standing duties (closing stale sessions, verifying purchases that
-	// are due) until the context
-	// ends, and returns its error. Many processes may run it.
+	// are due) until the context ends, and returns the context's error. A duty that
+	// fails or panics is logged and tried again later. Many processes may run it.
 	Run(ctx context.Context) error
 
 	// Close waits for the changes under way and refuses further ones with
@@ -89,101 +91,95 @@ func (m *manager) Close() error {
 	return nil
 }
 
-func (m *manager) Run(ctx context.Context) error {
-	// Each duty has its own pace: stores that answer slowly keep no session open.
-	var duties sync.WaitGroup
-	duties.Go(func() {
-		m.repeat(ctx, min(max(m.staleAfter/4, time.Second), time.Minute), "closing stale sessions", func() error {
+// duty is something that has to be done again and again, by whichever process has the
+// time for it.
+type duty struct {
+	name     string // as it completes "… failed"
+	applies  func(m *manager) bool
+	interval func(m *manager) time.Duration
+	do       func(m *manager, ctx context.Context) error
+}
+
+// duties are the standing duties of Run. Each has its own pace, so that a store that
+// answers slowly keeps no session open.
+var duties = []duty{
+	{
+		name:     "closing stale sessions",
+		applies:  func(*manager) bool { return true },
+		interval: func(m *manager) time.Duration { return min(max(m.staleAfter/4, time.Second), time.Minute) },
+		do: func(m *manager, ctx context.Context) error {
 			_, err := m.CloseStaleSessions(ctx)
 			return err
-		})
-	})
-	if m.projectKind == ProjectPublic && len(m.verifiers) > 0 {
-		duties.Go(func() {
-			m.repeat(ctx, verifyInterval, "verifying purchases", func() error {
-				_, err := m.VerifyDuePurchases(ctx)
-				return err
-			})
-		})
+		},
+	},
+	{
+		name:     "verifying purchases",
+		applies:  func(m *manager) bool { return m.projectKind == ProjectPublic && len(m.verifiers) > 0 },
+		interval: func(*manager) time.Duration { return 15 * time.Second },
+		do: func(m *manager, ctx context.Context) error {
+			_, err := m.VerifyDuePurchases(ctx)
+			return err
+		},
+	},
+}
+
+func (m *manager) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for _, duty := range duties {
+		if duty.applies(m) {
+			running.Go(func() { m.repeat(ctx, duty) })
+		}
 	}
-	duties.Wait()
+	running.Wait()
 	return ctx.Err()
 }
 
-// verifyInterval is how often Run looks for purchases that are due.
-const verifyInterval = 15 * time.Second
+// longestPause is how long a duty that keeps failing waits at most.
+const longestPause = 15 * time.Minute
 
-// repeat does a duty now and at every interval until the context ends.
-func (m *manager) repeat(ctx context.Context, interval time.Duration, what string, duty func() error) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+// repeat does a duty now and at every interval until the context ends. After failures
+// in a row it waits longer each time.
+func (m *manager) repeat(ctx context.Context, duty duty) {
+	interval := duty.interval(m)
+	pause := interval
 	for {
-		if err := duty(); err != nil && ctx.Err() == nil {
-			m.logger.WarnContext(ctx, "userkit: "+what+" failed", "error", err)
+		if err := m.attempt(ctx, duty); err == nil {
+			pause = interval
+		} else if ctx.Err() == nil {
+			m.logger.WarnContext(ctx, "userkit: "+duty.name+" failed", "error", err)
+			pause = max(interval, min(2*pause, longestPause))
 		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// now is the time of the manager's clock in the form in which it is stored.
+// attempt does a duty once. A duty calls what the host has plugged in, on a goroutine
+// that is not the host's: a panic there becomes an error, and does not end the process.
+func (m *manager) attempt(ctx context.Context, duty duty) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = panicked(reason)
+		}
+	}()
+	return duty.do(m, ctx)
+}
+
+// panicked returns the error that stands for what was recovered from a panic.
+func panicked(reason any) error { return fmt.Errorf("panic: %v\n%s", reason, debug.Stack()) }
+
+// now returns the time of the manager's clock in the form in which it is stored.
 func (m *manager) now() time.Time { return storedTime(m.clock()) }
 
-// storedTime gives t in UTC at the precision that stores keep.
+// storedTime returns t in UTC at the precision that stores keep.
 func storedTime(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
 	return t.UTC().Truncate(time.Microsecond)
-}
-
-// origin is what a command knows before it is decided: when, by whom, and the
-// id of its event.
-type origin struct {
-	now   time.Time
-	actor Actor
-	event EventID
-}
-
-// origin gathers what a command of this context knows.
-func (m *manager) origin(ctx context.Context) (origin, error) {
-	actor := ActorFrom(ctx)
-	if err := actor.validate(); err != nil {
-		return origin{}, err
-	}
-	return origin{now: m.now(), actor: actor, event: NewID[Event]()}, nil
-}
-
-// again is the origin of a further event of the same command.
-func (o origin) again() origin {
-	o.event = NewID[Event]()
-	return o
-}
-
-// record adds the command's event to a change. data is key, value, key, value …
-func (o origin) record(c *Change, name EventName, device DeviceID, data ...any) {
-	c.Events = append(c.Events, Event{
-		ID: o.event, UserID: c.User, DeviceID: device, Name: name, Actor: o.actor, At: o.now, Data: eventData(data),
-	})
-}
-
-// change moves one command through the corridor and returns what its decision
-// returned.
-func change[R any](ctx context.Context, m *manager, c command, decide func(*State) (R, Change, error)) (R, error) {
-	var result, none R
-	c.decide = func(state *State) (Change, error) {
-		decided, change, err := decide(state)
-		result = decided
-		return change, err
-	}
-	if err := m.pipeline.do(ctx, &c); err != nil {
-		return none, err // the corridor may still write result
-	}
-	if c.err != nil {
-		return none, c.err
-	}
-	return result, nil
 }

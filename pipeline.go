@@ -28,7 +28,8 @@ const (
 	batchTimeout = 30 * time.Second
 )
 
-// command is one change to one user on its way through the corridor.
+// command is one step on its way through the corridor: the change of one user or,
+// where subject is set, of something else.
 type command struct {
 	want    Want // want.User is the user
 	creates bool // the user need not exist
@@ -38,6 +39,11 @@ type command struct {
 	// times, and only the last run that was committed counts. A zero Change
 	// writes nothing. To know more, it returns needMore.
 	decide func(state *State) (Change, error)
+
+	// subject is what the command is about when that is not one user. Such a
+	// command goes alone, on its caller's goroutine, and want and decide are not
+	// used.
+	subject subject
 
 	done chan struct{} // closed when err is final
 	err  error
@@ -50,6 +56,25 @@ type command struct {
 	alone     bool // goes in a batch without other commands of its user
 	mustLoad  bool // the account that the cache has will not do
 	abandoned bool // the caller has left; guarded by pipeline.mu
+}
+
+// subject is what a command is about when that is not one user: several users whose
+// changes belong together, or a segment. It has a guard as a user has, and takes the
+// same way: load, decide, commit, again after a conflict, and after a fault once it
+// is known whether the commit has happened.
+type subject interface {
+	// load reads what the decision rests on, and reports whether one of the events
+	// is recorded.
+	load(ctx context.Context, store Store, events []EventID) (recorded bool, err error)
+	// decide decides on what was loaded, without I/O, and returns the events that
+	// the commit will record; none means that there is nothing to commit.
+	// ErrConflict itself, not wrapped, means that it has to be loaded anew.
+	decide() ([]EventID, error)
+	// commit commits what was decided. Its error is an outcome, as one of
+	// Store.Commit, or a fault of the store.
+	commit(ctx context.Context, store Store) error
+	// users returns the users whose accounts the commit changes.
+	users() []UserID
 }
 
 // needMore is returned by decide when it has to know more than it asked for.
@@ -90,18 +115,18 @@ func newPipeline(store Store, lanes, cached int) *pipeline {
 	return p
 }
 
-// do moves commands through the corridor and returns when all are done or the
-// context has ended. Each command's own error is in its err, which may be read
-// only when do returned nil.
+// do moves commands, all of one user each or all of other subjects, through the
+// corridor and returns when all are done or the context has ended. Each command's
+// own error is in its err, which may be read only when do returned nil.
 func (p *pipeline) do(ctx context.Context, commands ...*command) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || len(commands) == 0 {
 		return err
+	}
+	if p.lanes == 0 || commands[0].subject != nil {
+		return p.doDirectly(ctx, commands)
 	}
 	for _, c := range commands {
 		c.done = make(chan struct{})
-	}
-	if p.lanes == 0 {
-		return p.doDirectly(ctx, commands)
 	}
 	if err := p.submit(commands); err != nil {
 		return err
@@ -276,6 +301,24 @@ func (p *pipeline) finished(count int) {
 	}
 }
 
+// begin counts commands that go directly as under way, unless the pipeline is
+// closed; end counts them as done.
+func (p *pipeline) begin(count int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errClosed()
+	}
+	p.pending += count
+	return nil
+}
+
+func (p *pipeline) end(count int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished(count)
+}
+
 // close refuses further commands and waits for those under way.
 func (p *pipeline) close() {
 	p.mu.Lock()
@@ -288,6 +331,10 @@ func (p *pipeline) close() {
 
 // doDirectly does commands one after another on the caller's goroutine.
 func (p *pipeline) doDirectly(ctx context.Context, commands []*command) error {
+	if err := p.begin(len(commands)); err != nil {
+		return err
+	}
+	defer p.end(len(commands))
 	for _, c := range commands {
 		t := &task{user: c.want.User, commands: []*command{c}}
 		for {
@@ -313,6 +360,9 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	defer cancel()
 	for _, t := range batch {
 		t.delay, t.later, t.cached = 0, nil, false
+	}
+	if t := batch[0]; t.commands[0].subject != nil {
+		return p.processSubject(ctx, t)
 	}
 
 	states, err := p.load(ctx, batch)
@@ -342,8 +392,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 				done = append(done, t.fault(err)...)
 			case outcomes[i] == nil:
 				p.cache.put(&changes[i])
-				done = append(done, t.commands...)
-				t.commands = nil
+				done = append(done, t.finish()...)
 			case errors.Is(outcomes[i], ErrConflict):
 				p.cache.forget(t.user)
 				done = append(done, t.conflict()...)
@@ -360,6 +409,45 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	for _, t := range batch {
 		t.commands = append(t.commands, t.later...)
 	}
+	return done
+}
+
+// processSubject moves the one command of a task, whose subject is not one user,
+// through load, decide and commit once, as process does with a batch.
+func (p *pipeline) processSubject(ctx context.Context, t *task) (done []*command) {
+	c := t.commands[0]
+	recorded, err := c.subject.load(ctx, p.store, c.events)
+	switch {
+	case err != nil:
+		return t.fault(err)
+	case recorded: // the commit whose acknowledgement was lost has happened
+		return t.finish()
+	}
+	c.events, err = c.subject.decide()
+	switch {
+	case err == ErrConflict:
+		return t.conflict()
+	case err != nil || len(c.events) == 0:
+		c.err = err
+		return t.finish()
+	}
+	err = c.subject.commit(ctx, p.store)
+	for _, user := range c.subject.users() {
+		p.cache.forget(user)
+	}
+	switch {
+	case err == nil:
+		return t.finish()
+	case errors.Is(err, ErrConflict):
+		return t.conflict()
+	default: // an outcome is final, a fault may not be
+		return t.fault(err)
+	}
+}
+
+// finish ends all commands of a task, each with the error that it has.
+func (t *task) finish() (done []*command) {
+	done, t.commands = t.commands, nil
 	return done
 }
 
@@ -396,9 +484,7 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 		return nil, err
 	}
 	for i := range loaded {
-		loaded[i].complete = completeness{
-			devices: wants[i].AllDevices, openSessions: wants[i].OpenSessions, usageFrom: wants[i].UsageFrom,
-		}
+		loaded[i].loadedBy(&wants[i])
 	}
 	if states == nil {
 		return loaded, nil
@@ -434,8 +520,7 @@ func (t *task) want() Want {
 // t.commands shares the fate of the commit: the commands that write, and those
 // whose answer rests on what the ones before wrote.
 func (t *task) decide(state *State) (total Change, done []*command) {
-	state.User.ID = t.user
-	state.base = state.User.Version
+	state.of(t.user)
 	commands := t.commands
 	t.commands = make([]*command, 0, len(commands))
 	for i, c := range commands {
@@ -516,7 +601,7 @@ func (t *task) conflict() (done []*command) {
 	t.commands = slices.DeleteFunc(t.commands, func(c *command) bool {
 		c.conflicts++
 		if c.conflicts > maxConflicts {
-			c.err = NewError(CodeTooManyConflicts, "", "the user changed %d times meanwhile", c.conflicts)
+			c.err = NewError(CodeTooManyConflicts, "", "what the call is about changed %d times meanwhile", c.conflicts)
 			done = append(done, c)
 			return true
 		}
@@ -537,10 +622,8 @@ func (t *task) refused(err error) (done []*command) {
 		}
 		return nil
 	}
-	c := t.commands[0]
-	c.err = err
-	t.commands = nil
-	return []*command{c}
+	t.commands[0].err = err
+	return t.finish()
 }
 
 // unavailable makes sure that a fault of the store is one of userkit's errors.
@@ -551,14 +634,86 @@ func unavailable(err error) error {
 	return NewError(CodeStoreUnavailable, "", "the store failed").Because(err)
 }
 
-// isClosed reports whether further changes are refused.
-func (p *pipeline) isClosed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closed
-}
-
 func errClosed() error { return NewError(CodeClosed, "", "the manager is closed") }
 
-// jitter gives a time between half of d and d, so that contenders part.
+// jitter returns a time between half of d and d, so that contenders part.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+
+// change moves one command of one user through the corridor and returns what its
+// decision returned.
+func change[R any](ctx context.Context, m *manager, c command, decide func(*State) (R, Change, error)) (R, error) {
+	var result, none R
+	c.decide = func(state *State) (Change, error) {
+		decided, change, err := decide(state)
+		result = decided
+		return change, err
+	}
+	if err := m.pipeline.do(ctx, &c); err != nil {
+		return none, err // the corridor may still write result
+	}
+	if c.err != nil {
+		return none, c.err
+	}
+	return result, nil
+}
+
+// together is the subject of a command that changes several users, all or none.
+type together struct {
+	// wants says whom to load, which may depend on what the store knows by then.
+	wants func(ctx context.Context) ([]Want, error)
+	// choose decides, as command.decide does, on the states of these users, of whom
+	// some may not exist.
+	choose func(states []State) ([]Change, error)
+	// moved reports whether an outcome means that other users have to be loaded.
+	moved func(outcome error) bool
+
+	states  []State
+	changes []Change
+}
+
+func (t *together) load(ctx context.Context, store Store, events []EventID) (recorded bool, err error) {
+	wants, err := t.wants(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i := range wants {
+		wants[i].Events = events
+	}
+	if t.states, err = store.Load(ctx, wants); err != nil {
+		return false, err
+	}
+	for i := range t.states {
+		t.states[i].loadedBy(&wants[i])
+		t.states[i].of(wants[i].User)
+		recorded = recorded || len(t.states[i].Events) > 0
+	}
+	return recorded, nil
+}
+
+func (t *together) decide() (events []EventID, err error) {
+	if t.changes, err = t.choose(t.states); err != nil {
+		return nil, err
+	}
+	for i := range t.changes {
+		for _, event := range t.changes[i].Events {
+			events = append(events, event.ID)
+		}
+	}
+	return events, nil
+}
+
+func (t *together) commit(ctx context.Context, store Store) error {
+	err := store.CommitTogether(ctx, t.changes)
+	if err != nil && t.moved(err) {
+		return ErrConflict
+	}
+	return err
+}
+
+func (t *together) users() []UserID {
+	users := make([]UserID, len(t.changes))
+	for i := range t.changes {
+		users[i] = t.changes[i].User
+	}
+	return users
+}

@@ -552,24 +552,22 @@ func endPurchase(state *State, o origin, id PurchaseID, reason PurchaseReason, g
 	return p, c, nil
 }
 
-// transfer decides that a purchase leaves one user for another: both changes are
-// made, or none.
-func (v verification) transfer(from, to *State, o origin, fresh PurchaseID) (Purchase, Change, Change, error) {
+// take decides that a purchase leaves a user for another.
+func (v verification) take(from *State, o origin, to UserID) (Change, error) {
 	at := slices.IndexFunc(from.Purchases, v.owned)
 	if at < 0 {
-		return Purchase{}, Change{}, Change{}, errOwnerChanged
+		return Change{}, ErrConflict // it left the user between two reads
 	}
 	old := from.Purchases[at]
 	if old.Reason == ReasonDeactivated {
-		return Purchase{}, Change{}, Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+		return Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
 	}
-	taken := from.change()
-	taken.Purchases.Delete = []PurchaseID{old.ID}
-	taken.countPurchases(from, v.grace)
-	o.again().record(&taken, EventPurchaseTransferred, DeviceID{}, "purchase_id", old.ID.String(), "store", old.Store,
-		"product_id", old.ProductID, "to", to.User.ID.String())
-	purchase, given, err := v.apply(to, o, PurchaseID{}, fresh, false)
-	return purchase, taken, given, err
+	c := from.change()
+	c.Purchases.Delete = []PurchaseID{old.ID}
+	c.countPurchases(from, v.grace)
+	o.record(&c, EventPurchaseTransferred, DeviceID{}, "purchase_id", old.ID.String(), "store", old.Store,
+		"product_id", old.ProductID, "to", to.String())
+	return c, nil
 }
 
 // owned reports whether a purchase is the one that a verification is about, had by
@@ -577,9 +575,6 @@ func (v verification) transfer(from, to *State, o origin, fresh PurchaseID) (Pur
 func (v verification) owned(p Purchase) bool {
 	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID && !p.FamilyShared
 }
-
-// errOwnerChanged means that the purchase left the user between two reads.
-var errOwnerChanged = errors.New("userkit: the purchase has another owner by now")
 
 // verifierOf gives the verifier of a store.
 func (m *manager) verifierOf(store string) (Verifier, error) {
@@ -617,7 +612,7 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 		return v, err
 	}
 	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
-	v.verdict = verifier.Verify(limited, receipt).check()
+	v.verdict = ask(limited, verifier, receipt).check()
 	cancel()
 	if err := ctx.Err(); err != nil {
 		return v, err
@@ -634,6 +629,17 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 		stranger = err == nil && other.ID != user.ID
 	}
 	return v.judge(user, m.sandboxPurchases, stranger), nil
+}
+
+// ask asks a verifier, which is code of the host's: what panics there did not say
+// whether the purchase is good.
+func ask(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			verdict = Undecided(panicked(reason), time.Time{})
+		}
+	}()
+	return verifier.Verify(ctx, receipt)
 }
 
 // pace spaces the questions to each store.
@@ -663,11 +669,12 @@ func (p *pace) wait(ctx context.Context, store string) error {
 	}
 }
 
-func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error) {
-	o, err := m.origin(ctx)
+func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (_ Purchase, err error) {
+	ctx, call, err := enter(ctx, m, opSubmitPurchase, user)
 	if err != nil {
 		return Purchase{}, err
 	}
+	defer call.leave(ctx, &err)
 	if err := firstError(m.public(), receipt.check()); err != nil {
 		return Purchase{}, err
 	}
@@ -683,6 +690,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err != nil {
 		return Purchase{}, err
 	}
+	o := call.origin
 	o.now = m.now()
 	fresh := NewID[Purchase]()
 	purchase, err := changePurchases(ctx, m, user, func(state *State) (Purchase, Change, error) {
@@ -706,67 +714,53 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 
 // transferPurchase moves the purchase that a verification is about to a user from
 // the one who has it.
-func (m *manager) transferPurchase(ctx context.Context, to UserID, v verification, o origin, fresh PurchaseID) (Purchase, error) {
-	for range maxConflicts {
-		known, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
-		if err != nil {
-			return Purchase{}, err
-		}
-		from := to
-		if at := slices.IndexFunc(known, v.owned); at >= 0 {
-			from = known[at].UserID
-		}
-		if from == to { // free by now, or the user's own
-			purchase, err := changePurchases(ctx, m, to, func(state *State) (Purchase, Change, error) {
-				return v.apply(state, o, PurchaseID{}, fresh, false)
-			})
-			if ErrorCode(err) == CodePurchaseTaken {
-				continue
+func (m *manager) transferPurchase(ctx context.Context, to UserID, v verification, o origin, fresh PurchaseID) (purchase Purchase, err error) {
+	taken := o.again() // the event of the user who loses it
+	c := command{subject: &together{
+		wants: func(ctx context.Context) ([]Want, error) {
+			wants := []Want{{User: to, Purchases: true}}
+			known, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
+			if at := slices.IndexFunc(known, v.owned); at >= 0 && known[at].UserID != to {
+				wants = append(wants, Want{User: known[at].UserID, Purchases: true})
 			}
-			return purchase, err
-		}
-		states, err := m.store.Load(ctx, []Want{{User: from, Purchases: true}, {User: to, Purchases: true}})
-		if err != nil {
-			return Purchase{}, err
-		}
-		if !states[0].Exists {
-			continue
-		}
-		if !states[1].Exists {
-			return Purchase{}, NewError(CodeUserNotFound, "", "no user %s", to)
-		}
-		for i, id := range []UserID{from, to} {
-			states[i].User.ID, states[i].base = id, states[i].User.Version
-		}
-		purchase, taken, given, err := v.transfer(&states[0], &states[1], o, fresh)
-		if errors.Is(err, errOwnerChanged) {
-			continue
-		}
-		if err != nil {
-			return Purchase{}, err
-		}
-		taken.Version, given.Version = states[0].base, states[1].base
-		err = m.commitTogether(ctx, taken, given)
-		if !errors.Is(err, ErrConflict) && ErrorCode(err) != CodePurchaseTaken {
-			return purchase, err
-		}
+			return wants, err
+		},
+		choose: func(states []State) (changes []Change, err error) {
+			if !states[0].Exists {
+				return nil, NewError(CodeUserNotFound, "", "no user %s", to)
+			}
+			if len(states) == 2 {
+				change, err := v.take(&states[1], taken, to)
+				if err != nil {
+					return nil, err
+				}
+				changes = append(changes, change)
+			}
+			var given Change
+			if purchase, given, err = v.apply(&states[0], o, PurchaseID{}, fresh, false); err != nil {
+				return nil, err
+			}
+			if given.writes() {
+				changes = append(changes, given)
+			}
+			return changes, nil
+		},
+		moved: func(outcome error) bool { return ErrorCode(outcome) == CodePurchaseTaken },
+	}}
+	if err := m.pipeline.do(ctx, &c); err != nil {
+		return Purchase{}, err
 	}
-	return Purchase{}, NewError(CodeTooManyConflicts, "", "the owner kept changing meanwhile")
+	return purchase, c.err
 }
 
-// commitTogether commits changes of several users, all or none.
-func (m *manager) commitTogether(ctx context.Context, changes ...Change) error {
-	if m.pipeline.isClosed() {
-		return errClosed()
-	}
-	err := m.store.CommitTogether(ctx, changes)
-	for _, c := range changes {
-		m.pipeline.cache.forget(c.User)
-	}
-	if err != nil && ctx.Err() == nil {
-		err = unavailable(err)
-	}
-	return err
+// tell calls an acknowledger, which is code of the host's.
+func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts PurchaseFacts) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = panicked(reason)
+		}
+	}()
+	return acknowledger.Acknowledge(ctx, receipt, facts)
 }
 
 // acknowledge tells the store of a purchase that it was granted. Where that
@@ -780,7 +774,7 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 	receipt.Token = purchase.Token
 	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	if err := acknowledger.Acknowledge(limited, receipt, v.verdict.Facts); err != nil {
+	if err := tell(limited, acknowledger, receipt, v.verdict.Facts); err != nil {
 		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
 		return purchase
 	}
@@ -812,14 +806,24 @@ func updatePurchase(state *State, id PurchaseID, set func(*Purchase)) (Purchase,
 	return p, c, nil
 }
 
-func (m *manager) Purchase(ctx context.Context, id PurchaseID) (Purchase, error) {
+func (m *manager) Purchase(ctx context.Context, id PurchaseID) (_ Purchase, err error) {
+	ctx, call, err := enter(ctx, m, opPurchase, id)
+	if err != nil {
+		return Purchase{}, err
+	}
+	defer call.leave(ctx, &err)
 	if err := m.public(); err != nil {
 		return Purchase{}, err
 	}
 	return m.store.Purchase(ctx, id)
 }
 
-func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (Page[Purchase], error) {
+func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (_ Page[Purchase], err error) {
+	ctx, call, err := enter(ctx, m, opPurchases, query.UserID)
+	if err != nil {
+		return Page[Purchase]{}, err
+	}
+	defer call.leave(ctx, &err)
 	if err := m.public(); err != nil {
 		return Page[Purchase]{}, err
 	}
@@ -828,7 +832,12 @@ func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (Page[Purc
 	})
 }
 
-func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error) {
+func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purchase, err error) {
+	ctx, call, err := enter(ctx, m, opActivatePurchase, id)
+	if err != nil {
+		return Purchase{}, err
+	}
+	defer call.leave(ctx, &err)
 	if err := m.public(); err != nil {
 		return Purchase{}, err
 	}
@@ -836,7 +845,7 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase
 	if err != nil {
 		return Purchase{}, err
 	}
-	after, v, err := m.verifyAgain(ctx, purchase, EventID{}, true)
+	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true)
 	switch {
 	case err != nil:
 		return Purchase{}, err
@@ -848,11 +857,12 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase
 	return after, nil
 }
 
-func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error) {
-	o, err := m.origin(ctx)
+func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (_ Purchase, err error) {
+	ctx, call, err := enter(ctx, m, opDeactivatePurchase, id)
 	if err != nil {
 		return Purchase{}, err
 	}
+	defer call.leave(ctx, &err)
 	if err := m.public(); err != nil {
 		return Purchase{}, err
 	}
@@ -861,17 +871,13 @@ func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (Purcha
 		return Purchase{}, err
 	}
 	return changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
-		return endPurchase(state, o, id, ReasonDeactivated, m.purchaseGrace)
+		return endPurchase(state, call.origin, id, ReasonDeactivated, m.purchaseGrace)
 	})
 }
 
 // verifyAgain verifies a purchase and keeps what that finds. event, unless zero,
 // is the id of the event: where it is recorded already, nothing is done.
-func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event EventID, revive bool) (Purchase, verification, error) {
-	o, err := m.origin(ctx)
-	if err != nil {
-		return Purchase{}, verification{}, err
-	}
+func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool) (Purchase, verification, error) {
 	verifier, err := m.verifierOf(purchase.Store)
 	if err != nil {
 		return Purchase{}, verification{}, err
@@ -916,7 +922,12 @@ func (m *manager) verifyAgain(ctx context.Context, purchase Purchase, event Even
 	return after, v, nil
 }
 
-func (m *manager) VerifyDuePurchases(ctx context.Context) (VerificationReport, error) {
+func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport, err error) {
+	ctx, call, err := enter(ctx, m, opVerifyDuePurchases, noTarget)
+	if err != nil {
+		return VerificationReport{}, err
+	}
+	defer call.leave(ctx, &err)
 	var report VerificationReport
 	if err := m.public(); err != nil {
 		return report, err
@@ -931,7 +942,7 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (VerificationReport, e
 		if err != nil || len(leased) == 0 {
 			return report, err
 		}
-		if err := m.verifyLeased(ctx, leased, until, &report); err != nil {
+		if err := m.verifyLeased(ctx, call.origin, leased, until, &report); err != nil {
 			return report, err
 		}
 	}
@@ -939,7 +950,7 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (VerificationReport, e
 
 // verifyLeased verifies purchases that this process has leased, a few at a time.
 // What it does not come to before the lease is over is left to others.
-func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until time.Time, report *VerificationReport) error {
+func (m *manager) verifyLeased(ctx context.Context, o origin, leased []Purchase, until time.Time, report *VerificationReport) error {
 	var mu sync.Mutex
 	var failed error
 	var group sync.WaitGroup
@@ -950,7 +961,7 @@ func (m *manager) verifyLeased(ctx context.Context, leased []Purchase, until tim
 				if m.now().Add(verifyTimeout).After(until) {
 					continue
 				}
-				_, v, err := m.verifyAgain(ctx, purchase, EventID{}, false)
+				_, v, err := m.verifyAgain(ctx, o.again(), purchase, EventID{}, false)
 				if ErrorCode(err) == CodeUnknownStore {
 					err = m.postpone(ctx, purchase)
 				}
@@ -991,7 +1002,12 @@ func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
 	return err
 }
 
-func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error {
+func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) (err error) {
+	ctx, call, err := enter(ctx, m, opHandleStoreNotification, noTarget)
+	if err != nil {
+		return err
+	}
+	defer call.leave(ctx, &err)
 	if err := m.public(); err != nil {
 		return err
 	}
@@ -1032,7 +1048,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 				continue
 			}
 		}
-		if _, _, err := m.verifyAgain(ctx, purchase, event, false); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

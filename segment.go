@@ -3,7 +3,6 @@ package userkit
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -298,11 +297,12 @@ func (m *manager) rule(ctx context.Context, id SegmentID, rule Filter) (Filter, 
 	return rule, err
 }
 
-func (m *manager) CreateSegment(ctx context.Context, segment NewSegment) (Segment, error) {
-	o, err := m.origin(ctx)
+func (m *manager) CreateSegment(ctx context.Context, segment NewSegment) (_ Segment, err error) {
+	ctx, call, err := enter(ctx, m, opCreateSegment, segment.ID)
 	if err != nil {
 		return Segment{}, err
 	}
+	defer call.leave(ctx, &err)
 	if segment.ID.IsZero() {
 		segment.ID = NewID[Segment]()
 	}
@@ -313,17 +313,17 @@ func (m *manager) CreateSegment(ctx context.Context, segment NewSegment) (Segmen
 	if err != nil {
 		return Segment{}, err
 	}
-	created := Segment{ID: segment.ID, Name: segment.Name, Rule: rule, CreatedAt: o.now, UpdatedAt: o.now, Revision: 1}
-	_, err = m.commitSegment(ctx, SegmentChange{
-		ID: created.ID, Segment: created, Event: o.segmentEvent(EventSegmentCreated, created),
-	})
-	if err != nil {
+	created := Segment{ID: segment.ID, Name: segment.Name, Rule: rule, CreatedAt: call.now, UpdatedAt: call.now, Revision: 1}
+	s := &segmentSubject{id: created.ID, creates: true, choose: func(Segment) (SegmentChange, error) {
+		return SegmentChange{Segment: created, Event: call.segmentEvent(EventSegmentCreated, created)}, nil
+	}}
+	if err := changeSegment(ctx, m, s); err != nil {
 		return Segment{}, err
 	}
 	return created, nil
 }
 
-// segmentEvent is the event of a change of a segment.
+// segmentEvent returns the event of a change of a segment.
 func (o origin) segmentEvent(name EventName, segment Segment, data ...any) Event {
 	pairs := append([]any{"segment_id", segment.ID.String(), "name", segment.Name}, data...)
 	if segment.IsRule() {
@@ -332,20 +332,74 @@ func (o origin) segmentEvent(name EventName, segment Segment, data ...any) Event
 	return Event{ID: o.event, Name: name, Actor: o.actor, At: o.now, Data: eventData(pairs)}
 }
 
-// commitSegment commits a change unless the manager is closed.
-func (m *manager) commitSegment(ctx context.Context, change SegmentChange) (int64, error) {
-	if m.pipeline.isClosed() {
-		return 0, errClosed()
-	}
-	count, err := m.store.CommitSegment(ctx, change)
-	if err != nil && ctx.Err() == nil {
-		err = unavailable(err)
-	}
-	return count, err
+// segmentSubject is the subject of a command that changes a segment, whose guard is
+// its revision.
+type segmentSubject struct {
+	id      SegmentID
+	creates bool // there is no such segment yet
+
+	// prepare, where set, reads what the decision rests on beside the segment.
+	prepare func(ctx context.Context, segment Segment) error
+	// choose decides, as command.decide does, what becomes of the segment. A zero
+	// SegmentChange writes nothing. ID, Was and the new revision are filled in.
+	choose func(segment Segment) (SegmentChange, error)
+
+	segment Segment // as it was loaded and, in the end, as it became
+	change  SegmentChange
+	members int64 // how many memberships the commit made or deleted
 }
 
-func (m *manager) Segment(ctx context.Context, id SegmentID) (Segment, error) {
-	found, err := m.store.FindSegments(ctx, []SegmentID{id}, nil)
+// changeSegment moves a command about a segment through the corridor.
+func changeSegment(ctx context.Context, m *manager, s *segmentSubject) error {
+	c := command{subject: s}
+	if err := m.pipeline.do(ctx, &c); err != nil {
+		return err
+	}
+	return c.err
+}
+
+func (s *segmentSubject) load(ctx context.Context, store Store, events []EventID) (recorded bool, err error) {
+	if len(events) > 0 {
+		states, err := store.Load(ctx, []Want{{Events: events}}) // events of no user
+		if err != nil || len(states[0].Events) > 0 {
+			return err == nil, err
+		}
+	}
+	if s.creates {
+		s.segment = Segment{}
+		return false, nil
+	}
+	if s.segment, err = findSegment(ctx, store, s.id); err != nil || s.prepare == nil {
+		return false, err
+	}
+	return false, s.prepare(ctx, s.segment)
+}
+
+func (s *segmentSubject) decide() ([]EventID, error) {
+	change, err := s.choose(s.segment)
+	if err != nil || change.Event.ID.IsZero() {
+		return nil, err
+	}
+	change.ID, change.Was = s.id, s.segment.Revision
+	change.Segment.Revision, change.Segment.UpdatedAt = s.segment.Revision+1, change.Event.At
+	s.change = change
+	return []EventID{change.Event.ID}, nil
+}
+
+func (s *segmentSubject) commit(ctx context.Context, store Store) error {
+	// The segment is what becomes of it before the outcome is known: should the
+	// acknowledgement be lost, nothing decides again.
+	s.segment = s.change.Segment
+	count, err := store.CommitSegment(ctx, s.change)
+	s.members = count
+	return err
+}
+
+func (*segmentSubject) users() []UserID { return nil }
+
+// findSegment returns one segment of a store.
+func findSegment(ctx context.Context, store Store, id SegmentID) (Segment, error) {
+	found, err := store.FindSegments(ctx, []SegmentID{id}, nil)
 	if err != nil {
 		return Segment{}, err
 	}
@@ -355,37 +409,21 @@ func (m *manager) Segment(ctx context.Context, id SegmentID) (Segment, error) {
 	return found[0], nil
 }
 
-// changeSegment changes a segment as it is, again when it changed meanwhile.
-// decide returns false when there is nothing to do.
-func (m *manager) changeSegment(ctx context.Context, id SegmentID, decide func(Segment, origin) (SegmentChange, bool, error)) (Segment, int64, error) {
-	for try := 0; ; try++ {
-		o, err := m.origin(ctx)
-		if err != nil {
-			return Segment{}, 0, err
-		}
-		segment, err := m.Segment(ctx, id)
-		if err != nil {
-			return Segment{}, 0, err
-		}
-		change, writes, err := decide(segment, o)
-		if err != nil || !writes {
-			return segment, 0, err
-		}
-		change.ID, change.Was = id, segment.Revision
-		change.Segment.Revision, change.Segment.UpdatedAt = segment.Revision+1, o.now
-		count, err := m.commitSegment(ctx, change)
-		switch {
-		case err == nil:
-			return change.Segment, count, nil
-		case !errors.Is(err, ErrConflict):
-			return Segment{}, 0, err
-		case try == maxConflicts:
-			return Segment{}, 0, NewError(CodeTooManyConflicts, "", "the segment changed %d times meanwhile", try)
-		}
+func (m *manager) Segment(ctx context.Context, id SegmentID) (_ Segment, err error) {
+	ctx, call, err := enter(ctx, m, opSegment, id)
+	if err != nil {
+		return Segment{}, err
 	}
+	defer call.leave(ctx, &err)
+	return findSegment(ctx, m.store, id)
 }
 
-func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (Segment, error) {
+func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (_ Segment, err error) {
+	ctx, call, err := enter(ctx, m, opUpdateSegment, id)
+	if err != nil {
+		return Segment{}, err
+	}
+	defer call.leave(ctx, &err)
 	if name, set := patch.Name.Get(); set {
 		if err := checkSegmentName(name); err != nil {
 			return Segment{}, err
@@ -398,49 +436,83 @@ func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch Segment
 			return Segment{}, err
 		}
 	}
-	segment, _, err := m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
+	s := &segmentSubject{id: id, choose: func(segment Segment) (SegmentChange, error) {
 		before := segment
 		if patch.Revision != 0 && patch.Revision != segment.Revision {
-			return SegmentChange{}, false, NewError(CodeRevisionMismatch, "revision", "the segment is at revision %d, not %d", segment.Revision, patch.Revision)
+			return SegmentChange{}, NewError(CodeRevisionMismatch, "revision", "the segment is at revision %d, not %d", segment.Revision, patch.Revision)
 		}
 		put(patch.Name, &segment.Name)
 		if newRule && segment.IsRule() == rule.IsZero() {
-			return SegmentChange{}, false, NewError(CodeSegmentIsList, "rule", "a list has no rule, and a rule becomes a list by being frozen")
+			return SegmentChange{}, NewError(CodeSegmentIsList, "rule", "a list has no rule, and a rule becomes a list by being frozen")
 		}
 		if newRule {
 			segment.Rule = rule
 		}
 		if segment.Name == before.Name && segment.Rule.String() == before.Rule.String() {
-			return SegmentChange{}, false, nil
+			return SegmentChange{}, nil
 		}
-		return SegmentChange{Segment: segment, Event: o.segmentEvent(EventSegmentUpdated, segment, "before", before.Name)}, true, nil
-	})
-	return segment, err
+		return SegmentChange{Segment: segment, Event: call.segmentEvent(EventSegmentUpdated, segment, "before", before.Name)}, nil
+	}}
+	if err := changeSegment(ctx, m, s); err != nil {
+		return Segment{}, err
+	}
+	return s.segment, nil
 }
 
-func (m *manager) DeleteSegment(ctx context.Context, id SegmentID) error {
-	_, _, err := m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
-		return SegmentChange{Delete: true, Event: o.segmentEvent(EventSegmentDeleted, segment)}, true, nil
-	})
-	return err
+func (m *manager) DeleteSegment(ctx context.Context, id SegmentID) (err error) {
+	ctx, call, err := enter(ctx, m, opDeleteSegment, id)
+	if err != nil {
+		return err
+	}
+	defer call.leave(ctx, &err)
+	return changeSegment(ctx, m, &segmentSubject{id: id, choose: func(segment Segment) (SegmentChange, error) {
+		return SegmentChange{Delete: true, Event: call.segmentEvent(EventSegmentDeleted, segment)}, nil
+	}})
 }
 
-func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (Segment, int64, error) {
-	return m.changeSegment(ctx, id, func(segment Segment, o origin) (SegmentChange, bool, error) {
-		if !segment.IsRule() {
-			return SegmentChange{}, false, NewError(CodeSegmentIsList, "", "segment %q has no rule", clip(segment.Name))
+func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (_ Segment, _ int64, err error) {
+	ctx, call, err := enter(ctx, m, opFreezeSegment, id)
+	if err != nil {
+		return Segment{}, 0, err
+	}
+	defer call.leave(ctx, &err)
+	var members UserFilter
+	s := &segmentSubject{
+		id: id,
+		prepare: func(ctx context.Context, segment Segment) (err error) {
+			members, err = m.storeFilter(ctx, UserFilter{Filter: segment.Rule, Moment: Moment{At: call.now}})
+			return err
+		},
+		choose: func(segment Segment) (SegmentChange, error) {
+			if !segment.IsRule() {
+				return SegmentChange{}, NewError(CodeSegmentIsList, "", "segment %q has no rule", clip(segment.Name))
+			}
+			event := call.segmentEvent(EventSegmentFrozen, segment)
+			segment.Rule = Filter{}
+			return SegmentChange{Segment: segment, Members: Set(members), Event: event}, nil
+		},
+	}
+	if err := changeSegment(ctx, m, s); err != nil {
+		return Segment{}, 0, err
+	}
+	if s.members == 0 { // none, or the commit was not acknowledged
+		if s.members, err = m.store.CountUsers(ctx, UserFilter{Segment: id, Moment: Moment{At: call.now, Zone: m.zone}}); err != nil {
+			return Segment{}, 0, err
 		}
-		members, err := m.storeFilter(ctx, UserFilter{Filter: segment.Rule, Moment: Moment{At: o.now}})
-		if err != nil {
-			return SegmentChange{}, false, err
-		}
-		event := o.segmentEvent(EventSegmentFrozen, segment)
-		segment.Rule = Filter{}
-		return SegmentChange{Segment: segment, Members: Set(members), Event: event}, true, nil
-	})
+	}
+	return s.segment, s.members, nil
 }
 
-func (m *manager) Segments(ctx context.Context, query SegmentQuery) (Page[Segment], error) {
+func (m *manager) Segments(ctx context.Context, query SegmentQuery) (_ Page[Segment], err error) {
+	ctx, call, err := enter(ctx, m, opSegments, noTarget)
+	if err != nil {
+		return Page[Segment]{}, err
+	}
+	defer call.leave(ctx, &err)
+	return m.listSegments(ctx, query)
+}
+
+func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Segment], error) {
 	switch query.Kind {
 	case "", SegmentList, SegmentRule:
 	default:
@@ -455,7 +527,12 @@ func (m *manager) Segments(ctx context.Context, query SegmentQuery) (Page[Segmen
 	})
 }
 
-func (m *manager) UserSegments(ctx context.Context, user UserID) ([]Segment, error) {
+func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, err error) {
+	ctx, call, err := enter(ctx, m, opUserSegments, user)
+	if err != nil {
+		return nil, err
+	}
+	defer call.leave(ctx, &err)
 	states, err := m.store.Load(ctx, []Want{{User: user, Profile: true, Segments: true}})
 	if err != nil {
 		return nil, err
@@ -464,7 +541,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) ([]Segment, err
 		return nil, NewError(CodeUserNotFound, "", "no user %s", user)
 	}
 	lists := states[0].Segments
-	moment := Moment{At: m.now(), Zone: m.zone}
+	moment := Moment{At: call.now, Zone: m.zone}
 	r := m.newResolver(ctx)
 	in := []Segment{}
 	if len(lists) > 0 {
@@ -475,7 +552,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) ([]Segment, err
 	rules := SegmentQuery{SegmentFilter: SegmentFilter{Kind: SegmentRule}}
 	read := func(page PageQuery) (Page[Segment], error) {
 		rules.PageQuery = page
-		return m.Segments(ctx, rules)
+		return m.listSegments(ctx, rules)
 	}
 	for segment, err := range walk(PageQuery{}, read) {
 		if err != nil {
@@ -523,27 +600,33 @@ func (m *manager) lists(ctx context.Context, segments []SegmentID) error {
 
 func segmentID(s *Segment) SegmentID { return s.ID }
 
-func (m *manager) AddToSegments(ctx context.Context, user UserID, segments ...SegmentID) error {
-	if err := m.lists(ctx, segments); err != nil {
-		return err
-	}
-	return m.changeMemberships(ctx, user, func(state *State, o origin) Change { return addToSegments(state, o, segments) })
-}
-
-func (m *manager) RemoveFromSegment(ctx context.Context, user UserID, segment SegmentID) error {
-	if err := m.lists(ctx, []SegmentID{segment}); err != nil {
-		return err
-	}
-	return m.changeMemberships(ctx, user, func(state *State, o origin) Change { return removeFromSegment(state, o, segment) })
-}
-
-func (m *manager) changeMemberships(ctx context.Context, user UserID, decide func(*State, origin) Change) error {
-	o, err := m.origin(ctx)
+func (m *manager) AddToSegments(ctx context.Context, user UserID, segments ...SegmentID) (err error) {
+	ctx, call, err := enter(ctx, m, opAddToSegments, user)
 	if err != nil {
 		return err
 	}
-	_, err = change(ctx, m, command{want: Want{User: user, Segments: true}}, func(state *State) (struct{}, Change, error) {
-		return struct{}{}, decide(state, o), nil
+	defer call.leave(ctx, &err)
+	if err := m.lists(ctx, segments); err != nil {
+		return err
+	}
+	return m.changeMemberships(ctx, user, func(state *State) Change { return addToSegments(state, call.origin, segments) })
+}
+
+func (m *manager) RemoveFromSegment(ctx context.Context, user UserID, segment SegmentID) (err error) {
+	ctx, call, err := enter(ctx, m, opRemoveFromSegment, user)
+	if err != nil {
+		return err
+	}
+	defer call.leave(ctx, &err)
+	if err := m.lists(ctx, []SegmentID{segment}); err != nil {
+		return err
+	}
+	return m.changeMemberships(ctx, user, func(state *State) Change { return removeFromSegment(state, call.origin, segment) })
+}
+
+func (m *manager) changeMemberships(ctx context.Context, user UserID, decide func(*State) Change) error {
+	_, err := change(ctx, m, command{want: Want{User: user, Segments: true}}, func(state *State) (struct{}, Change, error) {
+		return struct{}{}, decide(state), nil
 	})
 	return err
 }

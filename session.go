@@ -544,11 +544,12 @@ func (r UsageReport) normalise(now time.Time) (UsageReport, error) {
 	return r, checkTime("at", r.At)
 }
 
-func (m *manager) StartSession(ctx context.Context, session NewSession) (Session, error) {
-	o, err := m.origin(ctx)
+func (m *manager) StartSession(ctx context.Context, session NewSession) (_ Session, err error) {
+	ctx, call, err := enter(ctx, m, opStartSession, session.UserID)
 	if err != nil {
 		return Session{}, err
 	}
+	defer call.leave(ctx, &err)
 	if session, err = session.normalise(); err != nil {
 		return Session{}, err
 	}
@@ -557,23 +558,24 @@ func (m *manager) StartSession(ctx context.Context, session NewSession) (Session
 		want.Devices = []DeviceID{session.DeviceID}
 	}
 	return change(ctx, m, command{want: want}, func(state *State) (Session, Change, error) {
-		return session.start(state, o, m)
+		return session.start(state, call.origin, m)
 	})
 }
 
-func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) ([]UsageResult, error) {
-	if len(reports) > MaxReports {
-		return nil, NewError(CodeTooLong, "reports", "%d reports, at most %d", len(reports), MaxReports)
-	}
-	o, err := m.origin(ctx)
+func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) (_ []UsageResult, err error) {
+	ctx, call, err := enter(ctx, m, opReportUsage, noTarget)
 	if err != nil {
 		return nil, err
+	}
+	defer call.leave(ctx, &err)
+	if len(reports) > MaxReports {
+		return nil, NewError(CodeTooLong, "reports", "%d reports, at most %d", len(reports), MaxReports)
 	}
 	reports = slices.Clone(reports)
 	results := make([]UsageResult, len(reports))
 	ids := make([]SessionID, 0, len(reports))
 	for i, report := range reports {
-		if reports[i], err = report.normalise(o.now); err != nil {
+		if reports[i], err = report.normalise(call.now); err != nil {
 			results[i] = rejected(report.SessionID, err)
 			continue
 		}
@@ -614,8 +616,7 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) ([]Usa
 	commands := make([]*command, len(ordered))
 	for i, group := range ordered {
 		commands[i] = &group.command
-		o.event = NewID[Event]()
-		group.decide(o, usage{zone: m.zone, now: o.now})
+		group.decide(call.again(), usage{zone: m.zone, now: call.now})
 	}
 	if err := m.pipeline.do(ctx, commands...); err != nil {
 		return nil, err
@@ -650,17 +651,18 @@ func (g *userReports) decide(o origin, u usage) {
 	}
 }
 
-func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport) (Session, error) {
-	o, err := m.origin(ctx)
+func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport) (_ Session, err error) {
+	ctx, call, err := enter(ctx, m, opEndSession, id)
 	if err != nil {
 		return Session{}, err
 	}
+	defer call.leave(ctx, &err)
 	if !last.SessionID.IsZero() && last.SessionID != id {
 		return Session{}, NewError(CodeBadFormat, "session_id", "the report is of another session")
 	}
 	user := last.UserID
 	last.SessionID, last.UserID = id, UserID{}
-	if last, err = last.normalise(o.now); err != nil {
+	if last, err = last.normalise(call.now); err != nil {
 		return Session{}, err
 	}
 	session, err := m.store.Session(ctx, id)
@@ -670,10 +672,10 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 	if !user.IsZero() && user != session.UserID {
 		return Session{}, NewError(CodeSessionNotFound, "user_id", "session %s is not of user %s", id, user)
 	}
-	u := usage{zone: m.zone, now: o.now}
+	u := usage{zone: m.zone, now: call.now}
 	want := Want{User: session.UserID, Sessions: []SessionID{id}}
 	session, err = change(ctx, m, command{want: want}, func(state *State) (Session, Change, error) {
-		return endSession(state, o, u, id, last)
+		return endSession(state, call.origin, u, id, last)
 	})
 	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile, the session with it
 		err = NewError(CodeSessionNotFound, "", "no session %s", id)
@@ -681,16 +683,21 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 	return session, err
 }
 
-func (m *manager) CloseStaleSessions(ctx context.Context) (int, error) {
+func (m *manager) CloseStaleSessions(ctx context.Context) (_ int, err error) {
+	ctx, call, err := enter(ctx, m, opCloseStaleSessions, noTarget)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
 	const pageSize = 1000
 	closed := 0
 	for {
-		before := m.now().Add(-m.staleAfter)
+		before := call.now.Add(-m.staleAfter)
 		stale, err := m.store.StaleSessions(ctx, before, pageSize)
 		if err != nil {
 			return closed, err
 		}
-		ended, err := m.closeStale(ctx, before, stale)
+		ended, err := m.closeStale(ctx, call, before, stale)
 		closed += ended
 		if err != nil || len(stale) < pageSize || ended == 0 {
 			return closed, err
@@ -699,7 +706,7 @@ func (m *manager) CloseStaleSessions(ctx context.Context) (int, error) {
 }
 
 // closeStale ends those of the sessions that are still stale.
-func (m *manager) closeStale(ctx context.Context, before time.Time, stale []Session) (int, error) {
+func (m *manager) closeStale(ctx context.Context, call call, before time.Time, stale []Session) (int, error) {
 	users := map[UserID]int{} // of each user, how many were ended
 	var commands []*command
 	var mu sync.Mutex
@@ -709,10 +716,7 @@ func (m *manager) closeStale(ctx context.Context, before time.Time, stale []Sess
 			continue
 		}
 		users[user] = 0
-		o, err := m.origin(ctx)
-		if err != nil {
-			return 0, err
-		}
+		o := call.again()
 		commands = append(commands, &command{want: Want{User: user, OpenSessions: true}, decide: func(state *State) (Change, error) {
 			c := state.change()
 			ended := state.endStale(&c, before)
@@ -742,11 +746,21 @@ func (m *manager) closeStale(ctx context.Context, before time.Time, stale []Sess
 	return closed, failed
 }
 
-func (m *manager) Session(ctx context.Context, id SessionID) (Session, error) {
+func (m *manager) Session(ctx context.Context, id SessionID) (_ Session, err error) {
+	ctx, call, err := enter(ctx, m, opSession, id)
+	if err != nil {
+		return Session{}, err
+	}
+	defer call.leave(ctx, &err)
 	return m.store.Session(ctx, id)
 }
 
-func (m *manager) Sessions(ctx context.Context, query SessionQuery) (Page[Session], error) {
+func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Session], err error) {
+	ctx, call, err := enter(ctx, m, opSessions, query.UserID)
+	if err != nil {
+		return Page[Session]{}, err
+	}
+	defer call.leave(ctx, &err)
 	filter, err := query.SessionFilter.normalise()
 	if err != nil {
 		return Page[Session]{}, err

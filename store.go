@@ -235,6 +235,17 @@ type State struct {
 	base     int64 // the version that is being decided from
 }
 
+// loadedBy notes which kinds of record a want has loaded whole.
+func (s *State) loadedBy(want *Want) {
+	s.complete = completeness{devices: want.AllDevices, openSessions: want.OpenSessions, usageFrom: want.UsageFrom}
+}
+
+// of makes the state that of a user, to be decided from the version that it has.
+func (s *State) of(user UserID) {
+	s.User.ID = user
+	s.base = s.User.Version
+}
+
 // completeness says which kinds of record are loaded whole.
 type completeness struct {
 	devices      bool // all of the user's
@@ -272,7 +283,7 @@ func (s *State) clone() State {
 
 // change begins a change of this user: the account as it is, to be altered.
 func (s *State) change() Change {
-	c := Change{User: s.User.ID, Account: s.User.Account}
+	c := Change{User: s.User.ID, Version: s.base, Account: s.User.Account}
 	c.Account.Version = s.base + 1
 	return c
 }

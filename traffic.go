@@ -274,22 +274,28 @@ func (p TrafficLimitPatch) apply(state *State, o origin, u usage) (User, Change,
 	return u.setLimit(state, o, limit, false)
 }
 
-func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opSetTrafficLimit, user)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
 	if limit, err = limit.normalise(); err != nil {
 		return User{}, err
 	}
-	u := usage{zone: m.zone, now: o.now}
-	want := Want{User: user, Profile: true, OpenSessions: true, UsageFrom: Set(limit.PeriodStart(DayOf(o.now, m.zone)))}
+	u := usage{zone: m.zone, now: call.now}
+	want := Want{User: user, Profile: true, OpenSessions: true, UsageFrom: Set(limit.PeriodStart(DayOf(call.now, m.zone)))}
 	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
-		return u.setLimit(state, o, limit, resetUsage)
+		return u.setLimit(state, call.origin, limit, resetUsage)
 	})
 }
 
-func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error) {
+func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) (_ []DayUsage, err error) {
+	ctx, call, err := enter(ctx, m, opTraffic, user)
+	if err != nil {
+		return nil, err
+	}
+	defer call.leave(ctx, &err)
 	if err := firstError(from.check("from"), to.check("to")); err != nil {
 		return nil, err
 	}

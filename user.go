@@ -862,26 +862,37 @@ func changeUser(ctx context.Context, m *manager, c command, decide func(*State) 
 	return user, err
 }
 
-func (m *manager) CreateUser(ctx context.Context, user NewUser) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) CreateUser(ctx context.Context, user NewUser) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opCreateUser, user.ID)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
 	fresh := user.ID.IsZero()
-	user, err = user.normalise(m, o.actor)
+	user, err = user.normalise(m, call.actor)
 	if err != nil {
 		return User{}, err
 	}
 	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
-		return user.create(state, o)
+		return user.create(state, call.origin)
 	})
 }
 
-func (m *manager) User(ctx context.Context, id UserID) (User, error) {
+func (m *manager) User(ctx context.Context, id UserID) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opUser, id)
+	if err != nil {
+		return User{}, err
+	}
+	defer call.leave(ctx, &err)
 	return m.store.User(ctx, id)
 }
 
-func (m *manager) FindUser(ctx context.Context, key UserKey) (User, error) {
+func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opFindUser, noTarget)
+	if err != nil {
+		return User{}, err
+	}
+	defer call.leave(ctx, &err)
 	if key.value == "" {
 		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
 	}
@@ -893,79 +904,103 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (User, error) {
 		if err != nil {
 			return User{}, err
 		}
-		return m.User(ctx, id)
+		return m.store.User(ctx, id)
 	}
 	return m.store.FindUser(ctx, key)
 }
 
-func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opUpdateUser, id)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
 	if patch, err = patch.normalise(m); err != nil {
 		return User{}, err
 	}
-	steps := patch.steps(m, o)
+	steps := patch.steps(m, call.origin)
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
 		return patch.apply(state, steps)
 	})
 }
 
-func (m *manager) ActivateUser(ctx context.Context, id UserID) (User, error) {
-	return m.setStatus(ctx, id, StatusActive)
-}
-
-func (m *manager) DeactivateUser(ctx context.Context, id UserID) (User, error) {
-	return m.setStatus(ctx, id, StatusDisabled)
-}
-
-func (m *manager) setStatus(ctx context.Context, id UserID, status Status) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) ActivateUser(ctx context.Context, id UserID) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opActivateUser, id)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
+	return m.setStatus(ctx, call, id, StatusActive)
+}
+
+func (m *manager) DeactivateUser(ctx context.Context, id UserID) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opDeactivateUser, id)
+	if err != nil {
+		return User{}, err
+	}
+	defer call.leave(ctx, &err)
+	return m.setStatus(ctx, call, id, StatusDisabled)
+}
+
+// setStatus moves a new status through the corridor.
+func (m *manager) setStatus(ctx context.Context, call call, id UserID, status Status) (User, error) {
 	want := Want{User: id, Profile: true, OpenSessions: status == StatusDisabled}
 	return changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
-		return setStatus(state, o, status)
+		return setStatus(state, call.origin, status)
 	})
 }
 
-func (m *manager) RecordLogin(ctx context.Context, id UserID, authMethod string) (User, error) {
-	o, err := m.origin(ctx)
+func (m *manager) RecordLogin(ctx context.Context, id UserID, authMethod string) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opRecordLogin, id)
 	if err != nil {
 		return User{}, err
 	}
+	defer call.leave(ctx, &err)
 	if err := checkLine("auth_method", authMethod, MaxLine); err != nil {
 		return User{}, err
 	}
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
-		return recordLogin(state, o, authMethod)
+		return recordLogin(state, call.origin, authMethod)
 	})
 }
 
-func (m *manager) Access(ctx context.Context, id UserID) (Access, error) {
+func (m *manager) Access(ctx context.Context, id UserID) (_ Access, err error) {
+	ctx, call, err := enter(ctx, m, opAccess, id)
+	if err != nil {
+		return Access{}, err
+	}
+	defer call.leave(ctx, &err)
 	user, err := m.store.User(ctx, id)
 	if err != nil {
 		return Access{}, err
 	}
-	return user.Access(m.now(), m.zone), nil
+	return user.Access(call.now, m.zone), nil
 }
 
-func (m *manager) DeleteUser(ctx context.Context, id UserID, confirm string) (Erasure, error) {
-	o, err := m.origin(ctx)
+func (m *manager) DeleteUser(ctx context.Context, id UserID, confirm string) (_ Erasure, err error) {
+	ctx, call, err := enter(ctx, m, opDeleteUser, id)
 	if err != nil {
 		return Erasure{}, err
 	}
+	defer call.leave(ctx, &err)
 	if confirm != id.String() {
 		return Erasure{}, NewError(CodeConfirmationMismatch, "confirm", "the confirmation is not the id of the user")
 	}
 	return change(ctx, m, command{want: Want{User: id, RowCounts: true}}, func(state *State) (Erasure, Change, error) {
-		return deleteUser(state, o)
+		return deleteUser(state, call.origin)
 	})
 }
 
-func (m *manager) Users(ctx context.Context, query UserQuery) (Page[User], error) {
+func (m *manager) Users(ctx context.Context, query UserQuery) (_ Page[User], err error) {
+	ctx, call, err := enter(ctx, m, opUsers, noTarget)
+	if err != nil {
+		return Page[User]{}, err
+	}
+	defer call.leave(ctx, &err)
+	return m.listUsers(ctx, query)
+}
+
+func (m *manager) listUsers(ctx context.Context, query UserQuery) (Page[User], error) {
 	filter, err := m.storeFilter(ctx, query.UserFilter)
 	if err != nil {
 		return Page[User]{}, err
@@ -976,14 +1011,21 @@ func (m *manager) Users(ctx context.Context, query UserQuery) (Page[User], error
 }
 
 func (m *manager) AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User, error] {
-	return walk(query.PageQuery, func(page PageQuery) (Page[User], error) {
-		query.PageQuery = page
-		return m.Users(ctx, query)
+	return sequence(ctx, m, opAllUsers, noTarget, func(ctx context.Context, _ call) iter.Seq2[User, error] {
+		return walk(query.PageQuery, func(page PageQuery) (Page[User], error) {
+			query.PageQuery = page
+			return m.listUsers(ctx, query)
+		})
 	})
 }
 
-func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (int64, error) {
-	filter, err := m.storeFilter(ctx, filter)
+func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (_ int64, err error) {
+	ctx, call, err := enter(ctx, m, opCountUsers, noTarget)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	filter, err = m.storeFilter(ctx, filter)
 	if err != nil {
 		return 0, err
 	}

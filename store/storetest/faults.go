@@ -28,8 +28,8 @@ type faultyStore struct {
 	userkit.Store
 
 	mutex   sync.Mutex
-	commits int                                         // how many calls of Commit there were
-	commit  func(call int, change userkit.Change) fault // nil: none fails; change is the first of the call
+	commits int                                         // how many calls of the three commits there were
+	commit  func(call int, change userkit.Change) fault // nil: none fails; change is the first of the call, zero for a segment
 	after   func(call int)                              // runs when a commit has happened, before its answer; may be nil
 	load    func() fault                                // nil: none fails
 	held    chan struct{}                               // Load waits until it is closed; nil: it does not wait
@@ -119,15 +119,57 @@ func (f *faultyStore) SessionOwners(ctx context.Context, ids []userkit.SessionID
 	return f.Store.SessionOwners(context.WithoutCancel(ctx), ids)
 }
 
-func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
+// planned counts a commit and says how it is to fail. done is to be called when it
+// has happened.
+func (f *faultyStore) planned(first userkit.Change) (planned fault, done func()) {
 	f.mutex.Lock()
 	call, plan, after := f.commits, f.commit, f.after
 	f.commits++
 	f.mutex.Unlock()
-	planned := noFault
 	if plan != nil {
-		planned = plan(call, changes[0])
+		planned = plan(call, first)
 	}
+	return planned, func() {
+		if after != nil {
+			after(call)
+		}
+	}
+}
+
+// one makes a commit of one outcome, or fails as planned.
+func (f *faultyStore) one(first userkit.Change, commit func() error) error {
+	planned, done := f.planned(first)
+	switch planned {
+	case failBefore:
+		return errCut()
+	case conflict:
+		return userkit.ErrConflict
+	}
+	err := commit()
+	done()
+	if planned == failAfter {
+		return errCut()
+	}
+	return err
+}
+
+func (f *faultyStore) CommitTogether(ctx context.Context, changes []userkit.Change) error {
+	return f.one(changes[0], func() error { return f.Store.CommitTogether(ctx, changes) })
+}
+
+func (f *faultyStore) CommitSegment(ctx context.Context, change userkit.SegmentChange) (count int64, err error) {
+	err = f.one(userkit.Change{}, func() (err error) {
+		count, err = f.Store.CommitSegment(ctx, change)
+		return err
+	})
+	if err != nil {
+		count = 0 // the answer is lost as a whole
+	}
+	return count, err
+}
+
+func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
+	planned, done := f.planned(changes[0])
 	switch planned {
 	case failBefore:
 		return nil, errCut()
@@ -139,9 +181,7 @@ func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]e
 		return outcomes, nil
 	}
 	outcomes, err := f.Store.Commit(ctx, changes)
-	if after != nil {
-		after(call)
-	}
+	done()
 	if planned == failAfter {
 		return nil, errCut()
 	}
@@ -200,6 +240,7 @@ func queued[T any](t *testing.T, call func(ctx context.Context) (T, error)) <-ch
 func faultGroups() []group {
 	return []group{
 		{"LostAnswer", lostAnswerCases()},
+		{"Subjects", subjectCases()},
 		{"Outage", outageCases()},
 		{"Conflict", conflictCases()},
 		{"Corridor", corridorCases()},
