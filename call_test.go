@@ -25,8 +25,8 @@ var doorless = map[string]string{
 func managerMethods() []reflect.Method {
 	manager := reflect.TypeFor[userkit.Manager]()
 	var methods []reflect.Method
-	for i := range manager.NumMethod() {
-		if method := manager.Method(i); doorless[method.Name] == "" {
+	for method := range manager.Methods() {
+		if doorless[method.Name] == "" {
 			methods = append(methods, method)
 		}
 	}

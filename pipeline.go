@@ -67,8 +67,8 @@ type subject interface {
 	// is recorded.
 	load(ctx context.Context, store Store, events []EventID) (recorded bool, err error)
 	// decide decides on what was loaded, without I/O, and returns the events that
-	// the commit will record; none means that there is nothing to commit.
-	// ErrConflict itself, not wrapped, means that it has to be loaded anew.
+	// the commit will record; none means that there is nothing to commit. errMoved
+	// means that it has to be loaded anew.
 	decide() ([]EventID, error)
 	// commit commits what was decided. Its error is an outcome, as one of
 	// Store.Commit, or a fault of the store.
@@ -76,6 +76,9 @@ type subject interface {
 	// users returns the users whose accounts the commit changes.
 	users() []UserID
 }
+
+// errMoved says that what was loaded is not any more what a command is about.
+var errMoved = errors.New("userkit: the command is about something else by now")
 
 // needMore is returned by decide when it has to know more than it asked for.
 type needMore struct{ Want }
@@ -425,7 +428,7 @@ func (p *pipeline) processSubject(ctx context.Context, t *task) (done []*command
 	}
 	c.events, err = c.subject.decide()
 	switch {
-	case err == ErrConflict:
+	case errors.Is(err, errMoved):
 		return t.conflict()
 	case err != nil || len(c.events) == 0:
 		c.err = err

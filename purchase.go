@@ -556,7 +556,7 @@ func endPurchase(state *State, o origin, id PurchaseID, reason PurchaseReason, g
 func (v verification) take(from *State, o origin, to UserID) (Change, error) {
 	at := slices.IndexFunc(from.Purchases, v.owned)
 	if at < 0 {
-		return Change{}, ErrConflict // it left the user between two reads
+		return Change{}, errMoved // it left the user between two reads
 	}
 	old := from.Purchases[at]
 	if old.Reason == ReasonDeactivated {
