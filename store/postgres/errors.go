@@ -185,8 +185,11 @@ func withoutShard(constraint string) string {
 }
 
 // singular reports whether an error is about one change of a batch, so that the
-// others need not share its fate.
+// others need not share its fate. Contention is a conflict of whole transactions.
 func singular(err error) bool {
+	if errors.Is(err, errContended) {
+		return false
+	}
 	return errors.Is(err, userkit.ErrExists) || errors.Is(err, userkit.ErrInvalid) ||
 		errors.Is(err, userkit.ErrNotFound) || errors.Is(err, userkit.ErrConflict)
 }
