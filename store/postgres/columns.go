@@ -22,6 +22,8 @@ type column[R any] struct {
 	// read, where set, is the expression to read instead of the column, with $
 	// for the alias of the table.
 	read string
+	// optional means that the column holds NULL for the zero value.
+	optional bool
 }
 
 // The columns of each type. at gives the part of the record. Those named
@@ -76,7 +78,7 @@ func idColumn[R any](name string, at func(*R) *[16]byte) column[R] {
 }
 
 func optionalIDColumn[R any](name string, at func(*R) *[16]byte) column[R] {
-	return column[R]{name: name, kind: "uuid",
+	return column[R]{name: name, kind: "uuid", optional: true,
 		put: func(values *array, record *R) { optional(values, *at(record) != [16]byte{}, values.id, *at(record)) },
 		get: func(record *R) any { return (*identifier)(at(record)) }}
 }
@@ -181,9 +183,12 @@ const fewRecords = 4
 // theirs: of arrays, or of the values themselves for a few records. It returns
 // false when PostgreSQL cannot keep one of the values.
 //
-// The planner is not to see how long the arrays are. It then takes them for
-// short, and looks up each row of n in an index, in their order; where it can
-// count, it may find it cheaper to read the whole of the other table.
+// The planner is not to see how long the arrays are: it is to take n for one row,
+// and so to look each of its rows up in an index, in their order; where it can
+// count, it may find it cheaper to read the whole of the other table. A scalar
+// sub-select hides the length, and the condition on an id holds for every row and
+// is taken for a rare one. No item of FROM holds the arrays themselves: an UPDATE
+// or DELETE carries a copy of each item along with every joined row.
 func unnest[R any](q *statement, table columns[R], records []*R) bool {
 	ok := true
 	if len(records) <= fewRecords {
@@ -201,26 +206,41 @@ func unnest[R any](q *statement, table columns[R], records []*R) bool {
 		q.add(")) AS n(" + table.names("") + ")")
 		return ok
 	}
-	begin := "(SELECT "
+	begin := "(SELECT n.* FROM unnest("
 	for i, column := range table {
 		values := array{room: len(records)}
 		for _, record := range records {
 			table[i].put(&values, record)
 		}
 		ok = ok && !values.broken
-		q.add(begin+"?", values.of(column.kind))
-		q.add(" AS " + column.name)
+		q.add(begin+"(SELECT ?)", values.of(column.kind))
 		begin = ", "
 	}
-	q.add(" OFFSET 0) AS v CROSS JOIN LATERAL unnest(" + table.names("v.") + ") AS n(" + table.names("") + ")")
+	q.add(") AS n(" + table.names("") + ") WHERE " + rareCondition(table) + ") AS n")
 	return ok
 }
+
+// rareCondition is a condition that holds for every row of n, and that the planner
+// takes to hold for one in two hundred: a range of an id.
+func rareCondition[R any](table columns[R]) string {
+	for _, column := range table {
+		if column.kind == "uuid" && !column.optional {
+			return "n." + column.name + " BETWEEN " + noID + " AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid"
+		}
+	}
+	panic("postgres: a table of records without an id")
+}
+
+// keyed is the condition that a column has a value of n, in a form that only a
+// look-up for each row of n can serve: no hash table and no merging of sorted
+// inputs, which would read the whole table.
+func keyed(column, value string) string { return column + " = ANY (ARRAY[" + value + "])" }
 
 // part makes columns of a part of a record columns of the record.
 func part[R, P any](of columns[P], find func(*R) *P) columns[R] {
 	var adapted columns[R]
 	for _, c := range of {
-		made := column[R]{name: c.name, kind: c.kind, read: c.read}
+		made := column[R]{name: c.name, kind: c.kind, read: c.read, optional: c.optional}
 		made.put = func(values *array, record *R) { c.put(values, find(record)) }
 		if c.get != nil {
 			made.get = func(record *R) any { return c.get(find(record)) }

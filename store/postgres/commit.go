@@ -275,14 +275,14 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.cte("updated")
 		w.q.add("UPDATE ? AS t SET "+accountAssignments+"\nFROM ", s.table("accounts"))
 		from(w, accountRows, updated)
-		w.q.add("\nWHERE t.project = ? AND t.user_id = n.user_id AND t.version = n.version - 1\nRETURNING t.user_id", quoted(s.project))
+		w.q.add("\nWHERE t.project = ? AND "+keyed("t.user_id", "n.user_id")+" AND t.version IS NOT DISTINCT FROM n.version - 1\nRETURNING t.user_id", quoted(s.project))
 	}
 	if len(deleted) > 0 {
 		passed = append(passed, "deleted")
 		w.cte("deleted")
 		w.q.add("DELETE FROM ? AS t USING ", s.table("accounts"))
 		from(w, accountVersions, deleted)
-		w.q.add("\nWHERE t.project = ? AND t.user_id = n.user_id AND t.version = n.was\nRETURNING t.user_id", quoted(s.project))
+		w.q.add("\nWHERE t.project = ? AND "+keyed("t.user_id", "n.user_id")+" AND t.version IS NOT DISTINCT FROM n.was\nRETURNING t.user_id", quoted(s.project))
 		w.deleteUsers()
 		purchases.after = []string{"deleted_" + userkit.RowsPurchases}
 	}
@@ -311,7 +311,7 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.q.add("UPDATE ? AS t SET "+userAssignments+"\nFROM ", s.table("users"))
 		from(w, userColumns, users)
 		w.wherePassed("n.id")
-		w.q.add("\nAND t.project = ? AND t.id = n.id", quoted(s.project))
+		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id"), quoted(s.project))
 	}
 	devices.write(w, "devices", deviceColumns, deviceColumns)
 	sessions.write(w, "sessions", sessionColumns, sessionColumns)
@@ -333,7 +333,7 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.q.add("DELETE FROM ? AS t USING ", s.table("memberships"))
 		from(w, membershipColumns, left)
 		w.wherePassed("n.user_id")
-		w.q.add("\nAND t.project = ? AND t.user_id = n.user_id AND t.segment_id = n.segment_id", quoted(s.project))
+		w.q.add("\nAND t.project = ? AND "+keyed("t.user_id", "n.user_id")+" AND "+keyed("t.segment_id", "n.segment_id"), quoted(s.project))
 	}
 	if len(joined) > 0 {
 		w.cte("inserted_into_memberships")
@@ -376,13 +376,13 @@ SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p
 func (w *work) deleteUsers() {
 	for _, name := range ownedTables {
 		w.cte("deleted_" + name)
-		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.user_id = l.user_id", w.store.table(name), quoted(w.store.project))
+		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.user_id", "l.user_id"), w.store.table(name), quoted(w.store.project))
 		if name == userkit.RowsPurchases {
 			w.q.add("\nRETURNING t.id") // what other users insert waits for it
 		}
 	}
 	w.cte("deleted_users")
-	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND t.id = l.user_id", w.store.table("users"), quoted(w.store.project))
+	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.id", "l.user_id"), w.store.table("users"), quoted(w.store.project))
 }
 
 // insert begins a part that inserts the records n.
@@ -446,7 +446,7 @@ func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R])
 		w.q.add("DELETE FROM ? AS t USING ", w.store.table(table))
 		from(w, ownedIDColumns, c.delete)
 		condition(nil)
-		w.q.add("\nAND t.project = ? AND "+hasID+"\nRETURNING t.id", project)
+		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id")+" AND "+ofSameUser+"\nRETURNING t.id", project)
 	}
 	if len(c.update) > 0 {
 		earlier := before
@@ -454,7 +454,7 @@ func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R])
 		w.q.add("UPDATE ? AS t SET "+all[2:].assignments()+"\nFROM ", w.store.table(table))
 		from(w, all, c.update)
 		condition(earlier)
-		w.q.add("\nAND t.project = ? AND "+hasID+"\nRETURNING t.id", project)
+		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id")+" AND "+ofSameUser+"\nRETURNING t.id", project)
 	}
 	if len(c.insert) > 0 {
 		earlier := before

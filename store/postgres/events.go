@@ -22,6 +22,8 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	q.add("SELECT "+eventReads+"\nFROM ? AS e\nWHERE e.project = ?", s.table("events"), quoted(s.project))
 	if !filter.UserID.IsZero() {
 		q.add(" AND e.user_id = ?", quotedID(filter.UserID))
+	} else {
+		q.through(eventSortings, list, "at")
 	}
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND e.device_id = ?", quotedID(filter.DeviceID))
@@ -48,7 +50,7 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 	q := &statement{}
 	q.add("SELECT e.position, "+eventReads+`
 FROM ? AS e
-WHERE e.project = ? AND (e.position, e.id) > (?, ?)
+WHERE e.project = ? AND e.position > -9223372036854775808 AND (e.position, e.id) > (?, ?)
 AND e.position < (SELECT p.feed_offset + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM ? AS p WHERE p.project = ?)
 ORDER BY e.position, e.id
 LIMIT ?`,

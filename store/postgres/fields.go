@@ -21,8 +21,14 @@ type sorting struct {
 	// key is only the beginning of; of a time the column. Empty: expression.
 	operand string
 	keyed   bool // the key is a column with an index
-	indexed bool // lists in this order have an index
+
+	// through is the condition of the index that goes through the project in this
+	// order; empty where there is none. It holds for every row. See 0004_keys.sql.
+	through string
 }
+
+// indexed reports whether lists of the project in this order have an index.
+func (s sorting) indexed() bool { return s.through != "" }
 
 // compared is the SQL of what filters compare.
 func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
@@ -51,9 +57,12 @@ func byUserText(column string) sorting {
 	return field
 }
 
+// keyOf is the column of the key of a text of users.
+func keyOf(column string) string { return "u." + column + "_key" }
+
 // byUserKey sorts by one of the texts of foldedTexts with a column for its key.
 func byUserKey(column string) sorting {
-	key := "u." + column + "_key"
+	key := keyOf(column)
 	field := byText(key)
 	field.operand = "coalesce(u.folded ->> '" + wholeOf(column) + "', " + key + `) COLLATE "C"`
 	return field
@@ -62,8 +71,8 @@ func byUserKey(column string) sorting {
 // byIndexedUserKey is byUserKey for keys with an index.
 func byIndexedUserKey(column string) sorting {
 	field := byUserKey(column)
-	field.keyed, field.indexed = true, true
-	return field
+	field.keyed = true
+	return field.withIndex(keyOf(column) + " >= ''")
 }
 
 func byInteger(expression string) sorting {
@@ -127,16 +136,17 @@ func byFlag(column string) sorting {
 	return field
 }
 
-// withIndex says that lists in the order have an index.
-func (s sorting) withIndex() sorting {
-	s.indexed = true
+// withIndex says that lists of the project in the order have an index, and what its
+// condition is.
+func (s sorting) withIndex(through string) sorting {
+	s.through = through
 	return s
 }
 
 // userSortings is where the fields of userkit.UserFields are, except those that
 // lists cannot be sorted by.
 var userSortings = map[string]sorting{
-	"id":                   byID("u.id").withIndex(),
+	"id":                   byID("u.id").withIndex("u.registered_at > " + noTime),
 	"login":                byIndexedUserKey("login"),
 	"name":                 byIndexedUserKey("name"),
 	"email":                byIndexedUserKey("email"),
@@ -148,7 +158,7 @@ var userSortings = map[string]sorting{
 	"extref":               byUserKey("extref"),
 	"description":          byUserText("description"),
 	"country":              byText("u.country"),
-	"registered_at":        byTime("u.registered_at").withIndex(),
+	"registered_at":        byTime("u.registered_at").withIndex("u.registered_at > " + noTime),
 	"updated_at":           byTime("u.updated_at"),
 	"last_seen_at":         byOptionalTime("a.last_seen_at"),
 	"expires_at":           byOptionalTime("a.expires_at"),
@@ -236,7 +246,7 @@ var deviceSortings = map[string]sorting{
 	"name":          byFolded("d.name_key", "d.name"),
 	"type":          byText("d.type"),
 	"hardware_id":   byText("d.hardware_id"),
-	"registered_at": byTime("d.registered_at"),
+	"registered_at": byTime("d.registered_at").withIndex("d.registered_at > " + noTime),
 	"last_seen_at":  byOptionalTime("d.last_seen_at"),
 }
 
@@ -249,7 +259,7 @@ var sessionSortings = map[string]sorting{
 	"node":          byText("s.node"),
 	"node_location": byFolded("s.node_location_key", "s.node_location"),
 	"internal_ip":   byAddress("s.internal_ip"),
-	"started_at":    byTime("s.started_at"),
+	"started_at":    byTime("s.started_at").withIndex("s.started_at > " + noTime),
 	"ended_at":      byOptionalTime("s.ended_at"),
 	"end_reason":    byText("s.end_reason"),
 	"received":      byInteger("s.received"),
@@ -265,7 +275,7 @@ var purchaseSortings = map[string]sorting{
 	"transaction_id": byText("p.transaction_id"),
 	"product_id":     byText("p.product_id"),
 	"environment":    byText("p.environment"),
-	"purchased_at":   byTime("p.purchased_at"),
+	"purchased_at":   byTime("p.purchased_at").withIndex("p.purchased_at > " + noTime),
 	"expires_at":     byOptionalTime("p.expires_at"),
 	"trial":          byFlag("p.trial"),
 	"active":         byFlag("p.active"),
@@ -277,21 +287,21 @@ var purchaseSortings = map[string]sorting{
 
 // transactionSortings is where the fields of userkit.TransactionFields are.
 var transactionSortings = map[string]sorting{
-	"at":       byTime("t.at"),
+	"at":       byTime("t.at").withIndex("t.at > " + noTime),
 	"sequence": byInteger("t.sequence"),
 }
 
 // segmentSortings is where the fields of userkit.SegmentFields are.
 var segmentSortings = map[string]sorting{
 	"id":         byID("g.id"),
-	"name":       byText("g.name_key"),
+	"name":       byText("g.name_key").withIndex("g.name_key >= ''"),
 	"created_at": byTime("g.created_at"),
 	"updated_at": byTime("g.updated_at"),
 }
 
 // eventSortings is where the fields of userkit.EventFields are.
 var eventSortings = map[string]sorting{
-	"at": byTime("e.at"),
+	"at": byTime("e.at").withIndex("e.at > " + noTime),
 }
 
 // page adds the order of a list and its place in it to a statement that ends
@@ -306,6 +316,17 @@ func (q *statement) page(list userkit.List, sortings map[string]sorting, id stri
 	}
 	q.order(list, field.expression, id)
 	return nil
+}
+
+// through adds, to a statement that goes through the project, the condition of the
+// index that it is to use: the one of the list's order, or else that of another
+// order.
+func (q *statement) through(sortings map[string]sorting, list userkit.List, otherwise string) {
+	through := sortings[list.Order.Field].through
+	if through == "" {
+		through = sortings[otherwise].through
+	}
+	q.add(" AND " + through)
 }
 
 // sortingOf finds the field that a list is sorted by.

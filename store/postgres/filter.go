@@ -22,8 +22,10 @@ type selection struct {
 	accounts bool // the condition needs the accounts
 	// served means that an index finds the users, as far as they are few, whatever
 	// the order of a list.
-	served  bool
-	choices int // how many OR are around what is being compiled
+	served bool
+	// byMembers means that only the list that the users are in serves.
+	byMembers bool
+	choices   int // how many OR are around what is being compiled
 }
 
 // notDisabled is the condition that a user is not disabled.
@@ -45,7 +47,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	if !filter.Segment.IsZero() {
 		c.where.add(" AND ")
 		c.member(filter.Segment)
-		c.served = true
+		c.served, c.byMembers = true, search.Term == ""
 	}
 	if search.Term != "" {
 		c.where.add(" AND ")
@@ -59,6 +61,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 			return nil, err
 		}
 		c.served = c.served || served
+		c.byMembers = c.byMembers && !served
 	}
 	c.accounts = ofAccounts.MatchString(c.where.text.String())
 	return c, nil
@@ -242,7 +245,7 @@ func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (serv
 	switch of.Operator {
 	case userkit.OpEqual:
 		if place.keyed {
-			c.where.add(place.expression+" = ?", quoted(key))
+			c.where.add(place.through+" AND "+place.expression+" = ?", quoted(key))
 			served = value != ""
 		} else {
 			served = c.parts(of.Field, value)
@@ -255,7 +258,7 @@ func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (serv
 	case userkit.OpStartsWith, userkit.OpContains, userkit.OpEndsWith:
 		byKey := place.keyed && of.Operator == userkit.OpStartsWith
 		if byKey {
-			c.where.add(place.expression+" LIKE ?", pattern(of.Operator, key))
+			c.where.add(place.through+" AND "+place.expression+" LIKE ?", pattern(of.Operator, key))
 			served = true
 		} else {
 			served = c.parts(of.Field, value)

@@ -18,6 +18,8 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 	q.add("SELECT "+transactionReads+"\nFROM ? AS t\nWHERE t.project = ?", s.table("transactions"), quoted(s.project))
 	if !filter.UserID.IsZero() {
 		q.add(" AND t.user_id = ? AND t.sequence > 0", quotedID(filter.UserID))
+	} else {
+		q.through(transactionSortings, list, "at")
 	}
 	if !filter.IncludeCancelled {
 		q.add(" AND t.cancelled_at IS NULL")
@@ -35,7 +37,8 @@ func (s *Store) Ledgers(ctx context.Context, after userkit.UserID, limit int) ([
 	q := &statement{}
 	q.add("SELECT a.user_id, "+accountColumns.reads("a")+`,
 l.count, l.max_sequence, l.sum, l.last_sequence, last.id, l.broken
-FROM (SELECT a.* FROM ? AS a WHERE a.project = ? AND a.user_id > ? ORDER BY a.user_id LIMIT ?) AS a
+FROM (SELECT u.id FROM ? AS u WHERE u.project = ? AND u.id > ? ORDER BY u.id LIMIT ?) AS u
+CROSS JOIN LATERAL (SELECT a.* FROM ? AS a WHERE a.project = ? AND a.user_id = u.id OFFSET 0) AS a
 CROSS JOIN LATERAL (
     SELECT count(*) AS count,
         coalesce(max(t.sequence), 0) AS max_sequence,
@@ -54,7 +57,7 @@ LEFT JOIN LATERAL (
     SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = a.user_id AND t.sequence > 0 AND t.sequence = l.last_sequence
 ) AS last ON true
 ORDER BY a.user_id`,
-		s.table("accounts"), quoted(s.project), quotedID(after), limit,
+		s.table("users"), quoted(s.project), quotedID(after), limit, s.table("accounts"), quoted(s.project),
 		quoted(string(userkit.TransactionCharge)), s.table("transactions"), quoted(s.project),
 		s.table("transactions"), quoted(s.project))
 	return selectRecords(ctx, s, q, func(to []any, ledger *userkit.Ledger) []any {

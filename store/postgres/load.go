@@ -89,8 +89,9 @@ func (l *loading) gather(of func(want *userkit.Want, add func(wanted))) []*wante
 // users in a way that no index serves, so that the record is found by its id,
 // also where a user has very many of them.
 const (
-	ofUser = "t.user_id = n.user_id"
-	hasID  = "t.id = n.id AND t.user_id IS NOT DISTINCT FROM n.user_id"
+	ofUser     = "t.user_id = n.user_id"
+	hasID      = "t.id = n.id AND " + ofSameUser
+	ofSameUser = "t.user_id IS NOT DISTINCT FROM n.user_id"
 )
 
 // search adds a search of a table t to a statement: for each row of n, the

@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,185 +105,307 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 	return users
 }
 
-// No statement of everyday use reads a whole table, neither when the server has
-// statistics of the tables nor before it has gathered any. With statistics, none
-// reads a whole project either.
-func TestHotStatementsUseIndexes(t *testing.T) {
-	ctx := context.Background()
-	dsn := migrated.Create(t)
-	plain := openDB(t, dsn)
-	hook := &recorder{}
-	store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
-	require.NoError(t, err)
-	users := crowd(t, store, 3000)
+// planNode is a node of a plan, as EXPLAIN (ANALYZE, FORMAT JSON) has it.
+type planNode struct {
+	Type       string     `json:"Node Type"`
+	Relation   string     `json:"Relation Name"`
+	Index      string     `json:"Index Name"`
+	Loops      float64    `json:"Actual Loops"`
+	Rows       float64    `json:"Actual Rows"`
+	Filtered   float64    `json:"Rows Removed by Filter"`
+	Unjoined   float64    `json:"Rows Removed by Join Filter"`
+	Rechecked  float64    `json:"Rows Removed by Index Recheck"`
+	Underneath []planNode `json:"Plans"`
+}
 
-	statistics := false
+// visited is how many rows the node looked at.
+func (n *planNode) visited() float64 {
+	return n.Loops * (n.Rows + n.Filtered + n.Unjoined + n.Rechecked)
+}
+
+// each calls do for the node and all nodes underneath.
+func (n *planNode) each(do func(*planNode)) {
+	do(n)
+	for i := range n.Underneath {
+		n.Underneath[i].each(do)
+	}
+}
+
+// explainer is a query hook that runs each statement beforehand, on a connection of
+// its own and in a transaction that it rolls back, once for each of the settings,
+// and keeps the plans.
+type explainer struct {
+	t        *testing.T
+	db       *bun.DB
+	settings []string
+	plans    []explained
+}
+
+type explained struct {
+	statement, setting, text string
+	root                     planNode
+}
+
+func (e *explainer) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
+	for _, setting := range e.settings {
+		tx, err := e.db.DB.Begin()
+		require.NoError(e.t, err)
+		if setting != "" {
+			_, err = tx.Exec("SET LOCAL " + setting + " = off")
+			require.NoError(e.t, err)
+		}
+		var text string
+		require.NoError(e.t, tx.QueryRow("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "+event.Query).Scan(&text), event.Query)
+		require.NoError(e.t, tx.Rollback())
+		var plans []struct{ Plan planNode }
+		require.NoError(e.t, json.Unmarshal([]byte(text), &plans))
+		require.Len(e.t, plans, 1)
+		e.plans = append(e.plans, explained{event.Query, setting, text, plans[0].Plan})
+	}
+	return ctx
+}
+
+func (e *explainer) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// Every statement of everyday use finds its rows by key: it looks at a few times as
+// many rows as it was asked for, and at none of another project, whatever the
+// statistics say, and whatever settings of the planner a role or a database has.
+func TestStatementsFindTheirRowsByKey(t *testing.T) {
+	const count = 1200
+	everySetting := []string{
+		"", "enable_seqscan", "enable_indexscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_nestloop",
+		"enable_material", "enable_hashagg", "enable_sort", "enable_tidscan", "enable_indexonlyscan",
+	}
+	// others fills other projects of the database.
+	others := func(t *testing.T, db *bun.DB, projects, users int) {
+		for i := range projects {
+			store, err := postgres.New(db, postgres.WithProject(fmt.Sprint("other", i)))
+			require.NoError(t, err)
+			require.NoError(t, store.Migrate(t.Context()))
+			crowd(t, store, users)
+		}
+	}
+	analyze := func(t *testing.T, db *bun.DB) {
+		_, err := db.Exec("ANALYZE")
+		require.NoError(t, err)
+	}
+	for name, world := range map[string]struct {
+		prepare  func(t *testing.T, db *bun.DB) // before the project grows
+		analyzed bool                           // after it has grown
+		sizes    []int
+		settings []string
+	}{
+		"without statistics":              {func(*testing.T, *bun.DB) {}, false, []int{1, 5, 340, 1000}, []string{""}},
+		"with statistics of empty tables": {analyze, false, []int{1, 5, 340, 1000}, []string{""}},
+		"with statistics of other projects": {func(t *testing.T, db *bun.DB) {
+			others(t, db, 60, 2)
+			analyze(t, db)
+		}, false, []int{1, 5, 340, 1000}, []string{""}},
+		"with statistics of one large other project": {func(t *testing.T, db *bun.DB) {
+			others(t, db, 1, count)
+			analyze(t, db)
+		}, false, []int{1, 5, 340}, everySetting},
+		"with statistics": {func(t *testing.T, db *bun.DB) { others(t, db, 1, count) }, true, []int{1, 5, 340, 1000}, []string{""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := migrated.Create(t)
+			plain := openDB(t, dsn)
+			_, err := plain.Exec("ALTER DATABASE " + databaseOf(t, plain) + " SET jit = off")
+			require.NoError(t, err)
+			for _, table := range largeTables {
+				_, err := plain.Exec("ALTER TABLE userkit." + table + " SET (autovacuum_enabled = off)")
+				require.NoError(t, err)
+			}
+			world.prepare(t, plain)
+			quiet, err := postgres.New(plain)
+			require.NoError(t, err)
+			users := crowd(t, quiet, count)
+			if world.analyzed {
+				analyze(t, plain)
+			}
+			hook := &explainer{t: t, db: plain, settings: world.settings}
+			store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
+			require.NoError(t, err)
+			everydayStatements(t, store, users, world.sizes, func(name string, asked int, work func() error) {
+				t.Helper()
+				hook.plans = nil
+				require.NoError(t, work(), name)
+				require.NotEmpty(t, hook.plans, name)
+				for _, plan := range hook.plans {
+					plan.root.each(func(node *planNode) {
+						// Without an idea of the project, or without index scans, a page
+						// of it may be found by sorting the project.
+						if asked == aPage && strings.HasPrefix(node.Type, "Bitmap") && (!world.analyzed || plan.setting == "enable_indexscan") {
+							return
+						}
+						large := slices.Contains(largeTables, node.Relation)
+						if large && node.Type == "Seq Scan" && plan.setting != "enable_indexscan" ||
+							node.Type == "Materialize" ||
+							node.visited() > float64(10*asked+300) {
+							t.Errorf("%s, without %q: %s on %s looks at %.0f rows\n%s\n%.3000s", name, plan.setting, node.Type, node.Relation, node.visited(), plan.text, plan.statement)
+						}
+					})
+				}
+			})
+		})
+	}
+}
+
+var largeTables = []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "events"}
+
+// aPage is how many records of the project the lists of everydayStatements ask for.
+const aPage = 20
+
+func databaseOf(t *testing.T, db *bun.DB) (name string) {
+	t.Helper()
+	require.NoError(t, db.DB.QueryRow("SELECT quote_ident(current_database())").Scan(&name))
+	return name
+}
+
+// everydayStatements makes the store send every statement of everyday use, the
+// batches in each of the sizes, and has each call checked; asked is for how many
+// records a call asks.
+func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.User, sizes []int, check func(name string, asked int, work func() error)) {
+	t.Helper()
+	ctx := t.Context()
 	day := userkit.Day{Year: 2026, Month: 1, Day: 2}
 	now := time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC)
-	check := func(t *testing.T, name string, work func() error) {
-		t.Helper()
-		hook.take()
-		require.NoError(t, work(), name)
-		statements := hook.take()
-		require.NotEmpty(t, statements, name)
-		for _, statement := range statements {
-			plan := planOf(t, plain, statement)
-			for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "events"} {
-				require.NotContains(t, plan, "Seq Scan on "+table, "%s:\n%s\n%.2000s", name, plan, statement)
-			}
-			before := ""
-			for line := range strings.Lines(plan) {
-				if statistics && strings.HasSuffix(line, "Index Cond: (project = 'default'::text)\n") && !strings.Contains(before, "projects_pkey") {
-					t.Errorf("%s:\n%s\n%.2000s", name, plan, statement)
-				}
-				before = line
-			}
-		}
-	}
-	everything := func(t *testing.T) {
-		for _, size := range []int{1, 2, 64, 500} {
-			var wants []userkit.Want
-			for i := range size {
-				user := users[i*5]
-				wants = append(wants, userkit.Want{
-					User: user.ID, Profile: i%2 == 0, AllDevices: i%2 == 0, Devices: []userkit.DeviceID{userkit.NewID[userkit.Device]()}, HardwareIDs: []string{"1"},
-					OpenSessions: i%3 == 0, Sessions: []userkit.SessionID{userkit.NewID[userkit.Session]()},
-					TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Purchases: true, Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
-				})
-			}
-			var states []userkit.State
-			check(t, fmt.Sprint("Load ", size), func() error {
-				loaded, err := store.Load(ctx, wants)
-				states = loaded
-				return err
-			})
-			var changes []userkit.Change
-			for i := range states {
-				change := touch(&states[i].User)
-				change.Sessions.Update = states[i].Sessions
-				change.Devices.Update = states[i].Devices[:1]
-				change.Purchases.Update = states[i].Purchases[:2]
-				change.Purchases.Delete = []userkit.PurchaseID{states[i].Purchases[2].ID}
-				change.Purchases.Insert = states[i].Purchases[2:]
-				change.Purchases.Insert[0].ID = userkit.NewID[userkit.Purchase]()
-				change.Transactions.Update = states[i].Transactions
-				change.Transactions.Insert = []userkit.Transaction{{
-					ID: userkit.NewID[userkit.Transaction](), UserID: states[i].User.ID, Sequence: states[i].User.Version + 10, Key: userkit.NewID[userkit.User]().String(), At: now,
-				}}
-				change.Usage = []userkit.DayUsage{{Day: day, Received: 1}}
-				if states[i].User.Login != "" {
-					change.Profile = &states[i].User
-				}
-				changes = append(changes, change)
-			}
-			check(t, fmt.Sprint("Commit ", size), func() error {
-				outcomes, err := store.Commit(ctx, changes)
-				for _, outcome := range outcomes {
-					require.NoError(t, outcome)
-				}
-				return err
+	for _, size := range sizes {
+		var wants []userkit.Want
+		for i := range size {
+			user := users[i]
+			wants = append(wants, userkit.Want{
+				User: user.ID, Profile: i%2 == 0, AllDevices: i%2 == 0, Devices: []userkit.DeviceID{userkit.NewID[userkit.Device]()}, HardwareIDs: []string{"1"},
+				OpenSessions: i%3 == 0, Sessions: []userkit.SessionID{userkit.NewID[userkit.Session]()},
+				TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Purchases: true, Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
 			})
 		}
-		page := func(field string, descending bool, key userkit.Key) userkit.List {
-			return userkit.List{Order: userkit.Order{Field: field, Descending: descending}, Limit: 20, After: &userkit.Position{Key: key, ID: users[100].ID}}
+		var states []userkit.State
+		check(fmt.Sprint("Load ", size), size, func() error {
+			loaded, err := store.Load(ctx, wants)
+			states = loaded
+			return err
+		})
+		var changes []userkit.Change
+		for i := range states {
+			change := touch(&states[i].User)
+			change.Sessions.Update = states[i].Sessions
+			change.Devices.Update = states[i].Devices[:1]
+			change.Purchases.Update = states[i].Purchases[:2]
+			change.Purchases.Delete = []userkit.PurchaseID{states[i].Purchases[2].ID}
+			change.Purchases.Insert = states[i].Purchases[2:]
+			change.Purchases.Insert[0].ID = userkit.NewID[userkit.Purchase]()
+			change.Transactions.Update = states[i].Transactions
+			change.Transactions.Insert = []userkit.Transaction{{
+				ID: userkit.NewID[userkit.Transaction](), UserID: states[i].User.ID, Sequence: states[i].User.Version + 10, Key: userkit.NewID[userkit.User]().String(), At: now,
+			}}
+			change.Usage = []userkit.DayUsage{{Day: day, Received: 1}}
+			if states[i].User.Login != "" {
+				change.Profile = &states[i].User
+			}
+			changes = append(changes, change)
 		}
-		one := users[700]
-		found, err := store.FindPurchases(ctx, "apple", "700")
-		require.NoError(t, err)
-		require.Len(t, found, 1)
-		bought := found[0].ID
-		var digest userkit.TokenDigest
-		copy(digest[:], "700 1")
-		for name, work := range map[string]func() error{
-			"User":              func() error { _, err := store.User(ctx, one.ID); return err },
-			"FindUser by login": func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
-			"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
-			"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
-			"Users by login": func() error {
-				_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, page("login", false, "login5"))
-				return err
-			},
-			"Users by name": func() error {
-				_, err := store.Users(ctx, userkit.UserFilter{}, page("name", true, "name 5"))
-				return err
-			},
-			"Users by email": func() error {
-				_, err := store.Users(ctx, userkit.UserFilter{}, page("email", false, "user5"))
-				return err
-			},
-			"Users by id": func() error { _, err := store.Users(ctx, userkit.UserFilter{}, page("id", false, "")); return err },
-			"Users by registration": func() error {
-				_, err := store.Users(ctx, userkit.UserFilter{}, page("registered_at", true, users[2000].RegisteredAt))
-				return err
-			},
-			"Devices of a user": func() error {
-				_, err := store.Devices(ctx, userkit.DeviceFilter{UserID: one.ID}, page("registered_at", false, now.AddDate(-1, 0, 0)))
-				return err
-			},
-			"Sessions of a user": func() error {
-				_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID}, page("started_at", true, now))
-				return err
-			},
-			"open Sessions of a user": func() error {
-				_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID, State: userkit.SessionsActive}, page("started_at", true, now))
-				return err
-			},
-			"Sessions of a day": func() error {
-				_, err := store.Sessions(ctx, userkit.SessionFilter{From: now, To: now.Add(time.Hour)}, page("started_at", true, now.Add(time.Minute)))
-				return err
-			},
-			"open Sessions": func() error {
-				_, err := store.Sessions(ctx, userkit.SessionFilter{State: userkit.SessionsActive}, page("started_at", true, now))
-				return err
-			},
-			"StaleSessions": func() error {
-				_, err := store.StaleSessions(ctx, now.AddDate(0, 0, -1).Add(4*time.Hour), 10)
-				return err
-			},
-			"Usage":         func() error { _, err := store.Usage(ctx, one.ID, day, day); return err },
-			"Purchase":      func() error { _, err := store.Purchase(ctx, bought); return err },
-			"FindPurchases": func() error { _, err := store.FindPurchases(ctx, "apple", "700"); return err },
-			"Purchases of a user": func() error {
-				_, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: one.ID, OnlyActive: true}, page("purchased_at", true, now))
-				return err
-			},
-			"Purchases": func() error {
-				_, err := store.Purchases(ctx, userkit.PurchaseFilter{}, page("purchased_at", true, now))
-				return err
-			},
-			"active Purchases": func() error {
-				_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true, Store: "apple"}, page("purchased_at", false, now.AddDate(-1, 0, 0)))
-				return err
-			},
-			"LeasePurchases": func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
-			"Transactions of a user": func() error {
-				_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
-				return err
-			},
-			"Transactions": func() error {
-				_, err := store.Transactions(ctx, userkit.TransactionFilter{}, page("at", true, now))
-				return err
-			},
-			"Events of a user": func() error {
-				_, err := store.Events(ctx, userkit.EventFilter{UserID: one.ID}, page("at", true, now))
-				return err
-			},
-			"Events": func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
-			"Feed": func() error {
-				_, err := store.Feed(ctx, userkit.FeedPosition{Commit: 1 << 40}, 20)
-				return err
-			},
-		} {
-			check(t, name, work)
-		}
+		check(fmt.Sprint("Commit ", size), size, func() error {
+			outcomes, err := store.Commit(ctx, changes)
+			for _, outcome := range outcomes {
+				require.NoError(t, outcome)
+			}
+			return err
+		})
 	}
-	t.Run("without statistics", everything)
-	t.Run("with statistics", func(t *testing.T) {
-		_, err := plain.Exec("ANALYZE")
-		require.NoError(t, err)
-		statistics = true
-		everything(t)
-	})
+	page := func(field string, descending bool, key userkit.Key) userkit.List {
+		return userkit.List{Order: userkit.Order{Field: field, Descending: descending}, Limit: aPage, After: &userkit.Position{Key: key, ID: users[100].ID}}
+	}
+	one := users[700]
+	found, err := store.FindPurchases(ctx, "apple", "700")
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	bought := found[0].ID
+	var digest userkit.TokenDigest
+	copy(digest[:], "700 1")
+	for name, work := range map[string]func() error{
+		"User":              func() error { _, err := store.User(ctx, one.ID); return err },
+		"FindUser by login": func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
+		"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
+		"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
+		"Users by login": func() error {
+			_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, page("login", false, "login5"))
+			return err
+		},
+		"Users by name": func() error {
+			_, err := store.Users(ctx, userkit.UserFilter{}, page("name", true, "name 5"))
+			return err
+		},
+		"Users by email": func() error {
+			_, err := store.Users(ctx, userkit.UserFilter{}, page("email", false, "user5"))
+			return err
+		},
+		"Users by id": func() error { _, err := store.Users(ctx, userkit.UserFilter{}, page("id", false, "")); return err },
+		"Users by registration": func() error {
+			_, err := store.Users(ctx, userkit.UserFilter{}, page("registered_at", true, users[1000].RegisteredAt))
+			return err
+		},
+		"Devices of a user": func() error {
+			_, err := store.Devices(ctx, userkit.DeviceFilter{UserID: one.ID}, page("registered_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
+		"Sessions of a user": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID}, page("started_at", true, now))
+			return err
+		},
+		"open Sessions of a user": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID, State: userkit.SessionsActive}, page("started_at", true, now))
+			return err
+		},
+		"Sessions of a day": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{From: now, To: now.Add(time.Hour)}, page("started_at", true, now.Add(time.Minute)))
+			return err
+		},
+		"open Sessions": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{State: userkit.SessionsActive}, page("started_at", true, now))
+			return err
+		},
+		"StaleSessions": func() error {
+			_, err := store.StaleSessions(ctx, now.AddDate(0, 0, -1).Add(4*time.Hour), 10)
+			return err
+		},
+		"Usage":         func() error { _, err := store.Usage(ctx, one.ID, day, day); return err },
+		"Purchase":      func() error { _, err := store.Purchase(ctx, bought); return err },
+		"FindPurchases": func() error { _, err := store.FindPurchases(ctx, "apple", "700"); return err },
+		"Purchases of a user": func() error {
+			_, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: one.ID, OnlyActive: true}, page("purchased_at", true, now))
+			return err
+		},
+		"Purchases": func() error {
+			_, err := store.Purchases(ctx, userkit.PurchaseFilter{}, page("purchased_at", true, now))
+			return err
+		},
+		"active Purchases": func() error {
+			_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true, Store: "apple"}, page("purchased_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
+		"LeasePurchases": func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
+		"Transactions of a user": func() error {
+			_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
+			return err
+		},
+		"Transactions": func() error {
+			_, err := store.Transactions(ctx, userkit.TransactionFilter{}, page("at", true, now))
+			return err
+		},
+		"Events of a user": func() error {
+			_, err := store.Events(ctx, userkit.EventFilter{UserID: one.ID}, page("at", true, now))
+			return err
+		},
+		"Events": func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
+		"Feed": func() error {
+			_, err := store.Feed(ctx, userkit.FeedPosition{Commit: 1 << 40}, 20)
+			return err
+		},
+	} {
+		check(name, aPage, work)
+	}
 }
 
 // However many purchases are due, a lease reads as many as it takes, and those before

@@ -20,12 +20,12 @@ const maxPrepared = 200
 var errNotPrepared = errors.New("postgres: not prepared")
 
 // firstRenewal and lastRenewal are after how many uses a statement is prepared
-// anew: first after few, then after ten times as many each time, in the end
+// anew: first after few, then after twice as many each time, in the end
 // regularly. The server plans a prepared statement by the size that the tables
 // have then, and keeps the plan; the plan for an empty table would cost dearly
 // when the table has grown.
 const (
-	firstRenewal = 100
+	firstRenewal = 8
 	lastRenewal  = 100_000
 )
 
@@ -83,7 +83,7 @@ func (p *preparedStatements) take(ctx context.Context, text string) (*preparedSt
 		return known, nil
 	}
 	if known != nil {
-		renewal = min(known.renewal*10, lastRenewal)
+		renewal = min(known.renewal*2, lastRenewal)
 		known.uses = 0 // the other callers go on with it meanwhile
 	}
 	full := known == nil && len(p.byText) >= maxPrepared || p.closed

@@ -61,6 +61,9 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	if filter.OnlyActive {
 		q.add(" AND p.active")
 	}
+	if filter.UserID.IsZero() {
+		q.through(purchaseSortings, list, "purchased_at")
+	}
 	if err := q.page(list, purchaseSortings, "p.id"); err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit 
 	q.add("WITH due AS MATERIALIZED (\nSELECT p.id FROM ? AS p\nWHERE p.project = ? AND p.due_at <= (SELECT ?) AND coalesce(p.leased_until, "+noTime+") <= ?\nORDER BY p.due_at, p.id",
 		s.table("purchases"), quoted(s.project), quotedTime(now), quotedTime(now))
 	q.limit(limit)
-	q.add("\nFOR UPDATE SKIP LOCKED),\nleased AS (\nUPDATE ? AS p SET leased_until = ? FROM due WHERE p.project = ? AND p.id = due.id\nRETURNING p.*)\nSELECT "+
+	q.add("\nFOR UPDATE SKIP LOCKED),\nleased AS (\nUPDATE ? AS p SET leased_until = ? FROM due WHERE p.project = ? AND "+keyed("p.id", "due.id")+"\nRETURNING p.*)\nSELECT "+
 		purchaseReads+"\nFROM leased AS p\nORDER BY p.due_at, p.id",
 		s.table("purchases"), quotedTime(until), quoted(s.project))
 	var leased []userkit.Purchase

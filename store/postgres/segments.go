@@ -40,6 +40,7 @@ func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list
 	case userkit.SegmentRule:
 		q.add(" AND g.rule <> ''")
 	}
+	q.through(segmentSortings, list, "name")
 	if err := q.page(list, segmentSortings, "g.id"); err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 		w.cte("made")
 		w.q.add("UPDATE ? AS t SET "+segmentColumns[1:].assignments()+"\nFROM ", s.table("segments"))
 		from(w, segmentColumns, []*userkit.Segment{&segment})
-		w.q.add("\nWHERE t.project = ? AND t.id = n.id AND t.revision = ?\nRETURNING t.id", project, integerParameter(change.Was))
+		w.q.add("\nWHERE t.project = ? AND "+keyed("t.id", "n.id")+" AND t.revision = ?\nRETURNING t.id", project, integerParameter(change.Was))
 	}
 	counted := "0"
 	filter, filled := change.Members.Get()
@@ -112,7 +113,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 	case change.Delete:
 		counted = "(SELECT count(*) FROM members)"
 		w.cte("members")
-		w.q.add("DELETE FROM ? AS t USING made WHERE t.project = ? AND t.segment_id = made.id\nRETURNING t.user_id", s.table("memberships"), project)
+		w.q.add("DELETE FROM ? AS t USING made WHERE t.project = ? AND "+keyed("t.segment_id", "made.id")+"\nRETURNING t.user_id", s.table("memberships"), project)
 	case filled:
 		selected, err := s.selection(filter)
 		if err != nil {
@@ -121,7 +122,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 		counted = "(SELECT count(*) FROM members)"
 		w.cte("members")
 		w.q.add("INSERT INTO ? AS t (project, user_id, segment_id)\nSELECT ?, u.id, ?", s.table("memberships"), project, quotedID(change.ID))
-		selected.from(w.q, selected.accounts)
+		selected.from(w.q, selected.accounts, userSortings["id"])
 		w.q.add("\nAND EXISTS (SELECT FROM made)\nON CONFLICT DO NOTHING\nRETURNING t.user_id")
 	}
 	w.insertEvents([]*userkit.Event{&change.Event})

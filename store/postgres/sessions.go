@@ -48,13 +48,14 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 	if len(ids) == 0 {
 		return owners, s.ready(ctx)
 	}
-	var wanted array
-	for _, id := range ids {
-		wanted.id(id)
+	rows := make([]*wanted, len(ids))
+	for i, id := range ids {
+		rows[i] = &wanted{id: id}
 	}
 	q := &statement{hot: true}
-	q.add("SELECT s.id, s.user_id FROM ? AS s WHERE s.project = ? AND s.id = ANY (?)",
-		s.table("sessions"), quoted(s.project), wanted.of("uuid"))
+	q.add("SELECT s.id, s.user_id\nFROM ")
+	unnest(q, wantedIDs[:1], rows)
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS s WHERE s.project = ? AND s.id = n.id OFFSET 0) AS s", s.table("sessions"), quoted(s.project))
 	var id, owner identifier
 	err := s.query(ctx, q, func(rows *sql.Rows) error {
 		err := rows.Scan(&id, &owner)
@@ -72,6 +73,8 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	q := s.selectSessions()
 	if !filter.UserID.IsZero() {
 		q.add(" AND s.user_id = ?", quotedID(filter.UserID))
+	} else {
+		q.through(sessionSortings, list, "started_at")
 	}
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND s.device_id = ?", quotedID(filter.DeviceID))
@@ -79,9 +82,6 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	switch filter.State {
 	case userkit.SessionsActive:
 		q.add(" AND s.ended_at IS NULL")
-		if filter.UserID.IsZero() {
-			q.add(" AND s.started_at > " + noTime) // as sessions_open_by_started_at has it
-		}
 	case userkit.SessionsEnded:
 		q.add(" AND s.ended_at IS NOT NULL")
 	}

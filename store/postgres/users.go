@@ -21,9 +21,14 @@ var userReads = userColumns.reads("u") + ", " + accountColumns.reads("a")
 // follow.
 func (s *Store) selectUsers() *statement {
 	q := &statement{}
-	q.add("SELECT "+userReads+"\nFROM ? AS u JOIN ? AS a ON a.project = u.project AND a.user_id = u.id\nWHERE u.project = ?",
-		s.table("users"), s.table("accounts"), quoted(s.project))
+	q.add("SELECT "+userReads+"\nFROM ? AS u"+accountOf("u.id")+"\nWHERE u.project = ?",
+		s.table("users"), s.table("accounts"), quoted(s.project), quoted(s.project))
 	return q
+}
+
+// accountOf adds the account of a user, which the planner is held to look up.
+func accountOf(user string) string {
+	return "\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = " + user + " OFFSET 0) AS a"
 }
 
 // User implements userkit.Store.
@@ -119,16 +124,18 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 	}
 	q := &statement{}
 	q.add("SELECT count(*)")
-	selected.from(q, selected.accounts)
+	selected.from(q, selected.accounts, userSortings["id"])
 	var total integer
 	err = s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
 	return int64(total), err
 }
 
 // from adds the tables, the accounts where they are needed, and the condition.
-func (c *selection) from(q *statement, accounts bool) {
+// along is the order whose index goes through the project.
+func (c *selection) from(q *statement, accounts bool, along sorting) {
 	q.add("\nFROM ? AS u", c.store.table("users"))
 	c.join(q, accounts)
+	q.add(" AND " + along.through)
 }
 
 // join adds to users what from adds.
@@ -184,7 +191,7 @@ func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, 
 		return nil, err
 	}
 	l := &userList[R]{selected, list, field, reading}
-	if !field.indexed {
+	if !field.indexed() {
 		return l.read(ctx, l.gathered)
 	}
 	if selected.plain {
@@ -227,7 +234,7 @@ func (l *userList[R]) along(q *statement) error {
 		q.add("SELECT " + l.reading.reads + "\nFROM (")
 	}
 	q.add("SELECT u." + map[bool]string{true: "id", false: "*"}[l.reading.onlyID])
-	l.from(q, false)
+	l.from(q, false, l.field)
 	if err := q.after(l.list, l.field, l.field.expression, "u.id"); err != nil {
 		return err
 	}
@@ -252,7 +259,7 @@ func (l *userList[R]) lookUp(q *statement, table, alias, condition string) {
 func (l *userList[R]) gathered(q *statement) error {
 	q.add("SELECT " + l.reads() + "\nFROM (SELECT f.id, f.key FROM (")
 	l.keys(q)
-	if l.field.indexed {
+	if l.field.indexed() {
 		q.add("\nOFFSET 0") // keeps the planner from going along the order
 	}
 	q.add(") AS f WHERE true")
@@ -262,7 +269,7 @@ func (l *userList[R]) gathered(q *statement) error {
 // near goes a bounded way along the order, and then reads those users of the
 // filter whole that it met.
 func (l *userList[R]) near(q *statement) error {
-	q.add("SELECT "+l.reads()+"\nFROM (SELECT u.id, u.key\nFROM (SELECT u.*, "+l.field.expression+" AS key FROM ? AS u WHERE u.project = ?",
+	q.add("SELECT "+l.reads()+"\nFROM (SELECT u.id, u.key\nFROM (SELECT u.*, "+l.field.expression+" AS key FROM ? AS u WHERE u.project = ? AND "+l.field.through,
 		l.store.table("users"), quoted(l.store.project))
 	if err := q.after(l.list, l.field, l.field.expression, "u.id"); err != nil {
 		return err
@@ -283,7 +290,11 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 	}
 	q := &statement{}
 	q.add("WITH few AS MATERIALIZED (")
-	l.keys(q)
+	if l.byMembers {
+		l.memberKeys(q)
+	} else {
+		l.keys(q)
+	}
 	q.limit(fewUsers + 1)
 	q.add(")\nSELECT c.found, p.id, " + l.reads() + "\nFROM (SELECT count(*) AS found FROM few) AS c LEFT JOIN " + begin +
 		"(SELECT f.id, f.key FROM few AS f WHERE (SELECT count(*) FROM few) <= " + strconv.Itoa(fewUsers))
@@ -312,7 +323,19 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 // filter.
 func (l *userList[R]) keys(q *statement) {
 	q.add("SELECT u.id, " + l.field.expression + " AS key")
-	l.from(q, l.accounts || ofAccounts.MatchString(l.field.expression))
+	l.from(q, l.accounts || ofAccounts.MatchString(l.field.expression), userSortings["id"])
+}
+
+// memberKeys is keys for the members of a list: it goes through the list, and looks
+// each member up.
+func (l *userList[R]) memberKeys(q *statement) {
+	q.add("SELECT u.id, "+l.field.expression+" AS key\nFROM ? AS m", l.store.table("memberships"))
+	l.lookUp(q, "users", "u", "u.id = m.user_id")
+	if l.accounts || ofAccounts.MatchString(l.field.expression) {
+		l.lookUp(q, "accounts", "a", "a.user_id = m.user_id")
+	}
+	q.add("\nWHERE m.project = ? AND m.segment_id = ? AND ", quoted(l.store.project), quotedID(l.filter.Segment))
+	q.add(l.where.text.String(), l.where.args...)
 }
 
 // reads is what is read beside the page p.
