@@ -1,11 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/uptrace/bun/driver/pgdriver"
@@ -13,10 +16,11 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// connector is pgdriver's with two things added that a host can rely on: a
+// connector is pgdriver's with three things added that a host can rely on: a
 // context that is cancelled ends the statement at once, where pgdriver heeds
-// deadlines only, and a connection that the server has closed is noticed before
-// a statement is sent on it.
+// deadlines only; a statement that is given up is cancelled on the server as well;
+// and a connection that the server has closed is noticed before a statement is sent
+// on it.
 type connector struct {
 	*pgdriver.Connector
 }
@@ -62,21 +66,52 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.New("postgres: pgdriver gives a connection of another kind")
 	}
-	return &connection{Conn: inner}, nil
+	return &connection{Conn: inner, config: c.Config()}, nil
 }
 
 // connection is a connection of pgdriver's that heeds its contexts.
 type connection struct {
 	*pgdriver.Conn
+	config    *pgdriver.Config
+	abandoned sync.Once
 }
 
-// watch closes the connection when the context ends before stop is called: the
-// protocol has no other way to take back a statement. The pool then drops it.
-func (c *connection) watch(ctx context.Context) (stop func() bool) {
-	if ctx.Done() == nil {
-		return func() bool { return true }
+// abandon closes the connection, which the pool then drops, and cancels on the
+// server what it may still be running: the server looks at a connection again only
+// when it has an answer to send, and until then the statement goes on, waits for
+// locks and holds its own. It returns at once.
+func (c *connection) abandon() {
+	c.abandoned.Do(func() {
+		_ = c.Conn.Close()
+		key, ok := backendKeyOf(c.Conn)
+		if !ok {
+			return
+		}
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+			defer cancel()
+			_ = cancelStatement(ctx, c.config, key) // a server that cannot be reached runs nothing for long
+		}()
+	})
+}
+
+// watch abandons the connection when the context ends before stop is called, or
+// when stop is called with an error that is not the server's, such as a deadline
+// that pgdriver has noticed itself.
+func (c *connection) watch(ctx context.Context) (stop func(error)) {
+	unwatch := func() bool { return true }
+	if ctx.Done() != nil {
+		unwatch = context.AfterFunc(ctx, c.abandon)
 	}
-	return context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+	return func(err error) {
+		unwatch()
+		if err == nil || errors.Is(err, io.EOF) {
+			return
+		}
+		if _, ok := errors.AsType[pgdriver.Error](err); !ok {
+			c.abandon()
+		}
+	}
 }
 
 // QueryContext runs a statement that gives rows.
@@ -84,27 +119,30 @@ func (c *connection) QueryContext(ctx context.Context, query string, args []driv
 	stop := c.watch(ctx)
 	rows, err := c.Conn.QueryContext(ctx, query, args)
 	if err != nil {
-		stop()
+		stop(err)
 		return nil, err
 	}
 	return &watchedRows{Rows: rows, stop: stop}, nil
 }
 
 // ExecContext runs a statement without rows.
-func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	defer c.watch(ctx)()
+func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+	stop := c.watch(ctx)
+	defer func() { stop(err) }()
 	return c.Conn.ExecContext(ctx, query, args)
 }
 
 // BeginTx begins a transaction.
-func (c *connection) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	defer c.watch(ctx)()
+func (c *connection) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
+	stop := c.watch(ctx)
+	defer func() { stop(err) }()
 	return c.Conn.BeginTx(ctx, opts)
 }
 
 // Ping asks the server for a sign of life.
-func (c *connection) Ping(ctx context.Context) error {
-	defer c.watch(ctx)()
+func (c *connection) Ping(ctx context.Context) (err error) {
+	stop := c.watch(ctx)
+	defer func() { stop(err) }()
 	return c.Conn.Ping(ctx)
 }
 
@@ -122,25 +160,17 @@ func (c *connection) ResetSession(ctx context.Context) error {
 
 // PrepareContext prepares a statement on this connection.
 func (c *connection) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	defer c.watch(ctx)()
+	stop := c.watch(ctx)
 	made, err := c.Conn.PrepareContext(ctx, query)
+	stop(err)
 	if err != nil {
-		return nil, c.checked(err)
+		return nil, err
 	}
 	inner, ok := made.(queryStmt)
 	if !ok {
 		return nil, errors.New("postgres: pgdriver gives a statement of another kind")
 	}
 	return &statementOn{queryStmt: inner, connection: c}, nil
-}
-
-// checked closes the connection after an error that is not the server's: it may
-// have stopped in the middle of an answer.
-func (c *connection) checked(err error) error {
-	if _, ok := errors.AsType[pgdriver.Error](err); !ok {
-		_ = c.Conn.Close()
-	}
-	return err
 }
 
 // queryStmt is what pgdriver's statements can do.
@@ -163,8 +193,8 @@ func (s *statementOn) QueryContext(ctx context.Context, args []driver.NamedValue
 	stop := s.connection.watch(ctx)
 	rows, err := s.queryStmt.QueryContext(ctx, args)
 	if err != nil {
-		stop()
-		return nil, s.connection.checked(err)
+		stop(err)
+		return nil, err
 	}
 	return &watchedRows{Rows: rows, stop: stop}, nil
 }
@@ -172,11 +202,19 @@ func (s *statementOn) QueryContext(ctx context.Context, args []driver.NamedValue
 // watchedRows ends the watch over the context when the rows are closed.
 type watchedRows struct {
 	driver.Rows
-	stop func() bool
+	stop func(error)
+	err  error // of the last row
+}
+
+// Next reads a row.
+func (r *watchedRows) Next(to []driver.Value) error {
+	r.err = r.Rows.Next(to)
+	return r.err
 }
 
 // Close closes the rows.
 func (r *watchedRows) Close() error {
-	defer r.stop()
-	return r.Rows.Close()
+	err := r.Rows.Close()
+	r.stop(cmp.Or(r.err, err))
+	return err
 }

@@ -197,6 +197,75 @@ func waitForBlocked(t *testing.T, db *bun.DB) {
 	}, time.Minute, time.Millisecond)
 }
 
+// A statement that its caller gives up goes on nowhere: the server cancels it, and
+// what it would have changed stays as it is.
+func TestWhatACallerGivesUpIsCancelledOnTheServer(t *testing.T) {
+	dsn := migrated.Create(t)
+	host := openDB(t, dsn)
+	pgxStore := func(mode pgx.QueryExecMode) func(t *testing.T) *postgres.Store {
+		return func(t *testing.T) *postgres.Store {
+			store, err := postgres.New(openPgx(t, dsn, mode))
+			require.NoError(t, err)
+			return store
+		}
+	}
+	for name, open := range map[string]func(t *testing.T) *postgres.Store{
+		"pgdriver":              func(t *testing.T) *postgres.Store { return openStore(t, dsn) },
+		"prepared":              func(t *testing.T) *postgres.Store { return openStore(t, dsn, postgres.WithPreparedStatements()) },
+		"pgx":                   pgxStore(pgx.QueryExecModeExec),
+		"pgx simple protocol":   pgxStore(pgx.QueryExecModeSimpleProtocol),
+		"pgx cached statements": pgxStore(pgx.QueryExecModeCacheStatement),
+	} {
+		for ending, end := range map[string]func(blocked func()) (context.Context, context.CancelFunc){
+			"cancelled": func(blocked func()) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(context.Background())
+				go func() {
+					blocked()
+					cancel()
+				}()
+				return ctx, cancel
+			},
+			"past its deadline": func(func()) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(context.Background(), 300*time.Millisecond)
+			},
+		} {
+			t.Run(name+" "+ending, func(t *testing.T) {
+				store := open(t)
+				user := createUser(t, store, name+" "+ending)
+				tx, err := host.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				defer func() { _ = tx.Rollback() }()
+				_, err = tx.Exec("SELECT FROM userkit.accounts WHERE user_id = ? FOR UPDATE", user.ID.String())
+				require.NoError(t, err)
+				ctx, cancel := end(func() { waitForBlocked(t, host) })
+				defer cancel()
+				change := user
+				_, err = store.Commit(ctx, []userkit.Change{touch(&change)})
+				require.True(t, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded), "%v", err)
+				waitForNobodyBlocked(t, host)
+				require.NoError(t, tx.Rollback())
+				after, err := store.User(t.Context(), user.ID)
+				require.NoError(t, err)
+				require.Equal(t, user.Version, after.Version)
+			})
+		}
+	}
+}
+
+// waitForNobodyBlocked waits until no statement waits for a lock. That a statement
+// is cancelled takes as long as it takes; without a lock it would wait for ever.
+func waitForNobodyBlocked(t *testing.T, db *bun.DB) {
+	t.Helper()
+	for {
+		var blocked int
+		require.NoError(t, db.DB.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&blocked))
+		if blocked == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // Two stores never both commit on one version, however their statements meet:
 // one waits for the row of the other and then finds another version, or no row.
 func TestOneVersionIsCommittedOnce(t *testing.T) {
