@@ -24,7 +24,7 @@ const (
 // xlsxReader reads the rows of a workbook, all of them as a stream: of a sheet
 // of any size, one row is in memory. (excelize, which writes workbooks here,
 // holds all small parts in memory, takes a damaged sheet for one that ends, and
-// does not tell a formula from its last result.)
+// does not tell whether a formula has a last result.)
 //
 // The headings are the first row that is not empty of the first sheet that has
 // one. Sheets behind it that have the same headings go on where it ends, as
@@ -32,7 +32,10 @@ const (
 // the first row is a *rowError, and the rest is passed over; hidden sheets, which
 // hold what people are not meant to edit, are passed over without a word.
 //
-// In merged cells the value is that of the first one, the others are empty.
+// In merged cells the value is that of the first one, the others are empty. Of a
+// formula, the value is the one that the program that saved the workbook has
+// written beside it; nothing is calculated here. LibreOffice writes each truth
+// value as a formula.
 type xlsxReader struct {
 	archive *xlsxArchive
 	texts   *xlsxTexts
@@ -368,7 +371,7 @@ func (r *xlsxReader) cells(row *tableRow, element xml.StartElement, columns int)
 // cell reads a cell. The problem is what is wrong with it.
 func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string, err error) {
 	kind, style := attribute(element, "t"), attribute(element, "s")
-	formula := false
+	formula, cached := false, false
 	var text, inline string
 	for {
 		child, ok, err := r.part.child(4)
@@ -382,6 +385,7 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 		case "f":
 			formula = true
 		case "v":
+			cached = true
 			text, err = r.part.text()
 		case "is":
 			inline, err = r.part.richText()
@@ -391,8 +395,8 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 		}
 	}
 	switch {
-	case formula:
-		return cell{}, "holds a formula: put its value in its place", nil
+	case formula && (!cached || kind != "str" && strings.TrimSpace(text) == ""):
+		return cell{}, "holds a formula without the value that it had: put its value in its place", nil
 	case kind == "inlineStr":
 		return cell{text: inline}, "", nil
 	case kind == "str":

@@ -146,6 +146,9 @@ func TestXLSXReadsCellsAsWhatTheyAre(t *testing.T) {
 		"a pair of escaped surrogates":           {`<c t="inlineStr"><is><t>_xDBFF__xDFFD_</t></is></c>`, "\U0010FFFD"},
 		"CDATA":                                  {`<c t="inlineStr"><is><t>a<![CDATA[<b>]]>c</t></is></c>`, "a<b>c"},
 		"a text that looks like a formula":       {`<c t="inlineStr"><is><t>=1+1</t></is></c>`, "=1+1"},
+		"a formula with its number":              {`<c><f>1+1</f><v>2</v></c>`, "2(int64)"},
+		"a formula with its truth value":         {`<c t="b"><f aca="false">FALSE()</f><v>0</v></c>`, "false(bool)"},
+		"a formula with its text":                {`<c t="str"><f>A1</f><v>x</v></c>`, "x"},
 		"a shared text":                          {`<c t="s"><v>1</v></c>`, "two"},
 		"a telephone number":                     {`<c><v>375291234567</v></c>`, "375291234567(int64)"},
 		"a telephone number with an exponent":    {`<c t="n"><v>3.75291234567E11</v></c>`, "375291234567(int64)"},
@@ -165,8 +168,9 @@ func TestXLSXReadsCellsAsWhatTheyAre(t *testing.T) {
 		"a date of ISO 8601":                     {`<c t="d"><v>2026-01-02T03:04:05</v></c>`, "2026-01-02T03:04:05Z(time.Time)"},
 		"an absolute reference":                  {`<c r="$A$2"><v>1</v></c>`, "1(int64)"},
 		"elements that nobody knows":             {`<c><v>1</v><extLst><ext><v>9</v></ext></extLst></c>`, "1(int64)"},
-		"a formula":                              {`<c><f>1+1</f><v>2</v></c>`, `h! cell A2 of sheet "Sheet1" holds a formula: put its value in its place`},
-		"a formula without a result":             {`<c><f t="shared" si="0"/></c>`, `h! cell A2 of sheet "Sheet1" holds a formula: put its value in its place`},
+		"a formula without a result":             {`<c><f t="shared" si="0"/></c>`, `h! cell A2 of sheet "Sheet1" holds a formula without the value that it had: put its value in its place`},
+		"a formula with an empty number":         {`<c><f>A1</f><v></v></c>`, `h! cell A2 of sheet "Sheet1" holds a formula without the value that it had: put its value in its place`},
+		"a formula with an error":                {`<c t="e"><f>NA()</f><v>#N/A</v></c>`, `h! cell A2 of sheet "Sheet1" holds the error #N/A`},
 		"an error":                               {`<c t="e"><v>#N/A</v></c>`, `h! cell A2 of sheet "Sheet1" holds the error #N/A`},
 		"a truth value that is none":             {`<c t="b"><v>2</v></c>`, `h! cell A2 of sheet "Sheet1" is neither true nor false`},
 		"a number that is none":                  {`<c><v>0x10</v></c>`, `h! cell A2 of sheet "Sheet1" holds a number that is none`},
@@ -300,8 +304,8 @@ func TestXLSXReadsSheetsThatGoOn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"2: 1 2"}, rows)
 	})
-	t.Run("a heading that is a formula is refused", func(t *testing.T) {
-		refused(t, workbook(t, `<row><c><f>A2</f><v>1</v></c></row>`), userkit.CodeBadFormat, `cell A1 of sheet "Sheet1" holds a formula`)
+	t.Run("a heading that is a formula without a value is refused", func(t *testing.T) {
+		refused(t, workbook(t, `<row><c><f>A2</f></c></row>`), userkit.CodeBadFormat, `cell A1 of sheet "Sheet1" holds a formula`)
 	})
 }
 
