@@ -106,6 +106,7 @@ const (
 	CodeStoreUnavailable  Code = "store_unavailable"
 	CodePurchaseUndecided Code = "purchase_undecided"
 	CodeSchemaOutdated    Code = "schema_outdated"
+	CodeStoreRefused      Code = "store_refused"
 )
 
 // CodeInfo is a row of the table of codes.
@@ -186,6 +187,7 @@ var codeTable = []CodeInfo{
 	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
 	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
+	{CodeStoreRefused, ErrUnavailable, "the database refuses the statement, for lack of rights or because it is read-only; nothing happened"},
 }
 
 var codeKinds = func() map[Code]error {

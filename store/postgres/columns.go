@@ -60,7 +60,7 @@ func countColumn[R any](name string, at func(*R) *int) column[R] {
 }
 
 func realColumn[R any](name string, at func(*R) *float64) column[R] {
-	return column[R]{name: name, kind: "double precision",
+	return column[R]{name: name, kind: "double precision", read: realRead(name),
 		put: func(values *array, record *R) { values.real(*at(record)) },
 		get: func(record *R) any { return (*real)(at(record)) }}
 }
@@ -83,10 +83,17 @@ func optionalIDColumn[R any](name string, at func(*R) *[16]byte) column[R] {
 		get: func(record *R) any { return (*identifier)(at(record)) }}
 }
 
-// timeRead reads a time in UTC, whatever the time zone of the session: in
-// another zone the last hours of the year 9999 are of a year that drivers cannot
-// read.
-func timeRead(name string) string { return "$." + name + " AT TIME ZONE INTERVAL '0'" }
+// Roles, databases and poolers set how the server spells times, bytes and numbers.
+// So those are read in a spelling that no setting changes: a time as microseconds
+// since 1970, bytes in hexadecimal, and a number as its bytes.
+
+func timeRead(name string) string {
+	return "(extract(epoch FROM $." + name + ") * 1000000)::bigint"
+}
+
+func bytesRead(name string) string { return "encode($." + name + ", 'hex')" }
+
+func realRead(name string) string { return "encode(float8send($." + name + "), 'hex')" }
 
 func timeColumn[R any](name string, at func(*R) *time.Time) column[R] {
 	return column[R]{name: name, kind: "timestamptz", read: timeRead(name),
@@ -113,9 +120,9 @@ func optionalAddressColumn[R any](name string, at func(*R) *netip.Addr) column[R
 }
 
 func optionalBytesColumn[R any](name string, at func(*R) *[]byte) column[R] {
-	return column[R]{name: name, kind: "bytea",
+	return column[R]{name: name, kind: "bytea", read: bytesRead(name),
 		put: func(values *array, record *R) { optional(values, len(*at(record)) > 0, values.bytes, *at(record)) },
-		get: func(record *R) any { return (*blob)(at(record)) }}
+		get: func(record *R) any { return (*octets)(at(record)) }}
 }
 
 func optionalJSONColumn[R any](name string, at func(*R) *json.RawMessage) column[R] {
@@ -334,7 +341,7 @@ var deviceColumns = columns[userkit.DeviceRecord]{
 	realColumn("latitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Latitude }),
 	realColumn("longitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Longitude }),
 	realColumn("accuracy", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Accuracy }),
-	{name: "token_digest", kind: "bytea",
+	{name: "token_digest", kind: "bytea", read: bytesRead("token_digest"),
 		put: func(values *array, d *userkit.DeviceRecord) { values.bytes(d.TokenDigest[:]) },
 		get: func(d *userkit.DeviceRecord) any { return (*digest)(&d.TokenDigest) }},
 	optionalBytesColumn("sealed_token", func(d *userkit.DeviceRecord) *[]byte { return &d.SealedToken }),

@@ -66,8 +66,37 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.New("postgres: pgdriver gives a connection of another kind")
 	}
-	return &connection{Conn: inner, config: c.Config()}, nil
+	opened := &connection{Conn: inner, config: c.Config()}
+	if err := opened.readCommitted(ctx); err != nil {
+		_ = opened.Close()
+		return nil, err
+	}
+	return opened, nil
 }
+
+// readCommitted sees to it that statements run at the isolation that the store is
+// made for, also where the role or the database asks for a stricter one: each
+// statement of the store is right at read committed, and at a stricter level it
+// would fail whenever two of them meet.
+func (c *connection) readCommitted(ctx context.Context) error {
+	rows, err := c.QueryContext(ctx, "SELECT current_setting('default_transaction_isolation') = 'read committed'", nil)
+	if err != nil {
+		return err
+	}
+	is := []driver.Value{nil}
+	err = rows.Next(is)
+	if err := cmp.Or(err, rows.Close()); err != nil {
+		return err
+	}
+	if is[0] == true {
+		return nil
+	}
+	_, err = c.ExecContext(ctx, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
+	return err
+}
+
+// readOnlyTransaction is the SQLSTATE of a write in a transaction that may not write.
+const readOnlyTransaction = "25006"
 
 // connection is a connection of pgdriver's that heeds its contexts.
 type connection struct {
@@ -108,8 +137,13 @@ func (c *connection) watch(ctx context.Context) (stop func(error)) {
 		if err == nil || errors.Is(err, io.EOF) {
 			return
 		}
-		if _, ok := errors.AsType[pgdriver.Error](err); !ok {
+		switch server, ok := errors.AsType[pgdriver.Error](err); {
+		case !ok:
 			c.abandon()
+		case server.Field('C') == readOnlyTransaction:
+			// The connection was made while the server was a standby, or the role
+			// read-only, and stays so. The next one may be to the primary.
+			_ = c.Conn.Close()
 		}
 	}
 }

@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ type (
 	identifier [16]byte
 	digest     userkit.TokenDigest
 	address    netip.Addr
+	octets     []byte
 	blob       []byte
 	attributes userkit.Attributes
 	rule       userkit.Filter
@@ -73,13 +76,17 @@ func (c *count) Scan(source any) error {
 	return err
 }
 
-// Scan reads a number.
+// Scan reads a number from its bytes in hexadecimal.
 func (r *real) Scan(source any) error {
-	switch source := source.(type) {
-	case float64:
-		*r = real(source)
-	case nil:
+	var bits octets
+	if err := bits.Scan(source); err != nil {
+		return err
+	}
+	switch len(bits) {
+	case 0:
 		*r = 0
+	case 8:
+		*r = real(math.Float64frombits(binary.BigEndian.Uint64(bits)))
 	default:
 		return unreadable("number", source)
 	}
@@ -99,11 +106,11 @@ func (f *flag) Scan(source any) error {
 	return nil
 }
 
-// Scan reads a time.
+// Scan reads a time from microseconds since 1970.
 func (i *instant) Scan(source any) error {
 	switch source := source.(type) {
-	case time.Time:
-		*i = instant(source.UTC())
+	case int64:
+		*i = instant(time.UnixMicro(source).UTC())
 	case nil:
 		*i = instant{}
 	default:
@@ -158,14 +165,32 @@ func parseUUID[T []byte | string](id *identifier, source T) error {
 	return err
 }
 
-// Scan reads a digest.
+// Scan reads a digest from its hexadecimal form.
 func (d *digest) Scan(source any) error {
-	data, ok := source.([]byte)
-	if !ok || len(data) != len(d) {
+	var data octets
+	if err := data.Scan(source); err != nil {
+		return err
+	}
+	if len(data) != len(d) {
 		return unreadable("digest", source)
 	}
 	copy(d[:], data)
 	return nil
+}
+
+// Scan reads bytes from their hexadecimal form.
+func (o *octets) Scan(source any) error {
+	var spelled text
+	if err := spelled.Scan(source); err != nil {
+		return err
+	}
+	*o = nil
+	if spelled == "" {
+		return nil
+	}
+	data, err := hex.DecodeString(string(spelled))
+	*o = data
+	return err
 }
 
 // Scan reads an address from its text without a mask.
@@ -183,7 +208,7 @@ func (a *address) Scan(source any) error {
 	return err
 }
 
-// Scan reads bytes or JSON.
+// Scan reads JSON.
 func (b *blob) Scan(source any) error {
 	switch source := source.(type) {
 	case []byte:

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -38,6 +39,10 @@ const (
 	DefaultSchema   = "userkit"
 	DefaultPoolSize = 16
 )
+
+// connectionLifetime is how long Open uses a connection: so what a role or database
+// is set to, and where a name leads to, takes effect in the end.
+const connectionLifetime = 30 * time.Minute
 
 // maxProject and maxSchema bound the names, in bytes; the latter is PostgreSQL's.
 const (
@@ -168,6 +173,7 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
 	db := sql.OpenDB(made)
 	db.SetMaxOpenConns(read.poolSize)
 	db.SetMaxIdleConns(read.poolSize)
+	db.SetConnMaxLifetime(connectionLifetime)
 	if err := db.PingContext(ctx); err != nil {
 		_ = db.Close()
 		return nil, translate(ctx, err)
@@ -308,19 +314,29 @@ func (s *Store) fault(ctx context.Context, err error) error {
 	return translate(ctx, err)
 }
 
-// selectRecords runs a statement whose rows are records, read by targets.
+// selectRecords runs a statement whose rows are records, read by targets. Outside a
+// host's transaction it sends the statement anew where strict isolation refuses it.
 func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) ([]R, error) {
-	records := make([]R, 0, q.expected)
+	var records []R
 	var record, zero R
 	to := targets(nil, &record)
-	err := s.query(ctx, q, func(rows *sql.Rows) error {
-		record = zero
-		if err := rows.Scan(to...); err != nil {
-			return err
-		}
-		records = append(records, record)
-		return nil
-	})
+	read := func() error {
+		records = make([]R, 0, q.expected)
+		return s.query(ctx, q, func(rows *sql.Rows) error {
+			record = zero
+			if err := rows.Scan(to...); err != nil {
+				return err
+			}
+			records = append(records, record)
+			return nil
+		})
+	}
+	var err error
+	if s.tx != nil {
+		err = read()
+	} else {
+		err = retryContended(ctx, read)
+	}
 	if err != nil {
 		return nil, err
 	}
