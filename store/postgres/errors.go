@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type serverError struct {
 	constraint string // the constraint or unique index that was violated
 	table      string
 	column     string
+	message    string
 }
 
 // readServerError finds the server's error in err. pgdriver's type is known;
@@ -29,7 +31,8 @@ func readServerError(err error) (serverError, bool) {
 	if found, ok := errors.AsType[pgdriver.Error](err); ok {
 		return serverError{
 			state: found.Field('C'), constraint: found.Field('n'), table: found.Field('t'), column: found.Field('c'),
-		}, true
+			message: found.Field('M'),
+		}.completed(), true
 	}
 	var found interface {
 		error
@@ -49,7 +52,61 @@ func readServerError(err error) (serverError, bool) {
 	}
 	return serverError{
 		state: found.SQLState(), constraint: field("ConstraintName"), table: field("TableName"), column: field("ColumnName"),
-	}, true
+		message: field("Message"),
+	}.completed(), true
+}
+
+// violations are the messages, and nothing beside them, of errors whose fields may
+// be missing, with the states that they have. A detail is never read, since it
+// holds what users wrote, and the message has to match from end to end, since
+// others name indexes too, such as one of a damaged index.
+var violations = []struct {
+	state   string
+	message *regexp.Regexp // its groups are called as the fields are
+}{
+	{"23505", regexp.MustCompile(`^duplicate key value violates unique constraint "(?P<constraint>[^"]+)"$`)},
+	{"23503", regexp.MustCompile(`^insert or update on table "(?P<table>[^"]+)" violates foreign key constraint "(?P<constraint>[^"]+)"$`)},
+	{"23503", regexp.MustCompile(`^update or delete on table "[^"]+" violates foreign key constraint "(?P<constraint>[^"]+)" on table "(?P<table>[^"]+)"$`)},
+	{"23502", regexp.MustCompile(`^null value in column "(?P<column>[^"]+)" of relation "(?P<table>[^"]+)" violates not-null constraint$`)},
+	{"40001", regexp.MustCompile(`^could not serialize access due to .+$`)},
+	{"40P01", regexp.MustCompile(`^(?:deadlock detected|canceling the transaction since it was involved in a distributed deadlock)$`)},
+	{"54000", regexp.MustCompile(`^index row size [0-9]+ exceeds .+ for index "[^"]+"$`)},
+}
+
+// internalError is the state of an error that has none of its own.
+const internalError = "XX000"
+
+// completed returns the error with what its message says instead of its fields.
+// A distributed PostgreSQL passes the error of a worker on without the names of
+// what was violated; they stand in the message alone, with the number of the shard
+// at their ends. Where the rows went to the worker by COPY, the state is lost as
+// well. What the fields do say stays.
+func (e serverError) completed() serverError {
+	if e.constraint != "" || e.column != "" {
+		return e
+	}
+	for _, violation := range violations {
+		if e.state != internalError && e.state != violation.state {
+			continue
+		}
+		found := violation.message.FindStringSubmatch(e.message)
+		if found == nil {
+			continue
+		}
+		e.state = violation.state
+		for i, name := range violation.message.SubexpNames() {
+			switch name {
+			case "constraint":
+				e.constraint = found[i]
+			case "table":
+				e.table = found[i]
+			case "column":
+				e.column = found[i]
+			}
+		}
+		return e
+	}
+	return e
 }
 
 // taken says which code and field a violated constraint stands for. No code
