@@ -11,16 +11,31 @@ golangci-lint = $(shell go -C tools tool -n golangci-lint)
 # "make test FLAGS='-run Balance -v'".
 FLAGS ?= -timeout 12m
 
+# The versions of PostgreSQL that "make test-versions" runs on, as tools/postgresql
+# knows them.
+VERSIONS ?= all
+
 .DEFAULT_GOAL := help
-.PHONY: help test check bench quickstart prepare format tidy cover apidiff
+.PHONY: help test test-versions check bench quickstart prepare format tidy cover apidiff
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: prepare ## Run all tests of all modules with the race detector, installing what they need (FLAGS=… for go test)
 	@status=0; for module in $(modules); do \
 	  echo "== go test -race ./... in $$module"; \
 	  go -C $$module test -race $(FLAGS) ./... || status=1; \
+	done; exit $$status
+
+# Each version is a throw-away server of its own, so a server that the environment
+# names is left out of it.
+test-versions: prepare ## Run the tests of the PostgreSQL store on versions 14, 16, 17 and 18 (VERSIONS='14 18', FLAGS=…)
+	@status=0; for version in $(VERSIONS); do \
+	  binaries=$$(tools/postgresql $$version) || exit 1; \
+	  for directory in $$binaries; do \
+	    echo "== go test ./store/postgres with $$directory"; \
+	    USERKIT_TEST_DSN= USERKIT_TEST_POSTGRESQL=$$directory go test $(FLAGS) ./store/postgres || status=1; \
+	  done; \
 	done; exit $$status
 
 check: ## Look for what tests do not find: format, linters, go.mod, imports

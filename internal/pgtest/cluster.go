@@ -22,6 +22,7 @@ import (
 // cluster is a PostgreSQL data directory and the server that runs on it.
 type cluster struct {
 	binaries  string
+	libraries string // where the programs find their shared libraries; "" leaves it to the system
 	directory string
 	port      int
 	user      *syscall.Credential // nil: the user that runs the tests
@@ -38,7 +39,7 @@ type cluster struct {
 // writes through to the disk; others are made for speed.
 func newCluster(durable bool) (_ *cluster, err error) {
 	c := &cluster{}
-	if c.binaries, err = findBinaries(); err != nil {
+	if c.binaries, c.libraries, err = findBinaries(os.Getenv(BinariesEnvironment)); err != nil {
 		return nil, err
 	}
 	if c.user, err = serverUser(); err != nil {
@@ -78,9 +79,23 @@ func newCluster(durable bool) (_ *cluster, err error) {
 	return nil, err
 }
 
-// findBinaries gives the directory of initdb and postgres: that of the PATH,
-// else the newest of those where packages install them.
-func findBinaries() (string, error) {
+// findBinaries returns the directory of initdb and postgres: the chosen one if
+// any, else that of the PATH, else the newest of those where packages install
+// them. A chosen directory may have its shared libraries beside it.
+func findBinaries(chosen string) (binaries, libraries string, err error) {
+	if chosen != "" {
+		if !filepath.IsAbs(chosen) {
+			return "", "", fmt.Errorf("%s is %q, which is not an absolute path", BinariesEnvironment, chosen)
+		}
+		if !isFile(filepath.Join(chosen, "initdb")) || !isFile(filepath.Join(chosen, "postgres")) {
+			return "", "", fmt.Errorf("%s is %q, where initdb and postgres are not", BinariesEnvironment, chosen)
+		}
+		beside := filepath.Join(filepath.Dir(filepath.Clean(chosen)), "lib")
+		if info, err := os.Stat(beside); err == nil && info.IsDir() {
+			libraries = beside
+		}
+		return chosen, libraries, nil
+	}
 	var places []string
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		if resolved, err := filepath.EvalSymlinks(initdb); err == nil {
@@ -97,11 +112,11 @@ func findBinaries() (string, error) {
 	places = append(places, packaged...)
 	for _, place := range places {
 		if isFile(filepath.Join(place, "initdb")) && isFile(filepath.Join(place, "postgres")) {
-			return place, nil
+			return place, "", nil
 		}
 	}
-	return "", fmt.Errorf("no initdb and postgres in the PATH or in %v; install PostgreSQL or set %s", []string{
-		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin"}, Environment)
+	return "", "", fmt.Errorf("no initdb and postgres in the PATH or in %v; install PostgreSQL or set %s or %s", []string{
+		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin"}, Environment, BinariesEnvironment)
 }
 
 // versionOf gives the number in a path such as /usr/lib/postgresql/15/bin.
@@ -167,6 +182,9 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 	command := exec.Command(filepath.Join(c.binaries, name), args...)
 	command.Dir = c.directory
 	command.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	if c.libraries != "" {
+		command.Env = append(command.Env, "LD_LIBRARY_PATH="+c.libraries)
+	}
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.user}
 	return command
 }

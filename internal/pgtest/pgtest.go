@@ -6,6 +6,10 @@
 // Each test gets a database of its own, copied from a template that is migrated
 // once. A machine without a server fails the test; nothing is ever skipped.
 //
+// The environment variable USERKIT_TEST_POSTGRESQL names the directory with the
+// programs of the version that the clusters are to have, such as the one that
+// tools/postgresql prints.
+//
 //	var databases = pgtest.NewTemplate(migrate)
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -36,6 +40,11 @@ import (
 // Environment names the variable with the DSN of a server to use instead of a
 // throw-away cluster. Its user must be allowed to create databases.
 const Environment = "USERKIT_TEST_DSN"
+
+// BinariesEnvironment names the variable with the directory of initdb and
+// postgres to use instead of those that are found on the machine. Their shared
+// libraries may stand in the directory lib beside it.
+const BinariesEnvironment = "USERKIT_TEST_POSTGRESQL"
 
 // patience bounds how long anything external may take. It is long, because only
 // a machine in trouble uses it up.
