@@ -60,7 +60,7 @@ func (v *Verifier) askTransaction(ctx context.Context, environment userkit.Envir
 	if err := v.get(ctx, environment, "transaction", "/inApps/v1/transactions/", id, &answer); err != nil {
 		return nil, err
 	}
-	latest, err := v.openAnswer(answer.SignedTransactionInfo, environment)
+	latest, err := v.openAnswer(ctx, answer.SignedTransactionInfo, environment)
 	if err == nil && latest.TransactionID != id {
 		return nil, errOtherAnswer
 	}

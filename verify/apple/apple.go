@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -236,7 +237,10 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 	if isID(receipt.Token) {
 		return v.verify(ctx, receipt.Token, nil, v.environments)
 	}
-	shown, err := v.openShown(receipt.Token)
+	shown, err := v.openShown(ctx, receipt.Token)
+	if over := ctx.Err(); err != nil && over != nil {
+		return userkit.Undecided(fmt.Errorf("apple: receipt: %w", over), time.Time{})
+	}
 	if err != nil {
 		if wrong, ok := errors.AsType[*wrongError](err); ok {
 			return userkit.Verdict{Outcome: userkit.VerdictInvalid, Reason: wrong.reason, Err: err}
@@ -251,11 +255,11 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 }
 
 // openShown opens the signed transaction of a receipt.
-func (v *Verifier) openShown(signed string) (*transaction, error) {
+func (v *Verifier) openShown(ctx context.Context, signed string) (*transaction, error) {
 	if len(signed) > userkit.MaxReceipt {
 		return nil, forgedError("it is longer than a receipt can be")
 	}
-	return v.openTransaction(signed)
+	return v.openTransaction(ctx, signed)
 }
 
 // verify asks one environment after the other until one knows the transaction. What
@@ -364,13 +368,13 @@ func (v *Verifier) askSubscription(ctx context.Context, environment userkit.Envi
 			continue
 		}
 		item := group.LastTransactions[at]
-		latest, err := v.openAnswer(item.SignedTransactionInfo, environment)
+		latest, err := v.openAnswer(ctx, item.SignedTransactionInfo, environment)
 		if err != nil {
 			return userkit.Verdict{}, false, err
 		}
 		var renewal *renewalInfo
 		if item.SignedRenewalInfo != "" {
-			if renewal, err = v.openRenewal(item.SignedRenewalInfo, environment); err != nil {
+			if renewal, err = v.openRenewal(ctx, item.SignedRenewalInfo, environment); err != nil {
 				return userkit.Verdict{}, false, err
 			}
 		}
@@ -379,7 +383,7 @@ func (v *Verifier) askSubscription(ctx context.Context, environment userkit.Envi
 		}
 		verdict, err := v.judge(item.Status, latest, renewal)
 		if verdict.Outcome == userkit.VerdictValid {
-			verdict.Facts.Supersedes = v.superseded(group, latest)
+			verdict.Facts.Supersedes = v.superseded(ctx, group, latest)
 		}
 		return verdict, err == nil, err
 	}
@@ -416,16 +420,20 @@ func (v *Verifier) judge(status int, latest *transaction, renewal *renewalInfo) 
 	return userkit.Verdict{}, errors.New("apple: the status of the subscription is unknown")
 }
 
+// maxInGroup bounds how many subscriptions of a group are looked at: each costs three
+// signatures, and a customer has as many as the group has had products.
+const maxInGroup = 100
+
 // superseded are the other subscriptions of the group from which the customer has
 // upgraded. One whose signature does not hold is left out: it is not what was asked
 // for.
-func (v *Verifier) superseded(group subscriptionGroup, latest *transaction) []string {
+func (v *Verifier) superseded(ctx context.Context, group subscriptionGroup, latest *transaction) []string {
 	var ids []string
-	for _, item := range group.LastTransactions {
+	for _, item := range group.LastTransactions[:min(len(group.LastTransactions), maxInGroup)] {
 		if item.OriginalTransactionID == latest.OriginalTransactionID {
 			continue
 		}
-		other, err := v.openAnswer(item.SignedTransactionInfo, latest.environment)
+		other, err := v.openAnswer(ctx, item.SignedTransactionInfo, latest.environment)
 		if err == nil && other.IsUpgraded && other.OwnershipType == latest.OwnershipType &&
 			other.OriginalTransactionID == item.OriginalTransactionID && !slices.Contains(ids, other.OriginalTransactionID) {
 			ids = append(ids, other.OriginalTransactionID)

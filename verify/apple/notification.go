@@ -38,8 +38,9 @@ type notificationPayload struct {
 //
 // It makes no request, and returns ErrForbidden with CodeInvalidSignature for what
 // Apple did not sign, or not for this app and these environments, and ErrInvalid
-// with CodeBadFormat for what is no notification of version 2.
-func (v *Verifier) ReadNotification(_ context.Context, notification userkit.StoreNotification) (userkit.NotificationContent, error) {
+// with CodeBadFormat for what is no notification of version 2. Its work is bounded,
+// whatever is sent, and it returns the error of a context that is over.
+func (v *Verifier) ReadNotification(ctx context.Context, notification userkit.StoreNotification) (userkit.NotificationContent, error) {
 	if len(notification.Body) > userkit.MaxStoreNotification {
 		return userkit.NotificationContent{}, badNotification("is too long")
 	}
@@ -49,7 +50,7 @@ func (v *Verifier) ReadNotification(_ context.Context, notification userkit.Stor
 	if json.Unmarshal(notification.Body, &body) != nil || body.SignedPayload == "" {
 		return userkit.NotificationContent{}, badNotification("is no notification of version 2")
 	}
-	raw, err := v.trust.open(body.SignedPayload)
+	raw, err := v.trust.open(ctx, body.SignedPayload)
 	if err != nil {
 		return userkit.NotificationContent{}, notFromApple(err)
 	}
@@ -82,7 +83,7 @@ func (v *Verifier) ReadNotification(_ context.Context, notification userkit.Stor
 	content := userkit.NotificationContent{ID: payload.UUID, Receipt: userkit.Receipt{Store: v.name}}
 	switch {
 	case about.SignedTransactionInfo != "":
-		shown, err := v.openAnswer(about.SignedTransactionInfo, environment)
+		shown, err := v.openAnswer(ctx, about.SignedTransactionInfo, environment)
 		if errors.Is(err, errNoTransaction) {
 			return userkit.NotificationContent{}, badNotification("has a transaction of an unknown form")
 		}
@@ -96,7 +97,7 @@ func (v *Verifier) ReadNotification(_ context.Context, notification userkit.Stor
 			content.Receipt.Token = shown.OriginalTransactionID
 		}
 	case about.SignedRenewalInfo != "":
-		renewal, err := v.openRenewal(about.SignedRenewalInfo, environment)
+		renewal, err := v.openRenewal(ctx, about.SignedRenewalInfo, environment)
 		if err != nil {
 			return userkit.NotificationContent{}, notFromApple(err)
 		}
@@ -111,5 +112,8 @@ func badNotification(text string) error {
 }
 
 func notFromApple(cause error) error {
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
 	return userkit.NewError(userkit.CodeInvalidSignature, "notification", "not of the App Store for this app").Because(cause)
 }

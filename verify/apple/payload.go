@@ -1,6 +1,7 @@
 package apple
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -110,10 +111,10 @@ func (v *Verifier) environmentOf(name string) (userkit.Environment, error) {
 	return environment, nil
 }
 
-// openTransaction checks and reads a JWSTransaction. It returns a forgedError, or
-// one of the wrongErrors.
-func (v *Verifier) openTransaction(signed string) (*transaction, error) {
-	raw, err := v.trust.open(signed)
+// openTransaction checks and reads a JWSTransaction. It returns a forgedError,
+// one of the wrongErrors, or the error of a context that is over.
+func (v *Verifier) openTransaction(ctx context.Context, signed string) (*transaction, error) {
+	raw, err := v.trust.open(ctx, signed)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +132,8 @@ func (v *Verifier) openTransaction(signed string) (*transaction, error) {
 }
 
 // openAnswer checks and reads a JWSTransaction that an environment has answered.
-func (v *Verifier) openAnswer(signed string, environment userkit.Environment) (*transaction, error) {
-	opened, err := v.openTransaction(signed)
+func (v *Verifier) openAnswer(ctx context.Context, signed string, environment userkit.Environment) (*transaction, error) {
+	opened, err := v.openTransaction(ctx, signed)
 	if err == nil && opened.environment != environment {
 		return nil, errWrongEnvironment
 	}
@@ -141,8 +142,8 @@ func (v *Verifier) openAnswer(signed string, environment userkit.Environment) (*
 
 // openRenewal checks and reads a JWSRenewalInfo of an environment. It names no app:
 // what it belongs to is known by its transaction.
-func (v *Verifier) openRenewal(signed string, environment userkit.Environment) (*renewalInfo, error) {
-	raw, err := v.trust.open(signed)
+func (v *Verifier) openRenewal(ctx context.Context, signed string, environment userkit.Environment) (*renewalInfo, error) {
+	raw, err := v.trust.open(ctx, signed)
 	if err != nil {
 		return nil, err
 	}

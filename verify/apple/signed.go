@@ -1,6 +1,7 @@
 package apple
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
@@ -10,9 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/userkit/userkit"
 )
 
 // appleRootG3 is the SHA-256 fingerprint of the DER form of the certificate
@@ -30,6 +34,18 @@ var (
 	leafMark         = asn1.ObjectIdentifier{1, 2, 840, 113635, 100, 6, 11, 1}
 	intermediateMark = asn1.ObjectIdentifier{1, 2, 840, 113635, 100, 6, 2, 1}
 )
+
+// The bounds of what is read before a signature is known to be good: whoever sends a
+// payload chooses its certificates, and what their keys cost. Apple's certificates take
+// some 1,100 bytes each.
+const (
+	maxSignedHeader = 16 * 1024 // bytes, of the first part of a JWS
+	maxCertificate  = 4 * 1024  // bytes, in DER
+)
+
+// maxClockSkew is how far the signing date may lie outside of the validity of a
+// certificate, as in Apple's own libraries.
+const maxClockSkew = time.Minute
 
 // forgedError says why a payload is not taken for one of Apple. Its text is fixed:
 // nothing of the payload gets into a log.
@@ -63,8 +79,15 @@ func (p *signedPayload) UnmarshalJSON(data []byte) error {
 var jwsParser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
 
 // open returns the payload of a JWS of the App Store (JWSDecodedHeader, App Store
-// Server API), or a forgedError.
-func (t trust) open(signed string) (json.RawMessage, error) {
+// Server API), a forgedError, or the error of a context that is over. The work is
+// bounded: three signatures of ECDSA and one pass over the text.
+func (t trust) open(ctx context.Context, signed string) (json.RawMessage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if header, _, _ := strings.Cut(signed, "."); len(signed) > userkit.MaxStoreNotification || len(header) > maxSignedHeader {
+		return nil, forgedError("it is longer than the App Store makes it")
+	}
 	var payload signedPayload
 	_, err := jwsParser.ParseWithClaims(signed, &payload, func(token *jwt.Token) (any, error) {
 		if _, critical := token.Header["crit"]; critical {
@@ -73,10 +96,13 @@ func (t trust) open(signed string) (json.RawMessage, error) {
 		if payload.signedDate.IsZero() {
 			return nil, forgedError("it has no signing date")
 		}
-		return t.key(token.Header["x5c"], payload.signedDate.Time)
+		return t.key(ctx, token.Header["x5c"], payload.signedDate.Time)
 	})
 	if err == nil {
 		return payload.raw, nil
+	}
+	if over := ctx.Err(); over != nil {
+		return nil, over
 	}
 	if forged, ok := errors.AsType[forgedError](err); ok {
 		return nil, forged
@@ -89,8 +115,9 @@ func (t trust) open(signed string) (json.RawMessage, error) {
 
 // key returns the key of the first of three certificates, after checking the chain
 // as of the given time. With roots of the host's own, the third certificate is
-// counted and read and otherwise means nothing.
-func (t trust) key(x5c any, at time.Time) (*ecdsa.PublicKey, error) {
+// counted and read and otherwise means nothing. No signature is verified before all
+// keys are known to be small.
+func (t trust) key(ctx context.Context, x5c any, at time.Time) (*ecdsa.PublicKey, error) {
 	encoded, _ := x5c.([]any)
 	if len(encoded) != 3 {
 		return nil, forgedError("it has not exactly three certificates")
@@ -98,6 +125,9 @@ func (t trust) key(x5c any, at time.Time) (*ecdsa.PublicKey, error) {
 	var chain [3]*x509.Certificate
 	for i := range encoded {
 		text, _ := encoded[i].(string)
+		if len(text) > base64.StdEncoding.EncodedLen(maxCertificate) {
+			return nil, forgedError("a certificate is longer than one of the App Store")
+		}
 		der, err := base64.StdEncoding.Strict().DecodeString(text)
 		if err != nil {
 			return nil, forgedError("a certificate is not base64")
@@ -107,6 +137,16 @@ func (t trust) key(x5c any, at time.Time) (*ecdsa.PublicKey, error) {
 		}
 	}
 	leaf, intermediate, root := chain[0], chain[1], chain[2]
+	key, err := ecdsaKey(leaf)
+	if err == nil {
+		_, err = ecdsaKey(intermediate)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if key.Curve != elliptic.P256() {
+		return nil, forgedError("the key is not P-256")
+	}
 	roots := t
 	if len(roots) == 0 {
 		if sha256.Sum256(root.Raw) != appleRootG3 {
@@ -118,10 +158,13 @@ func (t trust) key(x5c any, at time.Time) (*ecdsa.PublicKey, error) {
 		return nil, forgedError("a certificate is not one of the App Store")
 	}
 
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	options := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(),
 		Intermediates: x509.NewCertPool(),
-		CurrentTime:   at,
+		CurrentTime:   withinSkew(at, leaf, intermediate),
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
 	for _, root := range roots {
@@ -140,11 +183,42 @@ func (t trust) key(x5c any, at time.Time) (*ecdsa.PublicKey, error) {
 	if !slices.ContainsFunc(found, whole) {
 		return nil, forgedError("the second certificate has not issued the first")
 	}
-	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return nil, forgedError("the key is not P-256")
-	}
 	return key, nil
+}
+
+// ecdsaKey returns the key of a certificate when it is one of the curves of the App
+// Store, and the certificate is signed with such a key: any other may be as large as its
+// sender likes.
+func ecdsaKey(certificate *x509.Certificate) (*ecdsa.PublicKey, error) {
+	key, ok := certificate.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
+		return nil, forgedError("a key is neither P-256 nor P-384")
+	}
+	switch certificate.SignatureAlgorithm {
+	case x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
+		return key, nil
+	}
+	return nil, forgedError("a certificate is not signed with ECDSA")
+}
+
+// withinSkew returns the time at which certificates are checked: that of the signature,
+// or where it lies up to maxClockSkew outside of their validity, the nearest time within.
+func withinSkew(at time.Time, certificates ...*x509.Certificate) time.Time {
+	checked := at
+	for _, certificate := range certificates {
+		if checked.Before(certificate.NotBefore) {
+			checked = certificate.NotBefore
+		}
+	}
+	for _, certificate := range certificates {
+		if checked.After(certificate.NotAfter) {
+			checked = certificate.NotAfter
+		}
+	}
+	if checked.Sub(at).Abs() > maxClockSkew {
+		return at
+	}
+	return checked
 }
 
 func hasExtension(certificate *x509.Certificate, id asn1.ObjectIdentifier) bool {
