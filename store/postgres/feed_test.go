@@ -1,14 +1,32 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pgtest"
 	"github.com/userkit/userkit/store/postgres"
 )
+
+// followTo reads the feed until it has given so many events. Whatever else runs in
+// the cluster, such as the server's own upkeep, may hold the feed back, for however
+// long it takes.
+func followTo(t *testing.T, store *postgres.Store, after *userkit.FeedPosition, count int) []userkit.EventID {
+	t.Helper()
+	ids := follow(t, store, after)
+	for len(ids) < count {
+		time.Sleep(time.Millisecond)
+		ids = append(ids, follow(t, store, after)...)
+	}
+	require.Len(t, ids, count)
+	return ids
+}
 
 // follow reads the feed to its end and gives the ids of its events.
 func follow(t *testing.T, store *postgres.Store, after *userkit.FeedPosition) []userkit.EventID {
@@ -35,7 +53,7 @@ func TestFeedWaitsForOlderTransactions(t *testing.T) {
 	store := openStore(t, dsn)
 	ada, bob := createUser(t, store, "ada"), createUser(t, store, "bob")
 	var cursor userkit.FeedPosition
-	require.Len(t, follow(t, store, &cursor), 2)
+	followTo(t, store, &cursor, 2)
 
 	db := openDB(t, dsn)
 	tx, err := db.BeginTx(ctx, nil)
@@ -46,7 +64,7 @@ func TestFeedWaitsForOlderTransactions(t *testing.T) {
 	require.NoError(t, commitOne(t, store, late))
 	require.Empty(t, follow(t, store, &cursor), "the event of a transaction that may be overtaken")
 	require.NoError(t, tx.Commit())
-	require.Equal(t, []userkit.EventID{early.Events[0].ID, late.Events[0].ID}, follow(t, store, &cursor))
+	require.Equal(t, []userkit.EventID{early.Events[0].ID, late.Events[0].ID}, followTo(t, store, &cursor, 2))
 
 	// A transaction that is given up holds nothing back and leaves nothing.
 	tx, err = db.BeginTx(ctx, nil)
@@ -57,7 +75,7 @@ func TestFeedWaitsForOlderTransactions(t *testing.T) {
 	require.NoError(t, commitOne(t, store, late))
 	require.Empty(t, follow(t, store, &cursor))
 	require.NoError(t, tx.Rollback())
-	require.Equal(t, []userkit.EventID{late.Events[0].ID}, follow(t, store, &cursor))
+	require.Equal(t, []userkit.EventID{late.Events[0].ID}, followTo(t, store, &cursor, 1))
 }
 
 // A database that was restored into a cluster whose transactions count lower
@@ -78,19 +96,19 @@ func TestFeedAfterARestore(t *testing.T) {
 	require.Empty(t, follow(t, store, &cursor), "they seem to be of transactions yet to come")
 
 	require.NoError(t, store.Migrate(ctx))
-	require.Len(t, follow(t, store, &cursor), 1)
+	followTo(t, store, &cursor, 1)
 	for range 3 {
 		change := touch(&ada)
 		require.NoError(t, commitOne(t, store, change))
-		require.Equal(t, []userkit.EventID{change.Events[0].ID}, follow(t, store, &cursor))
+		require.Equal(t, []userkit.EventID{change.Events[0].ID}, followTo(t, store, &cursor, 1))
 		require.NoError(t, store.Migrate(ctx)) // changes nothing any more
 	}
 
 	var other userkit.FeedPosition
-	require.Len(t, follow(t, second, &other), 1)
+	followTo(t, second, &other, 1)
 	change := touch(&eve)
 	require.NoError(t, commitOne(t, second, change))
-	require.Equal(t, []userkit.EventID{change.Events[0].ID}, follow(t, second, &other))
+	require.Equal(t, []userkit.EventID{change.Events[0].ID}, followTo(t, second, &other, 1))
 	require.Less(t, other.Commit, cursor.Commit)
 }
 
@@ -114,8 +132,116 @@ func TestFeedOffsetWaitsForWriters(t *testing.T) {
 	require.NoError(t, tx.Commit())
 	require.NoError(t, <-done)
 	var cursor userkit.FeedPosition
-	require.Len(t, follow(t, store, &cursor), 2)
+	followTo(t, store, &cursor, 2)
 	late := touch(&ada)
 	require.NoError(t, commitOne(t, store, late))
-	require.Equal(t, []userkit.EventID{late.Events[0].ID}, follow(t, store, &cursor))
+	require.Equal(t, []userkit.EventID{late.Events[0].ID}, followTo(t, store, &cursor, 1))
+}
+
+// A project that moves to another node takes its feed along, if Migrate is called
+// after each move and before the first change.
+func TestFeedAfterAMove(t *testing.T) {
+	ctx := context.Background()
+	servers := []string{pgtest.Start(t).DSN(), pgtest.Start(t).DSN()}
+	// The first node is a busy one, far ahead of the other in its transactions.
+	_, err := openDB(t, servers[0]).DB.Exec("DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+	require.NoError(t, err)
+
+	t.Run("a follower gets every event once, in the order of the commits, whichever way the project moves", func(t *testing.T) {
+		nodes := []string{migrated.CreateOn(t, servers[0]), migrated.CreateOn(t, servers[1])}
+		stores := []*postgres.Store{openStore(t, nodes[0]), openStore(t, nodes[1])}
+		ada := createUser(t, stores[0], "ada")
+		var cursor userkit.FeedPosition
+		created := followTo(t, stores[0], &cursor, 1)
+		var written, followed []userkit.EventID
+		write := func(store *postgres.Store, count int) {
+			for range count {
+				change := touch(&ada)
+				require.NoError(t, commitOne(t, store, change))
+				written = append(written, change.Events[0].ID)
+			}
+		}
+		catchUp := func(store *postgres.Store) {
+			followed = append(followed, followTo(t, store, &cursor, len(written)-len(followed))...)
+			require.Equal(t, written, followed)
+		}
+		for move := range 5 {
+			from, to := move%2, (move+1)%2
+			write(stores[from], 2)
+			if move%3 == 0 { // else the follower is behind when the project moves
+				catchUp(stores[from])
+			}
+			moveProject(t, nodes[from], nodes[to])
+			require.NoError(t, stores[to].Migrate(ctx))
+			if move%2 == 0 { // else the follower looks before anything new is written
+				write(stores[to], 1)
+			}
+			catchUp(stores[to])
+			write(stores[to], 3)
+		}
+		catchUp(stores[1])
+		cursor = userkit.FeedPosition{}
+		require.Equal(t, append(created, written...), followTo(t, stores[1], &cursor, 1+len(written)), "the order for those who begin anew")
+	})
+
+	// What is written before Migrate stands in front of what followers have seen.
+	t.Run("a follower misses what is written before Migrate, and nothing afterwards", func(t *testing.T) {
+		nodes := []string{migrated.CreateOn(t, servers[0]), migrated.CreateOn(t, servers[1])}
+		store := openStore(t, nodes[0])
+		ada := createUser(t, store, "ada")
+		var cursor userkit.FeedPosition
+		followTo(t, store, &cursor, 1)
+		moveProject(t, nodes[0], nodes[1])
+		store = openStore(t, nodes[1])
+		require.NoError(t, commitOne(t, store, touch(&ada)))
+		require.Empty(t, follow(t, store, &cursor))
+		require.NoError(t, store.Migrate(ctx))
+		for range 3 {
+			change := touch(&ada)
+			require.NoError(t, commitOne(t, store, change))
+			require.Equal(t, []userkit.EventID{change.Events[0].ID}, followTo(t, store, &cursor, 1))
+		}
+	})
+}
+
+// moveProject moves the rows of the default project from one database to another,
+// as they are.
+func moveProject(t *testing.T, from, to string) {
+	t.Helper()
+	ctx := context.Background()
+	var ends []*pgx.Conn
+	for _, dsn := range []string{from, to} {
+		end, err := pgx.Connect(ctx, dsn)
+		require.NoError(t, err)
+		defer end.Close(ctx)
+		// Foreign keys are sound at the end, whatever the order of the tables.
+		_, err = end.Exec(ctx, "SET session_replication_role = replica")
+		require.NoError(t, err)
+		ends = append(ends, end)
+	}
+	rows, err := ends[0].Query(ctx, `SELECT table_name, string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+FROM information_schema.columns
+WHERE table_schema = 'userkit' AND table_name <> 'migrations' AND is_generated = 'NEVER'
+GROUP BY table_name`)
+	require.NoError(t, err)
+	tables := map[string]string{}
+	for rows.Next() {
+		var name, columns string
+		require.NoError(t, rows.Scan(&name, &columns))
+		tables[name] = columns
+	}
+	require.NoError(t, rows.Err())
+	require.Contains(t, tables, "projects")
+	require.Contains(t, tables, "events")
+	for name, columns := range tables {
+		_, err := ends[1].Exec(ctx, "DELETE FROM userkit."+name+" WHERE project = 'default'")
+		require.NoError(t, err)
+		var data bytes.Buffer
+		_, err = ends[0].PgConn().CopyTo(ctx, &data, "COPY (SELECT "+columns+" FROM userkit."+name+" WHERE project = 'default') TO STDOUT")
+		require.NoError(t, err)
+		_, err = ends[1].PgConn().CopyFrom(ctx, &data, "COPY userkit."+name+" ("+columns+") FROM STDIN")
+		require.NoError(t, err)
+		_, err = ends[0].Exec(ctx, "DELETE FROM userkit."+name+" WHERE project = 'default'")
+		require.NoError(t, err)
+	}
 }
