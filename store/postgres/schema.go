@@ -58,7 +58,9 @@ var migrations = func() []migration {
 // Migrate brings the schema up to date and adds the project to it. Each file
 // runs in a transaction of its own and counts as applied only when that
 // commits. Many processes may migrate at once: one works, the others wait. It
-// needs the right to create objects only while there is something to create.
+// needs the right to create objects only while there is something to create. A
+// schema of a later version is left alone, and is ErrUnavailable with
+// CodeSchemaOutdated.
 //
 // Migrate creates the extension pg_trgm where the database does not have it, in
 // the schema of the store. PostgreSQL comes with it, and takes the right to create
@@ -100,6 +102,9 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 			if !slices.Contains(applied, file.name) {
 				return bound.apply(ctx, file)
 			}
+		}
+		if err := bound.known(applied); err != nil {
+			return err
 		}
 		done = true
 		return bound.register(ctx)
@@ -214,6 +219,16 @@ WHERE e.project = ? AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_curren
 	return bool(found), err
 }
 
+// known returns an error when a migration is applied that this version does not know.
+func (s *Store) known(applied []string) error {
+	for _, name := range applied {
+		if !slices.ContainsFunc(migrations, func(file migration) bool { return file.name == name }) {
+			return userkit.NewError(userkit.CodeSchemaOutdated, "", "schema %q has migration %s, which this version does not know", s.schema, name)
+		}
+	}
+	return nil
+}
+
 // CheckSchema returns nil when the schema is the one that this version of
 // userkit needs and the project is in it, else ErrUnavailable with
 // CodeSchemaOutdated. It changes nothing.
@@ -233,10 +248,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 			return outdated("schema %q lacks migration %s", s.schema, file.name)
 		}
 	}
-	for _, name := range applied {
-		if !slices.ContainsFunc(migrations, func(file migration) bool { return file.name == name }) {
-			return outdated("schema %q has migration %s, which this version does not know", s.schema, name)
-		}
+	if err := s.known(applied); err != nil {
+		return err
 	}
 	q := &statement{}
 	q.add("SELECT EXISTS (SELECT FROM ? AS p WHERE p.project = ?)", s.table("projects"), quoted(s.project))
