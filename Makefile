@@ -9,7 +9,7 @@ golangci-lint = $(shell go -C tools tool -n golangci-lint)
 
 # What "make test" gives to "go test" beside the race detector, such as
 # "make test FLAGS='-run Balance -v'".
-FLAGS ?= -timeout 12m
+FLAGS ?= -timeout 1h
 
 # The versions of PostgreSQL that "make test-versions" runs on, as tools/postgresql
 # knows them.
