@@ -1,12 +1,14 @@
 package userio_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/userio"
 )
 
@@ -23,4 +25,133 @@ func TestImportReadsAWorkbookThatLibreOfficeSaved(t *testing.T) {
 	report := importText(t, manager, sample(t, "libreoffice.xlsx"), userio.ImportOptions{})
 	require.Empty(t, report.Rejections)
 	require.EqualValues(t, 2, report.Created)
+}
+
+func TestNoGuessSaysWhoARowIsAbout(t *testing.T) {
+	t.Run("the company of four people is not their login", func(t *testing.T) {
+		manager := newManager(t)
+		report := importText(t, manager, sample(t, "salesforce-e164.csv"), userio.ImportOptions{})
+		require.Empty(t, report.Rejections)
+		require.EqualValues(t, 4, report.Created)
+		bob, err := manager.FindUser(t.Context(), userkit.ByEmail("bob@acme.example"))
+		require.NoError(t, err)
+		require.Equal(t, "Bob Ray", bob.Name)
+		require.Empty(t, bob.Login)
+	})
+	t.Run("a file without anything else is refused, with what was found", func(t *testing.T) {
+		for _, heading := range []string{"User name", "external id", "E-mail address", "user_id"} {
+			refused(t, heading+",name\nann,Ann\n", userio.ImportOptions{}, userkit.CodeRequired, heading)
+			refused(t, heading+",name\nann,Ann\n", userio.ImportOptions{}, userkit.CodeRequired, "traffic_limit")
+			refused(t, `{"`+heading+`":"ann","name":"Ann"}`, userio.ImportOptions{}, userkit.CodeRequired, heading)
+		}
+		refused(t, "username,name\nann,Ann\n", userio.ImportOptions{Key: "login"}, userkit.CodeRequired, "username")
+	})
+	t.Run("rows about one user are reported", func(t *testing.T) {
+		for _, file := range []string{"login,name\nann,Ann\nANN,Other\n", `{"login":"ann","name":"Ann"}` + "\n" + `{"login":"ann","name":"Other"}`} {
+			manager := newManager(t)
+			report := importText(t, manager, file, userio.ImportOptions{})
+			require.EqualValues(t, 1, report.Created)
+			require.EqualValues(t, 1, report.Rejected)
+			require.Equal(t, userkit.CodeLoginTaken, userkit.ErrorCode(report.Rejections[0].Err))
+			require.Equal(t, "Ann", login(t, manager, "ann").Name)
+		}
+		report := importText(t, newManager(t), "extref,login,name\n1,ann,Ann\n,ann,Other\n", userio.ImportOptions{})
+		require.Equal(t, []string{"3 login login_taken"}, lines(report))
+	})
+}
+
+func TestImportReadsWhoMayLogIn(t *testing.T) {
+	for _, test := range []struct {
+		heading, value string
+		want           userkit.Status
+	}{
+		{"enabled", "false", userkit.StatusDisabled}, {"Enabled", "no", userkit.StatusDisabled}, {"enabled", "1", userkit.StatusActive},
+		{"accountEnabled", "False", userkit.StatusDisabled}, {"is_active", "0", userkit.StatusDisabled}, {"active", "true", userkit.StatusActive},
+		{"blocked", "true", userkit.StatusDisabled}, {"disabled", "Yes", userkit.StatusDisabled}, {"disabled", "false", userkit.StatusActive},
+		{"is_suspended", "1", userkit.StatusDisabled}, {"banned", "true", userkit.StatusDisabled}, {"blocked_at", "2020-01-02 03:04:05", userkit.StatusDisabled},
+		{"status", "SUSPENDED", userkit.StatusDisabled}, {"status", "DEPROVISIONED", userkit.StatusDisabled}, {"Status", "Locked out", userkit.StatusDisabled},
+		{"status", "ACTIVE", userkit.StatusActive}, {"status", "STAGED", userkit.StatusInvited}, {"account status", "Blocked", userkit.StatusDisabled},
+	} {
+		t.Run(test.heading+" "+test.value, func(t *testing.T) {
+			for _, file := range []string{"login," + test.heading + "\nann," + test.value + "\n", fmt.Sprintf(`{"login":"ann",%q:%q}`, test.heading, test.value)} {
+				manager := newManager(t)
+				report := importText(t, manager, file, userio.ImportOptions{})
+				require.Empty(t, report.Rejections)
+				require.Equal(t, test.want, login(t, manager, "ann").Status)
+				require.Empty(t, login(t, manager, "ann").Attributes)
+			}
+		})
+	}
+	t.Run("of two columns the stricter one counts", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,status,blocked,enabled\nann,active,true,true\nbob,active,false,true\n", userio.ImportOptions{})
+		require.Equal(t, userkit.StatusDisabled, login(t, manager, "ann").Status)
+		require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
+	})
+	t.Run("a status that nobody knows keeps the row out", func(t *testing.T) {
+		report := importText(t, newManager(t), "login,status\nann,gesperrt\n", userio.ImportOptions{})
+		require.Equal(t, []string{"2 status unknown_value"}, lines(report))
+	})
+}
+
+func TestImportKeepsNoPasswords(t *testing.T) {
+	for _, heading := range []string{
+		"password", "Password", "user_pass", "passwordHash", "password_hash", "salt", "passwordSalt", "credentials", "encrypted_password", "pwd", "Passwort",
+		"client_secret", "Password [Required]", "hashed_pwd", "пароль", "totp", "apiKey", "pass",
+	} {
+		manager := newManager(t)
+		report := importText(t, manager, "login,"+heading+"\nann,hunter2\n", userio.ImportOptions{})
+		require.Equal(t, []string{"login: login", heading + "! secret"}, uses(report))
+		require.Empty(t, login(t, manager, "ann").Attributes, heading)
+	}
+	manager := newManager(t)
+	importText(t, manager, "login,passport,compass\nann,MP1,north\n", userio.ImportOptions{})
+	require.Len(t, login(t, manager, "ann").Attributes, 2)
+	importText(t, manager, `{"login":"bob","meta":{"plan":"gold","password":"x","deep":[{"salt":"y","a":1}]},"more":"{\"pwd\":1,\"b\":2}"}`, userio.ImportOptions{})
+	require.Equal(t, userkit.Attributes{"meta": map[string]any{"plan": "gold", "deep": []any{map[string]any{"a": int64(1)}}}, "more": `{"b":2}`}, login(t, manager, "bob").Attributes)
+	importText(t, manager, "login,password\ncat,hunter2\n", userio.ImportOptions{Columns: map[string]string{"password": "attributes.old"}})
+	require.Equal(t, userkit.Attributes{"old": "hunter2"}, login(t, manager, "cat").Attributes)
+}
+
+func TestAColumnThatCannotBeUsedCostsTheColumn(t *testing.T) {
+	manager := newManager(t)
+	report := importText(t, manager, "login,id,status,country,kind,registered_at\nann,1,0,United Kingdom,Member,never\nbob,2,0,Côte d'Ivoire,Guest,\n", userio.ImportOptions{})
+	require.Empty(t, report.Rejections)
+	require.Equal(t, []string{
+		"login: login", "id: attributes.id", "status: attributes.status", "country: country", "kind: attributes.kind", "registered_at: attributes.registered_at",
+	}, uses(report))
+	require.Equal(t, "extref", report.Columns[1].Suggested)
+	require.Contains(t, report.Columns[4].Note, "not kind")
+	require.Equal(t, "GB", login(t, manager, "ann").Country)
+	require.Equal(t, "CI", login(t, manager, "bob").Country)
+
+	t.Run("countries by name", func(t *testing.T) {
+		for name, code := range map[string]string{
+			"Germany": "DE", "Deutschland": "DE", "USA": "US", "UK": "GB", "Belarus": "BY", "Беларусь": "BY", "Россия": "RU", "Korea, Republic of": "KR", "Czech Republic": "CZ",
+			"GBR": "GB", "Viet Nam": "VN", "the Netherlands": "NL", "Bosnia and Herzegovina": "BA", "日本": "JP", "Türkiye": "TR", "fr": "FR", "united states": "US", "St. Lucia": "LC",
+		} {
+			manager := newManager(t)
+			report := importText(t, manager, "login;country\nann;"+name+"\n", userio.ImportOptions{})
+			require.Empty(t, report.Rejections, name)
+			require.Equal(t, code, login(t, manager, "ann").Country, name)
+		}
+	})
+	t.Run("short rows are padded", func(t *testing.T) {
+		report := importText(t, newManager(t), sample(t, "short-rows.csv"), userio.ImportOptions{})
+		require.Empty(t, report.Rejections)
+		require.EqualValues(t, 3, report.Created)
+	})
+	t.Run("first and last name make a name", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,Last Name,firstName,Middle Name\nann,Lee,Ann,\nbob,Ray,Bob,J.\n", userio.ImportOptions{})
+		require.Equal(t, "Ann Lee", login(t, manager, "ann").Name)
+		require.Equal(t, "Bob J. Ray", login(t, manager, "bob").Name)
+		importText(t, manager, "login,given name,surname,name\ncat,Cat,Poe,Kitty\ndan,Dan,Roe,\n", userio.ImportOptions{})
+		require.Equal(t, "Kitty", login(t, manager, "cat").Name)
+		require.Equal(t, "Dan Roe", login(t, manager, "dan").Name)
+	})
+	t.Run("a number that a spreadsheet has rounded names nobody", func(t *testing.T) {
+		report := importText(t, newManager(t), "login,extref\nann,1.15123E+20\nbob,7\n", userio.ImportOptions{Key: "login"})
+		require.Equal(t, []string{"2 extref bad_format"}, lines(report))
+	})
 }

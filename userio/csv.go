@@ -260,12 +260,16 @@ func (r *csvReader) next(row *tableRow) error {
 		}
 	}
 	text := string(r.record)
-	if count := len(r.ends); count < len(r.headings) || count > len(r.headings) && r.ends[len(r.headings)-1] < len(text) {
+	if count := len(r.ends); count > len(r.headings) && r.ends[len(r.headings)-1] < len(text) {
 		return &rowError{err: userkit.NewError(userkit.CodeBadFormat, "", "%s values for %d columns", countUpTo(count), len(r.headings))}
 	}
 	valid := utf8.ValidString(text)
 	begin := 0
 	for i := range r.headings {
+		if i >= len(r.ends) { // a short row says nothing about the columns that it has not
+			row.cells = append(row.cells, cell{absent: true})
+			continue
+		}
 		value := text[begin:r.ends[i]]
 		begin = r.ends[i]
 		if !valid && !utf8.ValidString(value) {

@@ -21,7 +21,9 @@ func ExampleImport() {
 		"bob;bob(at)example.com;;;basic\n" +
 		"cat;cat@example.com;;;basic\n")
 
-	report, err := userio.Import(context.Background(), users, file, userio.ImportOptions{Key: "login"})
+	report, err := userio.Import(context.Background(), users, file, userio.ImportOptions{
+		Columns: map[string]string{"User name": "login"}, // which says who a row is about, so it has to be said
+	})
 	if err != nil {
 		panic(err)
 	}

@@ -88,6 +88,10 @@ type ColumnUse struct {
 	Heading string `json:"heading"`
 	Field   string `json:"field,omitempty"`   // the field, or attributes.<name>; empty: ignored
 	Ignored string `json:"ignored,omitempty"` // why it was ignored: one of the constants below
+
+	Guessed   bool   `json:"guessed,omitempty"`   // the field follows from what other programs call it, which nobody has confirmed
+	Suggested string `json:"suggested,omitempty"` // a field that it may be, if the caller says so: extref for the ids of another system
+	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as it
 }
 
 // Why columns are ignored.
@@ -96,6 +100,7 @@ const (
 	IgnoredUnknown  = "unknown"    // no field, and UnknownIgnore
 	IgnoredByOption = "by option"  // ImportOptions.Columns says so
 	IgnoredUnnamed  = "no heading" // a column without a heading
+	IgnoredSecret   = "secret"     // passwords, and what they are checked with: kept only where ImportOptions.Columns says so
 )
 
 // ImportReport is what an import did; of a dry run, what it would do.
@@ -125,12 +130,21 @@ const importCalls = 3
 // telephone number. CSV may have a byte-order mark, any separator of , ; tab and
 // |, and any line breaks; it must be UTF-8. A row is at most MaxRowBytes long, and
 // a table has at most MaxColumns. Memory is needed for a few thousand rows,
-// however many there are; a dry run needs some 40 bytes more for each id, extref,
-// login and email of the file, since it finds those that stand twice.
+// however many there are, and some 12 bytes for each key of the file, since it finds
+// those that stand twice: that is each id, extref, login and email, or with Key
+// only one of them. A dry run needs 40 bytes more for each.
 //
-// Users are found by Key, and rows about one user are done in their order. Rows
-// about different users are not, so of two rows that want one login either may be
-// rejected.
+// Users are found by Key. Only a column that has the name of the field, or of which
+// ImportOptions.Columns says that it is the field, says which user a row is about:
+// what other programs call it never does. Of several rows about one user the first
+// counts, and the others are rejected. Rows are done in any order, so of two rows
+// that want one login either may be rejected.
+//
+// Columns such as enabled, blocked or accountEnabled are the status, the strictest
+// of several; first and last name make a name where there is none. Passwords are
+// not kept. A column of whose first values none can be read as its field is a column
+// like any other, and ColumnUse.Note says so; for a status in unknown words the
+// rows are rejected instead.
 //
 // It returns ErrInvalid, having imported nothing, when the options are wrong or
 // the file is no table that it can read:
@@ -176,6 +190,7 @@ type importer struct {
 	flying []*batch // calls under way, the oldest first
 	idle   []*batch
 	seen   map[uint64]uint64 // dry run: by the hash of a unique value, the user that has it
+	keys   hashSet           // of the rows so far
 }
 
 // batch is the rows of one call of ImportUsers.
@@ -239,7 +254,9 @@ func (im *importer) run(ctx context.Context) (err error) {
 		}
 	}()
 	_, open := reader.(*ndjsonReader)
-	if im.plan, err = newPlan(im.options, open, reader.columns()); err != nil {
+	sampled := sample(reader)
+	reader = sampled
+	if im.plan, err = newPlan(im.options, open, reader.columns(), sampled.good()); err != nil {
 		return err
 	}
 	if im.options.DryRun {
@@ -318,6 +335,9 @@ func (im *importer) take(row *tableRow, b *batch) *rowError {
 	last := len(b.records)
 	b.records = append(b.records, userkit.UserImport{})
 	keys, broken := im.draft(row, &b.records[last])
+	if broken == nil {
+		broken = im.repeated(&b.records[last], keys)
+	}
 	if broken != nil {
 		b.records[last] = userkit.UserImport{}
 		b.records = b.records[:last]
@@ -328,6 +348,20 @@ func (im *importer) take(row *tableRow, b *batch) *rowError {
 	for _, key := range keys {
 		if key != 0 {
 			b.values[key] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// repeated refuses a row about a user whom a row before it is about.
+func (im *importer) repeated(record *userkit.UserImport, keys rowKeys) *rowError {
+	field := record.Key.Field()
+	if !im.keys.add(keys[slices.Index(keyFields[:], field)]) {
+		return &rowError{column: im.headingOf(field), err: userkit.NewError(takenCode(field), field, "a row before it has the same %s, %q", field, clip(record.Key.Value()))}
+	}
+	if im.options.Key == "" { // the next row may name the same user by another key
+		for _, key := range keys {
+			im.keys.add(key)
 		}
 	}
 	return nil

@@ -2,8 +2,8 @@ package userio
 
 import (
 	"errors"
-	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +20,7 @@ type plan struct {
 	taken   map[string]int // by field: the column that it is
 	shared  bool           // two columns are one field, which a row may have once
 	whole   int            // the column of all attributes; -1: none
+	sample  []tableRow     // the first rows
 }
 
 // column is a column of a table that is read.
@@ -29,45 +30,66 @@ type column struct {
 	read    func(c *cell) (any, error) // nil: ignored
 	clear   any                        // what an empty cell sets with ClearEmpty; nil: nothing
 	key     int                        // in keyFields; -1: none of them
+	decides bool                       // it may say which user a row is about
+	hand    bool                       // the caller says what it is
+	part    string                     // of a field: one of the parts
 	single  string                     // the name of the attribute that it is
 	kept    bool                       // an attribute only because it is no field
 }
 
-// newPlan decides on the headings that are known by now. open means that rows
-// may add more.
-func newPlan(options ImportOptions, open bool, headings []string) (*plan, error) {
-	p := &plan{options: options, open: open, taken: map[string]int{}, whole: -1}
+// newPlan decides on the headings that are known by now, with a look at the first
+// rows. open means that rows may add more.
+func newPlan(options ImportOptions, open bool, headings []string, sample []tableRow) (*plan, error) {
+	p := &plan{options: options, open: open, taken: map[string]int{}, whole: -1, sample: sample}
 	if options.Zone == nil {
 		p.options.Zone = time.UTC
 	}
 	for heading, field := range options.Columns {
-		if field == "-" {
+		if field == "-" || partField(field) != "" {
 			continue
 		}
 		if known, ok := userkit.UserField(field); !(ok && known.Settable()) && !isAttribute(field) {
-			return nil, userkit.NewError(userkit.CodeUnknownField, clip(field), "column %q cannot be the field %q", clip(heading), clip(field))
+			return nil, userkit.NewError(userkit.CodeUnknownField, clip(field), "column %q cannot be the field %q; the fields are %s", clip(heading), clip(field), knownFields())
 		}
-	}
-	if open {
-		return p, nil
 	}
 	if err := p.extend(headings); err != nil {
 		return nil, err
 	}
-	for _, heading := range slices.Sorted(maps.Keys(options.Columns)) {
-		if !slices.ContainsFunc(headings, func(other string) bool { return sameHeading(heading, other) }) {
-			return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "the file has no column %q", clip(heading))
-		}
-	}
-	if slices.ContainsFunc(p.columns, func(c column) bool {
-		return c.key >= 0 && (options.Key == "" || keyFields[c.key] == options.Key)
-	}) {
+	if open && len(sample) == 0 {
 		return p, nil
 	}
-	if options.Key != "" {
-		return nil, userkit.NewError(userkit.CodeRequired, options.Key, "the file has no column %s, which says which user a row is about", options.Key)
+	for _, heading := range slices.Sorted(maps.Keys(options.Columns)) {
+		if !open && !slices.ContainsFunc(headings, func(other string) bool { return sameHeading(heading, other) }) {
+			return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "the file has no column %q; its columns are %s", clip(heading), listed(headings))
+		}
 	}
-	return nil, userkit.NewError(userkit.CodeRequired, "key", "the file has no column id, extref, login or email, which say which user a row is about")
+	return p, p.checkKey(headings)
+}
+
+// checkKey checks that a column says which user a row is about.
+func (p *plan) checkKey(headings []string) error {
+	field, wanted := "key", "id, extref, login or email"
+	if p.options.Key != "" {
+		field, wanted = p.options.Key, p.options.Key
+	}
+	var may strings.Builder
+	for _, c := range p.columns {
+		switch {
+		case c.key < 0:
+		case p.options.Key != "" && keyFields[c.key] != p.options.Key:
+		case c.decides:
+			return nil
+		default:
+			may.WriteString("; " + strconv.Quote(clip(c.Heading)) + " may be " + keyFields[c.key] + ", which the caller has to say")
+		}
+	}
+	for _, c := range p.columns {
+		if c.Suggested != "" && (p.options.Key == "" || p.options.Key == c.Suggested) {
+			may.WriteString("; " + strconv.Quote(clip(c.Heading)) + " may be " + c.Suggested + ", which the caller has to say")
+		}
+	}
+	return userkit.NewError(userkit.CodeRequired, field, "the file has no column %s, which says which user a row is about%s; its columns are %s; the fields are %s",
+		wanted, may.String(), listed(headings), knownFields())
 }
 
 // isAttribute reports whether a text names a single attribute.
@@ -84,27 +106,47 @@ func (p *plan) extend(headings []string) error {
 		return nil
 	}
 	for _, heading := range headings[first:] {
-		c := column{ColumnUse: ColumnUse{Heading: heading}, key: -1}
-		p.columns = append(p.columns, c)
-		if field := p.named(heading); field != "" {
-			if err := p.assign(len(p.columns)-1, field, false); err != nil {
+		p.columns = append(p.columns, column{ColumnUse: ColumnUse{Heading: heading}, key: -1})
+		at := len(p.columns) - 1
+		if field, hand := p.named(heading); field != "" {
+			p.columns[at].hand = hand
+			p.columns[at].decides = true
+			if err := p.assign(at, field, false); err != nil {
 				return err
 			}
+			p.letGo(at)
 		}
 	}
 	for at := first; at < len(p.columns); at++ {
+		if c := &p.columns[at]; c.undecided() {
+			field := guesses[normalHeading(c.Heading)]
+			if _, taken := p.taken[field]; field == "" || taken || partField(field) == "name" {
+				continue
+			}
+			c.Guessed = true
+			if err := p.assign(at, field, false); err != nil {
+				return err
+			}
+			p.letGo(at)
+		}
+	}
+	_, named := p.taken["name"]
+	for at := first; at < len(p.columns); at++ {
 		c := &p.columns[at]
-		if c.Field != "" || c.Ignored != "" {
+		if !c.undecided() {
 			continue
 		}
-		if field := synonyms[normalHeading(c.Heading)]; field != "" {
-			if _, taken := p.taken[field]; !taken {
-				if err := p.assign(at, field, false); err != nil {
+		if part := guesses[normalHeading(c.Heading)]; partField(part) == "name" && p.options.UnknownColumns != UnknownRefuse {
+			if !named {
+				c.Guessed = true
+				if err := p.assign(at, part, false); err != nil {
 					return err
 				}
 				continue
 			}
+			c.part = part // for rows whose name is empty
 		}
+		p.offer(c)
 		if err := p.unknown(at); err != nil {
 			return err
 		}
@@ -112,21 +154,103 @@ func (p *plan) extend(headings []string) error {
 	return nil
 }
 
-// named gives the field that the caller says a heading is, or whose name it is.
-func (p *plan) named(heading string) string {
+// undecided reports whether nothing was said of a column.
+func (c *column) undecided() bool { return c.Field == "" && c.Ignored == "" }
+
+// letGo takes a column for none of its field when the caller has not said that it
+// is, and not one of its first values can be read as it.
+func (p *plan) letGo(at int) {
+	c := &p.columns[at]
+	if c.hand || c.read == nil || c.single != "" || p.options.UnknownColumns == UnknownRefuse {
+		return
+	}
+	field := c.Field
+	if c.key >= 0 && field != "id" {
+		return
+	}
+	var fault error
+	for i := range p.sample {
+		row := &p.sample[i]
+		if at >= len(row.cells) || row.cells[at].empty() {
+			continue
+		}
+		cell := &row.cells[at]
+		value, err := c.read(cell)
+		if err == nil {
+			err = plausible(field, value)
+		}
+		// A status in words that nobody knows is a matter of rights: its rows stay out.
+		if _, number := truth(cell.text); err == nil || field == "status" && c.part == "" && number != nil {
+			return
+		}
+		if fault == nil {
+			fault = err
+		}
+	}
+	if fault == nil {
+		return
+	}
+	if p.taken[field] == at {
+		delete(p.taken, field)
+	}
+	if p.whole == at {
+		p.whole = -1
+	}
+	text := fault.Error()
+	if typed, ok := errors.AsType[*userkit.Error](fault); ok {
+		text = typed.Message
+	}
+	p.columns[at] = column{ColumnUse: ColumnUse{Heading: c.Heading, Note: "not " + field + ": " + text}, key: -1}
+}
+
+// plausible reports what is wrong with a value that the manager would refuse.
+func plausible(field string, value any) error {
+	text, _ := value.(string)
+	switch field {
+	case "id":
+		if id, err := userkit.ParseID[userkit.User](text); err != nil || id.String()[14] != '7' {
+			return userkit.NewError(userkit.CodeBadFormat, "id", "%q is no id of userkit", clip(text))
+		}
+	case "country":
+		if len(text) != 2 {
+			return userkit.NewError(userkit.CodeBadFormat, "country", "%q is no country", clip(text))
+		}
+	case "phone":
+		if !strings.HasPrefix(text, "+") {
+			return userkit.NewError(userkit.CodeBadFormat, "phone", "%q is not a number such as +375291234567", clip(text))
+		}
+	default:
+		known, _ := userkit.UserField(field)
+		if known.Values != nil && !slices.Contains(known.Values, text) {
+			return userkit.NewError(userkit.CodeUnknownValue, field, "%q is none of %s", clip(text), strings.Join(known.Values, ", "))
+		}
+	}
+	return nil
+}
+
+// offer suggests what an id of another system may be.
+func (p *plan) offer(c *column) {
+	if _, taken := p.taken["extref"]; !taken && slices.Contains(foreignIDs, normalHeading(c.Heading)) {
+		c.Suggested = "extref"
+	}
+}
+
+// named gives the field that the caller says a heading is (hand), or whose name it
+// is.
+func (p *plan) named(heading string) (field string, hand bool) {
 	if field, ok := p.options.Columns[heading]; ok {
-		return field
+		return field, true
 	}
 	for other, field := range p.options.Columns {
 		if sameHeading(heading, other) {
-			return field
+			return field, true
 		}
 	}
 	trimmed := strings.TrimSpace(heading)
 	if rest := len(attributePrefix); len(trimmed) > rest && strings.EqualFold(trimmed[:rest], attributePrefix) && isAttribute(attributePrefix+trimmed[rest:]) {
-		return attributePrefix + trimmed[rest:]
+		return attributePrefix + trimmed[rest:], false
 	}
-	return fieldNames[normalHeading(heading)]
+	return fieldNames[normalHeading(heading)], false
 }
 
 // assign makes a column a field. kept means that it is an attribute only because
@@ -135,6 +259,21 @@ func (p *plan) assign(at int, field string, kept bool) error {
 	c := &p.columns[at]
 	if field == "-" {
 		c.Ignored = IgnoredByOption
+		return nil
+	}
+	if of := partField(field); of != "" {
+		c.Field, c.part = of, field
+		text := func(read func(string) (any, error)) func(*cell) (any, error) {
+			return func(c *cell) (any, error) { return read(c.text) }
+		}
+		switch field {
+		case partEnabled:
+			c.read = text(readEnabled)
+		case partDisabled:
+			c.read = p.disabledReader()
+		default:
+			c.read = text(func(text string) (any, error) { return text, nil })
+		}
 		return nil
 	}
 	name, single := strings.CutPrefix(field, attributePrefix)
@@ -174,12 +313,19 @@ func (p *plan) unknown(at int) error {
 	switch {
 	case strings.TrimSpace(c.Heading) == "":
 		c.Ignored = IgnoredUnnamed
+	case isSecret(c.Heading) && p.options.UnknownColumns != UnknownRefuse:
+		c.Ignored = IgnoredSecret
 	case p.options.UnknownColumns == UnknownIgnore:
 		c.Ignored = IgnoredUnknown
 	case p.options.UnknownColumns == UnknownRefuse:
 		c.Ignored, c.refused = IgnoredUnknown, true
 		if !p.open {
-			return errUnknownColumn(c.Heading)
+			headings := make([]string, len(p.columns))
+			for i := range p.columns {
+				headings[i] = p.columns[i].Heading
+			}
+			return userkit.NewError(userkit.CodeUnknownField, clip(c.Heading), "the column %q is no field of a user; the columns are %s; the fields are %s",
+				clip(c.Heading), listed(headings), knownFields())
 		}
 	default:
 		base := attributeName(c.Heading, at+1)
@@ -255,8 +401,18 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 	}
 
 	var keys [len(keyFields)]string
+	var name [len(nameParts)]string
+	status, named := "", false
 	for at := range row.cells {
 		c, cell := &p.columns[at], &row.cells[at]
+		if part := slices.Index(nameParts[:], c.part); part >= 0 && !cell.absent {
+			if name[part] == "" {
+				name[part] = strings.TrimSpace(cell.text)
+			}
+			if c.single == "" {
+				continue
+			}
+		}
 		if cell.absent || c.read == nil || at == p.whole {
 			if c.refused && !cell.absent {
 				return rowKeys{}, &rowError{column: c.Heading, err: errUnknownColumn(c.Heading)}
@@ -275,6 +431,8 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 		}
 		switch {
 		case err != nil:
+		case c.Field == "status":
+			status = stricter(status, value.(string))
 		case c.single != "" && whole != nil:
 			if value == nil {
 				delete(whole, c.single)
@@ -289,6 +447,17 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 		}
 		if c.key >= 0 {
 			keys[c.key] = value.(string)
+		}
+		named = named || c.Field == "name" && !cell.empty()
+	}
+	if status != "" {
+		if err := record.Draft.Set("status", status); err != nil {
+			return rowKeys{}, p.blame(&p.columns[p.taken["status"]], err)
+		}
+	}
+	if full := strings.Join(slices.DeleteFunc(name[:], func(part string) bool { return part == "" }), " "); full != "" && !named {
+		if err := record.Draft.Set("name", full); err != nil {
+			return rowKeys{}, &rowError{err: userkit.NewError(userkit.CodeBadFormat, "name", "").Because(err)}
 		}
 	}
 	if whole != nil {
@@ -324,7 +493,7 @@ func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport
 		}
 		key := makeKey(i, value)
 		hashes[i] = hashKey(key)
-		if chosen < 0 && (p.options.Key == "" || p.options.Key == keyFields[i]) {
+		if chosen < 0 && p.decides(i) {
 			chosen = i
 			record.Key = key
 		}
@@ -337,6 +506,15 @@ func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport
 	default:
 		return hashes, &rowError{err: userkit.NewError(userkit.CodeRequired, "key", "no id, extref, login or email says which user this is")}
 	}
+}
+
+// decides reports whether a key field may say which user a row is about.
+func (p *plan) decides(field int) bool {
+	if p.options.Key != "" && p.options.Key != keyFields[field] {
+		return false
+	}
+	at, ok := p.taken[keyFields[field]]
+	return ok && (p.columns[at].decides || p.shared)
 }
 
 func makeKey(field int, value string) userkit.UserKey {
@@ -394,8 +572,11 @@ func (p *plan) headingOf(field string) string {
 
 // attributeCell reads a cell of a column that is named like an attribute.
 func attributeCell(c *cell) (any, error) {
-	if c.exact || c.value != nil {
-		return keptCell(c)
+	if _, isTime := c.value.(time.Time); c.exact || isTime {
+		return c.text, nil
+	}
+	if c.value != nil {
+		return c.value, nil
 	}
 	return parseAttribute(c.text), nil
 }
@@ -404,9 +585,11 @@ func attributeCell(c *cell) (any, error) {
 // whatever it looks like, since the rows below may look otherwise.
 func keptCell(c *cell) (any, error) {
 	if _, isTime := c.value.(time.Time); c.value == nil || isTime {
-		return c.text, nil
+		text, _ := withoutSecrets(c.text)
+		return text, nil
 	}
-	return c.value, nil
+	value, _ := withoutSecrets(c.value)
+	return value, nil
 }
 
 // emptyValue is what empties a field; nil: it always has a value.
@@ -432,15 +615,22 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 			case []any, map[string]any:
 				return nil, userkit.NewError(userkit.CodeBadFormat, field.Name, "a list or an object, not a single value")
 			}
+			if rounds(field, c) {
+				return nil, userkit.NewError(userkit.CodeBadFormat, field.Name, "%q has lost its last digits: format the column as text and enter them again", clip(c.text))
+			}
 			return read(c.text)
 		}
 	}
 	switch {
+	case field.Name == "status":
+		return text(readStatus)
 	case field.Values != nil:
 		return text(func(text string) (any, error) { return enumeration(text), nil })
 	case field.Name == "phone":
 		return text(func(text string) (any, error) { return phone(text), nil })
-	case field.Name == "country" || field.Name == "currency":
+	case field.Name == "country":
+		return text(func(text string) (any, error) { return country(text), nil })
+	case field.Name == "currency":
 		return text(func(text string) (any, error) { return strings.ToUpper(strings.TrimSpace(text)), nil })
 	case field.Name == "login" || field.Name == "email":
 		return text(func(text string) (any, error) { return strings.TrimSpace(text), nil })
@@ -457,6 +647,28 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 	default:
 		return text(func(text string) (any, error) { return field.Kind.Parse(strings.TrimSpace(text)) })
 	}
+}
+
+// rounds reports whether the cell of a text is a number that a spreadsheet has
+// rounded, such as 1.15123E+20: then different texts have become one.
+func rounds(field userkit.Field[userkit.User], c *cell) bool {
+	if field.Kind != userkit.KindText && field.Kind != userkit.KindCode {
+		return false
+	}
+	if number, ok := c.value.(float64); ok {
+		return math.Abs(number) >= 1<<53
+	}
+	switch field.Name {
+	case "extref", "phone", "login":
+	default:
+		return false
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(c.text), ",", ".")
+	at := strings.IndexAny(text, "eE")
+	if c.exact || at < 1 || strings.Trim(text[:at], "0123456789.") != "" || !strings.HasPrefix(text[at+1:], "+") {
+		return false
+	}
+	return strings.Trim(text[at+2:], "0123456789") == "" && strings.Contains(text[:at], ".")
 }
 
 // enumeration gives a value of an enumeration as userkit writes it.
@@ -531,75 +743,3 @@ func attributes(c *cell) (any, error) {
 	}
 	return userkit.Attributes(object), nil
 }
-
-// sameHeading reports whether two headings are the same but for case and
-// punctuation.
-func sameHeading(a, b string) bool {
-	return a == b || normalHeading(a) == normalHeading(b) && normalHeading(a) != ""
-}
-
-// normalHeading gives the letters and digits of a heading, in small letters and
-// without accents.
-func normalHeading(heading string) string {
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '_', '-', '.', '\t', '\n', '\r', '\u00A0', '\u2010', '\u2011':
-			return -1
-		}
-		return r
-	}, userkit.Fold(heading))
-}
-
-// fieldNames are the fields by their normal headings, those that are read-only
-// and derived ones too.
-var fieldNames = func() map[string]string {
-	names := map[string]string{}
-	for _, field := range userkit.UserFields() {
-		names[normalHeading(field.Name)] = field.Name
-	}
-	for _, field := range userkit.DerivedUserFields() {
-		names[normalHeading(field.Name)] = field.Name
-	}
-	return names
-}()
-
-// synonyms are what other programs call the fields, by normal headings.
-var synonyms = func() map[string]string {
-	fields := map[string]string{}
-	for field, headings := range map[string]string{
-		"id":                   "userid, uuid",
-		"extref":               "externalid, externalref, externalreference, extid, foreignid, customerid, customernumber",
-		"login":                "username, userlogin, loginname, useraccount, accountname",
-		"name":                 "fullname, displayname, customername, contactname",
-		"email":                "emailaddress, useremail, mail, mailaddress, primaryemail, workemail",
-		"email_verified":       "emailconfirmed, emailisverified, isemailverified, verifiedemail",
-		"phone":                "phonenumber, phoneno, telephone, telephonenumber, tel, mobile, mobilephone, mobilenumber, cell, cellphone, msisdn, contactnumber",
-		"status":               "userstatus, accountstatus",
-		"license":              "licence, licensename, licencename",
-		"auth_method":          "authenticationmethod, loginmethod, signinmethod, authprovider",
-		"description":          "note, notes, comment, comments, remark, remarks",
-		"country":              "countrycode, countryiso, isocountry, isocountrycode",
-		"registered_at":        "registered, registeredon, registrationdate, registrationtime, dateregistered, createdat, createdon, created, createdate, creationdate, creationtime, datecreated, signupdate, signedupat, joined, joinedat",
-		"updated_at":           "updated, updatedon, modified, modifiedat, lastmodified, dateupdated, datemodified",
-		"last_seen_at":         "lastseen, lastactive, lastactivity, lastactiveat, lastactivityat",
-		"expires_at":           "expires, expireson, expiry, expirydate, expiration, expirationdate, validuntil, validto",
-		"valid_for":            "validity, validityperiod",
-		"currency":             "currencycode",
-		"traffic_limit":        "trafficlimitbytes, datalimit, trafficquota",
-		"kind":                 "userkind, usertype, customertype",
-		"payer_account_number": "taxid, taxnumber, vatid, vatnumber, tin, unp",
-		"legal_address":        "registeredaddress, registeredoffice",
-		"postal_address":       "postaladdressline, mailingaddress, address",
-		"bank":                 "bankname",
-		"bank_account":         "iban, bankaccountnumber",
-		"additional_info":      "additionalinformation",
-	} {
-		if _, ok := userkit.UserField(field); !ok {
-			panic(fmt.Sprintf("userio: synonyms of %q, which is no field", field))
-		}
-		for heading := range strings.SplitSeq(headings, ", ") {
-			fields[heading] = field
-		}
-	}
-	return fields
-}()

@@ -1,0 +1,372 @@
+package userio
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/userkit/userkit"
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+)
+
+// sameHeading reports whether two headings are the same but for case and
+// punctuation.
+func sameHeading(a, b string) bool {
+	return a == b || normalHeading(a) == normalHeading(b) && normalHeading(a) != ""
+}
+
+// normalHeading gives the letters and digits of a heading, in small letters and
+// without accents.
+func normalHeading(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '_', '-', '.', '\t', '\n', '\r', '\u00A0', '\u2010', '\u2011':
+			return -1
+		}
+		return r
+	}, userkit.Fold(heading))
+}
+
+// fieldNames are the fields by their normal headings, those that are read-only
+// and derived ones too.
+var fieldNames = func() map[string]string {
+	names := map[string]string{}
+	for _, field := range userkit.UserFields() {
+		names[normalHeading(field.Name)] = field.Name
+	}
+	for _, field := range userkit.DerivedUserFields() {
+		names[normalHeading(field.Name)] = field.Name
+	}
+	return names
+}()
+
+// What columns can be beside the fields: a part of a field.
+const (
+	partEnabled  = "enabled"  // a truth value: whether the status is active or disabled
+	partDisabled = "disabled" // the other way round, or the time since when
+	partFirst    = "name.first"
+	partMiddle   = "name.middle"
+	partLast     = "name.last"
+)
+
+// nameParts are the parts of a name in their order.
+var nameParts = [...]string{partFirst, partMiddle, partLast}
+
+// partField gives the field that something is a part of; empty: it is no part.
+func partField(part string) string {
+	switch part {
+	case partEnabled, partDisabled:
+		return "status"
+	case partFirst, partMiddle, partLast:
+		return "name"
+	}
+	return ""
+}
+
+// guesses are what other programs call the fields and their parts, by normal
+// headings. None of them ever says which user a row is about.
+var guesses = func() map[string]string {
+	fields := map[string]string{}
+	for field, headings := range map[string]string{
+		"extref":               "externalid, externalref, externalreference, extid, foreignid, customerid, customernumber",
+		"login":                "username, userlogin, loginname, useraccount",
+		"name":                 "fullname, displayname, customername, contactname",
+		"email":                "emailaddress, useremail, mail, mailaddress, primaryemail, workemail",
+		"email_verified":       "emailconfirmed, emailisverified, isemailverified, verifiedemail",
+		"phone":                "phonenumber, phoneno, telephone, telephonenumber, tel, mobile, mobilephone, mobilenumber, cell, cellphone, msisdn, contactnumber",
+		"status":               "userstatus, accountstatus, loginstatus, userstate, accountstate",
+		"license":              "licence, licensename, licencename",
+		"auth_method":          "authenticationmethod, loginmethod, signinmethod, authprovider",
+		"description":          "note, notes, comment, comments, remark, remarks",
+		"country":              "countrycode, countryname, countryiso, isocountry, isocountrycode, countryregion",
+		"registered_at":        "registered, registeredon, registrationdate, registrationtime, dateregistered, createdat, createdon, created, createdate, creationdate, creationtime, datecreated, signupdate, signedupat, joined, joinedat",
+		"updated_at":           "updated, updatedon, modified, modifiedat, lastmodified, dateupdated, datemodified",
+		"last_seen_at":         "lastseen, lastactive, lastactivity, lastactiveat, lastactivityat",
+		"expires_at":           "expires, expireson, expiry, expirydate, expiration, expirationdate, validuntil, validto",
+		"valid_for":            "validity, validityperiod",
+		"currency":             "currencycode",
+		"traffic_limit":        "trafficlimitbytes, datalimit, trafficquota",
+		"kind":                 "userkind, usertype, customertype",
+		"payer_account_number": "taxid, taxnumber, vatid, vatnumber, tin, unp",
+		"legal_address":        "registeredaddress, registeredoffice",
+		"postal_address":       "postaladdressline, mailingaddress, address",
+		"bank":                 "bankname",
+		"bank_account":         "iban, bankaccountnumber",
+		"additional_info":      "additionalinformation",
+
+		partEnabled: "enabled, isenabled, userenabled, accountenabled, loginenabled, active, isactive, useractive, accountactive, " +
+			"canlogin, loginallowed, allowlogin",
+		partDisabled: "disabled, isdisabled, userdisabled, accountdisabled, logindisabled, disabledat, disabledon, " +
+			"blocked, isblocked, userblocked, accountblocked, blockedat, blockedon, loginblocked, " +
+			"suspended, issuspended, usersuspended, accountsuspended, suspendedat, suspendedon, " +
+			"banned, isbanned, userbanned, bannedat, bannedon, locked, islocked, lockedout, islockedout, userlocked, accountlocked, lockedat, " +
+			"deactivated, isdeactivated, deactivatedat, deactivatedon, inactive, isinactive, archived, isarchived, archivedat, " +
+			"deleted, isdeleted, deletedat, deletedon, revoked, isrevoked, revokedat, terminated, isterminated, terminatedat, accountdisabledat",
+		partFirst:  "firstname, givenname, forename, vorname, prenom, imie, имя, fname",
+		partMiddle: "middlename, middlenames, additionalname, отчество",
+		partLast:   "lastname, surname, familyname, nachname, nomdefamille, nazwisko, фамилия, lname, sn",
+	} {
+		if known, ok := userkit.UserField(field); !ok && partField(field) == "" {
+			panic(fmt.Sprintf("userio: guesses of %q, which is no field (%v)", field, known))
+		}
+		for heading := range strings.SplitSeq(headings, ", ") {
+			fields[normalHeading(heading)] = field
+		}
+	}
+	return fields
+}()
+
+// foreignIDs are headings of ids of another system, which may become extref.
+var foreignIDs = []string{
+	"id", "userid", "uid", "uuid", "guid", "localid", "contactid", "customerid", "objectid", "memberid", "personid", "recordid", "accountid", "identityid", "sub",
+}
+
+// secretWords are what headings of passwords and the like have in them, as
+// normal headings.
+var secretWords = []string{
+	"password", "passwd", "passphrase", "passcode", "pwd", "passhash", "hashedpass", "encryptedpass", "userpass", "credential", "secret",
+	"privatekey", "apikey", "accesskey", "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "resettoken", "remembertoken", "bearertoken",
+	"recoverycode", "backupcode", "securityanswer", "totp", "otpseed", "activationkey",
+	"passwort", "kennwort", "motdepasse", "contrasena", "senha", "parola", "wachtwoord", "haslo", "пароль", "密码", "密碼", "パスワード", "비밀번호",
+}
+
+// secretTokens are whole words that say the same.
+var secretTokens = []string{"pass", "pw", "salt", "hash"}
+
+// isSecret reports whether a heading is that of passwords or of what they are
+// checked with.
+func isSecret(heading string) bool {
+	normal := normalHeading(heading)
+	if slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(normal, normalHeading(word)) }) {
+		return true
+	}
+	var words []string
+	begin, before := 0, ' '
+	for at, r := range heading {
+		switch {
+		case !unicode.IsLetter(r):
+			words = append(words, heading[begin:at])
+			begin = at + len(string(r))
+		case unicode.IsUpper(r) && unicode.IsLower(before):
+			words = append(words, heading[begin:at])
+			begin = at
+		}
+		before = r
+	}
+	words = append(words, heading[begin:])
+	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretTokens, strings.ToLower(word)) })
+}
+
+// withoutSecrets gives a value without the members that isSecret tells, at any
+// depth, and reports whether there were any.
+func withoutSecrets(value any) (any, bool) {
+	found := false
+	switch value := value.(type) {
+	case map[string]any:
+		for key, member := range value {
+			if isSecret(key) {
+				delete(value, key)
+				found = true
+				continue
+			}
+			kept, some := withoutSecrets(member)
+			value[key], found = kept, found || some
+		}
+	case []any:
+		for i, element := range value {
+			kept, some := withoutSecrets(element)
+			value[i], found = kept, found || some
+		}
+	case string: // JSON inside of a text
+		if value == "" || value[0] != '{' && value[0] != '[' {
+			return value, false
+		}
+		inner, err := decodeJSON([]byte(value))
+		if err != nil {
+			return value, false
+		}
+		if kept, some := withoutSecrets(inner); some {
+			return string(appendJSON(nil, kept)), true
+		}
+	}
+	return value, found
+}
+
+// statusWords are what other programs call a status, as enumeration writes it.
+var statusWords = func() map[string]userkit.Status {
+	statuses := map[string]userkit.Status{}
+	for status, words := range map[userkit.Status]string{
+		userkit.StatusActive: "active enabled ok normal confirmed verified true yes password_expired recovery activated unblocked allowed",
+		userkit.StatusDisabled: "disabled suspended blocked banned locked locked_out deprovisioned deactivated deleted archived revoked terminated closed " +
+			"false no denied removed rejected cancelled canceled frozen barred",
+		userkit.StatusInvited:  "invited staged provisioned pending pendingacceptance pending_acceptance pending_activation pending_verification unconfirmed unverified",
+		userkit.StatusInactive: "inactive",
+	} {
+		for word := range strings.FieldsSeq(words) {
+			statuses[word] = status
+		}
+	}
+	return statuses
+}()
+
+// readStatus reads a status in the words of any program.
+func readStatus(text string) (any, error) {
+	if status, ok := statusWords[enumeration(text)]; ok {
+		return string(status), nil
+	}
+	return nil, userkit.NewError(userkit.CodeUnknownValue, "status", "%q is none of invited, inactive, active and disabled, nor what other programs call them", clip(text))
+}
+
+// readEnabled reads whether a user may log in.
+func readEnabled(text string) (any, error) {
+	if status, ok := statusWords[enumeration(text)]; ok {
+		return string(status), nil
+	}
+	enabled, err := truth(text)
+	if err != nil {
+		return nil, err
+	}
+	if enabled == true {
+		return string(userkit.StatusActive), nil
+	}
+	return string(userkit.StatusDisabled), nil
+}
+
+// disabledReader gives what reads whether a user may not log in: a truth value,
+// or the time since when.
+func (p *plan) disabledReader() func(*cell) (any, error) {
+	return func(c *cell) (any, error) {
+		if _, isTime := c.value.(time.Time); isTime {
+			return string(userkit.StatusDisabled), nil
+		}
+		disabled, err := truth(c.text)
+		if err == nil && disabled == false {
+			return string(userkit.StatusActive), nil
+		}
+		if err != nil {
+			if _, timeErr := p.time(c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
+				return nil, err
+			}
+		}
+		return string(userkit.StatusDisabled), nil
+	}
+}
+
+// stricter gives the status that allows less.
+func stricter(a, b string) string {
+	order := []string{"", string(userkit.StatusActive), string(userkit.StatusInvited), string(userkit.StatusInactive), string(userkit.StatusDisabled)}
+	if slices.Index(order, a) < slices.Index(order, b) {
+		return b
+	}
+	return a
+}
+
+// countryNames are the ISO 3166 codes of countries by their folded names.
+var countryNames = sync.OnceValue(func() map[string]string {
+	names := map[string]string{}
+	add := func(name, code string) {
+		if name = normalHeading(name); name != "" && names[name] == "" {
+			names[name] = code
+		}
+	}
+	for code, list := range map[string]string{
+		"US": "USA, U.S., U.S.A., United States of America, America", "GB": "UK, U.K., Great Britain, Britain, England, Scotland, Wales, Northern Ireland",
+		"GR": "EL", "RU": "Russian Federation", "KR": "Korea, Republic of Korea, Korea (South), Korea (Republic of)", "KP": "North Korea, Korea (North), Democratic People's Republic of Korea",
+		"CZ": "Czech Republic", "TR": "Turkey, Türkiye", "VN": "Viet Nam", "IR": "Iran, Islamic Republic of Iran", "SY": "Syrian Arab Republic", "LA": "Lao People's Democratic Republic",
+		"MD": "Republic of Moldova", "MK": "Macedonia, North Macedonia", "BO": "Plurinational State of Bolivia", "VE": "Bolivarian Republic of Venezuela", "TZ": "United Republic of Tanzania",
+		"CI": "Ivory Coast, Cote d'Ivoire", "CD": "Democratic Republic of the Congo, DR Congo, DRC", "CG": "Republic of the Congo, Congo", "CV": "Cape Verde", "SZ": "Swaziland",
+		"MM": "Burma, Myanmar", "HK": "Hong Kong", "MO": "Macau, Macao", "TW": "Taiwan, Province of China, Republic of China", "CN": "People's Republic of China, PRC", "PS": "Palestine, State of Palestine",
+		"NL": "Holland, The Netherlands", "AE": "UAE", "VA": "Vatican, Holy See", "BN": "Brunei Darussalam", "FM": "Federated States of Micronesia", "BY": "Republic of Belarus, Белоруссия",
+		"BA": "Bosnia", "LC": "Saint Lucia", "KN": "Saint Kitts and Nevis", "VC": "Saint Vincent and the Grenadines", "TT": "Trinidad and Tobago", "AG": "Antigua and Barbuda", "ST": "Sao Tome and Principe",
+	} {
+		for name := range strings.SplitSeq(list, ", ") {
+			add(name, code)
+		}
+	}
+	var regions []language.Region
+	for a := 'A'; a <= 'Z'; a++ {
+		for b := 'A'; b <= 'Z'; b++ {
+			if region, err := language.ParseRegion(string([]rune{a, b})); err == nil && region.IsCountry() && region.Canonicalize() == region && region.String() == string([]rune{a, b}) {
+				regions = append(regions, region)
+				add(region.ISO3(), region.String())
+			}
+		}
+	}
+	for _, tag := range []language.Tag{
+		language.English, language.German, language.French, language.Spanish, language.Italian, language.Portuguese, language.Dutch, language.Polish,
+		language.Russian, language.Ukrainian, language.Turkish, language.Chinese, language.Japanese, language.Korean, language.Arabic,
+		language.Swedish, language.Danish, language.Norwegian, language.Finnish, language.Czech, language.Hungarian, language.Romanian, language.Greek, language.Hebrew,
+	} {
+		namer := display.Regions(tag)
+		for _, region := range regions {
+			add(namer.Name(region), region.String())
+		}
+	}
+	return names
+})
+
+// country gives the ISO 3166 code of a country by its code or its name. What is
+// neither stays as it is, for the check.
+func country(text string) string {
+	trimmed := strings.TrimSpace(text)
+	code := strings.ToUpper(trimmed)
+	if len(code) == 2 && code != "UK" && code != "EL" {
+		return code
+	}
+	if known, ok := countryNames()[normalHeading(trimmed)]; ok {
+		return known
+	}
+	// ISO 3166 writes "Korea, Republic of", and others "Republic of Korea".
+	if last, first, ok := strings.Cut(trimmed, ","); ok {
+		if known, ok := countryNames()[normalHeading(strings.TrimSpace(first)+" "+last)]; ok {
+			return known
+		}
+		if known, ok := countryNames()[normalHeading(last)]; ok {
+			return known
+		}
+	}
+	if rest, ok := strings.CutPrefix(strings.ToLower(trimmed), "the "); ok {
+		if known, ok := countryNames()[normalHeading(rest)]; ok {
+			return known
+		}
+	}
+	for old, other := range map[string]string{"&": "and", " and ": " & ", "St. ": "Saint ", "Saint ": "St. "} {
+		if known, ok := countryNames()[normalHeading(strings.ReplaceAll(trimmed, old, other))]; ok {
+			return known
+		}
+	}
+	return code
+}
+
+// listed gives names in quotes, the first ones of many.
+func listed(names []string) string {
+	const most = 40
+	var text strings.Builder
+	for i, name := range names {
+		if i == most {
+			text.WriteString(" and " + strconv.Itoa(len(names)-most) + " more")
+			break
+		}
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		text.WriteString(strconv.Quote(clip(name)))
+	}
+	return text.String()
+}
+
+// knownFields lists the fields that a column can be.
+func knownFields() string {
+	var names []string
+	for _, field := range userkit.UserFields() {
+		if field.Settable() {
+			names = append(names, field.Name)
+		}
+	}
+	return strings.Join(names, ", ") + " and attributes.<name>"
+}
