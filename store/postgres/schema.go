@@ -200,11 +200,19 @@ func (s *Store) register(ctx context.Context) error {
 	if err := s.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
 		return err
 	}
-	// From here on every event is written by a transaction that is not older
-	// than the oldest one that runs now.
-	return s.execute(ctx, `UPDATE ? AS p
-SET feed_offset = (SELECT max(e.position) FROM ? AS e WHERE e.project = ?) + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-WHERE p.project = ?`, s.table("projects"), s.table("events"), quoted(s.project), quoted(s.project))
+	// From here on every event is written by a transaction that is not older than
+	// the oldest one that runs now. The offset is read before it is written: on a
+	// distributed PostgreSQL a query runs where the project is, and knows the
+	// transactions of that node, as the feed does, while the coordinator works out
+	// what an UPDATE sets.
+	q := &statement{}
+	q.add(`SELECT (SELECT max(e.position) FROM ? AS e WHERE e.project = ? AND e.position > -9223372036854775808) + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+FROM ? AS p WHERE p.project = ?`, s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
+	var offset integer
+	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&offset) }); err != nil {
+		return err
+	}
+	return s.execute(ctx, "UPDATE ? AS p SET feed_offset = ? WHERE p.project = ?", s.table("projects"), int64(offset), quoted(s.project))
 }
 
 // restored reports whether events have positions that the cluster has not
@@ -212,7 +220,8 @@ WHERE p.project = ?`, s.table("projects"), s.table("events"), quoted(s.project),
 func (s *Store) restored(ctx context.Context) (bool, error) {
 	q := &statement{}
 	q.add(`SELECT EXISTS (SELECT FROM ? AS e JOIN ? AS p ON p.project = e.project
-WHERE e.project = ? AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`,
+WHERE e.project = ? AND e.position > -9223372036854775808
+AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`,
 		s.table("events"), s.table("projects"), quoted(s.project))
 	var found flag
 	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&found) })
