@@ -213,7 +213,7 @@ func moveProject(t *testing.T, from, to string) {
 	for _, dsn := range []string{from, to} {
 		end, err := pgx.Connect(ctx, dsn)
 		require.NoError(t, err)
-		defer end.Close(ctx)
+		defer func() { _ = end.Close(ctx) }()
 		// Foreign keys are sound at the end, whatever the order of the tables.
 		_, err = end.Exec(ctx, "SET session_replication_role = replica")
 		require.NoError(t, err)
