@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -153,5 +154,58 @@ func TestAColumnThatCannotBeUsedCostsTheColumn(t *testing.T) {
 	t.Run("a number that a spreadsheet has rounded names nobody", func(t *testing.T) {
 		report := importText(t, newManager(t), "login,extref\nann,1.15123E+20\nbob,7\n", userio.ImportOptions{Key: "login"})
 		require.Equal(t, []string{"2 extref bad_format"}, lines(report))
+	})
+}
+
+func TestImportReadsJSONAsItComes(t *testing.T) {
+	for name, file := range map[string]string{
+		"a list":                  `[{"login":"ann","name":"Ann"},{"login":"bob","name":"B]}"}]`,
+		"a list in several lines": "\n[\n  {\"login\": \"ann\", \"name\": \"Ann\"},\n  {\"login\": \"bob\", \"name\": \"B]}\"}\n]\n",
+		"a list, pretty":          "[\n  {\n    \"login\": \"ann\",\n    \"name\": \"Ann\"\n  },\n  {\n    \"login\": \"bob\",\n    \"name\": \"B]}\"\n  }\n]",
+		"objects, pretty":         "{\n  \"login\": \"ann\",\n  \"name\": \"Ann\"\n}\n{\n  \"login\": \"bob\",\n  \"name\": \"B]}\"\n}\n",
+		"a list in an object":     `{"users":[{"login":"ann","name":"Ann"},{"login":"bob","name":"B]}"}],"next":1}`,
+		"a list behind others":    "{\n \"realm\": \"x\",\n \"users\": [ {\"login\":\"ann\",\"name\":\"Ann\"},\n{\"login\":\"bob\",\"name\":\"B]}\"}]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			manager := newManager(t)
+			report := importText(t, manager, file, userio.ImportOptions{})
+			require.Empty(t, report.Rejections)
+			require.EqualValues(t, 2, report.Created)
+			require.Equal(t, "Ann", login(t, manager, "ann").Name)
+			require.Equal(t, "B]}", login(t, manager, "bob").Name)
+		})
+	}
+	t.Run("a list that is cut off tells where", func(t *testing.T) {
+		manager := newManager(t)
+		report, err := userio.Import(t.Context(), manager, strings.NewReader("[{\"login\":\"ann\"},\n{\"login\":\"bo"), userio.ImportOptions{})
+		require.ErrorContains(t, err, "line 2")
+		require.EqualValues(t, 1, report.Created)
+	})
+	t.Run("numbers keep their digits", func(t *testing.T) {
+		manager := newManager(t)
+		report := importText(t, manager, sample(t, "large-ids.ndjson"), userio.ImportOptions{})
+		require.EqualValues(t, 2, report.Created)
+		_, err := manager.FindUser(t.Context(), userkit.ByExtRef("115123456789012345678"))
+		require.NoError(t, err)
+		importText(t, manager, `{"login":"ann","big":115123456789012345678,"in":{"big":[9223372036854775808]}}`, userio.ImportOptions{})
+		require.Equal(t, userkit.Attributes{"big": "115123456789012345678", "in": map[string]any{"big": []any{"9223372036854775808"}}}, login(t, manager, "ann").Attributes)
+	})
+	t.Run("half of a character is refused", func(t *testing.T) {
+		for _, text := range []string{`\ud800`, `\udc00`, `\ud800\ud800`, `\udc00\ud800`, `a\ud83dx`, `\ud83d\n`} {
+			report := importText(t, newManager(t), `{"login":"ann","name":"`+text+`"}`, userio.ImportOptions{})
+			require.Equal(t, []string{"1  bad_text"}, lines(report), text)
+		}
+		manager := newManager(t)
+		importText(t, manager, `{"login":"ann","name":"\ud83d\ude00 \\ud800"}`, userio.ImportOptions{})
+		require.Equal(t, `😀 \ud800`, login(t, manager, "ann").Name)
+	})
+	t.Run("members of objects by their path", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, `{"id":"00u1","profile":{"login":"ann","name":{"given":"Ann","family":"Lee"},"city":"Minsk"},"emails":[{"value":"a@x.org"}]}`, userio.ImportOptions{Columns: map[string]string{
+			"id": "extref", "profile.login": "login", "profile.name.given": "name.first", "profile.name.family": "name.last", "emails.0.value": "email", "emails": "-",
+		}})
+		ann := login(t, manager, "ann")
+		require.Equal(t, "00u1 Ann Lee a@x.org", ann.ExtRef+" "+ann.Name+" "+ann.Email)
+		require.Equal(t, userkit.Attributes{"profile": map[string]any{"city": "Minsk"}}, ann.Attributes)
 	})
 }

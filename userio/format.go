@@ -17,7 +17,7 @@ type Format string
 const (
 	CSV    Format = "csv"    // RFC 4180, UTF-8
 	XLSX   Format = "xlsx"   // a workbook of Office Open XML (ECMA-376)
-	NDJSON Format = "ndjson" // one JSON object per line
+	NDJSON Format = "ndjson" // one JSON object per line; what is read may be a list, or objects over several lines
 )
 
 // ContentType is the media type of files of the format, for an HTTP response;
@@ -69,13 +69,13 @@ func detect(from *bufio.Reader) (Format, error) {
 	case bytes.HasPrefix(text, []byte("{")):
 		return NDJSON, nil
 	case bytes.HasPrefix(text, []byte("[")) && bytes.HasPrefix(bytes.TrimLeft(text[1:], " \t\r\n"), []byte("{")):
-		return "", userkit.NewError(userkit.CodeBadFormat, "format", "a JSON array; NDJSON has one object per line")
+		return NDJSON, nil
 	}
 	return CSV, nil
 }
 
 // openTable opens a table to read it.
-func openTable(from *countingReader, format Format, comma rune) (tableReader, error) {
+func openTable(from *countingReader, format Format, comma rune, columns map[string]string) (tableReader, error) {
 	if err := checkComma(comma); err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func openTable(from *countingReader, format Format, comma rune) (tableReader, er
 		from.count.Store(0)
 		return newXLSXReader(countingFile{from, file})
 	case NDJSON:
-		return newNDJSONReader(buffered)
+		return newNDJSONReader(buffered, columns)
 	}
 	return nil, errFormat(format)
 }

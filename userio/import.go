@@ -39,7 +39,9 @@ type ImportOptions struct {
 
 	// Columns says which field a column is, by its heading, where the heading does
 	// not say it: a settable field of userkit.UserFields, attributes.<name>, or "-"
-	// to ignore the column.
+	// to ignore the column; also name.first, name.middle and name.last, which make a
+	// name, and enabled and disabled, which are the status. Of JSON, a heading may be
+	// a path into an object, such as profile.email or emails.0.value.
 	Columns map[string]string
 
 	UnknownColumns UnknownColumns // empty: UnknownKeep
@@ -244,7 +246,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 	if err := im.options.check(); err != nil {
 		return err
 	}
-	reader, err := openTable(im.from, im.options.Format, im.options.Comma)
+	reader, err := openTable(im.from, im.options.Format, im.options.Comma, im.options.Columns)
 	if err != nil {
 		return err
 	}

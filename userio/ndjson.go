@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -75,16 +76,22 @@ func (w *ndjsonWriter) discard() {}
 // maxKey bounds a key, which stays in memory until the end of the file.
 const maxKey = 1024
 
-// ndjsonReader reads one JSON object from each line.
+// ndjsonReader reads one JSON object from each line, or objects that stand in a
+// list or one after another over as many lines as they like.
 type ndjsonReader struct {
 	from     *bufio.Reader
 	headings []string
 	index    map[string]int // of headings
 	number   int64
 	line     []byte
+	free     bool                // objects stand anywhere, not one in each line
+	lines    int64               // read, when free
+	paths    map[string][]string // headings that are paths, by their first key
 }
 
-func newNDJSONReader(from *bufio.Reader) (*ndjsonReader, error) {
+// newNDJSONReader reads objects, of which columns may name members of members by
+// their path.
+func newNDJSONReader(from *bufio.Reader, columns map[string]string) (*ndjsonReader, error) {
 	start, err := from.Peek(len(byteOrderMark))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -92,7 +99,12 @@ func newNDJSONReader(from *bufio.Reader) (*ndjsonReader, error) {
 	if string(start) == byteOrderMark {
 		_, _ = from.Discard(len(byteOrderMark)) // peeked
 	}
-	return &ndjsonReader{from: from, index: map[string]int{}}, nil
+	r := &ndjsonReader{from: from, index: map[string]int{}, paths: pathsOf(columns)}
+	if err := r.layout(); err != nil {
+		return nil, err
+	}
+	r.lines = r.number + 1
+	return r, nil
 }
 
 func (r *ndjsonReader) columns() []string { return r.headings }
@@ -108,6 +120,9 @@ func (r *ndjsonReader) next(row *tableRow) error {
 	}
 	if !utf8.Valid(line) {
 		return &rowError{err: userkit.NewError(userkit.CodeBadText, "", "not valid UTF-8")}
+	}
+	if loneSurrogate(line) {
+		return &rowError{err: errLoneSurrogate()}
 	}
 	for range r.headings {
 		row.cells = append(row.cells, cell{absent: true})
@@ -127,23 +142,21 @@ func (r *ndjsonReader) next(row *tableRow) error {
 			return notObject(err)
 		}
 		key := token.(string) // of an object, or Token had failed
-		at, known := r.index[key]
-		if !known {
-			if len(r.headings) == MaxColumns {
-				return errTooManyColumns()
+		for _, path := range r.paths[key] {
+			rest, member, ok := takePath(value, strings.Split(path, ".")[1:])
+			if value = rest; !ok {
+				continue
 			}
-			if len(key) > maxKey {
-				return &rowError{err: userkit.NewError(userkit.CodeTooLong, "", "a key of more than %d bytes", maxKey)}
+			if err := r.put(row, path, member); err != nil {
+				return err
 			}
-			at = len(r.headings)
-			r.headings = append(r.headings, key)
-			r.index[key] = at
-			row.cells = append(row.cells, cell{absent: true})
 		}
-		if !row.cells[at].absent {
-			return &rowError{column: key, err: userkit.NewError(userkit.CodeBadFormat, "", "the key stands twice in the object")}
+		if object, ok := value.(map[string]any); ok && len(object) == 0 && r.paths[key] != nil {
+			continue
 		}
-		row.cells[at] = jsonCell(value)
+		if err := r.put(row, key, value); err != nil {
+			return err
+		}
 	}
 	if _, err := decoder.Token(); err != nil {
 		return notObject(err)
@@ -151,6 +164,28 @@ func (r *ndjsonReader) next(row *tableRow) error {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return notObject(err)
 	}
+	return nil
+}
+
+// put puts the value of a key into a row.
+func (r *ndjsonReader) put(row *tableRow, key string, value any) error {
+	at, known := r.index[key]
+	if !known {
+		if len(r.headings) == MaxColumns {
+			return errTooManyColumns()
+		}
+		if len(key) > maxKey {
+			return &rowError{err: userkit.NewError(userkit.CodeTooLong, "", "a key of more than %d bytes", maxKey)}
+		}
+		at = len(r.headings)
+		r.headings = append(r.headings, key)
+		r.index[key] = at
+		row.cells = append(row.cells, cell{absent: true})
+	}
+	if !row.cells[at].absent {
+		return &rowError{column: key, err: userkit.NewError(userkit.CodeBadFormat, "", "the key stands twice in the object")}
+	}
+	row.cells[at] = jsonCell(value)
 	return nil
 }
 
@@ -181,6 +216,9 @@ func jsonCell(value any) cell {
 
 // read reads the next line that is not blank.
 func (r *ndjsonReader) read() ([]byte, error) {
+	if r.free {
+		return r.readFree()
+	}
 	for {
 		r.line = r.line[:0]
 		r.number++

@@ -92,8 +92,12 @@ func parseAttribute(text string) any {
 }
 
 // decodeJSON reads one JSON value; numbers become int64 where they are whole and
-// fit, else float64 or, beyond it, json.Number.
+// fit, texts of their digits where they are whole and do not, else float64 or,
+// beyond it, json.Number.
 func decodeJSON(data []byte) (any, error) {
+	if loneSurrogate(data) {
+		return nil, errLoneSurrogate()
+	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var value any
@@ -111,6 +115,9 @@ func plainNumbers(value any) any {
 	case json.Number:
 		if whole, err := value.Int64(); err == nil {
 			return whole
+		}
+		if strings.Trim(value.String(), "-0123456789") == "" { // a whole number keeps its digits
+			return value.String()
 		}
 		if number, err := value.Float64(); err == nil {
 			return number

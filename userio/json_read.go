@@ -1,0 +1,236 @@
+package userio
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/userkit/userkit"
+)
+
+// errLoneSurrogate is what JSON with half of a character is refused with.
+func errLoneSurrogate() *userkit.Error {
+	return userkit.NewError(userkit.CodeBadText, "", "half of a character: an escaped surrogate without its other half")
+}
+
+// loneSurrogate reports whether JSON has an escaped surrogate without its other
+// half, for which the decoder would put U+FFFD without a word.
+func loneSurrogate(data []byte) bool {
+	high := false // the escape before was a high surrogate
+	for at := 0; at < len(data); {
+		if data[at] != '\\' || at+1 >= len(data) {
+			if high {
+				return true
+			}
+			at++
+			continue
+		}
+		if data[at+1] != 'u' || at+6 > len(data) {
+			if high {
+				return true
+			}
+			at += 2
+			continue
+		}
+		unit, err := strconv.ParseUint(string(data[at+2:at+6]), 16, 16)
+		low := err == nil && 0xDC00 <= unit && unit < 0xE000
+		if high != low {
+			return true
+		}
+		high = err == nil && 0xD800 <= unit && unit < 0xDC00
+		at += 6
+	}
+	return high
+}
+
+// listKeys are what programs call the list that their only object holds.
+var listKeys = []string{"users", "data", "items", "results", "members", "Resources", "resources", "value", "identities", "contacts", "records"}
+
+// layout finds out how the objects of a JSON file stand in it, and reads up to the
+// first one: one in each line, or anywhere in a list or one after another.
+func (r *ndjsonReader) layout() error {
+	ahead, err := r.from.Peek(r.from.Size())
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+		return err
+	}
+	start := len(ahead) - len(bytes.TrimLeft(ahead, " \t\r\n"))
+	text := ahead[start:]
+	skip := func(count int) {
+		r.number += int64(bytes.Count(ahead[:start+count], []byte("\n")))
+		_, _ = r.from.Discard(start + count) // peeked
+		r.free = true
+	}
+	switch {
+	case len(text) == 0:
+	case text[0] == '[' && !json.Valid(firstLine(text)): // a list of objects, or one in several lines
+		skip(1)
+	case text[0] == '[' && bytes.HasPrefix(bytes.TrimLeft(text[1:], " \t\r\n"), []byte("{")):
+		skip(1)
+	case text[0] == '{':
+		if at := listStart(text); at > 0 {
+			skip(at)
+			return nil
+		}
+		line := firstLine(text)
+		if !json.Valid(line) && len(line) < len(text) && unfinished(line) {
+			next := bytes.TrimLeft(text[len(line):], " \t\r\n")
+			if len(next) > 0 && (next[0] == '"' || next[0] == '}') {
+				skip(0)
+			}
+		}
+	}
+	return nil
+}
+
+func firstLine(text []byte) []byte {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return line
+}
+
+// unfinished reports whether a text is the beginning of a JSON value.
+func unfinished(text []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	var value any
+	return errors.Is(decoder.Decode(&value), io.ErrUnexpectedEOF)
+}
+
+// listStart gives the place behind the bracket of the list that the first member
+// of an object is; 0: it is none.
+func listStart(text []byte) int {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return 0
+	}
+	for range 50 {
+		key, err := decoder.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return 0
+		}
+		before := decoder.InputOffset()
+		rest := bytes.TrimLeft(text[before:], " \t\r\n:")
+		if bytes.HasPrefix(rest, []byte("[")) && bytes.HasPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte("{")) && slices.Contains(listKeys, name) {
+			if name == "identities" && bytes.IndexByte(text[:before], ',') >= 0 {
+				return 0 // the identities of one user
+			}
+			return len(text) - len(rest) + 1
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return 0
+		}
+	}
+	return 0
+}
+
+// readFree reads the next object of a list, or of objects one after another.
+func (r *ndjsonReader) readFree() ([]byte, error) {
+	r.line = r.line[:0]
+	for {
+		c, err := r.byte()
+		if err != nil {
+			return nil, err
+		}
+		switch c {
+		case ' ', '\t', '\r', '\n', ',':
+			continue
+		case ']':
+			return nil, io.EOF // what stands behind the list is none of it
+		}
+		r.number = r.lines
+		r.line = append(r.line, c)
+		if c == '{' {
+			break
+		}
+		return nil, notObject(nil).err
+	}
+	depth, quoted, escaped := 1, false, false
+	for depth > 0 {
+		c, err := r.byte()
+		if errors.Is(err, io.EOF) {
+			return nil, userkit.NewError(userkit.CodeBadFormat, "", "the object of line %d does not end", r.number)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.line = append(r.line, c); len(r.line) > MaxRowBytes {
+			return nil, errRowTooLong(r.number)
+		}
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped, quoted = c == '\\', c != '"'
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return r.line, nil
+}
+
+// byte reads one byte and counts the lines.
+func (r *ndjsonReader) byte() (byte, error) {
+	c, err := r.from.ReadByte()
+	if c == '\n' && err == nil {
+		r.lines++
+	}
+	return c, err
+}
+
+// takePath takes the member of a path out of a value: the rest of it, the member
+// and whether it is there. A number in a path is a place in a list, from 0.
+func takePath(value any, path []string) (rest, member any, ok bool) {
+	switch value := value.(type) {
+	case map[string]any:
+		inner, has := value[path[0]]
+		if !has {
+			return value, nil, false
+		}
+		if len(path) == 1 {
+			delete(value, path[0])
+			return value, inner, true
+		}
+		left, member, ok := takePath(inner, path[1:])
+		value[path[0]] = left
+		if object, isObject := left.(map[string]any); isObject && len(object) == 0 {
+			delete(value, path[0])
+		}
+		return value, member, ok
+	case []any:
+		at, err := strconv.Atoi(path[0])
+		if err != nil || at < 0 || at >= len(value) {
+			return value, nil, false
+		}
+		if len(path) == 1 {
+			member, value[at] = value[at], nil
+			return value, member, true
+		}
+		left, member, ok := takePath(value[at], path[1:])
+		value[at] = left
+		return value, member, ok
+	}
+	return value, nil, false
+}
+
+// pathsOf gives the headings that are paths into objects, by the first key.
+func pathsOf(columns map[string]string) map[string][]string {
+	paths := map[string][]string{}
+	for heading := range columns {
+		if first, _, ok := strings.Cut(heading, "."); ok {
+			paths[first] = append(paths[first], heading)
+		}
+	}
+	for _, list := range paths {
+		slices.Sort(list)
+	}
+	return paths
+}
