@@ -209,3 +209,53 @@ func TestImportReadsJSONAsItComes(t *testing.T) {
 		require.Equal(t, userkit.Attributes{"profile": map[string]any{"city": "Minsk"}}, ann.Attributes)
 	})
 }
+
+func TestPresetsKnowTheFilesOfOtherSystems(t *testing.T) {
+	for _, test := range []struct {
+		preset, file string
+		email        string
+		want         string // login, name, extref, status
+	}{
+		{"auth0", sample(t, "auth0.ndjson"), "bob@example.org", " Bob google-oauth2|115 disabled"},
+		{"firebase", sample(t, "firebase-users.ndjson"), "bob@example.org", " Bob Zt7 disabled"},
+		{"okta", sample(t, "okta.csv"), "cyd@example.org", "cyd@example.org Cyd Poe 00u1abcd2EFGHIJK5d9 disabled"},
+		{"wordpress", sample(t, "wordpress.csv"), "ada@example.org", "ada Ada Lovelace 2 invited"},
+		{"entra", sample(t, "azure-download.csv"), "ada@contoso.example", "ada@contoso.example Ada Lovelace 2b2e3d14-9b1b-4b5b-9f50-6a3a6e3d0c11 active"},
+		{"salesforce", sample(t, "salesforce-e164.csv"), "ada@acme.example", " Ada Lovelace 0035g00000AAAAA invited"},
+		{"keycloak", `{"realm":"x","users":[{"id":"ab-1","createdTimestamp":1600000000000,"username":"ann","enabled":false,"emailVerified":true,"firstName":"Ann","lastName":"Lee","email":"ann@example.org","credentials":[{"secretData":"x"}]}]}`, "ann@example.org", "ann Ann Lee ab-1 disabled"},
+		{"google", "First Name [Required],Last Name [Required],Email Address [Required],Password [Required],Status [READ ONLY],Mobile Phone\nAnn,Lee,ann@example.org,****,Suspended,\n", "ann@example.org", " Ann Lee  disabled"},
+		{"traccar", `[{"id":1,"name":"Ann","login":"","email":"ann@example.org","phone":"","administrator":false,"disabled":true,"expirationTime":null,"deviceLimit":-1}]`, "ann@example.org", " Ann 1 disabled"},
+		{"stripe", "id,Description,Email,Name,Created (UTC),Delinquent,Currency\ncus_1,,ann@example.org,Ann,2020-01-02 03:04,false,usd\n", "ann@example.org", " Ann cus_1 invited"},
+		{"hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Contact owner,Lead Status,Create Date\n51,Ann,Lee,ann@example.org,,,New,2020-01-02 03:04\n", "ann@example.org", " Ann Lee 51 invited"},
+		{"mailchimp", "Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,CC,LEID\nann@example.org,Ann,Lee,2,2020-01-02 03:04:05,DE,77\n", "ann@example.org", " Ann Lee 77 invited"},
+		{"kratos", `[{"id":"9f42-1","schema_id":"default","state":"inactive","traits":{"email":"ann@example.org","name":{"first":"Ann","last":"Lee"}},"credentials":{"password":{}},"created_at":"2020-01-02T03:04:05Z"}]`, "ann@example.org", " Ann Lee 9f42-1 inactive"},
+	} {
+		t.Run(test.preset, func(t *testing.T) {
+			manager := newManager(t)
+			found, err := userio.Inspect(strings.NewReader(test.file), userio.ImportOptions{Preset: test.preset})
+			require.NoError(t, err)
+			require.Empty(t, found.Problem)
+			report := importText(t, manager, test.file, userio.ImportOptions{Preset: test.preset})
+			require.Empty(t, report.Rejections)
+			user, err := manager.FindUser(t.Context(), userkit.ByEmail(test.email))
+			require.NoError(t, err)
+			require.Equal(t, test.want, fmt.Sprintf("%s %s %s %s", user.Login, user.Name, user.ExtRef, user.Status))
+
+			again, err := userio.Inspect(strings.NewReader(test.file), userio.ImportOptions{Columns: found.Mapping})
+			require.NoError(t, err)
+			require.Equal(t, found.Mapping, again.Mapping, "what was confirmed is what is done")
+		})
+	}
+	require.Len(t, userio.Presets(), 13)
+}
+
+func TestInspectSaysWhatIsUnsure(t *testing.T) {
+	found, err := userio.Inspect(strings.NewReader(sample(t, "wordpress.csv")), userio.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, userio.CSV, found.Format)
+	require.Contains(t, found.Problem, "user_login")
+	require.Equal(t, "extref", found.Columns[0].Suggested)
+	require.Equal(t, "login", found.Columns[1].Field)
+	require.True(t, found.Columns[1].Guessed)
+	require.Empty(t, found.Samples[0][2], "a password is not shown")
+}

@@ -137,15 +137,18 @@ type csvReader struct {
 	headings []string
 	number   int64
 
-	record []byte // the values of the row, one after another
-	ends   []int  // where in record each value ends
-	size   int    // bytes of the row as it stands in the file
+	record  []byte // the values of the row, one after another
+	ends    []int  // where in record each value ends
+	size    int    // bytes of the row as it stands in the file
+	lines   int64  // line breaks of the file before the row
+	inside  int64  // line breaks in quotes of the row
+	lenient bool   // a row with a quote out of place is one row, and reading goes on
 }
 
 // newCSVReader reads the headings. comma 0 means the separator that the first
-// row has most of.
-func newCSVReader(from *bufio.Reader, comma byte) (*csvReader, error) {
-	r := &csvReader{from: from, comma: comma}
+// row has most of. lenient goes on behind a quote out of place.
+func newCSVReader(from *bufio.Reader, comma byte, lenient bool) (*csvReader, error) {
+	r := &csvReader{from: from, comma: comma, lenient: lenient}
 	start, err := from.Peek(3)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -252,6 +255,12 @@ func (r *csvReader) next(row *tableRow) error {
 		if err != nil {
 			return err
 		}
+		if broken != nil && r.inside > 0 {
+			broken = userkit.NewError(broken.Code, "", "%s: lines %d to %d are one row by their quotes, and cannot be read", broken.Message, r.lines-r.inside, r.lines)
+			if !r.lenient {
+				return broken
+			}
+		}
 		if broken != nil {
 			return &rowError{err: broken}
 		}
@@ -293,8 +302,10 @@ func countUpTo(count int) string {
 // behind which reading may go on; err is io.EOF at the end, or why reading
 // cannot go on.
 func (r *csvReader) read() (broken *userkit.Error, err error) {
-	r.record, r.ends, r.size = r.record[:0], r.ends[:0], 0
+	r.record, r.ends, r.size, r.inside = r.record[:0], r.ends[:0], 0, 0
 	r.number++
+	r.lines++
+	defer func() { r.lines += r.inside }()
 	const (
 		fieldBegin = iota // nothing of the value was read
 		plain             // inside of a value without quotes
@@ -312,6 +323,9 @@ func (r *csvReader) read() (broken *userkit.Error, err error) {
 				return nil, io.EOF
 			}
 			if state == quoted {
+				if bytes.HasSuffix(r.record, []byte("\n")) { // no line begins behind the last break
+					r.inside--
+				}
 				return userkit.NewError(userkit.CodeBadFormat, "", "a quote is not closed"), nil
 			}
 			r.end()
@@ -324,10 +338,12 @@ func (r *csvReader) read() (broken *userkit.Error, err error) {
 			case state == quoted:
 				if length := bytes.IndexByte(chunk[used:], '"'); length >= 0 {
 					r.record = append(r.record, chunk[used:used+length]...)
+					r.inside += int64(bytes.Count(chunk[used:used+length], []byte("\n")))
 					used += length + 1
 					state = quoteEnd
 				} else {
 					r.record = append(r.record, chunk[used:]...)
+					r.inside += int64(bytes.Count(chunk[used:], []byte("\n")))
 					used = len(chunk)
 				}
 				continue
@@ -352,8 +368,9 @@ func (r *csvReader) read() (broken *userkit.Error, err error) {
 				}
 				return broken, nil
 			case state == quoteEnd:
-				if c != ' ' && broken == nil {
+				if c != ' ' {
 					broken = userkit.NewError(userkit.CodeBadFormat, "", "text behind a closing quote")
+					state = plain // a quote that follows opens nothing
 				}
 			default:
 				state = plain

@@ -75,7 +75,7 @@ func detect(from *bufio.Reader) (Format, error) {
 }
 
 // openTable opens a table to read it.
-func openTable(from *countingReader, format Format, comma rune, columns map[string]string) (tableReader, error) {
+func openTable(from *countingReader, format Format, comma rune, columns map[string]string, lenient bool) (tableReader, error) {
 	if err := checkComma(comma); err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func openTable(from *countingReader, format Format, comma rune, columns map[stri
 	}
 	switch format {
 	case CSV:
-		return newCSVReader(buffered, byte(comma))
+		return newCSVReader(buffered, byte(comma), lenient)
 	case XLSX:
 		if !isFile {
 			return newXLSXReader(buffered)

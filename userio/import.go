@@ -44,12 +44,22 @@ type ImportOptions struct {
 	// a path into an object, such as profile.email or emails.0.value.
 	Columns map[string]string
 
+	// Preset is the system that wrote the file, one of Presets: what its columns are.
+	// Columns goes before it.
+	Preset string
+	preset map[string]string
+
 	UnknownColumns UnknownColumns // empty: UnknownKeep
 
 	// ClearEmpty means that an empty cell empties the field: text, times, spans
 	// and attributes, not what always has a value, such as a status. Without it,
 	// an empty cell leaves the field as it is.
 	ClearEmpty bool
+
+	// ReadOn goes on behind rows of CSV that one quote out of place has made of
+	// several lines: each is then one rejection, which names the lines. Without it the
+	// import ends there, since a quote that is not closed takes the rest of the file.
+	ReadOn bool
 
 	Comma rune           // CSV: separates values; 0: found out from the first row
 	Zone  *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
@@ -161,7 +171,8 @@ const importCalls = 3
 //     not, or a field that cannot be set; or an unknown column and UnknownRefuse,
 //   - CodeUnknownValue: an option that is none of its values.
 //
-// A row of more than MaxRowBytes (CodeTooLong) ends the import behind the rows
+// A row of more than MaxRowBytes (CodeTooLong), and without ReadOn a quote out of
+// place that spans lines (CodeBadFormat), ends the import behind the rows
 // before it, as do an error of the reader, of the store, of Rejected and of the
 // context. Then the report counts the rows that are known to be done; a few
 // thousand more may be.
@@ -243,10 +254,13 @@ func hashKey(key userkit.UserKey) uint64 {
 }
 
 func (im *importer) run(ctx context.Context) (err error) {
+	if err := im.options.apply(); err != nil {
+		return err
+	}
 	if err := im.options.check(); err != nil {
 		return err
 	}
-	reader, err := openTable(im.from, im.options.Format, im.options.Comma, im.options.Columns)
+	reader, err := openTable(im.from, im.options.Format, im.options.Comma, im.options.paths(), im.options.ReadOn)
 	if err != nil {
 		return err
 	}

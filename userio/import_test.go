@@ -284,11 +284,23 @@ func TestImportRejectsRowsAndTakesTheOthers(t *testing.T) {
 		require.Equal(t, []string{"2  bad_format"}, lines(report))
 		require.ErrorContains(t, report.Rejections[0].Err, "more than 1000 values for 2 columns")
 	})
-	t.Run("a quote left open takes the rest of the file, and says so", func(t *testing.T) {
-		report := importText(t, newManager(t), "login,name\nann,Ann\nbob,\"Bob\ncat,Cat\n", userio.ImportOptions{})
-		require.Equal(t, []string{"3  bad_format"}, lines(report))
-		require.ErrorContains(t, report.Rejections[0].Err, "quote")
+	t.Run("a quote left open ends the import, and tells the lines", func(t *testing.T) {
+		var file strings.Builder
+		file.WriteString("login,name\nann,Ann\nbob,\"Bob\n")
+		for i := range 997 {
+			fmt.Fprintf(&file, "user%d,Cat\n", i)
+		}
+		manager := newManager(t)
+		report, err := userio.Import(t.Context(), manager, strings.NewReader(file.String()), userio.ImportOptions{})
+		require.Equal(t, userkit.CodeBadFormat, userkit.ErrorCode(err))
+		require.ErrorContains(t, err, "lines 3 to 1000")
 		require.EqualValues(t, 1, report.Created)
+		report = importText(t, newManager(t), file.String(), userio.ImportOptions{ReadOn: true})
+		require.Equal(t, []string{"3  bad_format"}, lines(report))
+		require.ErrorContains(t, report.Rejections[0].Err, "lines 3 to 1000")
+
+		_, err = userio.Import(t.Context(), newManager(t), strings.NewReader("login,name\nann,\"Ann\nbob,Bob\ncat,\"Cat\"\ndan,Dan\n"), userio.ImportOptions{})
+		require.ErrorContains(t, err, "lines 2 to 4")
 	})
 	t.Run("in the order of the file, of which the report keeps the first", func(t *testing.T) {
 		var file strings.Builder

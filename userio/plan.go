@@ -246,6 +246,11 @@ func (p *plan) named(heading string) (field string, hand bool) {
 			return field, true
 		}
 	}
+	if field, ok := p.options.preset[heading]; ok {
+		if _, taken := p.taken[field]; !taken {
+			return field, true
+		}
+	}
 	trimmed := strings.TrimSpace(heading)
 	if rest := len(attributePrefix); len(trimmed) > rest && strings.EqualFold(trimmed[:rest], attributePrefix) && isAttribute(attributePrefix+trimmed[rest:]) {
 		return attributePrefix + trimmed[rest:], false
@@ -710,6 +715,7 @@ func truth(text string) (any, error) {
 var timeForms = []string{
 	time.RFC3339, "2006-01-02", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04",
 	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 -0700",
+	"1/2/2006 3:04:05 PM", "1/2/2006 3:04 PM", // American, by its AM and PM
 }
 
 func (p *plan) time(c *cell) (any, error) {
@@ -720,6 +726,14 @@ func (p *plan) time(c *cell) (any, error) {
 		return t.UTC(), nil
 	}
 	text := strings.TrimSpace(c.text)
+	if stamp, err := strconv.ParseInt(text, 10, 64); err == nil {
+		switch len(text) { // since 1970, of this century
+		case 10:
+			return time.Unix(stamp, 0).UTC(), nil
+		case 13:
+			return time.UnixMilli(stamp).UTC(), nil
+		}
+	}
 	for _, form := range timeForms {
 		if t, err := time.ParseInLocation(form, text, p.options.Zone); err == nil {
 			return t.UTC(), nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 )
 
 // importUsers creates and updates users by a file.
-func importUsers(ctx context.Context, args []string, stderr io.Writer) error {
+func importUsers(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c connection
 	options := userio.ImportOptions{Columns: map[string]string{}}
 	flags := newFlags("import", stderr)
@@ -36,6 +37,9 @@ func importUsers(ctx context.Context, args []string, stderr io.Writer) error {
 		options.Columns[heading] = field
 		return nil
 	})
+	flags.StringVar(&options.Preset, "preset", "", "the `system` that wrote the file, which says what its columns are: one of "+strings.Join(userio.Presets(), ", "))
+	inspect := flags.Bool("inspect", false, "say what the file is and what its columns would be, as JSON, and do nothing else; no database is needed")
+	flags.BoolVar(&options.ReadOn, "read-on", false, "CSV: go on behind rows that a quote out of place has made of several lines")
 	flags.BoolVar(&options.ClearEmpty, "clear-empty", false, "an empty cell empties the field, instead of leaving it")
 	flags.BoolVar(&options.DryRun, "dry-run", false, "say what would happen and write nothing")
 	rejected := flags.String("rejected", "", "a `file` for the rows that are rejected, one line for each with row, column and reason; else the first 100 are shown")
@@ -52,14 +56,27 @@ func importUsers(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	options.Zone = c.zone
 
-	file, err := os.Open(path)
-	if err != nil {
-		return err
+	file := os.Stdin
+	if path != "-" {
+		if file, err = os.Open(path); err != nil {
+			return err
+		}
 	}
 	shut := func() { _ = file.Close() } // nothing was written
 	defer shut()
 	// An interrupt ends a read that waits, such as one of a pipe.
 	defer context.AfterFunc(ctx, shut)()
+
+	if *inspect {
+		found, err := userio.Inspect(file, options)
+		if err != nil {
+			return err
+		}
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(found)
+	}
 
 	var report userio.ImportReport
 	err = c.use(ctx, func(ctx context.Context, users userkit.Manager) (err error) {
@@ -118,6 +135,12 @@ func tell(to io.Writer, path, rejected string, dryRun bool, report userio.Import
 			fmt.Fprintf(to, "column %q is ignored: %s\n", heading, column.Ignored)
 		case column.Field != column.Heading:
 			fmt.Fprintf(to, "column %q is %s\n", heading, column.Field)
+		}
+		if column.Note != "" {
+			fmt.Fprintf(to, "column %q is %s\n", heading, oneLine(column.Note))
+		}
+		if column.Suggested != "" {
+			fmt.Fprintf(to, "column %q may be %[2]s: -column '%[1]s=%[2]s' makes it that\n", heading, column.Suggested)
 		}
 	}
 	if rejected == "" {

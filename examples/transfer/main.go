@@ -3,7 +3,7 @@
 // Usage:
 //
 //	transfer export [flags] FILE    # users to CSV, XLSX or NDJSON; "-" is the standard output
-//	transfer import [flags] FILE    # users from CSV, XLSX or NDJSON
+//	transfer import [flags] FILE    # users from CSV, XLSX or NDJSON; "-" is the standard input
 //
 // The flag -h after the word lists the flags. The database is named by -dsn or,
 // so that no password shows in the list of processes, by DATABASE_URL.
@@ -51,7 +51,7 @@ const (
 
 const usage = `usage:
   transfer export [flags] FILE    users to CSV, XLSX or NDJSON; "-" is the standard output
-  transfer import [flags] FILE    users from CSV, XLSX or NDJSON
+  transfer import [flags] FILE    users from CSV, XLSX or NDJSON; "-" is the standard input
 
 "transfer export -h" and "transfer import -h" list the flags.
 `
@@ -63,12 +63,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) > 0 && args[0] == "export":
 		err = exportUsers(ctx, args[1:], stdout, stderr)
 	case len(args) > 0 && args[0] == "import":
-		err = importUsers(ctx, args[1:], stderr)
+		err = importUsers(ctx, args[1:], stdout, stderr)
 	case len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help"):
 		err = flag.ErrHelp
 		fmt.Fprint(stderr, usage)
 	default:
 		err = errUsage
+		if len(args) == 0 {
+			fmt.Fprintln(stderr, "transfer: export or import has to be said")
+		} else {
+			fmt.Fprintf(stderr, "transfer: %q is not export or import\n", args[0])
+		}
 		fmt.Fprint(stderr, usage)
 	}
 	switch {

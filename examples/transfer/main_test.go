@@ -173,7 +173,7 @@ func TestRowsThatAreWrongAreReported(t *testing.T) {
 func TestWhatIsWrongWithTheCommandLineIsSaid(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"", "usage:"},
-		{"move users.csv", "usage:"},
+		{"move users.csv", "\"move\" is not export or import\nusage:"},
 		{"export", "one FILE is needed"},
 		{"export a.csv b.csv", "one FILE is needed"},
 		{"export users.txt", "names no format"},
@@ -198,6 +198,15 @@ func TestWhatIsWrongWithTheCommandLineIsSaid(t *testing.T) {
 		_, messages := command(t, statusDone, strings.Fields(args)...)
 		require.Contains(t, messages, "usage:")
 	}
+}
+
+func TestAFileIsInspectedWithoutADatabase(t *testing.T) {
+	t.Setenv("DATABASE_URL", "")
+	path := filepath.Join(t.TempDir(), "users.csv")
+	require.NoError(t, os.WriteFile(path, []byte("ID,user_login,user_pass\n1,ada,secret\n"), 0o600))
+	found, _ := command(t, statusDone, "import", "-inspect", "-preset", "wordpress", path)
+	require.Contains(t, found, `"user_login": "login"`)
+	require.NotContains(t, found, `"secret"`)
 }
 
 func TestWhatCannotBeDoneIsSaid(t *testing.T) {

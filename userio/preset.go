@@ -1,0 +1,170 @@
+package userio
+
+import (
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/userkit/userkit"
+)
+
+// presets are what the columns of other systems are. Headings that a file does not
+// have count for nothing.
+var presets = map[string]map[string]string{
+	"auth0": {
+		"user_id": "extref", "email": "email", "email_verified": "email_verified", "name": "name", "username": "login", "phone_number": "phone",
+		"blocked": partDisabled, "created_at": "registered_at", "updated_at": "-", "last_login": "-", "identities": "-",
+	},
+	"firebase": {
+		"localId": "extref", "email": "email", "emailVerified": "email_verified", "displayName": "name", "phoneNumber": "phone",
+		"disabled": partDisabled, "createdAt": "registered_at", "lastSignedInAt": "-", "passwordHash": "-", "salt": "-", "providerUserInfo": "-",
+	},
+	"keycloak": {
+		"id": "extref", "username": "login", "email": "email", "emailVerified": "email_verified", "firstName": partFirst, "lastName": partLast,
+		"enabled": partEnabled, "createdTimestamp": "registered_at", "credentials": "-",
+	},
+	"okta": {
+		"id": "extref", "login": "login", "email": "email", "firstName": partFirst, "middleName": partMiddle, "lastName": partLast, "displayName": "name",
+		"mobilePhone": "phone", "countryCode": "country", "status": "status", "created": "registered_at", "lastLogin": "-",
+		"profile.login": "login", "profile.email": "email", "profile.firstName": partFirst, "profile.lastName": partLast, "profile.mobilePhone": "phone",
+		"profile.countryCode": "country", "profile.displayName": "name", "credentials": "-", "_links": "-",
+	},
+	"wordpress": {
+		"ID": "extref", "user_login": "login", "user_email": "email", "display_name": "name", "first_name": partFirst, "last_name": partLast,
+		"user_registered": "registered_at", "user_pass": "-", "user_status": "-", "billing_phone": "phone", "billing_country": "country",
+	},
+	"entra": {
+		"id": "extref", "userPrincipalName": "login", "mail": "email", "displayName": "name", "givenName": partFirst, "surname": partLast,
+		"accountEnabled": partEnabled, "mobilePhone": "phone", "country": "country", "createdDateTime": "registered_at", "userType": "attributes.userType",
+	},
+	"google": {
+		"First Name [Required]": partFirst, "Last Name [Required]": partLast, "Email Address [Required]": "email", "Password [Required]": "-",
+		"Status [READ ONLY]": "status", "Mobile Phone": "phone", "Last Sign In [READ ONLY]": "-", "Employee ID": "attributes.employee_id",
+	},
+	"traccar": {
+		"id": "extref", "email": "email", "name": "name", "login": "login", "phone": "phone", "disabled": partDisabled, "expirationTime": "expires_at",
+		"password": "-", "salt": "-", "administrator": "attributes.administrator", "deviceLimit": "attributes.device_limit",
+	},
+	"stripe": {
+		"id": "extref", "Email": "email", "Name": "name", "Phone": "phone", "Description": "description", "Created (UTC)": "registered_at",
+		"Address Country": "country", "Card Address Country": "-", "Currency": "-", "Delinquent": "attributes.delinquent",
+	},
+	"hubspot": {
+		"Record ID": "extref", "Record ID - Contact": "extref", "First Name": partFirst, "Last Name": partLast, "Email": "email", "Phone Number": "phone",
+		"Create Date": "registered_at", "Country/Region": "country", "Lead Status": "attributes.lead_status",
+	},
+	"mailchimp": {
+		"Email Address": "email", "First Name": partFirst, "Last Name": partLast, "Phone Number": "phone", "LEID": "extref", "CC": "country",
+		"OPTIN_TIME": "-", "CONFIRM_TIME": "-", "LAST_CHANGED": "-", "status": "attributes.subscription",
+	},
+	"salesforce": {
+		"Contact ID": "extref", "First Name": partFirst, "Last Name": partLast, "Email": "email", "Mobile": "phone",
+		"Account Name": "attributes.account_name", "Account ID": "attributes.account_id",
+	},
+	"kratos": {
+		"id": "extref", "traits.email": "email", "traits.username": "login", "traits.name.first": partFirst, "traits.name.last": partLast, "traits.phone": "phone",
+		"state": "status", "created_at": "registered_at", "updated_at": "-", "credentials": "-", "schema_id": "-", "schema_url": "-",
+		"verifiable_addresses": "-", "recovery_addresses": "-",
+	},
+}
+
+// Presets lists the systems whose files ImportOptions.Preset knows.
+func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// apply puts the columns of a preset under those that the caller names.
+func (o *ImportOptions) apply() error {
+	if o.Preset == "" {
+		return nil
+	}
+	preset, ok := presets[o.Preset]
+	if !ok {
+		return userkit.NewError(userkit.CodeUnknownValue, "preset", "%q is none of %v", clip(o.Preset), Presets())
+	}
+	o.preset = preset
+	return nil
+}
+
+// Inspection is what a file is and how it would be imported.
+type Inspection struct {
+	Format   Format            `json:"format"`
+	Headings []string          `json:"headings"`
+	Samples  [][]string        `json:"samples"`           // of the first rows, the values by column
+	Columns  []ColumnUse       `json:"columns"`           // the proposed mapping, and what is unsure
+	Mapping  map[string]string `json:"mapping"`           // the same for ImportOptions.Columns, once somebody has confirmed it
+	Problem  string            `json:"problem,omitempty"` // why an import as it stands would be refused
+}
+
+// maxSamples is how many rows an Inspection shows.
+const maxSamples = 5
+
+// Inspect reads the beginning of a file and returns what Import would make of it
+// with the same options, and imports nothing. Columns that are guessed, or that
+// could be something else, say so (Guessed, Suggested, Note), so that a person can
+// confirm the mapping. It returns the errors of Import for a file that is no table;
+// that no column says who a row is about is Problem, and no error.
+func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error) {
+	if err := options.apply(); err != nil {
+		return Inspection{}, err
+	}
+	if err := options.check(); err != nil {
+		return Inspection{}, err
+	}
+	reader, err := openTable(&countingReader{from: from}, options.Format, options.Comma, options.paths(), options.ReadOn)
+	if err != nil {
+		return Inspection{}, err
+	}
+	defer func() {
+		if closeErr := reader.close(); err == nil {
+			err = closeErr
+		}
+	}()
+	switch reader.(type) {
+	case *csvReader:
+		found.Format = CSV
+	case *ndjsonReader:
+		found.Format = NDJSON
+	default:
+		found.Format = XLSX
+	}
+	rows := sample(reader).good()
+	p, err := newPlan(options, found.Format == NDJSON, reader.columns(), rows)
+	if err != nil && (p == nil || userkit.ErrorCode(err) != userkit.CodeRequired) {
+		return Inspection{}, err
+	}
+	if err != nil {
+		found.Problem = err.Error()
+	}
+	found.Headings = slices.Clone(reader.columns())
+	found.Mapping = map[string]string{}
+	for _, c := range p.columns {
+		found.Columns = append(found.Columns, c.ColumnUse)
+		field := c.Field
+		switch {
+		case c.Ignored != "":
+			field = "-"
+		case c.part != "" && c.single == "":
+			field = c.part
+		}
+		found.Mapping[c.Heading] = field
+	}
+	for i := range rows[:min(maxSamples, len(rows))] {
+		texts := make([]string, len(found.Headings))
+		for at, cell := range rows[i].cells {
+			if texts[at] = clip(cell.text); p.columns[at].Ignored == IgnoredSecret || isSecret(p.columns[at].Heading) {
+				texts[at] = ""
+			}
+		}
+		found.Samples = append(found.Samples, texts)
+	}
+	return found, nil
+}
+
+// paths gives all headings that may be paths.
+func (o *ImportOptions) paths() map[string]string {
+	all := maps.Clone(o.preset)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, o.Columns)
+	return all
+}
