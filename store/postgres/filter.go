@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,8 +24,11 @@ type selection struct {
 	// served means that an index finds the users, as far as they are few, whatever
 	// the order of a list.
 	served bool
-	// byMembers means that only the list that the users are in serves.
-	byMembers bool
+	// list is a segment that all of the users are members of, or zero; byList means
+	// that nothing else serves.
+	list      userkit.SegmentID
+	byList    bool
+	negations int // how many NOT are around what is being compiled
 	choices   int // how many OR are around what is being compiled
 }
 
@@ -47,7 +51,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	if !filter.Segment.IsZero() {
 		c.where.add(" AND ")
 		c.member(filter.Segment)
-		c.served, c.byMembers = true, search.Term == ""
+		c.served, c.list, c.byList = true, filter.Segment, search.Term == ""
 	}
 	if search.Term != "" {
 		c.where.add(" AND ")
@@ -61,7 +65,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 			return nil, err
 		}
 		c.served = c.served || served
-		c.byMembers = c.byMembers && !served
+		c.byList = !c.list.IsZero() && search.Term == "" && (!served || c.onlyList(root))
 	}
 	c.accounts = ofAccounts.MatchString(c.where.text.String())
 	return c, nil
@@ -101,7 +105,9 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		return served, nil
 	case userkit.NotExpression:
 		c.where.add("((")
+		c.negations++
 		_, err := c.expression(expression.Of)
+		c.negations--
 		c.where.add(") IS NOT TRUE)")
 		return false, err
 	case userkit.Comparison:
@@ -131,7 +137,11 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 			return false, userkit.NewError(userkit.CodeUnknownSegment, "filter", "%q is not the id of a segment", of.Value)
 		}
 		c.member(id)
-		return c.choices == 0, nil // beside OR the planner looks at each user
+		if c.choices > 0 || c.negations > 0 {
+			return false, nil // each user is looked at
+		}
+		c.list = cmp.Or(c.list, id)
+		return true, nil
 	case "attributes":
 		return c.attribute(of), nil
 	case "access":
@@ -338,9 +348,17 @@ func (c *selection) number(of userkit.Comparison, number string, args ...any) {
 	c.where.add(number+sign(of.Operator)+"?", append(args, value)...)
 }
 
-// member adds that a user is in a list.
+// onlyList reports whether an expression that an index serves is so only because of
+// the list: it is one comparison of the segment.
+func (c *selection) onlyList(root userkit.Expression) bool {
+	comparison, ok := root.(userkit.Comparison)
+	return ok && comparison.Field == "segment"
+}
+
+// member adds that a user is in a list. OFFSET 0 holds the planner to look the
+// membership up, where it might go through the whole list for each user.
 func (c *selection) member(id userkit.SegmentID) {
-	c.where.add("EXISTS (SELECT FROM ? AS m WHERE m.project = ? AND m.user_id = u.id AND m.segment_id = ?)",
+	c.where.add("EXISTS (SELECT FROM ? AS m WHERE m.project = ? AND m.user_id = u.id AND m.segment_id = ? OFFSET 0)",
 		c.store.table("memberships"), quoted(c.store.project), quotedID(id))
 }
 

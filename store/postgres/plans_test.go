@@ -234,6 +234,10 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 				require.NotEmpty(t, hook.plans, name)
 				for _, plan := range hook.plans {
 					plan.root.each(func(node *planNode) {
+						// What a bitmap finds in an index may be dead; the heap is counted.
+						if node.Type == "Bitmap Index Scan" {
+							return
+						}
 						// Without an idea of the project, or without index scans, a page
 						// of it may be found by sorting the project.
 						if asked == aPage && strings.HasPrefix(node.Type, "Bitmap") && (!world.analyzed || plan.setting == "enable_indexscan") {

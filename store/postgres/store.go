@@ -38,6 +38,9 @@ const (
 	DefaultProject  = "default"
 	DefaultSchema   = "userkit"
 	DefaultPoolSize = 16
+
+	// DefaultReadTimeout bounds a statement whose context has no deadline.
+	DefaultReadTimeout = time.Minute
 )
 
 // connectionLifetime is how long Open uses a connection: so what a role or database
@@ -61,6 +64,7 @@ type Store struct {
 
 	project  string
 	schema   string
+	timeout  time.Duration       // of a statement whose context has no deadline; 0: none
 	prepared *preparedStatements // nil: none are used
 }
 
@@ -73,6 +77,7 @@ type options struct {
 	project  string
 	schema   string
 	poolSize int
+	timeout  time.Duration
 	prepared bool
 }
 
@@ -127,6 +132,20 @@ func WithPreparedStatements() Option {
 	}
 }
 
+// WithReadTimeout bounds how long a statement may take whose context has no deadline
+// of its own, so that a network that swallows everything holds nobody up for ever.
+// The default is DefaultReadTimeout; 0 means no bound. A statement that takes longer
+// is ErrUnavailable with CodeStoreUnavailable. Changes are bounded by the manager.
+func WithReadTimeout(timeout time.Duration) Option {
+	return func(o *options) error {
+		if timeout < 0 {
+			return invalidOption("WithReadTimeout", "%v is negative", timeout)
+		}
+		o.timeout = timeout
+		return nil
+	}
+}
+
 func invalidOption(name, format string, args ...any) *userkit.Error {
 	return userkit.NewError(userkit.CodeInvalidOption, name, format, args...)
 }
@@ -141,7 +160,7 @@ func isIdentifier(name string) bool {
 }
 
 func readOptions(opts []Option) (options, error) {
-	read := options{project: DefaultProject, schema: DefaultSchema}
+	read := options{project: DefaultProject, schema: DefaultSchema, timeout: DefaultReadTimeout}
 	for _, opt := range opts {
 		if err := opt(&read); err != nil {
 			return options{}, err
@@ -204,7 +223,7 @@ func New(db *bun.DB, opts ...Option) (*Store, error) {
 }
 
 func newStore(db *bun.DB, read options) *Store {
-	store := &Store{db: db, pool: db, project: read.project, schema: read.schema}
+	store := &Store{db: db, pool: db, project: read.project, schema: read.schema, timeout: read.timeout}
 	if read.prepared {
 		store.prepared = &preparedStatements{pool: db.DB, byText: map[string]*preparedStatement{}}
 	}
@@ -224,7 +243,7 @@ func newStore(db *bun.DB, read options) *Store {
 // Close does nothing; after the end of the transaction every method returns
 // ErrUnavailable with CodeClosed.
 func (s *Store) WithTx(tx bun.Tx) *Store {
-	return &Store{db: tx, tx: &tx, project: s.project, schema: s.schema}
+	return &Store{db: tx, tx: &tx, project: s.project, schema: s.schema, timeout: s.timeout}
 }
 
 // Close ends the store, and closes the database handle when Open made it.
@@ -275,8 +294,22 @@ func (q *statement) add(text string, args ...any) {
 }
 
 // query runs a statement and calls row for each of its rows, once they can be
-// scanned.
+// scanned. It bounds the time where the context does not.
 func (s *Store) query(ctx context.Context, q *statement, row func(rows *sql.Rows) error) error {
+	if _, bounded := ctx.Deadline(); bounded || s.timeout == 0 {
+		return s.queryUntil(ctx, q, row)
+	}
+	within, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err := s.queryUntil(within, q, row)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return unavailable("the server did not answer in time", err)
+	}
+	return err
+}
+
+// queryUntil is query within the time that the context gives.
+func (s *Store) queryUntil(ctx context.Context, q *statement, row func(rows *sql.Rows) error) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}

@@ -252,6 +252,24 @@ func TestWhatACallerGivesUpIsCancelledOnTheServer(t *testing.T) {
 	}
 }
 
+// A statement whose context has no deadline is bounded all the same.
+func TestReadsAreBounded(t *testing.T) {
+	dsn := migrated.Create(t)
+	host := openDB(t, dsn)
+	store := openStore(t, dsn, postgres.WithReadTimeout(200*time.Millisecond))
+	tx, err := host.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.Exec("LOCK TABLE userkit.users IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	_, err = store.Users(context.Background(), userkit.UserFilter{}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: 1})
+	requireCode(t, userkit.CodeStoreUnavailable, err)
+	require.ErrorIs(t, err, userkit.ErrUnavailable)
+	waitForNobodyBlocked(t, host)
+	require.NoError(t, tx.Rollback())
+	_, err = postgres.New(host, postgres.WithReadTimeout(-1))
+	requireCode(t, userkit.CodeInvalidOption, err)
+}
+
 // waitForNobodyBlocked waits until no statement waits for a lock. That a statement
 // is cancelled takes as long as it takes; without a lock it would wait for ever.
 func waitForNobodyBlocked(t *testing.T, db *bun.DB) {

@@ -133,9 +133,26 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 // from adds the tables, the accounts where they are needed, and the condition.
 // along is the order whose index goes through the project.
 func (c *selection) from(q *statement, accounts bool, along sorting) {
+	if c.byList {
+		c.fromList(q, accounts)
+		return
+	}
 	q.add("\nFROM ? AS u", c.store.table("users"))
 	c.join(q, accounts)
 	q.add(" AND " + along.through)
+}
+
+// fromList is from for the members of a list: it goes through the list, and looks
+// each member up.
+func (c *selection) fromList(q *statement, accounts bool) {
+	project := quoted(c.store.project)
+	q.add("\nFROM ? AS m\nCROSS JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = m.user_id OFFSET 0) AS u",
+		c.store.table("memberships"), c.store.table("users"), project)
+	if accounts {
+		q.add(accountOf("m.user_id"), c.store.table("accounts"), project)
+	}
+	q.add("\nWHERE m.project = ? AND m.segment_id = ? AND ", project, quotedID(c.list))
+	q.add(c.where.text.String(), c.where.args...)
 }
 
 // join adds to users what from adds.
@@ -290,11 +307,7 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 	}
 	q := &statement{}
 	q.add("WITH few AS MATERIALIZED (")
-	if l.byMembers {
-		l.memberKeys(q)
-	} else {
-		l.keys(q)
-	}
+	l.keys(q)
 	q.limit(fewUsers + 1)
 	q.add(")\nSELECT c.found, p.id, " + l.reads() + "\nFROM (SELECT count(*) AS found FROM few) AS c LEFT JOIN " + begin +
 		"(SELECT f.id, f.key FROM few AS f WHERE (SELECT count(*) FROM few) <= " + strconv.Itoa(fewUsers))
@@ -324,18 +337,6 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 func (l *userList[R]) keys(q *statement) {
 	q.add("SELECT u.id, " + l.field.expression + " AS key")
 	l.from(q, l.accounts || ofAccounts.MatchString(l.field.expression), userSortings["id"])
-}
-
-// memberKeys is keys for the members of a list: it goes through the list, and looks
-// each member up.
-func (l *userList[R]) memberKeys(q *statement) {
-	q.add("SELECT u.id, "+l.field.expression+" AS key\nFROM ? AS m", l.store.table("memberships"))
-	l.lookUp(q, "users", "u", "u.id = m.user_id")
-	if l.accounts || ofAccounts.MatchString(l.field.expression) {
-		l.lookUp(q, "accounts", "a", "a.user_id = m.user_id")
-	}
-	q.add("\nWHERE m.project = ? AND m.segment_id = ? AND ", quoted(l.store.project), quotedID(l.filter.Segment))
-	q.add(l.where.text.String(), l.where.args...)
 }
 
 // reads is what is read beside the page p.
