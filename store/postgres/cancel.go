@@ -52,9 +52,11 @@ func cancelStatement(ctx context.Context, config *pgdriver.Config, key backendKe
 		}
 	}
 	if config.TLSConfig != nil {
-		if connection, err = secured(ctx, connection, config.TLSConfig); err != nil {
+		secure, err := secured(ctx, connection, config.TLSConfig)
+		if err != nil {
 			return err
 		}
+		connection = secure
 	}
 	request := binary.BigEndian.AppendUint32(nil, 16)
 	request = binary.BigEndian.AppendUint32(request, cancelRequestCode)
