@@ -243,6 +243,14 @@ func rareCondition[R any](table columns[R]) string {
 // inputs, which would read the whole table.
 func keyed(column, value string) string { return column + " = ANY (ARRAY[" + value + "])" }
 
+// lookUp adds, to each row before it, the rows of another table that meet a
+// condition. OFFSET 0 holds the planner to look into an index for each of them,
+// whatever it knows of the table.
+func (q *statement) lookUp(s *Store, table, alias, condition string) {
+	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS "+alias+" WHERE "+alias+".project = ? AND "+condition+" OFFSET 0) AS "+alias,
+		s.table(table), quoted(s.project))
+}
+
 // part makes columns of a part of a record columns of the record.
 func part[R, P any](of columns[P], find func(*R) *P) columns[R] {
 	var adapted columns[R]

@@ -38,11 +38,10 @@ func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (
 	q := &statement{}
 	q.add("SELECT "+deviceReads+", "+userReads+`,
 (SELECT count(*) FROM ? AS o WHERE o.project = d.project AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
-FROM ? AS d
-CROSS JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = d.user_id OFFSET 0) AS u`+accountOf("d.user_id")+`
-WHERE d.project = ? AND d.token_digest = ?`,
-		s.table("devices"), s.table("devices"), s.table("users"), quoted(s.project), s.table("accounts"), quoted(s.project),
-		quoted(s.project), quotedBytes(digest[:]))
+FROM ? AS d`, s.table("devices"), s.table("devices"))
+	q.lookUp(s, "users", "u", "u.id = d.user_id")
+	q.lookUp(s, "accounts", "a", "a.user_id = d.user_id")
+	q.add("\nWHERE d.project = ? AND d.token_digest = ?", quoted(s.project), quotedBytes(digest[:]))
 	found, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, func(to []any, o *owned) []any {
 		return append(userTargets(deviceTargets(to, &o.device), &o.user), (*count)(&o.rank))
 	})
@@ -52,11 +51,7 @@ WHERE d.project = ? AND d.token_digest = ?`,
 // Devices implements userkit.Store.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
 	q := s.selectDevices()
-	if !filter.UserID.IsZero() {
-		q.add(" AND d.user_id = ?", quotedID(filter.UserID))
-	} else {
-		q.through(deviceSortings, list, "registered_at")
-	}
+	q.within("d", filter.UserID, deviceSortings, list, "registered_at")
 	if filter.OnlyActive {
 		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id AND "+notDisabled+")",
 			s.table("users"), quoted(string(userkit.StatusDisabled)))

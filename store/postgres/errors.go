@@ -190,7 +190,7 @@ func translate(ctx context.Context, err error) error {
 		if strings.HasPrefix(server.table, "events") && server.column == "position" {
 			return userkit.NewError(userkit.CodeSchemaOutdated, "", "the project is not in the database; see Migrate").Because(err)
 		}
-	case "42501", "42704", "25006": // insufficient_privilege, undefined_object, read_only_sql_transaction
+	case "42501", "42704", readOnlyTransaction: // insufficient_privilege, undefined_object
 		return userkit.NewError(userkit.CodeStoreRefused, "", "the server refuses the statement").Because(err)
 	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
 		return userkit.NewError(userkit.CodeBadText, "", "PostgreSQL cannot keep a character of the text").Because(err)

@@ -20,11 +20,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	}
 	q := &statement{}
 	q.add("SELECT "+eventReads+"\nFROM ? AS e\nWHERE e.project = ?", s.table("events"), quoted(s.project))
-	if !filter.UserID.IsZero() {
-		q.add(" AND e.user_id = ?", quotedID(filter.UserID))
-	} else {
-		q.through(eventSortings, list, "at")
-	}
+	q.within("e", filter.UserID, eventSortings, list, "at")
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND e.device_id = ?", quotedID(filter.DeviceID))
 	}
@@ -38,6 +34,9 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	return selectRecords(ctx, s, q, eventTargets)
 }
 
+// alongPositions is the condition of events_by_position, which holds for every event.
+const alongPositions = "e.position > -9223372036854775808"
+
 // Feed implements userkit.Store.
 //
 // An event's position is made from the id of the transaction that wrote it, so
@@ -50,7 +49,7 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 	q := &statement{}
 	q.add("SELECT e.position, "+eventReads+`
 FROM ? AS e
-WHERE e.project = ? AND e.position > -9223372036854775808 AND (e.position, e.id) > (?, ?)
+WHERE e.project = ? AND `+alongPositions+` AND (e.position, e.id) > (?, ?)
 AND e.position < (SELECT p.feed_offset + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM ? AS p WHERE p.project = ?)
 ORDER BY e.position, e.id
 LIMIT ?`,

@@ -329,6 +329,16 @@ func (q *statement) through(sortings map[string]sorting, list userkit.List, othe
 	q.add(" AND " + through)
 }
 
+// within adds that the records of the table with an alias are those of a user; of the
+// zero user, it adds what through adds.
+func (q *statement) within(alias string, user userkit.UserID, sortings map[string]sorting, list userkit.List, otherwise string) {
+	if user.IsZero() {
+		q.through(sortings, list, otherwise)
+		return
+	}
+	q.add(" AND "+alias+".user_id = ?", quotedID(user))
+}
+
 // sortingOf finds the field that a list is sorted by.
 func sortingOf(list userkit.List, sortings map[string]sorting) (sorting, error) {
 	field, ok := sortings[list.Order.Field]

@@ -26,10 +26,9 @@ type selection struct {
 	served bool
 	// list is a segment that all of the users are members of, or zero; byList means
 	// that nothing else serves.
-	list      userkit.SegmentID
-	byList    bool
-	negations int // how many NOT are around what is being compiled
-	choices   int // how many OR are around what is being compiled
+	list     userkit.SegmentID
+	byList   bool
+	optional int // how many OR and NOT are around what is being compiled
 }
 
 // notDisabled is the condition that a user is not disabled.
@@ -51,7 +50,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	if !filter.Segment.IsZero() {
 		c.where.add(" AND ")
 		c.member(filter.Segment)
-		c.served, c.list, c.byList = true, filter.Segment, search.Term == ""
+		c.list = filter.Segment
 	}
 	if search.Term != "" {
 		c.where.add(" AND ")
@@ -65,7 +64,10 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 			return nil, err
 		}
 		c.served = c.served || served
-		c.byList = !c.list.IsZero() && search.Term == "" && (!served || c.onlyList(root))
+	}
+	if !c.list.IsZero() {
+		c.byList = !c.served
+		c.served = true
 	}
 	c.accounts = ofAccounts.MatchString(c.where.text.String())
 	return c, nil
@@ -91,8 +93,8 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		return served, nil
 	case userkit.OrExpression:
 		served = true
-		c.choices++
-		defer func() { c.choices-- }()
+		c.optional++
+		defer func() { c.optional-- }()
 		for i, part := range expression {
 			c.begin(i, " OR ")
 			one, err := c.expression(part)
@@ -105,9 +107,9 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		return served, nil
 	case userkit.NotExpression:
 		c.where.add("((")
-		c.negations++
+		c.optional++
 		_, err := c.expression(expression.Of)
-		c.negations--
+		c.optional--
 		c.where.add(") IS NOT TRUE)")
 		return false, err
 	case userkit.Comparison:
@@ -137,11 +139,10 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 			return false, userkit.NewError(userkit.CodeUnknownSegment, "filter", "%q is not the id of a segment", of.Value)
 		}
 		c.member(id)
-		if c.choices > 0 || c.negations > 0 {
-			return false, nil // each user is looked at
+		if c.optional == 0 {
+			c.list = cmp.Or(c.list, id)
 		}
-		c.list = cmp.Or(c.list, id)
-		return true, nil
+		return false, nil // it is the list that serves, if anything
 	case "attributes":
 		return c.attribute(of), nil
 	case "access":
@@ -346,13 +347,6 @@ func (c *selection) number(of userkit.Comparison, number string, args ...any) {
 		return
 	}
 	c.where.add(number+sign(of.Operator)+"?", append(args, value)...)
-}
-
-// onlyList reports whether an expression that an index serves is so only because of
-// the list: it is one comparison of the segment.
-func (c *selection) onlyList(root userkit.Expression) bool {
-	comparison, ok := root.(userkit.Comparison)
-	return ok && comparison.Field == "segment"
 }
 
 // member adds that a user is in a list. OFFSET 0 holds the planner to look the

@@ -16,10 +16,9 @@ func transactionTargets(to []any, transaction *userkit.Transaction) []any {
 func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
 	q := &statement{}
 	q.add("SELECT "+transactionReads+"\nFROM ? AS t\nWHERE t.project = ?", s.table("transactions"), quoted(s.project))
+	q.within("t", filter.UserID, transactionSortings, list, "at")
 	if !filter.UserID.IsZero() {
-		q.add(" AND t.user_id = ? AND t.sequence > 0", quotedID(filter.UserID))
-	} else {
-		q.through(transactionSortings, list, "at")
+		q.add(" AND t.sequence > 0") // as transactions_sequence_key has it
 	}
 	if !filter.IncludeCancelled {
 		q.add(" AND t.cancelled_at IS NULL")
@@ -37,8 +36,10 @@ func (s *Store) Ledgers(ctx context.Context, after userkit.UserID, limit int) ([
 	q := &statement{}
 	q.add("SELECT a.user_id, "+accountColumns.reads("a")+`,
 l.count, l.max_sequence, l.sum, l.last_sequence, last.id, l.broken
-FROM (SELECT u.id FROM ? AS u WHERE u.project = ? AND u.id > ? ORDER BY u.id LIMIT ?) AS u
-CROSS JOIN LATERAL (SELECT a.* FROM ? AS a WHERE a.project = ? AND a.user_id = u.id OFFSET 0) AS a
+FROM (SELECT u.id FROM ? AS u WHERE u.project = ? AND `+userSortings["id"].through+` AND u.id > ? ORDER BY u.id LIMIT ?) AS u`,
+		s.table("users"), quoted(s.project), quotedID(after), limit)
+	q.lookUp(s, "accounts", "a", "a.user_id = u.id")
+	q.add(`
 CROSS JOIN LATERAL (
     SELECT count(*) AS count,
         coalesce(max(t.sequence), 0) AS max_sequence,
@@ -54,10 +55,9 @@ CROSS JOIN LATERAL (
     ) AS t
 ) AS l
 LEFT JOIN LATERAL (
-    SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = a.user_id AND t.sequence > 0 AND t.sequence = l.last_sequence
+    SELECT t.id FROM ? AS t WHERE t.project = ? AND t.user_id = a.user_id AND t.sequence > 0 AND t.sequence = l.last_sequence OFFSET 0
 ) AS last ON true
 ORDER BY a.user_id`,
-		s.table("users"), quoted(s.project), quotedID(after), limit, s.table("accounts"), quoted(s.project),
 		quoted(string(userkit.TransactionCharge)), s.table("transactions"), quoted(s.project),
 		s.table("transactions"), quoted(s.project))
 	return selectRecords(ctx, s, q, func(to []any, ledger *userkit.Ledger) []any {

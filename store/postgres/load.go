@@ -96,8 +96,7 @@ const (
 
 // search adds a search of a table t to a statement: for each row of n, the
 // records that meet a condition on t and n. A record that several searches find
-// comes several times. OFFSET 0 holds the planner to look into an index for each
-// row of n, whatever it knows of the table.
+// comes several times.
 func (l *loading) search(q *statement, table, reads string, n columns[wanted], rows []*wanted, condition string) {
 	if len(rows) == 0 {
 		return
@@ -107,8 +106,7 @@ func (l *loading) search(q *statement, table, reads string, n columns[wanted], r
 	}
 	q.add("SELECT " + reads + "\nFROM ")
 	unnest(q, n, rows) // the texts are storable
-	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS t WHERE t.project = ? AND "+condition+" OFFSET 0) AS t",
-		l.store.table(table), quoted(l.store.project))
+	q.lookUp(l.store, table, "t", condition)
 }
 
 // accounts loads accounts and profiles, and finds the transactions of keys.
@@ -141,8 +139,7 @@ func (l *loading) accounts(ctx context.Context) error {
 	}
 	q.add("\nFROM ")
 	unnest(q, wantedAccounts, rows)
-	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = n.user_id OFFSET 0) AS a",
-		l.store.table("accounts"), quoted(l.store.project))
+	q.lookUp(l.store, "accounts", "a", "a.user_id = n.user_id")
 	if profile {
 		q.add("\nLEFT JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = n.user_id AND n.profile OFFSET 0) AS u ON true",
 			l.store.table("users"), quoted(l.store.project))

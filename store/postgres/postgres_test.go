@@ -74,6 +74,28 @@ func openPgx(t testing.TB, dsn string, mode pgx.QueryExecMode) *bun.DB {
 	return db
 }
 
+// newStore returns a store on a host's handle.
+func newStore(t *testing.T, db *bun.DB) *postgres.Store {
+	t.Helper()
+	store, err := postgres.New(db)
+	require.NoError(t, err)
+	return store
+}
+
+// waysToOpen are the ways to open a store of a database, by their names.
+func waysToOpen(dsn string) map[string]func(t *testing.T) *postgres.Store {
+	overPgx := func(mode pgx.QueryExecMode) func(t *testing.T) *postgres.Store {
+		return func(t *testing.T) *postgres.Store { return newStore(t, openPgx(t, dsn, mode)) }
+	}
+	return map[string]func(t *testing.T) *postgres.Store{
+		"Open":                  func(t *testing.T) *postgres.Store { return openStore(t, dsn) },
+		"prepared":              func(t *testing.T) *postgres.Store { return openStore(t, dsn, postgres.WithPreparedStatements()) },
+		"pgx":                   overPgx(pgx.QueryExecModeExec),
+		"pgx simple protocol":   overPgx(pgx.QueryExecModeSimpleProtocol),
+		"pgx cached statements": overPgx(pgx.QueryExecModeCacheStatement),
+	}
+}
+
 // projects remembers which project a store of the conformance suite works on, so
 // that it can open a second handle.
 type projects struct {

@@ -52,17 +52,12 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	}
 	q := &statement{}
 	s.selectPurchases(q)
-	if !filter.UserID.IsZero() {
-		q.add(" AND p.user_id = ?", quotedID(filter.UserID))
-	}
+	q.within("p", filter.UserID, purchaseSortings, list, "purchased_at")
 	if filter.Store != "" {
 		q.add(" AND p.store = ?", quoted(filter.Store))
 	}
 	if filter.OnlyActive {
 		q.add(" AND p.active")
-	}
-	if filter.UserID.IsZero() {
-		q.through(purchaseSortings, list, "purchased_at")
 	}
 	if err := q.page(list, purchaseSortings, "p.id"); err != nil {
 		return nil, err
@@ -87,7 +82,7 @@ func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit 
 		s.table("purchases"), quotedTime(until), quoted(s.project))
 	var leased []userkit.Purchase
 	err := s.atomically(ctx, func(s *Store) (err error) {
-		leased, err = selectRecords(ctx, s, q, purchaseTargets)
+		leased, err = selectOnce(ctx, s, q, purchaseTargets)
 		return err
 	})
 	if err != nil {

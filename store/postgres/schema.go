@@ -206,7 +206,7 @@ func (s *Store) register(ctx context.Context) error {
 	// transactions of that node, as the feed does, while the coordinator works out
 	// what an UPDATE sets.
 	q := &statement{}
-	q.add(`SELECT (SELECT max(e.position) FROM ? AS e WHERE e.project = ? AND e.position > -9223372036854775808) + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+	q.add(`SELECT (SELECT max(e.position) FROM ? AS e WHERE e.project = ? AND `+alongPositions+`) + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 FROM ? AS p WHERE p.project = ?`, s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
 	var offset integer
 	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&offset) }); err != nil {
@@ -220,7 +220,7 @@ FROM ? AS p WHERE p.project = ?`, s.table("events"), quoted(s.project), s.table(
 func (s *Store) restored(ctx context.Context) (bool, error) {
 	q := &statement{}
 	q.add(`SELECT EXISTS (SELECT FROM ? AS e JOIN ? AS p ON p.project = e.project
-WHERE e.project = ? AND e.position > -9223372036854775808
+WHERE e.project = ? AND `+alongPositions+`
 AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`,
 		s.table("events"), s.table("projects"), quoted(s.project))
 	var found flag

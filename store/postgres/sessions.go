@@ -55,7 +55,7 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 	q := &statement{hot: true}
 	q.add("SELECT s.id, s.user_id\nFROM ")
 	unnest(q, wantedIDs[:1], rows)
-	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS s WHERE s.project = ? AND s.id = n.id OFFSET 0) AS s", s.table("sessions"), quoted(s.project))
+	q.lookUp(s, "sessions", "s", "s.id = n.id")
 	var id, owner identifier
 	err := s.query(ctx, q, func(rows *sql.Rows) error {
 		err := rows.Scan(&id, &owner)
@@ -71,11 +71,7 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 // Sessions implements userkit.Store.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
 	q := s.selectSessions()
-	if !filter.UserID.IsZero() {
-		q.add(" AND s.user_id = ?", quotedID(filter.UserID))
-	} else {
-		q.through(sessionSortings, list, "started_at")
-	}
+	q.within("s", filter.UserID, sessionSortings, list, "started_at")
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND s.device_id = ?", quotedID(filter.DeviceID))
 	}

@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-	"github.com/uptrace/bun"
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/postgres"
@@ -32,18 +30,9 @@ func TestSettingsChangeNothingThatIsRead(t *testing.T) {
 	dsn := migrated.Create(t)
 	set(t, dsn, "DateStyle = 'SQL, DMY'", "IntervalStyle = 'sql_standard'", "bytea_output = 'escape'", "extra_float_digits = -15",
 		"TimeZone = 'Pacific/Auckland'", "default_transaction_isolation = 'repeatable read'")
-	for name, open := range map[string]func(t *testing.T) *postgres.Store{
-		"Open":     func(t *testing.T) *postgres.Store { return openStore(t, dsn) },
-		"prepared": func(t *testing.T) *postgres.Store { return openStore(t, dsn, postgres.WithPreparedStatements()) },
-		"pgdriver": func(t *testing.T) *postgres.Store { return newStore(t, openDB(t, dsn)) },
-		"pgx":      func(t *testing.T) *postgres.Store { return newStore(t, openPgx(t, dsn, pgx.QueryExecModeExec)) },
-		"pgx simple protocol": func(t *testing.T) *postgres.Store {
-			return newStore(t, openPgx(t, dsn, pgx.QueryExecModeSimpleProtocol))
-		},
-		"pgx cached statements": func(t *testing.T) *postgres.Store {
-			return newStore(t, openPgx(t, dsn, pgx.QueryExecModeCacheStatement))
-		},
-	} {
+	ways := waysToOpen(dsn)
+	ways["pgdriver"] = func(t *testing.T) *postgres.Store { return newStore(t, openDB(t, dsn)) }
+	for name, open := range ways {
 		t.Run(name, func(t *testing.T) {
 			store := open(t)
 			user := createUser(t, store, name)
@@ -74,13 +63,6 @@ func TestSettingsChangeNothingThatIsRead(t *testing.T) {
 			require.Equal(t, change.Usage, states[0].Usage)
 		})
 	}
-}
-
-func newStore(t *testing.T, db *bun.DB) *postgres.Store {
-	t.Helper()
-	store, err := postgres.New(db)
-	require.NoError(t, err)
-	return store
 }
 
 // A connection that may not write is not used again, so that the pool heals when the
@@ -128,11 +110,9 @@ func TestMissingRightsAreTold(t *testing.T) {
 func TestStrictIsolationFailsNobody(t *testing.T) {
 	dsn := migrated.Create(t)
 	set(t, dsn, "default_transaction_isolation = serializable")
-	for name, open := range map[string]func(t *testing.T) *postgres.Store{
-		"Open": func(t *testing.T) *postgres.Store { return openStore(t, dsn) },
-		"pgx":  func(t *testing.T) *postgres.Store { return newStore(t, openPgx(t, dsn, pgx.QueryExecModeExec)) },
-	} {
-		t.Run(name, func(t *testing.T) { testStrictIsolation(t, open(t), name) })
+	ways := waysToOpen(dsn)
+	for _, name := range []string{"Open", "pgx"} {
+		t.Run(name, func(t *testing.T) { testStrictIsolation(t, ways[name](t), name) })
 	}
 }
 

@@ -349,27 +349,30 @@ func (s *Store) fault(ctx context.Context, err error) error {
 
 // selectRecords runs a statement whose rows are records, read by targets. Outside a
 // host's transaction it sends the statement anew where strict isolation refuses it.
-func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) ([]R, error) {
-	var records []R
+func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) (records []R, err error) {
+	if s.tx != nil {
+		return selectOnce(ctx, s, q, targets)
+	}
+	err = retryContended(ctx, func() (err error) {
+		records, err = selectOnce(ctx, s, q, targets)
+		return err
+	})
+	return records, err
+}
+
+// selectOnce is selectRecords without another try.
+func selectOnce[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) ([]R, error) {
+	records := make([]R, 0, q.expected)
 	var record, zero R
 	to := targets(nil, &record)
-	read := func() error {
-		records = make([]R, 0, q.expected)
-		return s.query(ctx, q, func(rows *sql.Rows) error {
-			record = zero
-			if err := rows.Scan(to...); err != nil {
-				return err
-			}
-			records = append(records, record)
-			return nil
-		})
-	}
-	var err error
-	if s.tx != nil {
-		err = read()
-	} else {
-		err = retryContended(ctx, read)
-	}
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		record = zero
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		records = append(records, record)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -191,10 +191,15 @@ func TestDeadlocksAreRetried(t *testing.T) {
 func waitForBlocked(t *testing.T, db *bun.DB) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		var blocked int
-		err := db.DB.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&blocked)
+		blocked, err := blockedStatements(db)
 		return err == nil && blocked > 0
 	}, time.Minute, time.Millisecond)
+}
+
+// blockedStatements counts the statements in the database that wait for a lock.
+func blockedStatements(db *bun.DB) (blocked int, err error) {
+	err = db.DB.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&blocked)
+	return blocked, err
 }
 
 // A statement that its caller gives up goes on nowhere: the server cancels it, and
@@ -202,20 +207,7 @@ func waitForBlocked(t *testing.T, db *bun.DB) {
 func TestWhatACallerGivesUpIsCancelledOnTheServer(t *testing.T) {
 	dsn := migrated.Create(t)
 	host := openDB(t, dsn)
-	pgxStore := func(mode pgx.QueryExecMode) func(t *testing.T) *postgres.Store {
-		return func(t *testing.T) *postgres.Store {
-			store, err := postgres.New(openPgx(t, dsn, mode))
-			require.NoError(t, err)
-			return store
-		}
-	}
-	for name, open := range map[string]func(t *testing.T) *postgres.Store{
-		"pgdriver":              func(t *testing.T) *postgres.Store { return openStore(t, dsn) },
-		"prepared":              func(t *testing.T) *postgres.Store { return openStore(t, dsn, postgres.WithPreparedStatements()) },
-		"pgx":                   pgxStore(pgx.QueryExecModeExec),
-		"pgx simple protocol":   pgxStore(pgx.QueryExecModeSimpleProtocol),
-		"pgx cached statements": pgxStore(pgx.QueryExecModeCacheStatement),
-	} {
+	for name, open := range waysToOpen(dsn) {
 		for ending, end := range map[string]func(blocked func()) (context.Context, context.CancelFunc){
 			"cancelled": func(blocked func()) (context.Context, context.CancelFunc) {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -275,8 +267,8 @@ func TestReadsAreBounded(t *testing.T) {
 func waitForNobodyBlocked(t *testing.T, db *bun.DB) {
 	t.Helper()
 	for {
-		var blocked int
-		require.NoError(t, db.DB.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&blocked))
+		blocked, err := blockedStatements(db)
+		require.NoError(t, err)
 		if blocked == 0 {
 			return
 		}

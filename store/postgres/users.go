@@ -21,14 +21,10 @@ var userReads = userColumns.reads("u") + ", " + accountColumns.reads("a")
 // follow.
 func (s *Store) selectUsers() *statement {
 	q := &statement{}
-	q.add("SELECT "+userReads+"\nFROM ? AS u"+accountOf("u.id")+"\nWHERE u.project = ?",
-		s.table("users"), s.table("accounts"), quoted(s.project), quoted(s.project))
+	q.add("SELECT "+userReads+"\nFROM ? AS u", s.table("users"))
+	q.lookUp(s, "accounts", "a", "a.user_id = u.id")
+	q.add("\nWHERE u.project = ?", quoted(s.project))
 	return q
-}
-
-// accountOf adds the account of a user, which the planner is held to look up.
-func accountOf(user string) string {
-	return "\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = " + user + " OFFSET 0) AS a"
 }
 
 // User implements userkit.Store.
@@ -96,9 +92,8 @@ func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([
 	q := &statement{hot: true}
 	q.add("SELECT " + userReads + "\nFROM ")
 	unnest(q, n, rows) // the texts are storable
-	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND "+condition+" OFFSET 0) AS u"+
-		"\nCROSS JOIN LATERAL (SELECT * FROM ? AS a WHERE a.project = ? AND a.user_id = u.id OFFSET 0) AS a",
-		s.table("users"), quoted(s.project), s.table("accounts"), quoted(s.project))
+	q.lookUp(s, "users", "u", condition)
+	q.lookUp(s, "accounts", "a", "a.user_id = u.id")
 	return selectRecords(ctx, s, q, userTargets)
 }
 
@@ -145,13 +140,12 @@ func (c *selection) from(q *statement, accounts bool, along sorting) {
 // fromList is from for the members of a list: it goes through the list, and looks
 // each member up.
 func (c *selection) fromList(q *statement, accounts bool) {
-	project := quoted(c.store.project)
-	q.add("\nFROM ? AS m\nCROSS JOIN LATERAL (SELECT * FROM ? AS u WHERE u.project = ? AND u.id = m.user_id OFFSET 0) AS u",
-		c.store.table("memberships"), c.store.table("users"), project)
+	q.add("\nFROM ? AS m", c.store.table("memberships"))
+	q.lookUp(c.store, "users", "u", "u.id = m.user_id")
 	if accounts {
-		q.add(accountOf("m.user_id"), c.store.table("accounts"), project)
+		q.lookUp(c.store, "accounts", "a", "a.user_id = m.user_id")
 	}
-	q.add("\nWHERE m.project = ? AND m.segment_id = ? AND ", project, quotedID(c.list))
+	q.add("\nWHERE m.project = ? AND m.segment_id = ? AND ", quoted(c.store.project), quotedID(c.list))
 	q.add(c.where.text.String(), c.where.args...)
 }
 
@@ -258,17 +252,10 @@ func (l *userList[R]) along(q *statement) error {
 	q.order(l.list, l.field.expression, "u.id")
 	if !l.reading.onlyID {
 		q.add(") AS u")
-		l.lookUp(q, "accounts", "a", "a.user_id = u.id")
+		q.lookUp(l.store, "accounts", "a", "a.user_id = u.id")
 		q.sort(l.list, l.field.expression, "u.id")
 	}
 	return nil
-}
-
-// lookUp adds the row of another table to each row before it, through an index
-// whatever the planner knows of the table.
-func (l *userList[R]) lookUp(q *statement, table, alias, condition string) {
-	q.add("\nCROSS JOIN LATERAL (SELECT * FROM ? AS "+alias+" WHERE "+alias+".project = ? AND "+condition+" OFFSET 0) AS "+alias,
-		l.store.table(table), quoted(l.store.project))
 }
 
 // gathered finds the users of the filter and sorts them, and then reads those of
@@ -357,8 +344,8 @@ func (l *userList[R]) page(q *statement, table, end string) error {
 	q.order(l.list, table+".key", table+".id")
 	q.add(") AS p")
 	if !l.reading.onlyID {
-		l.lookUp(q, "users", "u", "u.id = p.id")
-		l.lookUp(q, "accounts", "a", "a.user_id = p.id")
+		q.lookUp(l.store, "users", "u", "u.id = p.id")
+		q.lookUp(l.store, "accounts", "a", "a.user_id = p.id")
 	}
 	q.add(end)
 	q.sort(l.list, "p.key", "p.id")
