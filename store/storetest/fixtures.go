@@ -22,15 +22,12 @@ import (
 // moment later. It is long, since only a store that is wrong uses it up.
 const deadline = time.Minute
 
-// endOfTests returns the moment shortly before the test binary runs out of its
-// time, or the zero time if that has no end. A case that waits for something that
-// others may hold up gives up only then, with a message instead of a panic.
-func endOfTests(t *testing.T) time.Time {
+// outOfTime reports whether the test binary is about to run out of its time. A case
+// that waits for something that others may hold up gives up only then, with a
+// message instead of a panic.
+func outOfTime(t *testing.T) bool {
 	end, ok := t.Deadline()
-	if !ok {
-		return time.Time{}
-	}
-	return end.Add(-10 * time.Second)
+	return ok && time.Until(end) <= 10*time.Second
 }
 
 // base is the moment that fixtures count from. It has microseconds, and no two

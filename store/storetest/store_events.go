@@ -215,14 +215,14 @@ func feedOf(t *testing.T, store userkit.Store, after userkit.FeedPosition, limit
 	events := []userkit.FeedEvent{}
 	pause := time.NewTicker(2 * time.Millisecond)
 	defer pause.Stop()
-	for end := endOfTests(t); len(events) < count; {
+	for len(events) < count {
 		page := feed(t, store, after, limit)
 		events = append(events, page...)
 		if len(page) > 0 {
 			after = page[len(page)-1].Position
 			continue
 		}
-		require.True(t, end.IsZero() || time.Now().Before(end), "the feed gave %d of %d events", len(events), count)
+		require.False(t, outOfTime(t), "the feed gave %d of %d events", len(events), count)
 		<-pause.C
 	}
 	require.Len(t, events, count)
@@ -401,9 +401,9 @@ func feedWhileCommitting(t *testing.T, env env) {
 	const total = writers * rounds * 3
 	seen := make([][]userkit.FeedEvent, readers)
 	for _, err := range race(readers, func(reader int) error {
-		store, end := handles[reader%len(handles)], endOfTests(t)
+		store := handles[reader%len(handles)]
 		var after userkit.FeedPosition
-		for len(seen[reader]) < total && (end.IsZero() || time.Now().Before(end)) {
+		for len(seen[reader]) < total && !outOfTime(t) {
 			page, err := store.Feed(t.Context(), after, 1+7*reader)
 			if err != nil {
 				return err
