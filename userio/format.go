@@ -65,10 +65,7 @@ func detect(from *bufio.Reader) (Format, error) {
 		return "", userkit.NewError(userkit.CodeBadFormat, "format", "a workbook of the old kind (.xls) or an encrypted one; save it as .xlsx")
 	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(start, []byte(byteOrderMark)), " \t\r\n")
-	switch {
-	case bytes.HasPrefix(text, []byte("{")):
-		return NDJSON, nil
-	case bytes.HasPrefix(text, []byte("[")) && bytes.HasPrefix(bytes.TrimLeft(text[1:], " \t\r\n"), []byte("{")):
+	if bytes.HasPrefix(text, []byte("{")) || startsList(text) {
 		return NDJSON, nil
 	}
 	return CSV, nil

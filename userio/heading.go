@@ -111,8 +111,8 @@ var guesses = func() map[string]string {
 		partMiddle: "middlename, middlenames, additionalname, отчество",
 		partLast:   "lastname, surname, familyname, nachname, nomdefamille, nazwisko, фамилия, lname, sn",
 	} {
-		if known, ok := userkit.UserField(field); !ok && partField(field) == "" {
-			panic(fmt.Sprintf("userio: guesses of %q, which is no field (%v)", field, known))
+		if _, ok := userkit.UserField(field); !ok && partField(field) == "" {
+			panic(fmt.Sprintf("userio: guesses of %q, which is no field", field))
 		}
 		for heading := range strings.SplitSeq(headings, ", ") {
 			fields[normalHeading(heading)] = field
@@ -237,24 +237,22 @@ func readEnabled(text string) (any, error) {
 	return string(userkit.StatusDisabled), nil
 }
 
-// disabledReader gives what reads whether a user may not log in: a truth value,
-// or the time since when.
-func (p *plan) disabledReader() func(*cell) (any, error) {
-	return func(c *cell) (any, error) {
-		if _, isTime := c.value.(time.Time); isTime {
-			return string(userkit.StatusDisabled), nil
-		}
-		disabled, err := truth(c.text)
-		if err == nil && disabled == false {
-			return string(userkit.StatusActive), nil
-		}
-		if err != nil {
-			if _, timeErr := p.time(c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
-				return nil, err
-			}
-		}
+// readDisabled reads whether a user may not log in: a truth value, or the time since
+// when.
+func (p *plan) readDisabled(c *cell) (any, error) {
+	if _, isTime := c.value.(time.Time); isTime {
 		return string(userkit.StatusDisabled), nil
 	}
+	disabled, err := truth(c.text)
+	if err == nil && disabled == false {
+		return string(userkit.StatusActive), nil
+	}
+	if err != nil {
+		if _, timeErr := p.time(c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
+			return nil, err
+		}
+	}
+	return string(userkit.StatusDisabled), nil
 }
 
 // stricter gives the status that allows less.

@@ -67,10 +67,11 @@ func (r *ndjsonReader) layout() error {
 	}
 	switch {
 	case len(text) == 0:
-	case text[0] == '[' && !json.Valid(firstLine(text)): // a list of objects, or one in several lines
-		skip(1)
-	case text[0] == '[' && bytes.HasPrefix(bytes.TrimLeft(text[1:], " \t\r\n"), []byte("{")):
-		skip(1)
+	case text[0] == '[':
+		// A list of objects, in one line or in several.
+		if startsList(text) || !json.Valid(firstLine(text)) {
+			skip(1)
+		}
 	case text[0] == '{':
 		if at := listStart(text); at > 0 {
 			skip(at)
@@ -85,6 +86,12 @@ func (r *ndjsonReader) layout() error {
 		}
 	}
 	return nil
+}
+
+// startsList reports whether a text begins a list whose first element is an object.
+func startsList(text []byte) bool {
+	inner, ok := bytes.CutPrefix(text, []byte("["))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(inner, " \t\r\n"), []byte("{"))
 }
 
 func firstLine(text []byte) []byte {
@@ -114,7 +121,7 @@ func listStart(text []byte) int {
 		}
 		before := decoder.InputOffset()
 		rest := bytes.TrimLeft(text[before:], " \t\r\n:")
-		if bytes.HasPrefix(rest, []byte("[")) && bytes.HasPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte("{")) && slices.Contains(listKeys, name) {
+		if startsList(rest) && slices.Contains(listKeys, name) {
 			if name == "identities" && bytes.IndexByte(text[:before], ',') >= 0 {
 				return 0 // the identities of one user
 			}

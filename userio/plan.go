@@ -275,7 +275,7 @@ func (p *plan) assign(at int, field string, kept bool) error {
 		case partEnabled:
 			c.read = text(readEnabled)
 		case partDisabled:
-			c.read = p.disabledReader()
+			c.read = p.readDisabled
 		default:
 			c.read = text(func(text string) (any, error) { return text, nil })
 		}
