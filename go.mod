@@ -12,6 +12,7 @@ require (
 	github.com/uptrace/bun/dialect/pgdialect v1.2.18
 	github.com/uptrace/bun/driver/pgdriver v1.2.18
 	golang.org/x/text v0.43.0
+	golang.org/x/time v0.16.0
 )
 
 require github.com/golang-jwt/jwt/v5 v5.3.1

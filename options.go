@@ -50,7 +50,7 @@ func defaultOptions() options {
 		projectKind:      ProjectPublic,
 		purchasePolicy:   PurchaseRefuse,
 		purchaseGrace:    24 * time.Hour,
-		pace:             &pace{every: time.Second / 20, next: map[string]time.Time{}},
+		pace:             newPace(20),
 	}
 }
 
@@ -317,13 +317,16 @@ func WithSandboxPurchases() Option {
 }
 
 // WithVerificationRate sets how often, at most, each store is asked by this
-// process, per second: from 0.01 to 10,000. The default is 20.
+// process, per second: from 0.01 to 10,000. The default is 20. Submissions,
+// notifications and due purchases have a quarter each, and the last quarter is for
+// whoever comes first; one user has a tenth of the rate for its submissions. A receipt
+// that its verifier refuses without the store (see ReceiptChecker) does not count.
 func WithVerificationRate(perSecond float64) Option {
 	return func(o *options) error {
 		if !(perSecond >= 0.01 && perSecond <= 10_000) {
 			return invalidOption("WithVerificationRate", "%g is not from 0.01 to 10,000 a second", perSecond)
 		}
-		o.pace = &pace{every: time.Duration(float64(time.Second) / perSecond), next: map[string]time.Time{}}
+		o.pace = newPace(perSecond)
 		return nil
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Reasons of userkit itself why a purchase is not active, beside those of the
@@ -114,6 +115,7 @@ type VerificationReport struct {
 	Verified  int `json:"verified"`  // good
 	Ended     int `json:"ended"`     // not good
 	Undecided int `json:"undecided"` // to be asked again later
+	Panicked  int `json:"panicked"`  // of those that are undecided: the verifier panicked
 }
 
 // PurchaseManager keeps what users bought from stores. In a business project
@@ -127,14 +129,17 @@ type PurchaseManager interface {
 	// active stays so. A user who has MaxWaitingReceipts of them gets ErrUnavailable
 	// with CodePurchaseUndecided instead. When the store says that it is not good, nothing new is
 	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
-	// Error.Field; an active purchase of the user that this is about ends.
+	// Error.Field; an active purchase of the user that this is about ends. That its
+	// store does not know it (ReasonNotFound, ReasonForged, ReasonWrongApp) is no such
+	// word: an active purchase stays, and is returned.
 	//
 	// It returns ErrInvalid with CodeUnknownStore, CodeRequired and CodeTooLong;
 	// ErrRefused with CodePurchaseInvalid and ReasonEnvironment for a sandbox
 	// purchase (see WithSandboxPurchases) or ReasonAccount for one that was made for
 	// another user, and with CodePurchaseDeactivated for one that an administrator
 	// took away; and ErrExists with CodePurchaseTaken for the purchase of another
-	// user, unless the policy is to transfer it. A family-shared purchase is no
+	// user, unless the policy is to transfer it, or the store says that it was made for
+	// this one (see PurchaseFacts.AccountToken). A family-shared purchase is no
 	// other user's.
 	SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error)
 
@@ -161,6 +166,13 @@ type PurchaseManager interface {
 	// nothing was found out in sixty days is given up). Each is leased for
 	// a short time, so that many processes share the work and none is done twice; the
 	// work of a process that ends is free again after the lease. Run does this.
+	//
+	// A purchase that its store does not know now (ReasonNotFound, ReasonForged,
+	// ReasonWrongApp) stays active until its own end, and the store is asked again by
+	// the same back-off, until two weeks after that end. A store that says so of most of
+	// the purchases that this process has seen it confirm counts as misconfigured: its
+	// refusals change nothing, and the log says so once an hour. Stores do not wait for
+	// one another.
 	VerifyDuePurchases(ctx context.Context) (VerificationReport, error)
 
 	// HandleStoreNotification takes a notification that a store sent to the host:
@@ -181,6 +193,8 @@ const (
 	verifyEvery     = 24 * time.Hour
 	verifyAfterEnd  = time.Minute // after the expiration, when the renewal is known to the store
 	verifyLostFor   = 60 * 24 * time.Hour
+	unknownFor      = 14 * 24 * time.Hour // after its end, or after it was shown, of what its store does not know
+	maxClockAhead   = 5 * time.Minute
 	firstBackOff    = time.Minute
 	longestBackOff  = 6 * time.Hour
 	longestRetryAt  = 24 * time.Hour // a store that asks for more is asked sooner
@@ -196,6 +210,10 @@ type verification struct {
 	verdict Verdict
 	grace   time.Duration
 	jitter  float64 // from 0 to 1; drawn before, since rules draw nothing
+
+	owns     bool // the store says that it was made for this user
+	late     bool // the store took all the time that it had
+	panicked bool // the verifier did
 }
 
 // provisionalID is the stable id of a purchase whose store has not said yet what
@@ -256,26 +274,82 @@ func (v Verdict) check() Verdict {
 }
 
 // judge makes a purchase that is good for its store, and not for this user, an
-// invalid one. stranger tells that its account token is the extref of another.
-func (v verification) judge(user *User, sandbox, stranger bool) verification {
+// invalid one. stranger tells that its account token names another user.
+func (v verification) judge(sandbox, stranger bool) verification {
 	facts := v.verdict.Facts
 	switch {
 	case v.verdict.Outcome != VerdictValid:
 	case facts.Environment == Sandbox && !sandbox:
 		v.verdict = Invalid(ReasonEnvironment, facts)
-	case stranger || !madeFor(facts.AccountToken, user):
+	case stranger:
 		v.verdict = Invalid(ReasonAccount, facts)
 	}
 	return v
 }
 
-// madeFor reports whether an account token, by itself, does not speak against a user.
-func madeFor(token string, user *User) bool {
-	if token == "" || token == user.ExtRef && user.ExtRef != "" {
-		return true
+// spellings are the forms in which a token may be kept as an extref: a UUID is the same
+// one in any case, with hyphens and without.
+func spellings(token string) []string {
+	id, err := uuid.Parse(token)
+	if err != nil {
+		return []string{token}
 	}
-	id, err := ParseID[User](token)
-	return err != nil || id == user.ID
+	plain := id.String()
+	bare := strings.ReplaceAll(plain, "-", "")
+	all := []string{token}
+	for _, form := range []string{plain, strings.ToUpper(plain), bare, strings.ToUpper(bare)} {
+		if !slices.Contains(all, form) {
+			all = append(all, form)
+		}
+	}
+	return all
+}
+
+// named finds the user whom an account token names, by id or extref; zero: nobody, who
+// is not somebody else. user is the one who is asked about.
+func (m *manager) named(ctx context.Context, token string, user *User) (_ UserID, byExtRef bool, err error) {
+	if token == "" || user.ExtRef != "" && token == user.ExtRef {
+		return user.ID, true, nil
+	}
+	id, err := uuid.Parse(token)
+	isID := err == nil
+	if isID && id == uuid.Nil {
+		return UserID{}, false, nil
+	}
+	forms := spellings(token)
+	if isID {
+		if UserID(id) == user.ID {
+			return user.ID, false, nil
+		}
+		if own, err := uuid.Parse(user.ExtRef); err == nil && own == id {
+			return user.ID, true, nil
+		}
+		switch _, err := m.store.User(ctx, UserID(id)); {
+		case err == nil:
+			return UserID(id), false, nil
+		case !errors.Is(err, ErrNotFound):
+			return UserID{}, false, err
+		}
+	}
+	for _, form := range forms {
+		if checkLine("extref", form, MaxExtRef) != nil {
+			continue
+		}
+		switch found, err := m.store.FindUser(ctx, ByExtRef(form)); {
+		case err == nil:
+			return found.ID, true, nil
+		case !errors.Is(err, ErrNotFound):
+			return UserID{}, false, err
+		}
+	}
+	return UserID{}, false, nil
+}
+
+// told reports whether a purchase was taken with the account token that the store names
+// now: then it is the extref that has changed hands since, not the purchase.
+func (p *Purchase) told(token string) bool {
+	text, err := json.Marshal(token)
+	return err == nil && (len(p.Raw) == 0 || strings.Contains(string(p.Raw), string(text)))
 }
 
 // purchaseRow finds the purchase that a verification is about: the one of the id,
@@ -395,12 +469,13 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 		}
 		return p
 	}
-	p.Undecided, p.VerifiedAt = 0, now
-	if facts.At.IsZero() {
-		facts.At = now
+	if v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak() {
+		return v.unknown(p, now)
 	}
+	p.Undecided, p.VerifiedAt = 0, now
+	facts.At = noLater(facts.At, now)
 	// What a store said earlier than what is known tells nothing new.
-	if news := !facts.At.Before(p.FactsAt); news {
+	if news := !facts.At.Before(noLater(p.FactsAt, now)); news || p.FactsAt.IsZero() {
 		if facts.StableID != "" {
 			waits := p.StableID
 			p.takeFacts(facts)
@@ -419,6 +494,46 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 		}
 	}
 	p.DueAt = p.nextDue(now, v.jitter)
+	return p
+}
+
+// noLater gives as of when facts are: now, where their store does not say or has a clock
+// that is far ahead. Facts from the future would keep out all that come until then.
+func noLater(at, now time.Time) time.Time {
+	if at.IsZero() || at.After(now.Add(maxClockAhead)) {
+		return now
+	}
+	return at
+}
+
+// weak reports whether a reason is no fact about the purchase, and may as well be a fault
+// of the configuration: a wrong key, another application, another root. It ends nothing
+// that has not ended by itself.
+func (r PurchaseReason) weak() bool {
+	return r == ReasonNotFound || r == ReasonForged || r == ReasonWrongApp
+}
+
+// unknown gives the purchase that its store does not know now. It stays what it is, and
+// the store is asked again by the back-off of one that does not say. When its time is
+// over, it ends, and is asked about for some days still.
+func (v verification) unknown(p Purchase, now time.Time) Purchase {
+	switch {
+	case p.ActiveAt(now, v.grace):
+	case p.Active, p.Reason == ReasonUndecided:
+		p.Active, p.Reason = false, v.verdict.Reason
+	case !p.Reason.mayEnd() && !p.Reason.weak():
+		p.DueAt = time.Time{}
+		return p
+	}
+	p.Undecided++
+	p.DueAt = v.retryAt(p.Undecided, now)
+	lost := p.ExpiresAt
+	if lost.IsZero() {
+		lost = p.CreatedAt
+	}
+	if !p.Active && !now.Before(lost.Add(unknownFor)) {
+		p.DueAt = time.Time{}
+	}
 	return p
 }
 
@@ -604,68 +719,102 @@ func (r Receipt) check() error {
 	return firstError(checkLines("token", r.Token, MaxReceipt), checkLine("product_id", r.ProductID, MaxPurchaseID))
 }
 
-// verify asks a store about a purchase of a user, at the pace of the store. It
+// verify asks a store about a purchase of a user, at the pace of the store, unless the
+// receipt alone decides. known is the purchase as it is kept; nil: one is submitted. It
 // returns an error when the context ends or the store of userkit fails.
-func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User) (verification, error) {
+func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User, known *Purchase, by share) (verification, error) {
 	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
-	if err := m.pace.wait(ctx, receipt.Store); err != nil {
-		return v, err
+	verdict, decided := lookAt(ctx, verifier, receipt)
+	if !decided {
+		if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
+			return v, err
+		}
+		limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+		verdict = ask(limited, verifier, receipt)
+		v.late = limited.Err() != nil
+		cancel()
 	}
-	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
-	v.verdict = ask(limited, verifier, receipt).check()
-	cancel()
+	v.verdict = verdict.check()
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
+	_, v.panicked = errors.AsType[*panicError](v.verdict.Err)
+	m.doubt(ctx, &v, known)
 	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
 		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
 	}
 	stranger := false
-	if token := v.verdict.Facts.AccountToken; token != "" && token != user.ExtRef && checkLine("extref", token, MaxExtRef) == nil {
-		other, err := m.store.FindUser(ctx, ByExtRef(token))
-		if err != nil && !errors.Is(err, ErrNotFound) {
+	if token := v.verdict.Facts.AccountToken; token != "" {
+		named, byExtRef, err := m.named(ctx, token, user)
+		if err != nil {
 			return v, err
 		}
-		stranger = err == nil && other.ID != user.ID
+		v.owns = named == user.ID
+		stranger = !named.IsZero() && !v.owns
+		if stranger && byExtRef && known != nil && known.Active && known.told(token) {
+			stranger = false
+		}
 	}
-	return v.judge(user, m.sandboxPurchases, stranger), nil
+	return v.judge(m.sandboxPurchases, stranger), nil
+}
+
+// doubt makes the answer that a purchase is unknown no answer where the store says so of
+// most purchases that it has confirmed before.
+func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
+	now := m.now()
+	unknown := v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak()
+	c := m.pace.at(v.receipt.Store)
+	if known != nil && known.Active && !known.VerifiedAt.IsZero() && v.verdict.Outcome != VerdictUndecided {
+		c.note(known.ID, unknown, now)
+	}
+	if !unknown {
+		return
+	}
+	wrong, alarm := c.misconfigured(now)
+	if !wrong {
+		return
+	}
+	if alarm {
+		m.logger.ErrorContext(ctx, "userkit: a store does not know most of the purchases that it has confirmed, so its answers change nothing: "+
+			"check the credentials and the application of its verifier", "store", v.receipt.Store, "reason", v.verdict.Reason)
+	}
+	v.verdict = Undecided(v.verdict.Err, v.verdict.RetryAt)
+}
+
+// panicError is a panic of the host's code.
+type panicError struct{ error }
+
+// lookAt lets a verifier decide by the receipt alone, which costs no turn at the store.
+func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict, decided bool) {
+	checker, ok := verifier.(ReceiptChecker)
+	if !ok {
+		return Verdict{}, false
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			verdict, decided = Undecided(&panicError{panicked(reason)}, time.Time{}), true
+		}
+	}()
+	return checker.CheckReceipt(ctx, receipt)
 }
 
 // ask asks a verifier, which is code of the host's: what panics there did not say
-// whether the purchase is good.
-func ask(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			verdict = Undecided(panicked(reason), time.Time{})
-		}
+// whether the purchase is good, and neither did one that does not come back in time.
+func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
+	answer := make(chan Verdict, 1)
+	go func() {
+		defer func() {
+			if reason := recover(); reason != nil {
+				answer <- Undecided(&panicError{panicked(reason)}, time.Time{})
+			}
+		}()
+		answer <- verifier.Verify(ctx, receipt)
 	}()
-	return verifier.Verify(ctx, receipt)
-}
-
-// pace spaces the questions to each store.
-type pace struct {
-	every time.Duration
-	mu    sync.Mutex
-	next  map[string]time.Time // when the store may be asked again
-}
-
-// wait waits for the store's next turn.
-func (p *pace) wait(ctx context.Context, store string) error {
-	p.mu.Lock()
-	now := time.Now()
-	turn := p.next[store]
-	if turn.Before(now) {
-		turn = now
-	}
-	p.next[store] = turn.Add(p.every)
-	p.mu.Unlock()
-	timer := time.NewTimer(turn.Sub(now))
-	defer timer.Stop()
 	select {
+	case verdict := <-answer:
+		return verdict
 	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+		return Undecided(ctx.Err(), time.Time{})
 	}
 }
 
@@ -686,7 +835,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err != nil {
 		return Purchase{}, err
 	}
-	v, err := m.verify(ctx, verifier, receipt, &owner)
+	v, err := m.verify(ctx, verifier, receipt, &owner, nil, submissions)
 	if err != nil {
 		return Purchase{}, err
 	}
@@ -696,13 +845,15 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	purchase, err := changePurchases(ctx, m, user, func(state *State) (Purchase, Change, error) {
 		return v.apply(state, o, PurchaseID{}, fresh, false)
 	})
-	if ErrorCode(err) == CodePurchaseTaken && m.purchasePolicy == PurchaseTransfer && v.verdict.Outcome == VerdictValid {
+	if ErrorCode(err) == CodePurchaseTaken && (v.owns || m.purchasePolicy == PurchaseTransfer) && v.verdict.Outcome == VerdictValid {
 		purchase, err = m.transferPurchase(ctx, user, v, o, fresh)
 	}
 	if err != nil {
 		return Purchase{}, err
 	}
 	switch {
+	case v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak() && purchase.ActiveAt(o.now, m.purchaseGrace):
+		return purchase, nil
 	case v.verdict.Outcome == VerdictInvalid:
 		return Purchase{}, v.refusal()
 	case v.verdict.Outcome == VerdictValid && !purchase.Active: // by what the store said later
@@ -845,7 +996,7 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purcha
 	if err != nil {
 		return Purchase{}, err
 	}
-	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true)
+	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true, submissions)
 	switch {
 	case err != nil:
 		return Purchase{}, err
@@ -877,7 +1028,7 @@ func (m *manager) DeactivatePurchase(ctx context.Context, id PurchaseID) (_ Purc
 
 // verifyAgain verifies a purchase and keeps what that finds. event, unless zero,
 // is the id of the event: where it is recorded already, nothing is done.
-func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool) (Purchase, verification, error) {
+func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by share) (Purchase, verification, error) {
 	verifier, err := m.verifierOf(purchase.Store)
 	if err != nil {
 		return Purchase{}, verification{}, err
@@ -887,7 +1038,7 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 		return Purchase{}, verification{}, err
 	}
 	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID}
-	v, err := m.verify(ctx, verifier, receipt, &owner)
+	v, err := m.verify(ctx, verifier, receipt, &owner, &purchase, by)
 	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
 		return purchase, v, err
 	}
@@ -935,61 +1086,13 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	if len(m.verifiers) == 0 {
 		return report, nil
 	}
-	for {
-		now := m.now()
-		until := now.Add(purchaseLease)
-		leased, err := m.store.LeasePurchases(ctx, now, until, purchasesLeased)
-		if err != nil || len(leased) == 0 {
-			return report, err
-		}
-		if err := m.verifyLeased(ctx, call.origin, leased, until, &report); err != nil {
-			return report, err
-		}
+	d := &dispatcher{m: m, origin: call.origin, report: &report, lines: map[string]*line{}, moved: make(chan struct{}, 1)}
+	err = d.run(ctx)
+	d.group.Wait()
+	if over := ctx.Err(); over != nil {
+		err = over
 	}
-}
-
-// verifyLeased verifies purchases that this process has leased, a few at a time.
-// What it does not come to before the lease is over is left to others.
-func (m *manager) verifyLeased(ctx context.Context, o origin, leased []Purchase, until time.Time, report *VerificationReport) error {
-	var mu sync.Mutex
-	var failed error
-	var group sync.WaitGroup
-	work := make(chan Purchase)
-	for range min(verifiersAtWork, len(leased)) {
-		group.Go(func() {
-			for purchase := range work {
-				if m.now().Add(verifyTimeout).After(until) {
-					continue
-				}
-				_, v, err := m.verifyAgain(ctx, o.again(), purchase, EventID{}, false)
-				if ErrorCode(err) == CodeUnknownStore {
-					err = m.postpone(ctx, purchase)
-				}
-				mu.Lock()
-				switch {
-				case errors.Is(err, ErrNotFound): // deleted meanwhile
-				case err != nil:
-					failed = err
-				case v.verdict.Outcome == VerdictValid:
-					report.Verified++
-				case v.verdict.Outcome == VerdictInvalid:
-					report.Ended++
-				default: // also for want of a verifier
-					report.Undecided++
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for _, purchase := range leased {
-		work <- purchase
-	}
-	close(work)
-	group.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return failed
+	return report, err
 }
 
 // postpone lets a purchase wait for a day whose verifier the host has no longer:
@@ -1048,7 +1151,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 				continue
 			}
 		}
-		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false, notifications); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

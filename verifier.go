@@ -34,7 +34,8 @@ const (
 // VerdictOutcome is one of the three things that a verification can find.
 type VerdictOutcome string
 
-// The outcomes. Only VerdictInvalid ever ends a purchase.
+// The outcomes. Only VerdictInvalid ever ends a purchase, and before its own end only
+// with a reason that is a fact: not that the store knows no such purchase.
 const (
 	// VerdictValid: the store says that the purchase is good now.
 	VerdictValid VerdictOutcome = "valid"
@@ -83,8 +84,9 @@ type PurchaseFacts struct {
 	FamilyShared bool
 
 	// AccountToken is for whom the purchase was made, as the client told the store
-	// when it bought: the id or the extref of a user; empty: unknown. A purchase
-	// for another user is refused. A token that is no UUID and nobody's extref
+	// when it bought: the id or the extref of a user; empty: unknown. UUIDs are the same
+	// in any case, with hyphens or without. A purchase for another user is refused, and
+	// that user gets it, whoever had it before. A token that names nobody (any more)
 	// says nothing.
 	AccountToken string
 
@@ -96,7 +98,7 @@ type PurchaseFacts struct {
 	Token string
 
 	// At is as of when these facts are, by the store's clock. Older facts never
-	// overwrite newer ones. Zero: now.
+	// overwrite newer ones. Zero, and more than five minutes ahead: now.
 	At time.Time
 
 	Raw json.RawMessage // what the store said, without secrets; at most MaxPurchaseRaw bytes
@@ -145,6 +147,15 @@ type Verifier interface {
 
 	// Verify asks the store what is true of a purchase now.
 	Verify(ctx context.Context, receipt Receipt) Verdict
+}
+
+// ReceiptChecker is a Verifier that can refuse some receipts without its store: those of a
+// wrong form, or not signed by it. They cost no turn at the store (see
+// WithVerificationRate).
+type ReceiptChecker interface {
+	// CheckReceipt returns a verdict and true where the receipt alone decides, and false
+	// where the store has to be asked. It makes no request.
+	CheckReceipt(ctx context.Context, receipt Receipt) (Verdict, bool)
 }
 
 // Acknowledger is a Verifier whose store wants to hear that the purchase was

@@ -577,6 +577,19 @@ func submitCases() []testCase {
 			d.requireSubscribed(t, user.ID, true)
 			require.Equal(t, []userkit.EventName{userkit.EventUserCreated, userkit.EventPurchaseSubmitted}, eventNames(d.events(t, user.ID)))
 		}},
+		{"refuses what cannot be a receipt without a turn at the store", func(t *testing.T, env env) {
+			s := pickyShop{newShop()}
+			// At this rate the turns of a test would take days.
+			d := env.desk(t, userkit.WithVerifiers(s), userkit.WithVerificationRate(0.01))
+			user, other := d.signUp(t), d.signUp(t)
+			for n := range 200 {
+				_, err := d.SubmitPurchase(t.Context(), user.ID, receiptOf(fmt.Sprint("malformed ", n)))
+				requireInvalid(t, err, userkit.ReasonForged)
+			}
+			require.Zero(t, s.allAsked())
+			d.buy(t, s.shop, user.ID, "1000")
+			d.buy(t, s.shop, other.ID, "2000")
+		}},
 		{"whose caller leaves while the store is asked keeps nothing", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)
@@ -594,6 +607,7 @@ func submitCases() []testCase {
 			facts := d.monthly("1000")
 			moment := time.Date(2026, time.July, 1, 23, 30, 15, 123_456_789, germany)
 			want := time.Date(2026, time.July, 1, 21, 30, 15, 123_456_000, time.UTC)
+			d.clock.Set(want.Add(time.Minute)) // facts from the future would count as of now
 			facts.PurchasedAt, facts.ExpiresAt, facts.At = moment, moment.Add(month), moment.Add(time.Second)
 			facts.Raw = json.RawMessage(" {\n \"big\": 9007199254740993 } ")
 			s.says("receipt", userkit.Valid(facts))
@@ -794,7 +808,8 @@ func ownerCases() []testCase {
 					{user, strings.ToUpper(user.ID.String()), true},
 					{user, "crm/mine/" + name, true},
 					{user, other.ID.String(), false},
-					{user, userkit.NewID[userkit.User]().String(), false},
+					{user, userkit.NewID[userkit.User]().String(), true}, // nobody's
+					{user, userkit.UserID{}.String(), true},
 					{user, "crm/theirs/" + name, false},
 					{user, "crm/nobody's", true},
 					{user, "CRM/MINE/" + name, true}, // nobody's, byte by byte
@@ -816,6 +831,52 @@ func ownerCases() []testCase {
 				}
 				d.requireSubscribed(t, other.ID, false)
 			}
+		}},
+		{"goes to the one that the store names, whatever the policy", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			first, second := d.signUp(t), d.signUp(t)
+			bought := d.buy(t, s, first.ID, "1000")
+			d.clock.Advance(time.Hour)
+			renewed := d.monthly("1000")
+			renewed.AccountToken, renewed.At = strings.ToUpper(second.ID.String()), d.clock.Now()
+			s.says("renewal", userkit.Valid(renewed))
+			_, err := d.SubmitPurchase(t.Context(), first.ID, receiptOf("renewal"))
+			requireInvalid(t, err, userkit.ReasonAccount)
+			purchase := d.submit(t, second.ID, "renewal")
+			require.Equal(t, second.ID, purchase.UserID)
+			d.requireSubscribed(t, first.ID, false)
+			d.requireSubscribed(t, second.ID, true)
+			_, err = d.Purchase(t.Context(), bought.ID)
+			requireCode(t, err, userkit.ErrNotFound, userkit.CodePurchaseNotFound)
+		}},
+		{"is told by a UUID in any form", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			const ref = "550e8400-e29b-41d4-a716-446655440000"
+			user := d.signUp(t, func(user *userkit.NewUser) { user.ExtRef = ref })
+			other := d.signUp(t)
+			for n, token := range []string{ref, strings.ToUpper(ref), strings.ReplaceAll(ref, "-", "")} {
+				receipt := fmt.Sprint("receipt ", n)
+				facts := d.monthly(receipt)
+				facts.AccountToken = token
+				s.says(receipt, userkit.Valid(facts))
+				_, err := d.SubmitPurchase(t.Context(), other.ID, receiptOf(receipt))
+				requireInvalid(t, err, userkit.ReasonAccount)
+				require.True(t, d.submit(t, user.ID, receipt).Active)
+			}
+		}},
+		{"stays when the extref that it was bought with is another's now", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t, func(user *userkit.NewUser) { user.ExtRef = "customer 7" })
+			facts := d.monthly("1000")
+			facts.AccountToken, facts.Raw = "customer 7", json.RawMessage(`{"account":"customer 7"}`)
+			s.says("1000", userkit.Valid(facts))
+			bought := d.submit(t, user.ID, "1000")
+			_, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ExtRef: userkit.Set("customer 8")})
+			require.NoError(t, err)
+			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
+			d.signUp(t, func(user *userkit.NewUser) { user.ExtRef = "customer 7" })
+			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
+			d.requireSubscribed(t, user.ID, true)
 		}},
 		{"has one owner when many show it at once", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
@@ -918,12 +979,26 @@ func waitingCases() []testCase {
 			d, s := env.withShop(t)
 			user := d.signUp(t)
 			waiting := wait(t, d, s, user.ID, "receipt")
+			s.says("receipt", userkit.Invalid(userkit.ReasonExpired, userkit.PurchaseFacts{}))
 			d.clock.Advance(time.Minute)
 			require.Equal(t, userkit.VerificationReport{Ended: 1}, d.verifyDue(t))
 			ended := d.purchase(t, waiting.ID)
 			require.False(t, ended.Active)
-			require.Equal(t, userkit.ReasonNotFound, ended.Reason)
+			require.Equal(t, userkit.ReasonExpired, ended.Reason)
 			require.True(t, ended.DueAt.IsZero())
+		}},
+		{"is asked about for two weeks when the store does not know it, and then given up", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			waiting := wait(t, d, s, user.ID, "receipt")
+			asked := 0
+			for ; !d.purchase(t, waiting.ID).DueAt.IsZero(); asked++ {
+				require.Less(t, asked, 200)
+				d.goesOnDue(t, waiting.ID)
+				require.Equal(t, userkit.ReasonNotFound, d.purchase(t, waiting.ID).Reason)
+			}
+			between(t, d.clock.Now(), base.Add(14*24*time.Hour), base.Add(14*24*time.Hour+6*time.Hour))
+			d.requireSubscribed(t, user.ID, false)
 		}},
 		{"leaves an active purchase as it is, also for its own receipt", func(t *testing.T, env env) {
 			d, s := env.withShop(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,7 +182,7 @@ func verifyDueCases() []testCase {
 			d, s := env.withShop(t)
 			user := d.signUp(t)
 			reasons := []userkit.PurchaseReason{
-				userkit.ReasonExpired, userkit.ReasonRevoked, userkit.ReasonNotFound, userkit.ReasonForged, userkit.ReasonWrongApp, userkit.ReasonSuperseded, "sold out",
+				userkit.ReasonExpired, userkit.ReasonRevoked, userkit.ReasonSuperseded, userkit.ReasonAccount, "sold out",
 			}
 			var bought []userkit.Purchase
 			for _, reason := range reasons {
@@ -206,6 +207,92 @@ func verifyDueCases() []testCase {
 				require.Zero(t, d.verifyDue(t))
 			}
 			require.Equal(t, asked, s.allAsked())
+		}},
+		{"ends nothing that its store does not know before its time is over", func(t *testing.T, env env) {
+			for _, reason := range []userkit.PurchaseReason{userkit.ReasonNotFound, userkit.ReasonForged, userkit.ReasonWrongApp} {
+				s := newShop()
+				d := openDesk(t, env.store, &manualClock{now: base}, nil, userkit.WithVerifiers(s), atOnce)
+				user, err := d.CreateUser(t.Context(), userkit.NewUser{Login: "buyer of " + string(reason)})
+				require.NoError(t, err)
+				name := string(reason)
+				bought := d.buy(t, s, user.ID, name)
+				s.says(name, userkit.Invalid(reason, userkit.PurchaseFacts{}))
+				for range 20 {
+					require.Equal(t, userkit.VerificationReport{Undecided: 1}, d.goesOnDue(t, bought.ID))
+					require.True(t, d.purchase(t, bought.ID).Active)
+				}
+				between(t, d.clock.Now(), base.Add(2*24*time.Hour), base.Add(10*24*time.Hour))
+				require.True(t, d.submit(t, user.ID, name).Active)
+				d.requireSubscribed(t, user.ID, true)
+
+				// The right key is back: nobody has noticed.
+				facts := d.monthly(name)
+				facts.At = d.clock.Now()
+				s.says(name, userkit.Valid(facts))
+				require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
+
+				s.says(name, userkit.Invalid(reason, userkit.PurchaseFacts{}))
+				d.clock.Set(facts.ExpiresAt.Add(24 * time.Hour))
+				d.requireSubscribed(t, user.ID, false)
+				require.Equal(t, userkit.VerificationReport{Undecided: 1}, d.verifyDue(t))
+				require.Equal(t, reason, d.purchase(t, bought.ID).Reason)
+				require.False(t, d.purchase(t, bought.ID).DueAt.IsZero(), "it may be found again")
+				_, err = d.DeactivatePurchase(t.Context(), bought.ID) // the next has the store for itself
+				require.NoError(t, err)
+			}
+		}},
+		{"takes a store that knows nothing any more for misconfigured, and changes nothing", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user, other := d.signUp(t), d.signUp(t)
+			for n := range 5 {
+				d.buy(t, s, user.ID, fmt.Sprint("known ", n))
+				s.says(fmt.Sprint("known ", n), userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}))
+			}
+			_, err := d.SubmitPurchase(t.Context(), other.ID, receiptOf("never heard of"))
+			requireInvalid(t, err, userkit.ReasonNotFound)
+			d.clock.Advance(24 * time.Hour)
+			require.Equal(t, userkit.VerificationReport{Undecided: 5}, d.verifyDue(t))
+			d.requireSubscribed(t, user.ID, true)
+			waiting := d.submit(t, other.ID, "just bought")
+			require.Equal(t, userkit.ReasonUndecided, waiting.Reason, "the receipt is kept until the key is right")
+		}},
+		{"is not held up by another store that hangs", func(t *testing.T, env env) {
+			good := newShop()
+			hanging := &hangingShop{shop: newShop(), asked: make(chan struct{}, 1000)}
+			hanging.name = "hanging-shop"
+			d := env.desk(t, userkit.WithVerifiers(hanging, good), atOnce)
+			user := d.signUp(t)
+			for n := range 120 { // more than are leased at once, and due before the other
+				name := fmt.Sprint("hangs ", n)
+				hanging.says(name, userkit.Valid(d.monthly(name)))
+				_, err := d.SubmitPurchase(t.Context(), user.ID, userkit.Receipt{Store: hanging.name, Token: name})
+				require.NoError(t, err)
+			}
+			d.clock.Advance(time.Hour)
+			bought := d.buy(t, good, d.signUp(t).ID, "1000")
+			d.clock.Set(bought.DueAt.Add(24 * time.Hour))
+			hanging.hangs.Store(true)
+			ctx, cancel := context.WithCancel(t.Context())
+			verified := make(chan struct{})
+			good.ending = func() { close(verified) }
+			done := make(chan error, 1)
+			go func() { _, err := d.VerifyDuePurchases(ctx); done <- err }()
+			<-hanging.asked // and has not answered
+			<-verified
+			cancel()
+			require.ErrorIs(t, <-done, context.Canceled)
+		}},
+		{"survives a verifier that panics, counts it and asks again later", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			bought := d.buy(t, s, user.ID, "1000")
+			s.ending = func() { panic("the shop is on fire") }
+			require.Equal(t, userkit.VerificationReport{Undecided: 1, Panicked: 1}, d.goesOnDue(t, bought.ID))
+			after := d.purchase(t, bought.ID)
+			require.True(t, after.Active)
+			require.True(t, after.DueAt.After(d.clock.Now()))
+			s.ending = nil
+			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
 		}},
 		{"asks about what may come back once a day for sixty days", func(t *testing.T, env env) {
 			const days = 60
@@ -1190,4 +1277,27 @@ func notificationCases() []testCase {
 			sound.requireSubscribed(t, user.ID, false)
 		}},
 	}
+}
+
+// hangingShop is a shop that does not answer while hangs is set.
+type hangingShop struct {
+	*shop
+	hangs atomic.Bool
+	asked chan struct{} // has one for each question that is not answered
+}
+
+func (s *hangingShop) Verify(ctx context.Context, receipt userkit.Receipt) userkit.Verdict {
+	if s.hangs.Load() {
+		s.asked <- struct{}{}
+		<-ctx.Done()
+		return userkit.Undecided(ctx.Err(), time.Time{})
+	}
+	return s.shop.Verify(ctx, receipt)
+}
+
+// pickyShop is a shop that refuses receipts by their form.
+type pickyShop struct{ *shop }
+
+func (s pickyShop) CheckReceipt(_ context.Context, receipt userkit.Receipt) (userkit.Verdict, bool) {
+	return userkit.Invalid(userkit.ReasonForged, userkit.PurchaseFacts{}), strings.HasPrefix(receipt.Token, "malformed")
 }
