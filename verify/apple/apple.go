@@ -99,6 +99,7 @@ type Verifier struct {
 
 var (
 	_ userkit.Verifier           = (*Verifier)(nil)
+	_ userkit.ReceiptChecker     = (*Verifier)(nil)
 	_ userkit.NotificationReader = (*Verifier)(nil)
 )
 
@@ -242,16 +243,35 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 		return userkit.Undecided(fmt.Errorf("apple: receipt: %w", over), time.Time{})
 	}
 	if err != nil {
-		if wrong, ok := errors.AsType[*wrongError](err); ok {
-			return userkit.Verdict{Outcome: userkit.VerdictInvalid, Reason: wrong.reason, Err: err}
-		}
-		return userkit.Verdict{Outcome: userkit.VerdictInvalid, Reason: userkit.ReasonForged, Err: err}
+		return refusedUnasked(err)
 	}
 	verdict := v.verify(ctx, shown.TransactionID, shown, []userkit.Environment{shown.environment})
 	if verdict.Reason == userkit.ReasonNotFound && v.clock().Before(shown.SignedDate.Add(settlingTime)) {
 		return userkit.Undecided(errors.New("apple: the App Store does not know a transaction yet that it signed"), time.Time{})
 	}
 	return verdict
+}
+
+// CheckReceipt returns the verdict on a receipt that is neither the id of a transaction
+// nor signed by Apple for this app and these environments. It makes no request.
+func (v *Verifier) CheckReceipt(ctx context.Context, receipt userkit.Receipt) (userkit.Verdict, bool) {
+	if isID(receipt.Token) {
+		return userkit.Verdict{}, false
+	}
+	_, err := v.openShown(ctx, receipt.Token)
+	if err == nil || ctx.Err() != nil {
+		return userkit.Verdict{}, false
+	}
+	return refusedUnasked(err), true
+}
+
+// refusedUnasked is the verdict on a receipt that could not be opened.
+func refusedUnasked(err error) userkit.Verdict {
+	reason := userkit.ReasonForged
+	if wrong, ok := errors.AsType[*wrongError](err); ok {
+		reason = wrong.reason
+	}
+	return userkit.Verdict{Outcome: userkit.VerdictInvalid, Reason: reason, Err: err}
 }
 
 // openShown opens the signed transaction of a receipt.

@@ -91,3 +91,22 @@ func TestClocksOfTheAppStoreMayDisagreeByAMinute(t *testing.T) {
 		require.Equal(t, good, verdict.Reason != userkit.ReasonForged, skew)
 	}
 }
+
+func TestReceiptThatDecidesByItselfIsNoQuestion(t *testing.T) {
+	w := testWorld(t)
+	verifier := w.verifier(t, nil)
+	for token, reason := range map[string]userkit.PurchaseReason{
+		"no receipt at all": userkit.ReasonForged,
+		w.sign(with(bought(), object{"bundleId": "org.example.other"})):    userkit.ReasonWrongApp,
+		w.sign(with(bought(), object{"environment": "Sandbox"})):           userkit.ReasonEnvironment,
+		signParts(object{"alg": "ES256"}, []byte("{}"), w.signer.leaf.key): userkit.ReasonForged,
+	} {
+		verdict, decided := verifier.CheckReceipt(t.Context(), userkit.Receipt{Store: "apple", Token: token})
+		require.True(t, decided)
+		require.Equal(t, reason, verdict.Reason)
+	}
+	for _, token := range []string{"430001900000001", w.sign(bought())} {
+		_, decided := verifier.CheckReceipt(t.Context(), userkit.Receipt{Store: "apple", Token: token})
+		require.False(t, decided)
+	}
+}

@@ -84,6 +84,7 @@ type Verifier struct {
 var (
 	_ userkit.Verifier           = (*Verifier)(nil)
 	_ userkit.Acknowledger       = (*Verifier)(nil)
+	_ userkit.ReceiptChecker     = (*Verifier)(nil)
 	_ userkit.NotificationReader = (*Verifier)(nil)
 )
 
@@ -172,6 +173,16 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 		return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{})
 	}
 	return v.find(ctx, name, receipt.ProductID).verdict
+}
+
+// CheckReceipt returns the verdict on a receipt that cannot be one of this store, by its
+// form. It makes no request.
+func (v *Verifier) CheckReceipt(_ context.Context, receipt userkit.Receipt) (userkit.Verdict, bool) {
+	_, ok := parseToken(receipt.Token)
+	if ok {
+		return userkit.Verdict{}, false
+	}
+	return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}), true
 }
 
 // StableID is the stable id of the purchase with this purchase token: the SHA-256 of

@@ -105,6 +105,7 @@ type Verifier struct {
 
 var (
 	_ userkit.Verifier           = (*Verifier)(nil)
+	_ userkit.ReceiptChecker     = (*Verifier)(nil)
 	_ userkit.NotificationReader = (*Verifier)(nil)
 )
 
@@ -232,6 +233,15 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 		return userkit.Invalid(found.cancelReason(), facts)
 	}
 	return userkit.Undecided(errors.New("stripe: the subscription has a status that is not known"), time.Time{})
+}
+
+// CheckReceipt returns the verdict on a receipt that cannot be one of this store, by its
+// form. It makes no request.
+func (v *Verifier) CheckReceipt(_ context.Context, receipt userkit.Receipt) (userkit.Verdict, bool) {
+	if subscriptionPattern.MatchString(receipt.Token) {
+		return userkit.Verdict{}, false
+	}
+	return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}), true
 }
 
 // notFound returns the verdict on a subscription that Stripe refuses to show.
