@@ -15,7 +15,7 @@ import (
 
 var (
 	linePattern = regexp.MustCompile(
-		`^bench [a-z0-9-]+ ours=\d+/s( theirs=\d+/s ratio=\d+\.\d\d)?( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
+		`^bench [a-z0-9-]+ ours=(idle|\d+/s)( theirs=(idle|\d+/s)( ratio=\d+\.\d\d)?)?( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
 	memoryLinePattern = regexp.MustCompile(`^bench [a-z0-9-]+-memory grew=-?\d+MiB goal=64MiB( MISSED)?$`)
 )
 
@@ -24,7 +24,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 	var out bytes.Buffer
 	c := config{
 		rounds: 1, duration: 200 * time.Millisecond, users: mostNodes * reportsPerCall, sessions: mostNodes * reportsPerCall,
-		people: []int{100, 2000, 3000}, imported: 2000, threads: 2, profiles: t.TempDir(),
+		people: []int{100, 2000, 3000}, imported: 2000, threads: 2, clients: 2, profiles: t.TempDir(),
 	}
 	require.NoError(t, run(t.Context(), c, &out))
 
@@ -41,8 +41,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 			continue
 		}
 		require.Regexp(t, linePattern, line)
-		require.NotContains(t, line, "theirs=0/s")
-		require.NotContains(t, line, "ours=0/s")
+		require.NotContains(t, line, "ours=idle")
 	}
 	var wanted []string
 	for _, m := range c.measurements() {
@@ -55,12 +54,13 @@ func TestEveryMeasurementRuns(t *testing.T) {
 }
 
 func TestBadArgumentsAreErrors(t *testing.T) {
-	good := config{rounds: 1, duration: time.Second, users: 8000, sessions: 8000, people: []int{100, 200}, imported: 100, threads: 1}
+	good := config{rounds: 1, duration: time.Second, users: 8000, sessions: 8000, people: []int{100, 200}, imported: 100, threads: 1, clients: 1}
 	for name, spoil := range map[string]func(*config){
 		"unknown measurement": func(c *config) { c.only = "nothing" },
 		"no rounds":           func(c *config) { c.rounds = 0 },
 		"no duration":         func(c *config) { c.duration = 0 },
 		"no threads":          func(c *config) { c.threads = 0 },
+		"no clients":          func(c *config) { c.clients = 0 },
 		"too few sessions":    func(c *config) { c.sessions = 10 },
 		"fewer users":         func(c *config) { c.users = 10 },
 		"nobody to import":    func(c *config) { c.imported = 0 },
@@ -75,12 +75,14 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	for wanted, got := range map[string]string{
-		"bench refill-64 ours=41000/s theirs=17800/s ratio=2.30 goal=2.00":                goal{ratio: 2}.line("refill-64", 41000, 17800),
-		"bench refill-64 ours=17800/s theirs=17800/s ratio=1.00 goal=2.00 MISSED":         goal{ratio: 2}.line("refill-64", 17800, 17800),
-		"bench memory-get ours=2000000/s theirs=4000000/s ratio=0.50 goal=1000000/s":      goal{rate: 1e6}.line("memory-get", 2e6, 4e6),
-		"bench memory-get ours=900000/s theirs=900000/s ratio=1.00 goal=1000000/s MISSED": goal{rate: 1e6}.line("memory-get", 9e5, 9e5),
-		"bench usage-1000-tx ours=10/s theirs=20/s ratio=0.50":                            goal{}.line("usage-1000-tx", 10, 20),
-		"bench export-xlsx ours=10/s":                                                     goal{}.line("export-xlsx", 10, 0),
+		"bench refill-64 ours=41000/s theirs=17800/s ratio=2.30 goal=2.00":                goal{ratio: 2}.line("refill-64", result{ours: 41000, theirs: 17800}),
+		"bench refill-64 ours=17800/s theirs=17800/s ratio=1.00 goal=2.00 MISSED":         goal{ratio: 2}.line("refill-64", result{ours: 17800, theirs: 17800}),
+		"bench memory-get ours=2000000/s theirs=4000000/s ratio=0.50 goal=1000000/s":      goal{rate: 1e6}.line("memory-get", result{ours: 2e6, theirs: 4e6}),
+		"bench memory-get ours=900000/s theirs=900000/s ratio=1.00 goal=1000000/s MISSED": goal{rate: 1e6}.line("memory-get", result{ours: 9e5, theirs: 9e5}),
+		"bench usage-1000-tx ours=10/s theirs=20/s ratio=0.50":                            goal{}.line("usage-1000-tx", result{ours: 10, theirs: 20}),
+		"bench export-xlsx ours=10/s":                                                     goal{}.line("export-xlsx", result{ours: 10, alone: true}),
+		"bench hot-64 ours=10/s theirs=idle goal=10.00":                                   goal{ratio: 10}.line("hot-64", result{ours: 10}),
+		"bench hot-64 ours=idle theirs=10/s goal=10.00":                                   goal{ratio: 10}.line("hot-64", result{theirs: 10}),
 	} {
 		require.Equal(t, wanted, got)
 		require.Regexp(t, linePattern, got)
@@ -129,6 +131,10 @@ func TestRatesOfPgbenchAreFound(t *testing.T) {
 
 	_, err = parseRate([]byte("number of failed transactions: 3 (0.100%)\ntps = 17812.5 (without initial connection time)\n"))
 	require.Error(t, err)
+	rate, err = parseRate([]byte("number of clients: 64\nnumber of transactions actually processed: 0\nnumber of failed transactions: 0 (NaN%)\n"))
+	require.NoError(t, err)
+	require.Zero(t, rate)
+
 	_, err = parseRate([]byte("pgbench: error"))
 	require.Error(t, err)
 }

@@ -33,8 +33,8 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 	switch {
 	case len(chosen) == 0:
 		return fmt.Errorf("nothing to measure begins with %q", c.only)
-	case c.rounds < 1 || c.duration <= 0 || c.threads < 1:
-		return errors.New("rounds, duration and threads must be positive")
+	case c.rounds < 1 || c.duration <= 0 || c.threads < 1 || c.clients < 1:
+		return errors.New("rounds, duration, threads and clients must be positive")
 	case c.imported < 1:
 		return errors.New("there must be users to import")
 	case c.sessions < mostNodes*reportsPerCall || c.users < c.sessions:
@@ -63,7 +63,7 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		fmt.Fprintln(out, m.goal.line(m.name, result.ours, result.theirs))
+		fmt.Fprintln(out, m.goal.line(m.name, result))
 		if m.memory > 0 {
 			fmt.Fprintln(out, memoryLine(m.name, result.growth, m.memory))
 		}
@@ -83,7 +83,8 @@ func (b *bench) close() error {
 
 // result is what was measured.
 type result struct {
-	ours, theirs float64 // per second; the median of the rounds
+	ours, theirs float64 // per second; the median of the rounds; 0: it got nothing done
+	alone        bool    // there is nothing to compare ours with
 	growth       int64   // of the resident memory while ours worked, in bytes; the most of the rounds
 }
 
@@ -148,7 +149,7 @@ func (b *bench) measure(ctx context.Context, m measurement, sides sides) (result
 			}
 		}
 	}
-	measured := result{ours: median(ourRates)}
+	measured := result{ours: median(ourRates), alone: sides.theirs == nil}
 	if sides.theirs != nil {
 		measured.theirs = median(theirRates)
 	}
@@ -174,27 +175,38 @@ func median(rates []float64) float64 {
 	return (rates[middle-1] + rates[middle]) / 2
 }
 
-// line gives the line of a measurement; theirs is 0 where there is nothing to
-// compare with.
-func (g goal) line(name string, ours, theirs float64) string {
-	text := fmt.Sprintf("bench %s ours=%.0f/s", name, ours)
-	ratio := ours / theirs
-	if theirs > 0 {
-		text += fmt.Sprintf(" theirs=%.0f/s ratio=%.2f", theirs, ratio)
+// line returns the line of a measurement. A goal for a ratio says nothing where a
+// side was idle.
+func (g goal) line(name string, r result) string {
+	text := fmt.Sprintf("bench %s ours=%s", name, perSecond(r.ours))
+	compared := !r.alone && r.ours > 0 && r.theirs > 0
+	if !r.alone {
+		text += " theirs=" + perSecond(r.theirs)
+	}
+	if compared {
+		text += fmt.Sprintf(" ratio=%.2f", r.ours/r.theirs)
 	}
 	reached := true
 	switch {
 	case g.ratio > 0:
 		text += fmt.Sprintf(" goal=%.2f", g.ratio)
-		reached = ratio >= g.ratio
+		reached = !compared || r.ours/r.theirs >= g.ratio
 	case g.rate > 0:
 		text += fmt.Sprintf(" goal=%.0f/s", g.rate)
-		reached = ours >= g.rate
+		reached = r.ours >= g.rate
 	}
 	if !reached {
 		text += " MISSED"
 	}
 	return text
+}
+
+// perSecond returns the text of a rate.
+func perSecond(rate float64) string {
+	if rate == 0 {
+		return "idle"
+	}
+	return fmt.Sprintf("%.0f/s", rate)
 }
 
 // memoryLine gives the line about the memory of a measurement.
@@ -247,7 +259,8 @@ func (f *fault) stopped() bool { return f.stop.Load() }
 
 // drive lets so many callers do their jobs until the time is over, or until
 // together they have made most calls where most is not 0, and returns how much
-// they did per second. Every call that was begun counts, and so does its time.
+// they did per second. Each makes one call at least, however slow the machine is.
+// Every call that was begun counts, and so does its time.
 func drive(ctx context.Context, callers int, span time.Duration, most int, newJob func(caller int) job) (float64, error) {
 	var fault fault
 	var done atomic.Int64
@@ -261,7 +274,7 @@ func drive(ctx context.Context, callers int, span time.Duration, most int, newJo
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 			mine := 0
-			for calls := 0; !fault.stopped() && (most == 0 || calls < most/callers); calls++ {
+			for calls := 0; calls == 0 || !fault.stopped() && (most == 0 || calls < most/callers); calls++ {
 				did, err := work(random)
 				if err != nil {
 					fault.set(err)

@@ -10,7 +10,8 @@
 //
 // with the median of the rounds of each side. A goal is a ratio, or a rate of
 // ours where it ends in /s; a line without a goal is for information, and a goal
-// that is not reached is marked MISSED at the end of its line. Where memory has a
+// that is not reached is marked MISSED at the end of its line. A side that got
+// nothing done has the word idle for its rate, and there is no ratio. Where memory has a
 // goal, it has a line of its own, with the most that the resident memory of this
 // process grew by while our side worked:
 //
@@ -41,6 +42,7 @@ type config struct {
 	people   []int         // how many people the audience measurements look at, ascending; the second counts where one does
 	imported int           // people in a file to import
 	threads  int           // of pgbench, at most
+	clients  int           // of pgbench, at most
 	profiles string        // a folder; empty: no profiles
 }
 
@@ -55,6 +57,7 @@ func main() {
 	flag.IntVar(&c.imported, "import-users", 200_000, "users that import-csv imports")
 	many := flag.Bool("many", false, "page through and search 10,000,000 users as well, which takes some 40 GB of disk")
 	flag.IntVar(&c.threads, "pgbench-threads", 4, "threads of pgbench, at most")
+	flag.IntVar(&c.clients, "pgbench-clients", mostClients, "clients of pgbench, at most; the number that gets most done counts")
 	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each round of our side into this `folder`")
 	flag.Parse()
 	if *many {

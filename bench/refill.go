@@ -11,8 +11,8 @@ import (
 // the bounds of the balance, and writes account, transaction and event in one
 // commit.
 //
-// Against it stands one prepared statement that pgbench runs: it updates the
-// account and inserts the transaction and the event, with the same columns, keys
+// Against it stands one prepared statement that pgbench runs, at the number of
+// clients that suits it best: it updates the account and inserts the transaction and the event, with the same columns, keys
 // and indexes. It checks nothing; its ids ascend, as ours do, and cost it least.
 
 // refillScript gives the statement for pgbench; user is an expression of
@@ -67,5 +67,5 @@ func (b *bench) refills(ctx context.Context, callers int, user func(*rand.Rand) 
 			}
 		})
 	}
-	return sides{ours: ours, theirs: db.pgbench.script(refillScript(expression), callers)}, nil
+	return sides{ours: ours, theirs: db.pgbench.best(refillScript(expression), callers)}, nil
 }

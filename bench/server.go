@@ -101,7 +101,7 @@ func (b *bench) database(ctx context.Context) (*database, error) {
 		return nil, err
 	}
 	db := &database{server: server}
-	db.pgbench = pgbench{program: filepath.Join(server.binaries, "pgbench"), dsn: server.dsn, threads: b.threads}
+	db.pgbench = pgbench{program: filepath.Join(server.binaries, "pgbench"), dsn: server.dsn, threads: b.threads, clients: b.clients}
 	ours, err := db.store(ctx, ourSchema)
 	if err != nil {
 		return nil, err
