@@ -25,7 +25,10 @@ test: prepare ## Run all tests of all modules with the race detector, installing
 	@status=0; for module in $(modules); do \
 	  echo "== go test -race ./... in $$module"; \
 	  go -C $$module test -race $(FLAGS) ./... || status=1; \
-	done; exit $$status
+	done; \
+	echo "== go test -run ^TestLarge ./userio"; \
+	go test $(FLAGS) -run '^TestLarge' ./userio || status=1; \
+	exit $$status
 
 # Each version is a throw-away server of its own, so a server that the environment
 # names is left out of it.
