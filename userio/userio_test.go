@@ -70,7 +70,7 @@ func countUsers(t testing.TB, users userkit.UserManager) int {
 
 func countEvents(t testing.TB, manager userkit.ActivityManager) (count int) {
 	t.Helper()
-	for _, err := range manager.Feed(t.Context(), "") {
+	for _, err := range manager.Feed(t.Context(), "") { // in memory, where it never waits
 		require.NoError(t, err)
 		count++
 	}

@@ -27,9 +27,9 @@ func storeManyGroup() group {
 }
 
 const (
-	many    = 3000
-	oneIn   = 500 // of many records, so many are the few that a filter takes
-	perPage = 700
+	many    = 1200 // more than fit into one batch or one page
+	oneIn   = 200  // of many records, so many are the few that a filter takes
+	perPage = 280
 )
 
 // spread gives a number that is not in the order of n, and equal for few n.
@@ -131,20 +131,20 @@ func manySessions(t *testing.T, env env) {
 	all := append(append([]userkit.Session{}, sessions...), other.sessions...)
 	for _, filter := range []userkit.SessionFilter{
 		{}, {UserID: user.ID}, {UserID: other.user.ID}, {State: userkit.SessionsActive}, {UserID: user.ID, State: userkit.SessionsEnded},
-		{From: at(50), To: at(800)}, {UserID: user.ID, From: at(50), To: at(800)}, {From: at(100)}, {To: at(100), State: userkit.SessionsActive},
+		{From: at(50), To: at(300)}, {UserID: user.ID, From: at(50), To: at(300)}, {From: at(100)}, {To: at(100), State: userkit.SessionsActive},
 		{From: at(100), To: at(102)},
 	} {
 		listingOfSessions(t, env.store, filter, belonging(all, takesSession(filter))).requireWalks(t, perPage, "started_at", "node")
 	}
 	for _, filter := range []userkit.SessionFilter{
-		{DeviceID: deviceID(9)}, {DeviceID: deviceID(9), UserID: user.ID, State: userkit.SessionsEnded}, {DeviceID: deviceID(9), From: at(50), To: at(800)},
+		{DeviceID: deviceID(9)}, {DeviceID: deviceID(9), UserID: user.ID, State: userkit.SessionsEnded}, {DeviceID: deviceID(9), From: at(50), To: at(300)},
 	} {
 		few := belonging(all, takesSession(filter))
 		require.NotEmpty(t, few)
 		listingOfSessions(t, env.store, filter, few).requireWalks(t, 2, "started_at", "node")
 	}
-	requireStale(t, env.store, at(500), belonging(all, func(session userkit.Session) bool {
-		return session.Active() && session.ReportedAt.Before(at(500))
+	requireStale(t, env.store, at(300), belonging(all, func(session userkit.Session) bool {
+		return session.Active() && session.ReportedAt.Before(at(300))
 	})...)
 	open := loadOne(t, env.store, userkit.Want{User: user.ID, OpenSessions: true}).Sessions
 	requireRecords(t, belonging(sessions, userkit.Session.Active), open, sessionRecordID)
@@ -169,8 +169,8 @@ func manyTransactions(t *testing.T, env env) {
 	})
 	all := append(append([]userkit.Transaction{}, transactions...), other.transactions...)
 	for _, filter := range []userkit.TransactionFilter{
-		{}, {IncludeCancelled: true}, {UserID: user.ID}, {UserID: user.ID, IncludeCancelled: true}, {UserID: user.ID, From: at(50), To: at(800)},
-		{From: at(50), To: at(800)}, {From: at(100), IncludeCancelled: true},
+		{}, {IncludeCancelled: true}, {UserID: user.ID}, {UserID: user.ID, IncludeCancelled: true}, {UserID: user.ID, From: at(50), To: at(300)},
+		{From: at(50), To: at(300)}, {From: at(100), IncludeCancelled: true},
 	} {
 		listingOfTransactions(t, env.store, filter, belonging(all, takesTransaction(filter))).requireWalks(t, perPage, "at", "sequence")
 	}
@@ -194,13 +194,13 @@ func manyEvents(t *testing.T, env env) {
 	})
 	all := append(append([]userkit.Event{}, events...), other.events...)
 	for _, filter := range []userkit.EventFilter{
-		{}, {UserID: user.ID}, {UserID: other.user.ID}, {Name: "host.often"}, {DeviceID: deviceID(3)}, {From: at(50), To: at(800)},
-		{UserID: user.ID, From: at(50), To: at(800), DeviceID: deviceID(3)}, {To: at(100)},
+		{}, {UserID: user.ID}, {UserID: other.user.ID}, {Name: "host.often"}, {DeviceID: deviceID(3)}, {From: at(50), To: at(300)},
+		{UserID: user.ID, From: at(50), To: at(300), DeviceID: deviceID(3)}, {To: at(100)},
 	} {
 		listingOfEvents(t, env.store, filter, belonging(all, takesEvent(filter))).requireWalks(t, perPage, "at")
 	}
 	for _, filter := range []userkit.EventFilter{
-		{Name: "host.seldom"}, {UserID: user.ID, Name: "host.seldom"}, {Name: "host.seldom", From: at(50), To: at(800)}, {Name: "host.never"},
+		{Name: "host.seldom"}, {UserID: user.ID, Name: "host.seldom"}, {Name: "host.seldom", From: at(50), To: at(300)}, {Name: "host.never"},
 	} {
 		listingOfEvents(t, env.store, filter, belonging(all, takesEvent(filter))).requireWalks(t, 2, "at")
 	}
@@ -246,10 +246,10 @@ func manyDays(t *testing.T, env env) {
 	got, err := env.store.Usage(t.Context(), user.ID, newDayUsage(0).Day, newDayUsage(many).Day)
 	require.NoError(t, err)
 	requireUsage(t, want, got)
-	got, err = env.store.Usage(t.Context(), user.ID, newDayUsage(1000).Day, newDayUsage(1999).Day)
+	got, err = env.store.Usage(t.Context(), user.ID, newDayUsage(400).Day, newDayUsage(799).Day)
 	require.NoError(t, err)
-	requireUsage(t, want[1000:2000], got)
-	requireUsage(t, want[2990:], loadOne(t, env.store, userkit.Want{User: user.ID, UsageFrom: userkit.Set(newDayUsage(2990).Day)}).Usage)
+	requireUsage(t, want[400:800], got)
+	requireUsage(t, want[many-10:], loadOne(t, env.store, userkit.Want{User: user.ID, UsageFrom: userkit.Set(newDayUsage(many - 10).Day)}).Usage)
 }
 
 func manyDeleted(t *testing.T, env env) {
