@@ -12,7 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // maxAnswer bounds the body of an answer, in bytes. A subscription takes some 10
@@ -128,7 +128,7 @@ func (v *Verifier) get(ctx context.Context, environment userkit.Environment, ope
 	if err != nil {
 		return errors.New("apple: the token could not be signed")
 	}
-	answered, err := v.api.Do(ctx, storeapi.Request{
+	answered, err := v.api.Do(ctx, vendorapi.Request{
 		Operation: operation,
 		Method:    http.MethodGet,
 		URL:       v.baseURLs[environment] + path + url.PathEscape(id),
@@ -165,7 +165,7 @@ func (v *Verifier) token() (string, error) {
 // refusal reads an answer other than 200. Not found is only what says so by its
 // status and its code: a 404 without a code comes from something that is not the
 // API.
-func (v *Verifier) refusal(answered storeapi.Answer) error {
+func (v *Verifier) refusal(answered vendorapi.Answer) error {
 	var answer struct {
 		ErrorCode int64 `json:"errorCode"`
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // Where the App Store Server API is (its changelog recommends these since version
@@ -93,7 +93,7 @@ type Verifier struct {
 	baseURLs     map[userkit.Environment]string
 	trust        trust
 	nonRenewing  func(string, time.Time) time.Time
-	api          *storeapi.Client
+	api          *vendorapi.Client
 	clock        func() time.Time
 }
 
@@ -176,7 +176,7 @@ func New(config Config) (*Verifier, error) {
 	}
 	v.baseURLs = map[userkit.Environment]string{userkit.Production: production, userkit.Sandbox: sandbox}
 
-	v.api = storeapi.NewClient("apple", config.HTTPClient, defaultTimeout, maxAnswer)
+	v.api = vendorapi.NewClient("apple", config.HTTPClient, defaultTimeout, maxAnswer)
 	if v.clock == nil {
 		v.clock = time.Now
 	}
@@ -189,7 +189,7 @@ func baseURL(field, configured, standard string) (string, error) {
 	if configured == "" {
 		return standard, nil
 	}
-	if err := storeapi.CheckURL(configured); err != nil {
+	if err := vendorapi.CheckURL(configured); err != nil {
 		return "", invalidOption(field, "%s", err)
 	}
 	return strings.TrimRight(configured, "/"), nil

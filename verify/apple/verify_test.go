@@ -548,7 +548,7 @@ func TestRequests(t *testing.T) {
 		config.TokenLifetime = apple.MaxTokenLifetime
 	}), boughtID).Outcome)
 	header := w.production.requests[0].Header
-	require.Equal(t, "userkit-verify-apple", header.Get("User-Agent"))
+	require.Equal(t, "userkit-apple", header.Get("User-Agent"))
 	require.Equal(t, "application/json", header.Get("Accept"))
 	require.Empty(t, w.production.requests[0].URL.RawQuery)
 }

@@ -6,7 +6,8 @@ import (
 	"net/http"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/googleapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // Acknowledge tells Google that the purchase was granted; Google refunds a purchase
@@ -45,7 +46,7 @@ func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, fac
 		}
 		name, product = found.name, productHint(found.verdict.Facts.ProductID)
 		if product == "" {
-			return unavailable(failure{err: errNotUnderstood})
+			return unavailable(googleapi.Failure{Err: errNotUnderstood})
 		}
 	}
 
@@ -53,7 +54,7 @@ func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, fac
 	if name.kind == kindSubscription {
 		path = "subscriptions/"
 	}
-	a, failed := v.call(ctx, storeapi.Request{
+	a, failed := v.call(ctx, vendorapi.Request{
 		Operation: "purchases." + path[:len(path)-1] + ".acknowledge",
 		Method:    http.MethodPost,
 		URL:       v.purchaseURL(path + product + "/tokens/" + name.token + ":acknowledge"),
@@ -64,7 +65,7 @@ func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, fac
 	if failed != nil {
 		return unavailable(*failed)
 	}
-	refusedAs := failure{err: refused(a), retryAt: a.RetryAt(v.clock())}
+	refusedAs := googleapi.Failure{Err: googleapi.Refused(a), RetryAt: a.RetryAt(v.clock())}
 	switch a.Status {
 	case http.StatusOK, http.StatusNoContent:
 		return nil
@@ -83,7 +84,7 @@ func settled(found finding) (done bool, err error) {
 	case found.acknowledged:
 		return true, nil
 	case found.verdict.Outcome == userkit.VerdictUndecided:
-		return true, unavailable(failure{err: found.verdict.Err, retryAt: found.verdict.RetryAt})
+		return true, unavailable(googleapi.Failure{Err: found.verdict.Err, RetryAt: found.verdict.RetryAt})
 	case !found.found:
 		return true, nil
 	case found.verdict.Outcome == userkit.VerdictValid:
@@ -97,9 +98,9 @@ func settled(found finding) (done bool, err error) {
 	}
 }
 
-func unavailable(f failure) error {
-	e := userkit.NewError(userkit.CodePurchaseUndecided, "", "Google Play gave no answer that decides").Because(f.err)
-	e.Until = f.retryAt
+func unavailable(f googleapi.Failure) error {
+	e := userkit.NewError(userkit.CodePurchaseUndecided, "", "Google Play gave no answer that decides").Because(f.Err)
+	e.Until = f.RetryAt
 	return e
 }
 

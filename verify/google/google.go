@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/googleapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // Config says how to reach Google and what to accept. PackageName and
@@ -56,18 +57,12 @@ type Config struct {
 }
 
 const (
+	scope          = "https://www.googleapis.com/auth/androidpublisher"
 	defaultBaseURL = "https://androidpublisher.googleapis.com"
 	defaultKeysURL = "https://www.googleapis.com/oauth2/v3/certs"
 	defaultTimeout = 20 * time.Second
 	maxAnswer      = 256 * 1024 // bytes
 )
-
-// defaultTokenURLs are the token endpoints that Google has written into key files.
-var defaultTokenURLs = []string{
-	"https://oauth2.googleapis.com/token",
-	"https://accounts.google.com/o/oauth2/token",
-	"https://www.googleapis.com/oauth2/v4/token",
-}
 
 // Verifier is the userkit.Verifier, Acknowledger and NotificationReader of one
 // application on Google Play. It is safe for use by many goroutines at once.
@@ -76,8 +71,8 @@ type Verifier struct {
 	packageName string
 	baseURL     string
 	clock       func() time.Time
-	api         *storeapi.Client
-	tokens      *tokenSource
+	api         *vendorapi.Client
+	tokens      *googleapi.Tokens
 	push        *pushCheck // nil: every notification is refused
 }
 
@@ -105,7 +100,7 @@ func New(config Config) (*Verifier, error) {
 	if v.clock == nil {
 		v.clock = time.Now
 	}
-	v.api = storeapi.NewClient("google", config.HTTPClient, defaultTimeout, maxAnswer)
+	v.api = vendorapi.NewClient("google", config.HTTPClient, defaultTimeout, maxAnswer)
 
 	var err error
 	if v.baseURL, err = checkURL("BaseURL", config.BaseURL, defaultBaseURL); err != nil {
@@ -114,18 +109,18 @@ func New(config Config) (*Verifier, error) {
 	v.baseURL = strings.TrimRight(v.baseURL, "/")
 	allowed := config.TokenURLs
 	if len(allowed) == 0 {
-		allowed = defaultTokenURLs
+		allowed = googleapi.TokenURLs
 	}
 	for _, text := range allowed {
 		if _, err := checkURL("TokenURLs", text, ""); err != nil {
 			return nil, err
 		}
 	}
-	account, err := parseServiceAccount(config.ServiceAccountKey, allowed)
+	account, err := googleapi.ParseAccount(config.ServiceAccountKey, allowed)
 	if err != nil {
-		return nil, err
+		return nil, invalidOption("ServiceAccountKey", "%s", err)
 	}
-	v.tokens = newTokenSource(account, v.api, v.clock)
+	v.tokens = googleapi.NewTokens("google", scope, account, v.api, v.clock)
 
 	keysURL, err := checkURL("KeysURL", config.KeysURL, defaultKeysURL)
 	if err != nil {
@@ -293,7 +288,7 @@ func checkURL(field, text, standard string) (string, error) {
 	if text == "" {
 		text = standard
 	}
-	if err := storeapi.CheckURL(text); err != nil {
+	if err := vendorapi.CheckURL(text); err != nil {
 		return "", invalidOption(field, "%s", err)
 	}
 	return text, nil

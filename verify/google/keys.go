@@ -14,7 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/googleapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 const (
@@ -35,7 +36,7 @@ var errUnknownKey = errors.New("unknown key")
 // one caller at a time, so that forged key ids cause no flood.
 type keySet struct {
 	url   string
-	api   *storeapi.Client
+	api   *vendorapi.Client
 	clock func() time.Time
 	turn  chan struct{} // filled by the one that fetches
 
@@ -46,7 +47,7 @@ type keySet struct {
 	failed     error     // of the last fetch
 }
 
-func newKeySet(url string, api *storeapi.Client, clock func() time.Time) *keySet {
+func newKeySet(url string, api *vendorapi.Client, clock func() time.Time) *keySet {
 	return &keySet{url: url, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
@@ -102,12 +103,12 @@ func (s *keySet) known(id string) (*rsa.PublicKey, error) {
 }
 
 func (s *keySet) fetch(ctx context.Context) (map[string]*rsa.PublicKey, time.Duration, error) {
-	a, err := s.api.Do(ctx, storeapi.Request{Operation: "keys", Method: http.MethodGet, URL: s.url})
+	a, err := s.api.Do(ctx, vendorapi.Request{Operation: "keys", Method: http.MethodGet, URL: s.url})
 	if err != nil {
 		return nil, 0, err
 	}
 	if a.Status != http.StatusOK {
-		return nil, 0, refused(a)
+		return nil, 0, googleapi.Refused(a)
 	}
 	keys, err := parseKeys(a.Body)
 	if err != nil {

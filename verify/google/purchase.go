@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/googleapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // renewalLag is for how long a subscription that Google calls active may be past its
@@ -34,7 +35,7 @@ type lookup struct {
 	kind      kind
 	operation string
 	path      string // after the application
-	read      func(v *Verifier, name tokenName, product string, a storeapi.Answer) (finding, error)
+	read      func(v *Verifier, name tokenName, product string, a vendorapi.Answer) (finding, error)
 }
 
 func subscriptionLookup(token string) lookup {
@@ -73,14 +74,14 @@ func (v *Verifier) find(ctx context.Context, name tokenName, product string) fin
 	product = productHint(product)
 	var reasons []userkit.PurchaseReason
 	for _, way := range lookups(name, product) {
-		a, failed := v.call(ctx, storeapi.Request{
+		a, failed := v.call(ctx, vendorapi.Request{
 			Operation: way.operation,
 			Method:    http.MethodGet,
 			URL:       v.purchaseURL(way.path),
 			Secrets:   []string{name.token},
 		})
 		if failed != nil {
-			return finding{verdict: userkit.Undecided(failed.err, failed.retryAt)}
+			return finding{verdict: userkit.Undecided(failed.Err, failed.RetryAt)}
 		}
 		if a.Status == http.StatusOK {
 			found, err := way.read(v, tokenName{way.kind, name.token}, product, a)
@@ -94,7 +95,7 @@ func (v *Verifier) find(ctx context.Context, name tokenName, product string) fin
 		}
 		reason, ok := refusal(a)
 		if !ok {
-			return finding{verdict: userkit.Undecided(refused(a), a.RetryAt(v.clock()))}
+			return finding{verdict: userkit.Undecided(googleapi.Refused(a), a.RetryAt(v.clock()))}
 		}
 		reasons = append(reasons, reason)
 	}
@@ -107,21 +108,21 @@ func (v *Verifier) purchaseURL(path string) string {
 
 // call makes a request with an access token. A token that is not taken, because it
 // was revoked or because clocks disagree, is replaced once.
-func (v *Verifier) call(ctx context.Context, r storeapi.Request) (storeapi.Answer, *failure) {
+func (v *Verifier) call(ctx context.Context, r vendorapi.Request) (vendorapi.Answer, *googleapi.Failure) {
 	for attempt := 1; ; attempt++ {
-		token, failed := v.tokens.current(ctx)
+		token, failed := v.tokens.Current(ctx)
 		if failed != nil {
-			return storeapi.Answer{}, failed
+			return vendorapi.Answer{}, failed
 		}
 		r.Bearer = token
 		a, err := v.api.Do(ctx, r)
 		if err != nil {
-			return storeapi.Answer{}, &failure{err: err}
+			return vendorapi.Answer{}, &googleapi.Failure{Err: err}
 		}
 		if a.Status != http.StatusUnauthorized {
 			return a, nil
 		}
-		v.tokens.forget(token)
+		v.tokens.Forget(token)
 		if attempt == 2 {
 			return a, nil
 		}
@@ -130,14 +131,14 @@ func (v *Verifier) call(ctx context.Context, r storeapi.Request) (storeapi.Answe
 
 // refusal says why the API has no such purchase; ok is false when the answer does not
 // say that: it is no word of the API's, or it is about the application.
-func refusal(a storeapi.Answer) (reason userkit.PurchaseReason, ok bool) {
+func refusal(a vendorapi.Answer) (reason userkit.PurchaseReason, ok bool) {
 	switch a.Status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone:
 	default:
 		return "", false
 	}
-	parsed := readAPIError(a)
-	if parsed == nil || parsed.has("applicationNotFound") {
+	parsed := googleapi.ReadError(a)
+	if parsed == nil || parsed.Has("applicationNotFound") {
 		return "", false
 	}
 	for _, listed := range parsed.Error.Errors {
@@ -146,7 +147,7 @@ func refusal(a storeapi.Answer) (reason userkit.PurchaseReason, ok bool) {
 		}
 	}
 	switch {
-	case parsed.has("purchaseTokenDoesNotMatchPackageName"):
+	case parsed.Has("purchaseTokenDoesNotMatchPackageName"):
 		return userkit.ReasonWrongApp, true
 	case a.Status == http.StatusGone:
 		return userkit.ReasonExpired, true
@@ -213,7 +214,7 @@ type subscriptionLine struct {
 
 const acknowledged = "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"
 
-func (v *Verifier) readSubscription(name tokenName, product string, a storeapi.Answer) (finding, error) {
+func (v *Verifier) readSubscription(name tokenName, product string, a vendorapi.Answer) (finding, error) {
 	var purchase subscriptionPurchase
 	if err := json.Unmarshal(a.Body, &purchase); err != nil {
 		return finding{}, errNotUnderstood
@@ -342,7 +343,7 @@ type productPurchase struct {
 	ObfuscatedAccountID  string      `json:"obfuscatedExternalAccountId"`
 }
 
-func (v *Verifier) readProduct(name tokenName, product string, a storeapi.Answer) (finding, error) {
+func (v *Verifier) readProduct(name tokenName, product string, a vendorapi.Answer) (finding, error) {
 	var purchase productPurchase
 	if err := json.Unmarshal(a.Body, &purchase); err != nil || purchase.State == nil {
 		return finding{}, errNotUnderstood
@@ -397,7 +398,7 @@ type productPurchaseV2 struct {
 	} `json:"productLineItem"`
 }
 
-func (v *Verifier) readProductV2(name tokenName, product string, a storeapi.Answer) (finding, error) {
+func (v *Verifier) readProductV2(name tokenName, product string, a vendorapi.Answer) (finding, error) {
 	var purchase productPurchaseV2
 	if err := json.Unmarshal(a.Body, &purchase); err != nil || len(purchase.LineItems) == 0 {
 		return finding{}, errNotUnderstood
@@ -436,7 +437,7 @@ func (v *Verifier) readProductV2(name tokenName, product string, a storeapi.Answ
 }
 
 // facts are those that all purchases have.
-func (v *Verifier) facts(name tokenName, a storeapi.Answer) userkit.PurchaseFacts {
+func (v *Verifier) facts(name tokenName, a vendorapi.Answer) userkit.PurchaseFacts {
 	return userkit.PurchaseFacts{
 		StableID:    StableID(name.token),
 		Environment: userkit.Production,

@@ -523,7 +523,7 @@ func TestRequests(t *testing.T) {
 	})
 	p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
 	require.Equal(t, "Bearer "+accessToken, header.Get("Authorization"))
-	require.Equal(t, "userkit-verify-google", header.Get("User-Agent"))
+	require.Equal(t, "userkit-google", header.Get("User-Agent"))
 	require.Equal(t, "application/json", header.Get("Accept"))
 }
 

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"regexp"
 
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 // get makes a request. Its errors hold neither the key nor the id.
-func (v *Verifier) get(ctx context.Context, operation, path, id string) (storeapi.Answer, error) {
-	return v.api.Do(ctx, storeapi.Request{
+func (v *Verifier) get(ctx context.Context, operation, path, id string) (vendorapi.Answer, error) {
+	return v.api.Do(ctx, vendorapi.Request{
 		Operation: operation,
 		Method:    http.MethodGet,
 		URL:       v.baseURL + path,
@@ -32,7 +32,7 @@ type refusal struct {
 
 // readRefusal reads the error in an answer. It is empty when the answer is not one of the
 // API, such as a page of a proxy.
-func readRefusal(a storeapi.Answer) refusal {
+func readRefusal(a vendorapi.Answer) refusal {
 	var body struct {
 		Error refusal `json:"error"`
 	}
@@ -46,7 +46,7 @@ func readRefusal(a storeapi.Answer) refusal {
 var symbolPattern = regexp.MustCompile(`^[a-z_]{1,60}$`)
 
 // refused returns an error that tells of an answer that refuses a request.
-func refused(a storeapi.Answer) error {
+func refused(a vendorapi.Answer) error {
 	read := readRefusal(a)
 	var details []string
 	for _, symbol := range []string{read.Type, read.Code} {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 const (
@@ -98,7 +98,7 @@ type Verifier struct {
 	metadataKey string
 	grace       time.Duration // negative: none
 	apiVersion  string
-	api         *storeapi.Client
+	api         *vendorapi.Client
 	baseURL     string
 	clock       func() time.Time
 }
@@ -155,11 +155,11 @@ func New(config Config) (*Verifier, error) {
 	if !apiVersionPattern.MatchString(v.apiVersion) {
 		return nil, invalidOption("APIVersion", "a version such as %q is needed", DefaultAPIVersion)
 	}
-	if err := storeapi.CheckURL(v.baseURL); err != nil {
+	if err := vendorapi.CheckURL(v.baseURL); err != nil {
 		return nil, invalidOption("BaseURL", "%s", err)
 	}
 	v.baseURL = strings.TrimRight(v.baseURL, "/")
-	v.api = storeapi.NewClient("stripe", config.HTTPClient, defaultTimeout, maxAnswer)
+	v.api = vendorapi.NewClient("stripe", config.HTTPClient, defaultTimeout, maxAnswer)
 	if v.clock == nil {
 		v.clock = time.Now
 	}
@@ -245,7 +245,7 @@ func (v *Verifier) CheckReceipt(_ context.Context, receipt userkit.Receipt) (use
 }
 
 // notFound returns the verdict on a subscription that Stripe refuses to show.
-func (v *Verifier) notFound(answered storeapi.Answer) userkit.Verdict {
+func (v *Verifier) notFound(answered vendorapi.Answer) userkit.Verdict {
 	refusal := readRefusal(answered)
 	if answered.Status != http.StatusNotFound || refusal.Code != "resource_missing" {
 		return userkit.Undecided(refused(answered), answered.RetryAt(v.clock()))
@@ -263,7 +263,7 @@ func (v *Verifier) notFound(answered storeapi.Answer) userkit.Verdict {
 }
 
 // facts are what a subscription says, whatever its status.
-func (v *Verifier) facts(found subscription, answered storeapi.Answer) userkit.PurchaseFacts {
+func (v *Verifier) facts(found subscription, answered vendorapi.Answer) userkit.PurchaseFacts {
 	begin, end, product := found.period()
 	facts := userkit.PurchaseFacts{
 		StableID:      found.ID,

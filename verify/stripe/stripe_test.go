@@ -326,7 +326,7 @@ func TestARequestIsAsStripeWantsIt(t *testing.T) {
 		require.Equal(t, http.MethodGet, r.Method)
 		require.Equal(t, "Bearer "+testKey, r.Header.Get("Authorization"))
 		require.Equal(t, stripe.DefaultAPIVersion, r.Header.Get("Stripe-Version"))
-		require.Equal(t, "userkit-verify-stripe", r.Header.Get("User-Agent"))
+		require.Equal(t, "userkit-stripe", r.Header.Get("User-Agent"))
 		require.Equal(t, "application/json", r.Header.Get("Accept"))
 	}
 

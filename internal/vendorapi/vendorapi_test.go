@@ -1,4 +1,4 @@
-package storeapi_test
+package vendorapi_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 var now = time.Date(2026, time.March, 10, 12, 0, 0, 0, time.UTC)
@@ -28,11 +28,11 @@ func respond(status int, header http.Header, body io.Reader) transport {
 	}
 }
 
-func newClient(trip transport) *storeapi.Client {
-	return storeapi.NewClient("shop", &http.Client{Transport: trip}, time.Hour, 10)
+func newClient(trip transport) *vendorapi.Client {
+	return vendorapi.NewClient("shop", &http.Client{Transport: trip}, time.Hour, 10)
 }
 
-var request = storeapi.Request{
+var request = vendorapi.Request{
 	Operation: "purchase",
 	Method:    http.MethodPost,
 	URL:       "https://shop.example.org/purchases/purchase-17",
@@ -50,7 +50,7 @@ func TestRequestIsSentAsItIsDescribed(t *testing.T) {
 			"Accept":        {"application/json"},
 			"Authorization": {"Bearer the bearer"},
 			"Content-Type":  {"application/json"},
-			"User-Agent":    {"userkit-verify-shop"},
+			"User-Agent":    {"userkit-shop"},
 		}, r.Header)
 		body, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestRequestWithoutATokenHasNoAuthorization(t *testing.T) {
 	_, err := newClient(func(r *http.Request) (*http.Response, error) {
 		require.NotContains(t, r.Header, "Authorization")
 		return respond(http.StatusOK, nil, http.NoBody)(r)
-	}).Do(t.Context(), storeapi.Request{Operation: "keys", Method: http.MethodGet, URL: "https://shop.example.org"})
+	}).Do(t.Context(), vendorapi.Request{Operation: "keys", Method: http.MethodGet, URL: "https://shop.example.org"})
 	require.NoError(t, err)
 }
 
@@ -98,7 +98,7 @@ func TestRedirectIsAnAnswer(t *testing.T) {
 		Transport:     respond(http.StatusTemporaryRedirect, http.Header{"Location": {"https://elsewhere.example.org"}}, http.NoBody),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("asked") },
 	}
-	answer, err := storeapi.NewClient("shop", client, time.Hour, 10).Do(t.Context(), request)
+	answer, err := vendorapi.NewClient("shop", client, time.Hour, 10).Do(t.Context(), request)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusTemporaryRedirect, answer.Status)
 	require.EqualError(t, client.CheckRedirect(nil, nil), "asked", "the caller's client stays as it was")
@@ -210,7 +210,7 @@ func TestTimeoutOfAClientThatWasNotGiven(t *testing.T) {
 		<-r.Context().Done() // for ever, unless the client sets a limit
 		return nil, r.Context().Err()
 	})
-	_, err := storeapi.NewClient("shop", nil, time.Millisecond, 10).Do(context.Background(), request)
+	_, err := vendorapi.NewClient("shop", nil, time.Millisecond, 10).Do(context.Background(), request)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
@@ -219,14 +219,14 @@ func TestCheckURL(t *testing.T) {
 		"https://shop.example.org", "https://shop.example.org:8443/api/", "https://10.0.0.7",
 		"http://localhost", "http://localhost:8080/api", "http://127.0.0.1:1", "http://127.8.9.10", "http://[::1]:1",
 	} {
-		require.NoError(t, storeapi.CheckURL(good), good)
+		require.NoError(t, vendorapi.CheckURL(good), good)
 	}
 	for _, bad := range []string{
 		"", "shop.example.org", "https://", "https:/shop", "https://%zz", "https://a:b@shop.example.org", "https://a@shop.example.org",
 		"https://shop.example.org?a=b", "https://shop.example.org/#a", "http://shop.example.org", "http://10.0.0.7",
 		"http://localhost.example.org", "http://127.0.0.1.example.org", "http://0.0.0.0", "ftp://localhost", "//shop.example.org",
 	} {
-		err := storeapi.CheckURL(bad)
+		err := vendorapi.CheckURL(bad)
 		require.Error(t, err, bad)
 		if bad != "" {
 			require.NotContains(t, err.Error(), bad)

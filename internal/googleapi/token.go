@@ -1,4 +1,4 @@
-package google
+package googleapi
 
 import (
 	"context"
@@ -17,11 +17,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/userkit/userkit/verify/internal/storeapi"
+	"github.com/userkit/userkit/internal/vendorapi"
 )
 
 const (
-	scope     = "https://www.googleapis.com/auth/androidpublisher"
 	grantType = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 	assertionLife = time.Hour        // the longest that Google takes
@@ -34,42 +33,55 @@ const (
 	maxTokenPause = 10 * time.Minute
 )
 
-// serviceAccount is who this process is to Google.
-type serviceAccount struct {
+// TokenURLs are the token endpoints that Google has written into key files.
+var TokenURLs = []string{
+	"https://oauth2.googleapis.com/token",
+	"https://accounts.google.com/o/oauth2/token",
+	"https://www.googleapis.com/oauth2/v4/token",
+}
+
+// Account is who this process is to Google.
+type Account struct {
+	ProjectID string // of the Google Cloud project that the account belongs to; may be empty
+
 	email    string
 	keyID    string
 	key      *rsa.PrivateKey
 	tokenURL string
 }
 
-// parseServiceAccount reads the content of a JSON key file. Its errors tell nothing
+// ParseAccount reads the content of a JSON key file. The file names the endpoint that
+// signed assertions are sent to, which must be one of allowed. The errors tell nothing
 // of the content.
-func parseServiceAccount(content []byte, allowed []string) (serviceAccount, error) {
-	const field = "ServiceAccountKey"
+func ParseAccount(content []byte, allowed []string) (Account, error) {
 	var file struct {
 		Type         string `json:"type"`
+		ProjectID    string `json:"project_id"`
 		PrivateKeyID string `json:"private_key_id"`
 		PrivateKey   string `json:"private_key"`
 		ClientEmail  string `json:"client_email"`
 		TokenURI     string `json:"token_uri"`
 	}
 	if json.Unmarshal(content, &file) != nil {
-		return serviceAccount{}, invalidOption(field, "the content of a JSON key file is needed")
+		return Account{}, errors.New("the content of a JSON key file is needed")
 	}
 	if file.Type != "service_account" {
-		return serviceAccount{}, invalidOption(field, "the type is not service_account")
+		return Account{}, errors.New("the type is not service_account")
 	}
 	if file.ClientEmail == "" {
-		return serviceAccount{}, invalidOption(field, "client_email is missing")
+		return Account{}, errors.New("client_email is missing")
 	}
 	if !slices.Contains(allowed, file.TokenURI) {
-		return serviceAccount{}, invalidOption(field, "token_uri is not one of the allowed addresses")
+		return Account{}, errors.New("token_uri is not one of the allowed addresses")
 	}
 	key, err := parsePrivateKey(file.PrivateKey)
 	if err != nil {
-		return serviceAccount{}, invalidOption(field, "%s", err)
+		return Account{}, err
 	}
-	return serviceAccount{email: file.ClientEmail, keyID: file.PrivateKeyID, key: key, tokenURL: file.TokenURI}, nil
+	return Account{
+		ProjectID: file.ProjectID,
+		email:     file.ClientEmail, keyID: file.PrivateKeyID, key: key, tokenURL: file.TokenURI,
+	}, nil
 }
 
 func parsePrivateKey(text string) (*rsa.PrivateKey, error) {
@@ -92,35 +104,39 @@ func parsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// failure is why nothing is decided: what happened, and when to ask again.
-type failure struct {
-	err     error
-	retryAt time.Time // zero: not known
+// Failure is why there is no token: what happened, and when to ask again.
+type Failure struct {
+	Err     error
+	RetryAt time.Time // zero: not known
 }
 
-// tokenSource keeps the access token of a service account.
-type tokenSource struct {
-	account serviceAccount
-	api     *storeapi.Client
+// Tokens keeps the access token of a service account. It is safe for use by many
+// goroutines at once.
+type Tokens struct {
+	name    string
+	scope   string
+	account Account
+	api     *vendorapi.Client
 	clock   func() time.Time
 	turn    chan struct{} // filled by the one that refreshes
 
 	mutex    sync.Mutex
 	token    string
 	endsAt   time.Time
-	failed   *failure // the last refresh, until pausedTo
+	failed   *Failure // the last refresh, until pausedTo
 	pausedTo time.Time
 }
 
-func newTokenSource(account serviceAccount, api *storeapi.Client, clock func() time.Time) *tokenSource {
-	return &tokenSource{account: account, api: api, clock: clock, turn: make(chan struct{}, 1)}
+// NewTokens returns the tokens of an account for one scope. The name begins every error.
+func NewTokens(name, scope string, account Account, api *vendorapi.Client, clock func() time.Time) *Tokens {
+	return &Tokens{name: name, scope: scope, account: account, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
-// current gives the access token, getting a new one where there is none. One caller
+// Current gives the access token, getting a new one where there is none. One caller
 // refreshes, the others wait for it or for the end of their context. A refresh that
-// failed is everybody's answer for a while, so that a thousand purchases do not ask a
+// failed is everybody's answer for a while, so that a thousand callers do not ask a
 // thousand times.
-func (s *tokenSource) current(ctx context.Context) (string, *failure) {
+func (s *Tokens) Current(ctx context.Context) (string, *Failure) {
 	if token, failed := s.known(); token != "" || failed != nil {
 		return token, failed
 	}
@@ -128,7 +144,7 @@ func (s *tokenSource) current(ctx context.Context) (string, *failure) {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return "", &failure{err: fmt.Errorf("google: access token: %w", ctx.Err())}
+		return "", &Failure{Err: fmt.Errorf("%s: access token: %w", s.name, ctx.Err())}
 	}
 	if token, failed := s.known(); token != "" || failed != nil {
 		return token, failed
@@ -145,14 +161,14 @@ func (s *tokenSource) current(ctx context.Context) (string, *failure) {
 	}
 	if ctx.Err() == nil { // else it was the caller who gave up
 		s.pausedTo = now.Add(tokenPause)
-		if failed.retryAt.After(s.pausedTo) {
-			s.pausedTo = failed.retryAt
+		if failed.RetryAt.After(s.pausedTo) {
+			s.pausedTo = failed.RetryAt
 		}
 		if latest := now.Add(maxTokenPause); s.pausedTo.After(latest) {
 			s.pausedTo = latest
 		}
-		if failed.retryAt.IsZero() {
-			failed.retryAt = s.pausedTo.UTC()
+		if failed.RetryAt.IsZero() {
+			failed.RetryAt = s.pausedTo.UTC()
 		}
 		s.failed = failed
 	}
@@ -160,7 +176,7 @@ func (s *tokenSource) current(ctx context.Context) (string, *failure) {
 }
 
 // known gives what is to be had without a request.
-func (s *tokenSource) known() (string, *failure) {
+func (s *Tokens) known() (string, *Failure) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	now := s.clock()
@@ -173,8 +189,8 @@ func (s *tokenSource) known() (string, *failure) {
 	return "", nil
 }
 
-// forget drops a token that the API does not take, unless it was replaced already.
-func (s *tokenSource) forget(token string) {
+// Forget drops a token that the API does not take, unless it was replaced already.
+func (s *Tokens) Forget(token string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.token == token {
@@ -182,14 +198,13 @@ func (s *tokenSource) forget(token string) {
 	}
 }
 
-// refresh exchanges a signed assertion for an access token, as in
-// https://developers.google.com/identity/protocols/oauth2/service-account.
-func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Duration, failed *failure) {
+// refresh exchanges a signed assertion for an access token.
+func (s *Tokens) refresh(ctx context.Context) (token string, life time.Duration, failed *Failure) {
 	const operation = "access token"
 	issued := s.clock().Add(-assertionSkew)
 	assertion := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss":   s.account.email,
-		"scope": scope,
+		"scope": s.scope,
 		"aud":   s.account.tokenURL,
 		"iat":   issued.Unix(),
 		"exp":   issued.Add(assertionLife).Unix(),
@@ -199,9 +214,9 @@ func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Dura
 	}
 	signed, err := assertion.SignedString(s.account.key)
 	if err != nil {
-		return "", 0, &failure{err: fmt.Errorf("google: %s: the assertion cannot be signed", operation)}
+		return "", 0, &Failure{Err: fmt.Errorf("%s: %s: the assertion cannot be signed", s.name, operation)}
 	}
-	answer, err := s.api.Do(ctx, storeapi.Request{
+	answer, err := s.api.Do(ctx, vendorapi.Request{
 		Operation: operation,
 		Method:    http.MethodPost,
 		URL:       s.account.tokenURL,
@@ -210,10 +225,10 @@ func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Dura
 		Secrets:   []string{signed},
 	})
 	if err != nil {
-		return "", 0, &failure{err: err}
+		return "", 0, &Failure{Err: err}
 	}
 	if answer.Status != http.StatusOK {
-		return "", 0, &failure{err: tokenError(answer), retryAt: answer.RetryAt(s.clock())}
+		return "", 0, &Failure{Err: tokenError(answer), RetryAt: answer.RetryAt(s.clock())}
 	}
 	var granted struct {
 		AccessToken string `json:"access_token"`
@@ -222,20 +237,25 @@ func (s *tokenSource) refresh(ctx context.Context) (token string, life time.Dura
 	}
 	if json.Unmarshal(answer.Body, &granted) != nil || granted.ExpiresIn <= 0 ||
 		!strings.EqualFold(granted.TokenType, "Bearer") ||
-		!consistsOf(granted.AccessToken, func(c byte) bool { return c > ' ' && c < 0x7f }) {
-		return "", 0, &failure{err: fmt.Errorf("google: %s: the answer is not a token", operation)}
+		!isToken(granted.AccessToken) {
+		return "", 0, &Failure{Err: fmt.Errorf("%s: %s: the answer is not a token", s.name, operation)}
 	}
 	life = time.Duration(min(granted.ExpiresIn, int64(maxTokenLife/time.Second))) * time.Second
 	return granted.AccessToken, life, nil
 }
 
 // tokenError tells of a refused assertion with the error code of RFC 6749, section 5.2.
-func tokenError(a storeapi.Answer) error {
+func tokenError(a vendorapi.Answer) error {
 	var body struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(a.Body, &body) == nil && symbol(body.Error) != "" {
-		return a.Err(symbol(body.Error))
+	if json.Unmarshal(a.Body, &body) == nil && Symbol(body.Error) != "" {
+		return a.Err(Symbol(body.Error))
 	}
-	return refused(a)
+	return Refused(a)
+}
+
+// isToken reports whether text can stand in an Authorization header.
+func isToken(text string) bool {
+	return text != "" && strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 }

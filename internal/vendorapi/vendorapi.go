@@ -1,7 +1,7 @@
-// Package storeapi makes the requests of the verifiers to the APIs of stores. Each
-// request is bounded in time and size, follows no redirect, and fails with an error
-// that may be logged: no error holds an address, a credential or a body.
-package storeapi
+// Package vendorapi makes requests to the APIs of vendors: of stores, and of push
+// services. Each request is bounded in time and size, follows no redirect, and fails
+// with an error that may be logged: no error holds an address, a credential or a body.
+package vendorapi
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Client makes requests to the API of one store. It is safe for use by many
+// Client makes requests to the API of one vendor. It is safe for use by many
 // goroutines at once.
 type Client struct {
 	name      string
@@ -25,8 +25,8 @@ type Client struct {
 	maxAnswer int64
 }
 
-// NewClient returns a Client. The name of the verifier, such as "google", begins every
-// error and ends the User-Agent. base makes the requests; the Client uses a copy of it
+// NewClient returns a Client. The name, such as "google", begins every error and ends the
+// User-Agent. base makes the requests; the Client uses a copy of it
 // that follows no redirects, since a redirect would carry credentials to another
 // server. When base is nil, each request may take up to timeout. A response of more
 // than maxAnswer bytes is an error.
@@ -73,7 +73,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	if r.Header != nil {
 		request.Header = r.Header.Clone()
 	}
-	request.Header.Set("User-Agent", "userkit-verify-"+c.name)
+	request.Header.Set("User-Agent", "userkit-"+c.name)
 	request.Header.Set("Accept", "application/json")
 	if r.Bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+r.Bearer)
@@ -148,7 +148,7 @@ const (
 // not say or the time has passed. It reads Retry-After as seconds or as a date (RFC
 // 9110, section 10.2.3) and, as the App Store sends it, as milliseconds since 1970. A
 // time more than a day ahead counts as a day, so that one wrong date does not end
-// verification for good.
+// the asking for good.
 func (a Answer) RetryAt(now time.Time) time.Time {
 	text := a.Header.Get("Retry-After")
 	at, err := http.ParseTime(text)
