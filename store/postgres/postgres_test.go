@@ -54,10 +54,11 @@ func openStore(t testing.TB, dsn string, opts ...postgres.Option) *postgres.Stor
 	return store
 }
 
-// openDB opens a database handle as a host would, over pgdriver.
+// openDB opens a database handle as a host would, over pgdriver, but for the bound that
+// pgdriver sets to reads: how fast the machine is decides no test.
 func openDB(t testing.TB, dsn string) *bun.DB {
 	t.Helper()
-	db := bun.NewDB(sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(dsn))), pgdialect.New())
+	db := bun.NewDB(sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(dsn), pgdriver.WithReadTimeout(0))), pgdialect.New())
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
