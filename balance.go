@@ -193,7 +193,7 @@ func cancelLast(state *State, o origin, id TransactionID) (Transaction, Change, 
 	// The sum is a balance that the account has had, so it cannot overflow.
 	c.Account.Balance.Amount = cancelled.Balance.Amount - cancelled.Delta()
 	c.Account.LastTransaction = cancelled.Previous
-	cancelled.CancelledAt, cancelled.CancelledBy = o.now, o.actor
+	cancelled.CancelledAt, cancelled.CancelledBy = latest(o.now, cancelled.At), o.actor
 	c.Transactions.Update = append(c.Transactions.Update, cancelled)
 	o.record(&c, EventBalanceCancelled, DeviceID{}, "transaction", id, "balance", c.Account.Balance.Amount, "currency", c.Account.Balance.Currency)
 	return cancelled, c, nil

@@ -381,7 +381,7 @@ func (s *segmentSubject) decide() ([]EventID, error) {
 		return nil, err
 	}
 	change.ID, change.Was = s.id, s.segment.Revision
-	change.Segment.Revision, change.Segment.UpdatedAt = s.segment.Revision+1, change.Event.At
+	change.Segment.Revision, change.Segment.UpdatedAt = s.segment.Revision+1, latest(change.Event.At, s.segment.UpdatedAt)
 	s.change = change
 	return []EventID{change.Event.ID}, nil
 }

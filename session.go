@@ -321,7 +321,7 @@ func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which fu
 		if !session.Active() || !which(session) {
 			continue
 		}
-		session.EndedAt, session.EndReason = now, reason
+		session.end(now, reason)
 		if at >= 0 {
 			c.Sessions.Update[at] = session
 		} else {
@@ -331,6 +331,20 @@ func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which fu
 		ended = append(ended, session.ID)
 	}
 	return ended
+}
+
+// end ends a session. Clocks step back, and those of two processes differ: it does not
+// end before it started all the same.
+func (s *Session) end(now time.Time, reason EndReason) {
+	s.EndedAt, s.EndReason = latest(now, s.StartedAt), reason
+}
+
+// latest returns the later of two moments.
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // endStale ends the active sessions whose last sign of life is before a moment,
@@ -373,20 +387,17 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 
 	// Bytes belong to the time between the readings, as far as the session ran then.
 	within := func(t time.Time) time.Time {
-		if t.Before(session.StartedAt) {
-			return session.StartedAt
-		}
 		if t.After(u.now) {
-			return u.now
+			t = u.now
 		}
-		return t
+		return latest(t, session.StartedAt)
 	}
 	if result.Received > 0 || result.Sent > 0 {
 		u.add(c, result.Received, result.Sent, within(last.At), within(at))
 	}
 	session.Received = addClamped(session.Received, result.Received)
 	session.Sent = addClamped(session.Sent, result.Sent)
-	session.ReportedAt = u.now
+	session.ReportedAt = latest(session.ReportedAt, u.now)
 	if result.Outcome != UsageRepeated {
 		if at.Before(last.At) {
 			at = last.At
@@ -499,7 +510,7 @@ func endSession(state *State, o origin, u usage, id SessionID, last UsageReport)
 		counted = last.count(session, &c, u)
 	}
 	if session.Active() {
-		session.EndedAt, session.EndReason = u.now, EndedByClient
+		session.end(u.now, EndedByClient)
 		c.Account.OpenSessions--
 	}
 	if *session == before {

@@ -178,3 +178,44 @@ func TestDecidingTwiceGivesTheSame(t *testing.T) {
 	require.Equal(t, results, again)
 	require.Equal(t, c, c2)
 }
+
+// A session does not end before it started, and is not heard of before that either,
+// when the clock of the process steps back or is behind that of another.
+func TestNoSessionEndsBeforeItStarted(t *testing.T) {
+	started := noon.Add(-time.Hour)
+	behind := started.Add(-10 * time.Minute)
+	u := usage{zone: time.UTC, now: behind}
+	for name, end := range map[string]func(state *State, id SessionID) (Session, error){
+		"EndSession": func(state *State, id SessionID) (Session, error) {
+			session, _, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id})
+			return session, err
+		},
+		"EndSession with a reading": func(state *State, id SessionID) (Session, error) {
+			session, c, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id, Received: 5, At: behind})
+			require.EqualValues(t, 5, c.Usage[0].Received)
+			return session, err
+		},
+		"the user's other calls": func(state *State, _ SessionID) (Session, error) {
+			c := state.change()
+			state.endSessions(&c, behind, EndedUserDisabled, anySession)
+			return c.Sessions.Update[0], nil
+		},
+		"staleness": func(state *State, id SessionID) (Session, error) {
+			report(t, state, behind, UsageReport{SessionID: id, Received: 5, At: behind})
+			c := state.change()
+			state.endStale(&c, noon)
+			return c.Sessions.Update[0], nil
+		},
+		"a late reading after staleness": func(state *State, id SessionID) (Session, error) {
+			state.Sessions[0].EndReason, state.Sessions[0].EndedAt = EndedStale, started
+			report(t, state, behind, UsageReport{SessionID: id, Received: 5, At: behind})
+			return state.Sessions[0], nil
+		},
+	} {
+		state, id := sessionState()
+		session, err := end(state, id)
+		require.NoError(t, err, name)
+		require.Equal(t, started, session.EndedAt, name)
+		require.Equal(t, started, session.ReportedAt, name)
+	}
+}

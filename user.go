@@ -512,7 +512,7 @@ func (p UserPatch) attributes(current Attributes) (Attributes, error) {
 // touch makes the profile part of a change, at a new revision.
 func (u *User) touch(c *Change, o origin) {
 	u.Revision++
-	u.UpdatedAt = o.now
+	u.UpdatedAt = latest(o.now, u.UpdatedAt)
 	u.Account = c.Account
 	profile := *u
 	c.Profile = &profile
