@@ -85,7 +85,7 @@ func (k FieldKind) Parse(text string) (any, error) {
 			return "", nil
 		}
 		id, err := ParseID[User](text)
-		return id.text(), err
+		return id.String(), err
 	case KindAddress:
 		if text == "" {
 			return netip.Addr{}, nil
@@ -292,7 +292,7 @@ func EventFields() []Field[Event] { return append([]Field[Event](nil), eventFiel
 var segmentFields = newFieldTable(
 	func(s *Segment) [16]byte { return s.ID },
 	Order{Field: "name"},
-	Field[Segment]{Name: "id", Kind: KindID, Get: func(s *Segment) any { return s.ID.text() }},
+	Field[Segment]{Name: "id", Kind: KindID, Get: func(s *Segment) any { return s.ID.String() }},
 	Field[Segment]{Name: "name", Kind: KindText, Get: func(s *Segment) any { return s.Name }},
 	Field[Segment]{Name: "created_at", Kind: KindTime, Get: func(s *Segment) any { return s.CreatedAt }},
 	Field[Segment]{Name: "updated_at", Kind: KindTime, Get: func(s *Segment) any { return s.UpdatedAt }},
@@ -301,8 +301,8 @@ var segmentFields = newFieldTable(
 var purchaseFields = newFieldTable(
 	func(p *Purchase) [16]byte { return p.ID },
 	Order{Field: "purchased_at", Descending: true},
-	Field[Purchase]{Name: "id", Kind: KindID, Get: func(p *Purchase) any { return p.ID.text() }},
-	Field[Purchase]{Name: "user_id", Kind: KindID, Get: func(p *Purchase) any { return p.UserID.text() }},
+	Field[Purchase]{Name: "id", Kind: KindID, Get: func(p *Purchase) any { return p.ID.String() }},
+	Field[Purchase]{Name: "user_id", Kind: KindID, Get: func(p *Purchase) any { return p.UserID.String() }},
 	Field[Purchase]{Name: "store", Kind: KindCode, Get: func(p *Purchase) any { return p.Store }},
 	Field[Purchase]{Name: "stable_id", Kind: KindCode, Get: func(p *Purchase) any { return p.StableID }},
 	Field[Purchase]{Name: "transaction_id", Kind: KindCode, Get: func(p *Purchase) any { return p.TransactionID }},
@@ -321,8 +321,8 @@ var purchaseFields = newFieldTable(
 var deviceFields = newFieldTable(
 	func(d *Device) [16]byte { return d.ID },
 	Order{Field: "registered_at"},
-	Field[Device]{Name: "id", Kind: KindID, Get: func(d *Device) any { return d.ID.text() }},
-	Field[Device]{Name: "user_id", Kind: KindID, Get: func(d *Device) any { return d.UserID.text() }},
+	Field[Device]{Name: "id", Kind: KindID, Get: func(d *Device) any { return d.ID.String() }},
+	Field[Device]{Name: "user_id", Kind: KindID, Get: func(d *Device) any { return d.UserID.String() }},
 	Field[Device]{Name: "name", Kind: KindText, Get: func(d *Device) any { return d.Name }},
 	Field[Device]{Name: "type", Kind: KindCode, Get: func(d *Device) any { return string(d.Type) }},
 	Field[Device]{Name: "hardware_id", Kind: KindCode, Get: func(d *Device) any { return d.HardwareID }},
@@ -333,9 +333,9 @@ var deviceFields = newFieldTable(
 var sessionFields = newFieldTable(
 	func(s *Session) [16]byte { return s.ID },
 	Order{Field: "started_at", Descending: true},
-	Field[Session]{Name: "id", Kind: KindID, Get: func(s *Session) any { return s.ID.text() }},
-	Field[Session]{Name: "user_id", Kind: KindID, Get: func(s *Session) any { return s.UserID.text() }},
-	Field[Session]{Name: "device_id", Kind: KindID, Get: func(s *Session) any { return s.DeviceID.text() }},
+	Field[Session]{Name: "id", Kind: KindID, Get: func(s *Session) any { return s.ID.String() }},
+	Field[Session]{Name: "user_id", Kind: KindID, Get: func(s *Session) any { return s.UserID.String() }},
+	Field[Session]{Name: "device_id", Kind: KindID, Get: func(s *Session) any { return s.DeviceID.String() }},
 	Field[Session]{Name: "device_name", Kind: KindText, Get: func(s *Session) any { return s.DeviceName }},
 	Field[Session]{Name: "node", Kind: KindCode, Get: func(s *Session) any { return s.Node }},
 	Field[Session]{Name: "node_location", Kind: KindText, Get: func(s *Session) any { return s.NodeLocation }},
@@ -359,11 +359,3 @@ var eventFields = newFieldTable(
 	Order{Field: "at", Descending: true},
 	Field[Event]{Name: "at", Kind: KindTime, Get: func(e *Event) any { return e.At }},
 )
-
-// text gives the plain UUID, and "" for the zero id.
-func (id ID[T]) text() string {
-	if id.IsZero() {
-		return ""
-	}
-	return id.String()
-}

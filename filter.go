@@ -224,7 +224,7 @@ func plainValue(value any) any {
 	case reflect.Float64:
 		return v.Float()
 	default:
-		return UserID(v.Convert(reflect.TypeFor[UserID]()).Interface().(UserID)).text()
+		return UserID(v.Convert(reflect.TypeFor[UserID]()).Interface().(UserID)).String()
 	}
 }
 

@@ -43,7 +43,7 @@ func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]
 		parts = append(parts, m.comparison(Comparison{Field: "status", Operator: OpNotEqual, Value: string(StatusDisabled)}))
 	}
 	if !filter.Segment.IsZero() {
-		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: filter.Segment.text()}))
+		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: filter.Segment.String()}))
 	}
 	if search := ParseSearch(filter.Search); search.Term != "" {
 		parts = append(parts, m.search(search))
@@ -379,7 +379,7 @@ func partOfID(term string) bool {
 // it under an index.
 func SearchText(user *User) string {
 	return strings.Join([]string{
-		user.ID.text(), Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef),
+		user.ID.String(), Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef),
 	}, "\n")
 }
 

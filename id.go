@@ -10,6 +10,10 @@ import (
 // ID identifies a record of type T. It is a UUIDv7 (RFC 9562, section 5.7), so
 // ids sort by the time of their creation, and ids of different kinds of record
 // cannot be mixed up. The zero ID means "none".
+//
+// In a template, {{.DeviceID}} prints nothing for the zero id. A condition asks for the
+// text, {{if .DeviceID.String}}, or for the lack of it, {{if .DeviceID.IsZero}}: the id
+// itself is an array, which templates take for true whatever is in it.
 type ID[T any] [16]byte
 
 type (
@@ -57,8 +61,13 @@ func ParseID[T any](text string) (ID[T], error) {
 // IsZero reports whether the id is the zero id, which means "none".
 func (id ID[T]) IsZero() bool { return id == ID[T]{} }
 
-// String gives the plain UUID, 36 characters, lower case.
-func (id ID[T]) String() string { return uuid.UUID(id).String() }
+// String returns the plain UUID, 36 characters, lower case, and "" for the zero id.
+func (id ID[T]) String() string {
+	if id.IsZero() {
+		return ""
+	}
+	return uuid.UUID(id).String()
+}
 
 // Compare orders ids by their bytes, which is by the time of creation.
 func (id ID[T]) Compare(other ID[T]) int { return bytes.Compare(id[:], other[:]) }

@@ -54,6 +54,15 @@ func ParseMoney(text, currencyCode string) (Money, error) {
 	return Money{Amount: amount, Currency: currencyCode}, nil
 }
 
+// readMoney reads the form of String.
+func readMoney(text string) (Money, error) {
+	amount, code, ok := strings.Cut(text, " ")
+	if !ok {
+		return Money{}, NewError(CodeBadFormat, "amount", "%q is not of the form 12.50 EUR", clip(text))
+	}
+	return ParseMoney(amount, code)
+}
+
 // String gives the amount with the decimal places of its currency and the code,
 // as in "12.50 EUR". An unknown currency is shown in minor units.
 func (m Money) String() string {

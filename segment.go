@@ -256,7 +256,7 @@ func (r *resolver) name(filter Filter) (Filter, error) {
 		if _, ok := r.known[id]; !ok {
 			return nil, NewError(CodeUnknownSegment, "filter", "no segment %q", clip(text))
 		}
-		c.Value = id.text()
+		c.Value = id.String()
 		return c, nil
 	})
 	return Filter{root}, err

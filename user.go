@@ -223,7 +223,7 @@ type UserKey struct {
 }
 
 // ByID names the user with this id.
-func ByID(id UserID) UserKey { return UserKey{"id", id.text()} }
+func ByID(id UserID) UserKey { return UserKey{"id", id.String()} }
 
 // ByLogin names the user with this login, compared in folded form.
 func ByLogin(login string) UserKey { return UserKey{"login", login} }

@@ -19,7 +19,7 @@ func UserField(name string) (Field[User], bool) {
 var userFields = newFieldTable(
 	func(u *User) [16]byte { return u.ID },
 	Order{Field: "login"},
-	Field[User]{Name: "id", Kind: KindID, Get: func(u *User) any { return u.ID.text() }, set: setID},
+	Field[User]{Name: "id", Kind: KindID, Get: func(u *User) any { return u.ID.String() }, set: setID},
 	Field[User]{Name: "login", Kind: KindText, Get: func(u *User) any { return u.Login },
 		set: setter(func(n *NewUser) *string { return &n.Login }, func(p *UserPatch) *Optional[string] { return &p.Login })},
 	Field[User]{Name: "name", Kind: KindText, Get: func(u *User) any { return u.Name },
