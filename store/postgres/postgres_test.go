@@ -124,32 +124,37 @@ func (p *projects) of(store userkit.Store) string {
 // cases share one database, each with a project of its own: that is quick, and
 // whatever crosses from one project into another makes a case fail.
 func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options),
-	open func(t *testing.T, dsn string, project postgres.Option) *postgres.Store) {
-	dsn := migrated.Create(t)
+	open func(t *testing.T, project postgres.Option) *postgres.Store) {
 	var known projects
 	var count atomic.Int64
 	run(t,
 		func(t *testing.T) userkit.Store {
 			name := fmt.Sprint("case-", count.Add(1))
-			store := open(t, dsn, postgres.WithProject(name))
+			store := open(t, postgres.WithProject(name))
 			require.NoError(t, store.Migrate(t.Context()))
 			return known.note(store, name)
 		},
 		storetest.Options{Reopen: func(t *testing.T, store userkit.Store) userkit.Store {
 			name := known.of(store)
-			return known.note(open(t, dsn, postgres.WithProject(name)), name)
+			return known.note(open(t, postgres.WithProject(name)), name)
 		}})
 }
 
 func TestConformanceOverPgdriver(t *testing.T) {
-	conform(t, storetest.RunWith, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
+	dsn := migrated.Create(t)
+	conform(t, storetest.RunWith, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return openStore(t, dsn, project)
 	})
 }
 
+// All projects share the handle of a host.
 func TestConformanceOverPgx(t *testing.T) {
-	conform(t, storetest.RunStore, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
-		store, err := postgres.New(openPgx(t, dsn, pgx.QueryExecModeExec), project)
+	dsn := migrated.Create(t)
+	db := openPgx(t, dsn, pgx.QueryExecModeExec)
+	db.SetMaxOpenConns(64)
+	db.SetMaxIdleConns(64)
+	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+		store, err := postgres.New(db, project)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = store.Close() })
 		return store

@@ -15,7 +15,8 @@ import (
 )
 
 func TestConformancePrepared(t *testing.T) {
-	conform(t, storetest.RunStore, func(t *testing.T, dsn string, project postgres.Option) *postgres.Store {
+	dsn := migrated.Create(t)
+	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return openStore(t, dsn, project, postgres.WithPreparedStatements())
 	})
 }
