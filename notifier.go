@@ -2,7 +2,10 @@ package userkit
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Notification is what one device is to show.
@@ -13,10 +16,12 @@ type Notification struct {
 	PushToken string
 
 	Title string // one line, at most MaxLine characters; may be empty
-	Body  string // plain text; a notifier cuts what its service does not take
+	Body  string // plain text, at most MaxNotificationBody characters; cut to what the push service takes
 
 	// Data goes to the application on the device. Keys are 1 to 64 characters of a-z, 0-9
-	// and '_'. All of it takes at most MaxNotificationData bytes, keys included.
+	// and '_'; those that push services use themselves are refused: "aps", "from", "gcm",
+	// "message_type", and what begins with "google". All of it takes at most
+	// MaxNotificationData bytes, keys included.
 	Data map[string]string
 
 	// CollapseID says which notifications are the same: the device shows the newest of
@@ -32,9 +37,56 @@ type Notification struct {
 
 // Bounds of notifications. Every push service takes what is within them.
 const (
-	MaxCollapseID       = 32   // characters: the longest topic of Web Push
-	MaxNotificationData = 2048 // bytes: half of what a push service takes
+	MaxCollapseID       = 32     // characters: the longest topic of Web Push
+	MaxNotificationData = 2048   // bytes: half of what a push service takes
+	MaxNotificationBody = 20_000 // characters
 )
+
+// Check returns an error, ErrInvalid, unless the notification is within its bounds.
+// Notifiers refuse one that is not.
+func (n Notification) Check() error {
+	if n.PushToken == "" {
+		return NewError(CodeRequired, "push_token", "a notification goes to a device")
+	}
+	return firstError(
+		checkLine("push_token", n.PushToken, MaxPushToken), checkLine("title", n.Title, MaxLine),
+		checkLines("body", n.Body, MaxNotificationBody),
+		checkNotificationData(n.Data), checkCollapseID(n.CollapseID),
+	)
+}
+
+func checkCollapseID(id string) error {
+	if len(id) > MaxCollapseID {
+		return NewError(CodeTooLong, "collapse_id", "at most %d characters", MaxCollapseID)
+	}
+	for _, c := range []byte(id) {
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return NewError(CodeBadFormat, "collapse_id", "only A-Z, a-z, 0-9, '-' and '_'")
+		}
+	}
+	return nil
+}
+
+func checkNotificationData(data map[string]string) error {
+	size := 0
+	for key, value := range data {
+		size += len(key) + len(value)
+		odd := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' }
+		if key == "" || len(key) > 64 || strings.ContainsFunc(key, odd) {
+			return NewError(CodeBadFormat, "data", "a key has 1 to 64 characters of a-z, 0-9 and '_'")
+		}
+		if slices.Contains([]string{"aps", "from", "gcm", "message_type"}, key) || strings.HasPrefix(key, "google") {
+			return NewError(CodeBadFormat, "data", "push services use the key %q themselves", key)
+		}
+		if !utf8.ValidString(value) {
+			return NewError(CodeBadText, "data", "the value of %q is not valid UTF-8", key)
+		}
+	}
+	if size > MaxNotificationData {
+		return NewError(CodeTooLong, "data", "at most %d bytes, keys included", MaxNotificationData)
+	}
+	return nil
+}
 
 // NotificationOutcome is one of the things that can come of a notification.
 type NotificationOutcome string
