@@ -9,9 +9,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -106,9 +106,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.tokens = append(s.tokens, bearer)
 	s.claims, s.kid = claims, token.Header["kid"]
-	for name, values := range s.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.header)
 	switch {
 	case r.Method != http.MethodPost:
 		refuse(405, "MethodNotAllowed")
@@ -312,7 +310,7 @@ func TestConfig(t *testing.T) {
 		change(&config)
 		_, err := apns.New(config)
 		var invalid *userkit.Error
-		require.True(t, errors.As(err, &invalid), field)
+		require.ErrorAs(t, err, &invalid, field)
 		require.Equal(t, userkit.CodeInvalidOption, invalid.Code)
 		require.Equal(t, field, invalid.Field)
 	}

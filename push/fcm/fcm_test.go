@@ -7,9 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -92,9 +92,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.messages = append(s.messages, string(body))
 	s.paths = append(s.paths, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type"))
-	for name, values := range s.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.header)
 	if s.status != 0 {
 		w.WriteHeader(s.status)
 		fmt.Fprint(w, s.answer)
@@ -301,7 +299,7 @@ func TestConfig(t *testing.T) {
 		change(&config)
 		_, err := fcm.New(config)
 		var invalid *userkit.Error
-		require.True(t, errors.As(err, &invalid), field)
+		require.ErrorAs(t, err, &invalid, field)
 		require.Equal(t, userkit.CodeInvalidOption, invalid.Code)
 		require.Equal(t, field, invalid.Field)
 	}
