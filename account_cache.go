@@ -50,8 +50,15 @@ func (c *accountCache) get(t *task) (Account, bool) {
 // keys that it asks about are unique in the store, which speaks up at the commit.
 func (c *command) restsOnAccount() bool {
 	w := &c.want
-	return !c.mustLoad && !c.creates && len(c.events) == 0 && !w.Profile && !w.AllDevices && !w.OpenSessions && !w.Purchases && !w.Segments && !w.RowCounts &&
-		w.UsageFrom.IsZero() && len(w.Devices)+len(w.HardwareIDs)+len(w.Sessions)+len(w.Transactions)+len(w.Events) == 0
+	if c.mustLoad || c.creates || len(c.events) > 0 || w.Profile || w.RowCounts {
+		return false
+	}
+	for i := range recordKinds {
+		if recordKinds[i].asks(w) {
+			return false
+		}
+	}
+	return true
 }
 
 // put remembers what a commit has made of an account.

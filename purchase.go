@@ -371,7 +371,6 @@ func (v verification) purchaseRow(rows []Purchase, id PurchaseID) int {
 	return -1
 }
 
-func purchaseID(p *Purchase) PurchaseID { return p.ID }
 
 // apply decides what a verification makes of a user's purchases, all of which
 // must be loaded. id is the purchase that was verified; zero: one is submitted.

@@ -184,36 +184,12 @@ type Want struct {
 // merge returns what either of two wants asks for.
 func (w Want) merge(other Want) Want {
 	w.Profile = w.Profile || other.Profile
-	w.Devices = append(w.Devices, other.Devices...)
-	w.HardwareIDs = append(w.HardwareIDs, other.HardwareIDs...)
-	w.AllDevices = w.AllDevices || other.AllDevices
-	w.Sessions = append(w.Sessions, other.Sessions...)
-	w.OpenSessions = w.OpenSessions || other.OpenSessions
-	w.Transactions = append(w.Transactions, other.Transactions...)
-	w.TransactionKeys = append(w.TransactionKeys, other.TransactionKeys...)
-	if from, ok := other.UsageFrom.Get(); ok {
-		if mine, ok := w.UsageFrom.Get(); !ok || from.Compare(mine) < 0 {
-			w.UsageFrom = other.UsageFrom
-		}
-	}
-	w.Purchases = w.Purchases || other.Purchases
-	w.Segments = w.Segments || other.Segments
-	w.Events = append(w.Events, other.Events...)
 	w.RowCounts = w.RowCounts || other.RowCounts
+	for i := range recordKinds {
+		recordKinds[i].wants(&w, &other)
+	}
 	return w
 }
-
-// The kinds of record that belong to a user, which State.RowCounts and
-// Erasure.Rows count and RecordKinds lists.
-const (
-	RowsDevices      = "devices"
-	RowsSessions     = "sessions"
-	RowsDays         = "usage_days"
-	RowsPurchases    = "purchases"
-	RowsTransactions = "transactions"
-	RowsMemberships  = "memberships"
-	RowsEvents       = "events"
-)
 
 // State is what a store knows of one user at one version, as far as a Want asked
 // for it. Records that are not there are left out; each is there once, in no
@@ -262,22 +238,17 @@ func (s *State) apply(change Change) {
 		s.User = *change.Profile
 	}
 	s.User.Account = change.Account
-	s.Devices = change.Devices.apply(s.Devices, deviceRecordID)
-	s.Sessions = change.Sessions.apply(s.Sessions, sessionID)
-	s.Transactions = change.Transactions.apply(s.Transactions, transactionID)
-	s.Purchases = change.Purchases.apply(s.Purchases, purchaseID)
-	for _, day := range change.Usage {
-		s.Usage = addUsage(s.Usage, day)
+	for i := range recordKinds {
+		recordKinds[i].apply(s, &change)
 	}
-	s.Segments, _ = mergeSegments(s.Segments, nil, change)
 }
 
 // clone copies a state, so that changes can be applied to the copy.
 func (s *State) clone() State {
 	c := *s
-	c.Devices, c.Sessions, c.Transactions = slices.Clone(s.Devices), slices.Clone(s.Sessions), slices.Clone(s.Transactions)
-	c.Purchases = slices.Clone(s.Purchases)
-	c.Usage, c.Segments = slices.Clone(s.Usage), slices.Clone(s.Segments)
+	for i := range recordKinds {
+		recordKinds[i].clone(&c)
+	}
 	return c
 }
 
@@ -352,20 +323,15 @@ func (c *Change) merge(next Change) {
 	if next.Profile != nil {
 		c.Profile = next.Profile
 	}
-	c.Devices.merge(next.Devices, deviceRecordID)
-	c.Sessions.merge(next.Sessions, sessionID)
-	c.Transactions.merge(next.Transactions, transactionID)
-	c.Purchases.merge(next.Purchases, purchaseID)
-	for _, day := range next.Usage {
-		c.Usage = addUsage(c.Usage, day)
+	later := next // here, so that a change that comes alone is not moved to the heap
+	for i := range recordKinds {
+		recordKinds[i].merge(c, &later)
 	}
-	c.Events = append(c.Events, next.Events...)
-	c.AddSegments, c.RemoveSegments = mergeSegments(c.AddSegments, c.RemoveSegments, next)
 }
 
 // mergeSegments gives the memberships that are to be made and to be deleted
 // after a further change: what comes last counts.
-func mergeSegments(add, remove []SegmentID, next Change) (merged, gone []SegmentID) {
+func mergeSegments(add, remove []SegmentID, next *Change) (merged, gone []SegmentID) {
 	if len(next.AddSegments)+len(next.RemoveSegments) == 0 {
 		return add, remove
 	}
@@ -374,69 +340,3 @@ func mergeSegments(add, remove []SegmentID, next Change) (merged, gone []Segment
 	}
 	return append(without(add, next.RemoveSegments), next.AddSegments...), append(without(remove, next.AddSegments), next.RemoveSegments...)
 }
-
-// Records are records to insert, to replace whole and to delete. An id appears
-// once.
-type Records[T any, I comparable] struct {
-	Insert []T
-	Update []T
-	Delete []I
-}
-
-// Empty reports whether there is nothing to do.
-func (r Records[T, I]) Empty() bool {
-	return len(r.Insert) == 0 && len(r.Update) == 0 && len(r.Delete) == 0
-}
-
-// merge adds what comes after r.
-func (r *Records[T, I]) merge(next Records[T, I], id func(*T) I) {
-	r.Insert = append(r.Insert, next.Insert...)
-	for _, record := range next.Update {
-		switch at := indexID(r.Insert, id(&record), id); {
-		case at >= 0:
-			r.Insert[at] = record
-		default:
-			if at := indexID(r.Update, id(&record), id); at >= 0 {
-				r.Update[at] = record
-			} else {
-				r.Update = append(r.Update, record)
-			}
-		}
-	}
-	for _, gone := range next.Delete {
-		if at := indexID(r.Insert, gone, id); at >= 0 {
-			r.Insert = slices.Delete(r.Insert, at, at+1)
-			continue
-		}
-		if at := indexID(r.Update, gone, id); at >= 0 {
-			r.Update = slices.Delete(r.Update, at, at+1)
-		}
-		r.Delete = append(r.Delete, gone)
-	}
-}
-
-// apply makes the changes to records that are loaded.
-func (r Records[T, I]) apply(records []T, id func(*T) I) []T {
-	records = append(records, r.Insert...)
-	for _, record := range r.Update {
-		if at := indexID(records, id(&record), id); at >= 0 {
-			records[at] = record
-		} else {
-			records = append(records, record)
-		}
-	}
-	for _, gone := range r.Delete {
-		if at := indexID(records, gone, id); at >= 0 {
-			records = slices.Delete(records, at, at+1)
-		}
-	}
-	return records
-}
-
-func indexID[T any, I comparable](records []T, wanted I, id func(*T) I) int {
-	return slices.IndexFunc(records, func(record T) bool { return id(&record) == wanted })
-}
-
-func deviceRecordID(d *DeviceRecord) DeviceID    { return d.ID }
-func sessionID(s *Session) SessionID             { return s.ID }
-func transactionID(t *Transaction) TransactionID { return t.ID }

@@ -147,6 +147,14 @@ func (l TrafficLimit) normalise() (TrafficLimit, error) {
 	return l, nil
 }
 
+// addAllUsage adds the figures of some days to those of others.
+func addAllUsage(days, more []DayUsage) []DayUsage {
+	for _, day := range more {
+		days = addUsage(days, day)
+	}
+	return days
+}
+
 // addUsage adds a day's figures to those of several days.
 func addUsage(days []DayUsage, more DayUsage) []DayUsage {
 	for i := range days {

@@ -326,6 +326,11 @@ type UserManager interface {
 	// CodeConfirmationMismatch. What stays is the receipt.
 	DeleteUser(ctx context.Context, id UserID, confirm string) (Erasure, error)
 
+	// UserRecords yields everything that is stored about one user: first the user
+	// itself, then each record of each kind of RecordKinds, oldest first. It
+	// yields ErrNotFound with CodeUserNotFound when there is no such user.
+	UserRecords(ctx context.Context, user UserID) iter.Seq2[Record, error]
+
 	// Users returns a page of users in the order that the query asks for.
 	Users(ctx context.Context, query UserQuery) (Page[User], error)
 

@@ -18,7 +18,7 @@ import (
 //
 // It returns ErrNotFound with CodeUserNotFound, having written nothing, and what
 // UserRecords and the writer return; then what is written is not a whole archive.
-func Archive(ctx context.Context, users userkit.ImportManager, user userkit.UserID, to io.Writer) error {
+func Archive(ctx context.Context, users userkit.UserManager, user userkit.UserID, to io.Writer) error {
 	a := archive{kinds: append([]string{userkit.RecordUser}, userkit.RecordKinds()...)}
 	for record, err := range users.UserRecords(ctx, user) {
 		if err != nil {
