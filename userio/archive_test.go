@@ -98,31 +98,35 @@ func TestArchive(t *testing.T) {
 	t.Run("ends with the error of the records", func(t *testing.T) {
 		broken := errors.New("broken")
 		var archive bytes.Buffer
-		require.ErrorIs(t, userio.Archive(t.Context(), fixedRecords{{Kind: userkit.RecordUser}, {Value: broken}}, user.ID, &archive), broken)
+		require.ErrorIs(t, userio.Archive(t.Context(), recordsOf(userkit.Record{Kind: userkit.RecordUser}, userkit.Record{Value: broken}), user.ID, &archive), broken)
 	})
 	t.Run("has the records of a kind that is new", func(t *testing.T) {
 		var archive bytes.Buffer
-		require.NoError(t, userio.Archive(t.Context(), fixedRecords{{Kind: userkit.RecordUser, Value: 1}, {Kind: "letters", Value: "a"}, {Kind: "letters", Value: "b"}}, user.ID, &archive))
+		require.NoError(t, userio.Archive(t.Context(), recordsOf(
+			userkit.Record{Kind: userkit.RecordUser, Value: 1}, userkit.Record{Kind: "letters", Value: "a"}, userkit.Record{Kind: "letters", Value: "b"}), user.ID, &archive))
 		files, names := unzip(t, archive.Bytes())
 		require.Len(t, names, len(userkit.RecordKinds())+2)
 		require.JSONEq(t, `["a","b"]`, files["letters.json"])
 	})
 	t.Run("takes no record of a kind that is over", func(t *testing.T) {
-		err := userio.Archive(t.Context(), fixedRecords{{Kind: userkit.RecordUser}, {Kind: "events"}, {Kind: userkit.RecordUser}}, user.ID, io.Discard)
+		err := userio.Archive(t.Context(), recordsOf(
+			userkit.Record{Kind: userkit.RecordUser}, userkit.Record{Kind: "events"}, userkit.Record{Kind: userkit.RecordUser}), user.ID, io.Discard)
 		require.Equal(t, userkit.CodeBadFormat, userkit.ErrorCode(err))
 	})
 }
 
-// fixedRecords are the records of every user; a value that is an error is one.
-type fixedRecords []userkit.Record
-
-func (f fixedRecords) ImportUsers(context.Context, userkit.ImportOptions, []userkit.UserImport) ([]userkit.ImportOutcome, error) {
-	return nil, nil
+// fixedRecords is a UserManager whose users all have the same records; a value that
+// is an error is one.
+type fixedRecords struct {
+	userkit.UserManager
+	records []userkit.Record
 }
+
+func recordsOf(records ...userkit.Record) fixedRecords { return fixedRecords{records: records} }
 
 func (f fixedRecords) UserRecords(context.Context, userkit.UserID) iter.Seq2[userkit.Record, error] {
 	return func(yield func(userkit.Record, error) bool) {
-		for _, record := range f {
+		for _, record := range f.records {
 			err, _ := record.Value.(error)
 			if !yield(record, err) {
 				return
