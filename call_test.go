@@ -98,7 +98,7 @@ func TestEveryMethodComesThroughTheDoorOnce(t *testing.T) {
 			log := &callLog{}
 			manager, err := userkit.New(memory.New(), userkit.WithLogger(slog.New(log)))
 			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, manager.Close()) })
+			t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 
 			callWithZeros(t.Context(), manager, method)
 			require.Equal(t, []string{operations[method.Name]}, log.operations)
@@ -116,7 +116,7 @@ func TestCallsAreLogged(t *testing.T) {
 	log := &callLog{}
 	manager, err := userkit.New(memory.New(), userkit.WithLogger(slog.New(log)))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	ctx := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: "staff-7"})
 	user := userkit.NewID[userkit.User]()
 	_, err = manager.DeactivateUser(ctx, user)
@@ -133,7 +133,7 @@ func TestCallsAreNotLoggedAboveDebug(t *testing.T) {
 	log := &callLog{}
 	manager, err := userkit.New(memory.New(), userkit.WithLogger(slog.New(&levelled{log, slog.LevelInfo})))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	_, err = manager.CreateUser(t.Context(), userkit.NewUser{Login: "ada"})
 	require.NoError(t, err)
 	require.Empty(t, log.operations)
@@ -172,7 +172,7 @@ func TestAPanicOfTheHostsCode(t *testing.T) {
 	t.Run("in a verifier leaves the purchase undecided", func(t *testing.T) {
 		manager, err := userkit.New(memory.New(), userkit.WithVerifiers(panickingVerifier{}), quiet)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, manager.Close()) })
+		t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 		user, err := manager.CreateUser(t.Context(), userkit.NewUser{Login: "ada"})
 		require.NoError(t, err)
 		purchase, err := manager.SubmitPurchase(t.Context(), user.ID, userkit.Receipt{Store: "panicking", Token: "1"})
@@ -184,7 +184,7 @@ func TestAPanicOfTheHostsCode(t *testing.T) {
 		store := panickingStore{memory.New(), make(chan struct{})}
 		manager, err := userkit.New(store, userkit.WithStaleAfter(time.Second), quiet)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, manager.Close()) })
+		t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- manager.Run(ctx) }()

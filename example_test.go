@@ -20,7 +20,7 @@ func ExampleManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada", Email: "ada@example.org"})
 	if err != nil {
@@ -45,7 +45,7 @@ func ExampleUserManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada", Name: "Ada Lovelace", Email: "ada@example.org"})
 	if err != nil {
@@ -105,7 +105,7 @@ func ExampleDeviceManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	if err != nil {
 		log.Fatal(err)
@@ -158,7 +158,7 @@ func ExampleSessionManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	if err != nil {
 		log.Fatal(err)
@@ -205,7 +205,7 @@ func ExampleBalanceManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	if err != nil {
 		log.Fatal(err)
@@ -256,7 +256,7 @@ func ExampleActivityManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 
 	olga := userkit.Actor{Kind: userkit.ActorAdministrator, ID: "olga"}
 	ada, err := users.CreateUser(userkit.WithActor(ctx, olga), userkit.NewUser{Login: "ada"})
@@ -316,7 +316,7 @@ func ExampleUserQuery() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	for _, user := range []userkit.NewUser{
 		{Login: "ada", Name: "Ada Lovelace", Country: "GB", Attributes: userkit.Attributes{"plan": "pro", "seats": 3}},
 		{Login: "chloe", Name: "Chloé Lovell", Country: "FR", Attributes: userkit.Attributes{"plan": "pro", "seats": 12}},
@@ -361,7 +361,7 @@ func ExampleSegmentManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada", ExpiresAt: noon.Add(time.Hour)})
 	if err != nil {
 		log.Fatal(err)
@@ -412,7 +412,7 @@ func ExampleBulkManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	for _, login := range []string{"trial-1", "trial-2", "ada"} {
 		if _, err := users.CreateUser(ctx, userkit.NewUser{Login: login}); err != nil {
 			log.Fatal(err)
@@ -473,7 +473,7 @@ func ExampleImportManager() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 
 	records := make([]userkit.UserImport, 2)
 	for i, row := range [][]string{
@@ -513,7 +513,7 @@ func ExampleError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	if _, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"}); err != nil {
 		log.Fatal(err)
 	}
@@ -558,7 +558,7 @@ func ExampleVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	if err != nil {
 		log.Fatal(err)

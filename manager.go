@@ -35,14 +35,16 @@ type Manager interface {
 	WithStore(store Store) Manager
 
 	// Run does the standing duties (closing stale sessions, verifying purchases that
-	// are due) until the context ends, and returns the context's error. A duty that
+	// are due) until the context ends, and returns the context's error. After Close
+	// it ends as well, and returns ErrUnavailable with CodeClosed. A duty that
 	// fails or panics is logged and tried again later. Many processes may run it.
 	Run(ctx context.Context) error
 
-	// Close waits for the changes under way and refuses further ones with
-	// ErrUnavailable and CodeClosed. It does not close the store. It is safe to
-	// call more than once.
-	Close() error
+	// Close refuses further changes with ErrUnavailable and CodeClosed, ends Run,
+	// and waits for the changes under way. When the context ends before they do, it
+	// returns the context's error, and they come to their own end. It does not
+	// close the store. It is safe to call more than once.
+	Close(ctx context.Context) error
 }
 
 // manager implements Manager. The methods of each role stand in its entity's file.
@@ -62,7 +64,10 @@ func New(store Store, opts ...Option) (Manager, error) {
 		return nil, invalidOption("New", "no store")
 	}
 	m := &manager{options: defaultOptions(), store: store}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, invalidOption("New", "option %d of %d is nil", i+1, len(opts))
+		}
 		if err := opt(&m.options); err != nil {
 			return nil, err
 		}
@@ -86,10 +91,7 @@ func (m *manager) WithStore(store Store) Manager {
 	return &manager{options: m.options, store: store, pipeline: newPipeline(store, 0, 0)}
 }
 
-func (m *manager) Close() error {
-	m.pipeline.close()
-	return nil
-}
+func (m *manager) Close(ctx context.Context) error { return m.pipeline.close(ctx) }
 
 // duty is something that has to be done again and again, by whichever process has the
 // time for it.
@@ -124,14 +126,30 @@ var duties = []duty{
 }
 
 func (m *manager) Run(ctx context.Context) error {
+	if err := m.pipeline.begin(1); err != nil {
+		return err
+	}
+	defer m.pipeline.end(1)
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var running sync.WaitGroup
+	running.Go(func() {
+		select {
+		case <-m.pipeline.closing:
+			cancel()
+		case <-within.Done():
+		}
+	})
 	for _, duty := range duties {
 		if duty.applies(m) {
-			running.Go(func() { m.repeat(ctx, duty) })
+			running.Go(func() { m.repeat(within, duty) })
 		}
 	}
 	running.Wait()
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errClosed()
 }
 
 // longestPause is how long a duty that keeps failing waits at most.

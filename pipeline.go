@@ -100,9 +100,10 @@ type pipeline struct {
 	queues  map[UserID]*queue
 	ready   []*queue // queues with commands that no lane has
 	running int      // lanes under way
-	pending int      // commands that are not done
+	pending int      // commands that are not done, and what else close waits for
 	closed  bool
-	drained *sync.Cond // pending became 0
+	closing chan struct{} // closed with the first close
+	drained chan struct{} // closed when, after that, pending is 0
 }
 
 // queue holds the commands of one user.
@@ -113,9 +114,10 @@ type queue struct {
 }
 
 func newPipeline(store Store, lanes, cached int) *pipeline {
-	p := &pipeline{store: store, lanes: lanes, cache: newAccountCache(cached), queues: map[UserID]*queue{}}
-	p.drained = sync.NewCond(&p.mu)
-	return p
+	return &pipeline{
+		store: store, lanes: lanes, cache: newAccountCache(cached), queues: map[UserID]*queue{},
+		closing: make(chan struct{}), drained: make(chan struct{}),
+	}
 }
 
 // do moves commands, all of one user each or all of other subjects, through the
@@ -299,13 +301,13 @@ func (p *pipeline) settle(q *queue) {
 // finished counts commands as done; the caller holds the lock.
 func (p *pipeline) finished(count int) {
 	p.pending -= count
-	if p.pending == 0 {
-		p.drained.Broadcast()
+	if p.closed && p.pending == 0 && count > 0 { // which it becomes once, as nothing is added
+		close(p.drained)
 	}
 }
 
-// begin counts commands that go directly as under way, unless the pipeline is
-// closed; end counts them as done.
+// begin counts what goes without a queue (commands that go directly, a run of the
+// duties) as under way, unless the pipeline is closed; end counts it as done.
 func (p *pipeline) begin(count int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -322,13 +324,28 @@ func (p *pipeline) end(count int) {
 	p.finished(count)
 }
 
-// close refuses further commands and waits for those under way.
-func (p *pipeline) close() {
+// close refuses further commands and waits for what is under way, as long as the
+// context lasts.
+func (p *pipeline) close(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for p.pending > 0 {
-		p.drained.Wait()
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+		if p.pending == 0 {
+			close(p.drained)
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.drained:
+		return nil
+	default:
+	}
+	select {
+	case <-p.drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -111,7 +111,7 @@ func testManager(t *testing.T, store Store, opts ...Option) Manager {
 	t.Helper()
 	m, err := New(store, opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
 	return m
 }
 
@@ -470,7 +470,7 @@ func TestCloseWaitsAndRefuses(t *testing.T) {
 	}()
 	<-g.arrived
 	closed := make(chan error)
-	go func() { closed <- m.Close() }()
+	go func() { closed <- m.Close(context.Background()) }()
 	require.Eventually(t, func() bool {
 		_, err := m.Refill(context.Background(), NewID[User](), euros(1, "b"))
 		return ErrorCode(err) == CodeClosed
@@ -483,7 +483,52 @@ func TestCloseWaitsAndRefuses(t *testing.T) {
 	close(g.open)
 	require.NoError(t, <-done)
 	require.NoError(t, <-closed)
-	require.NoError(t, m.Close())
+	require.NoError(t, m.Close(context.Background()))
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	user := NewID[User]()
+	store := newAccountStore(user)
+	g := newGate()
+	store.beforeCommit = func([]Change) error { g.pass(1); return nil }
+	m, err := New(store)
+	require.NoError(t, err)
+	done := make(chan error)
+	go func() {
+		_, err := m.Refill(context.Background(), user, euros(1, "a"))
+		done <- err
+	}()
+	<-g.arrived
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, m.Close(over), context.Canceled, "the store hangs, and the caller does not")
+	close(g.open)
+	require.NoError(t, <-done, "what was under way comes to its own end")
+	require.NoError(t, m.Close(context.Background()))
+	require.NoError(t, m.Close(over), "there is nothing to wait for")
+}
+
+func TestRunEndsAfterClose(t *testing.T) {
+	m, err := New(newAccountStore())
+	require.NoError(t, err)
+	ended := make(chan error)
+	go func() { ended <- m.Run(context.Background()) }()
+	p := m.(*manager).pipeline
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.pending > 0
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, m.Close(context.Background()))
+	require.Equal(t, CodeClosed, ErrorCode(<-ended))
+	require.Equal(t, CodeClosed, ErrorCode(m.Run(context.Background())))
+}
+
+func TestNewRefusesNilOptions(t *testing.T) {
+	for _, opts := range [][]Option{{nil}, {WithBalanceFloor(0), nil}} {
+		_, err := New(newAccountStore(), opts...)
+		require.Equal(t, CodeInvalidOption, ErrorCode(err))
+	}
 }
 
 func TestQueuesAreForgotten(t *testing.T) {

@@ -166,7 +166,7 @@ func (s *server) store(ctx context.Context, schema string) (userkit.Store, error
 func (s *server) manage(store userkit.Store, options ...userkit.Option) (userkit.Manager, error) {
 	manager, err := userkit.New(store, options...)
 	if err == nil {
-		s.closers = append(s.closers, manager.Close)
+		s.closers = append(s.closers, func() error { return manager.Close(context.Background()) })
 	}
 	return manager, err
 }

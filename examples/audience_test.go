@@ -94,7 +94,7 @@ func Example_audience() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	for _, user := range []userkit.NewUser{
 		{Login: "ada", Name: "Ada Lovelace", Country: "GB", Attributes: userkit.Attributes{"plan": "pro"}},
 		{Login: "ben", Name: "Ben Lovell", Country: "GB", Attributes: userkit.Attributes{"plan": "free"}},

@@ -34,7 +34,7 @@ func withPostgres(ctx context.Context, dsn string, use func(*postgres.Store, use
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(store, users), users.Close())
+	return errors.Join(use(store, users), users.Close(context.Background()))
 }
 
 // payOrder shows how a change becomes part of the host's own transaction.

@@ -73,7 +73,7 @@ func Example_purchases() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer users.Close()
+	defer users.Close(context.Background())
 	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	if err != nil {
 		log.Fatal(err)

@@ -28,7 +28,7 @@ func newManager(t testing.TB, opts ...userkit.Option) userkit.Manager {
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, manager.Close())
+		require.NoError(t, manager.Close(context.Background()))
 		require.NoError(t, store.Close())
 	})
 	return manager

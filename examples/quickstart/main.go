@@ -115,7 +115,7 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 			break
 		}
 	}
-	return errors.Join(err, s.users.Close(), s.out.Flush())
+	return errors.Join(err, s.users.Close(context.Background()), s.out.Flush())
 }
 
 // story is what the chapters pass on to one another.

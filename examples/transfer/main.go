@@ -203,7 +203,7 @@ func (c *connection) use(ctx context.Context, work func(context.Context, userkit
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, users.Close()) }()
+	defer func() { err = errors.Join(err, users.Close(context.Background())) }()
 	if c.administrator != "" {
 		ctx = userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorAdministrator, ID: c.administrator})
 	}

@@ -32,7 +32,7 @@ func withUsers(t *testing.T, dsn, project string, use func(userkit.Manager)) {
 	require.NoError(t, store.Migrate(t.Context()))
 	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}))
 	require.NoError(t, err)
-	defer users.Close()
+	defer users.Close(context.Background())
 	use(users)
 }
 

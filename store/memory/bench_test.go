@@ -223,7 +223,7 @@ func BenchmarkManager(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer manager.Close()
+	defer manager.Close(context.Background())
 	ctx := context.Background()
 	for _, callers := range []int{4, 64, 512} {
 		b.Run(fmt.Sprintf("refill/callers=%d", callers), func(b *testing.B) {

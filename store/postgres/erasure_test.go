@@ -58,7 +58,7 @@ func TestDeletedUsersLeaveNothing(t *testing.T) {
 	require.EqualValues(t, len(users), members)
 	manager, err := userkit.New(store)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = manager.Close() })
+	t.Cleanup(func() { _ = manager.Close(context.Background()) })
 
 	before := traces(t, db, users[0].ID)
 	for _, table := range []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "memberships", "events"} {

@@ -31,7 +31,7 @@ func TestServerKilledUnderLoad(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, store.Close()) })
 		m, err := userkit.New(store)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, m.Close()) })
+		t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
 		managers = append(managers, m)
 	}
 	users := make([]userkit.UserID, 10)

@@ -31,7 +31,7 @@ func onOneConnection(t *testing.T) (userkit.Manager, *postgres.Store, *bun.DB) {
 	require.NoError(t, err)
 	manager, err := userkit.New(store, userkit.WithAccountCache(0))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	return manager, store, db
 }
 
@@ -85,7 +85,7 @@ func TestContextEndsAPreparedStatement(t *testing.T) {
 	store := openStore(t, dsn, postgres.WithPreparedStatements())
 	manager, err := userkit.New(store)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	user, err := manager.CreateUser(t.Context(), userkit.NewUser{})
 	require.NoError(t, err)
 

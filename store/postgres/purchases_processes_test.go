@@ -76,7 +76,7 @@ func (o order) run() error {
 	if err != nil {
 		return err
 	}
-	defer manager.Close()
+	defer manager.Close(context.Background())
 	var total userkit.VerificationReport
 	for {
 		report, err := manager.VerifyDuePurchases(ctx)

@@ -119,7 +119,7 @@ func TestStrictIsolationFailsNobody(t *testing.T) {
 func testStrictIsolation(t *testing.T, store *postgres.Store, name string) {
 	manager, err := userkit.New(store)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	users := make([]userkit.UserID, 8)
 	for i := range users {
 		user, err := manager.CreateUser(t.Context(), userkit.NewUser{Login: fmt.Sprint(name, i)})

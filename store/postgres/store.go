@@ -161,7 +161,10 @@ func isIdentifier(name string) bool {
 
 func readOptions(opts []Option) (options, error) {
 	read := options{project: DefaultProject, schema: DefaultSchema, timeout: DefaultReadTimeout}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return options{}, invalidOption("options", "option %d of %d is nil", i+1, len(opts))
+		}
 		if err := opt(&read); err != nil {
 			return options{}, err
 		}

@@ -139,7 +139,7 @@ func TestManagerInTheHostsTransaction(t *testing.T) {
 		ctx := context.Background()
 		m, err := userkit.New(store)
 		require.NoError(t, err)
-		t.Cleanup(func() { _ = m.Close() })
+		t.Cleanup(func() { _ = m.Close(context.Background()) })
 		user, err := m.CreateUser(ctx, userkit.NewUser{Login: "ada", Status: userkit.StatusActive})
 		require.NoError(t, err)
 		entry := userkit.Entry{Amount: userkit.Money{Amount: 500, Currency: "EUR"}, Key: "order 1"}

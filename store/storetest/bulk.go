@@ -427,7 +427,7 @@ func resumeCases() []testCase {
 			})
 			require.ErrorIs(t, err, context.Canceled)
 			faults.heal()
-			require.NoError(t, broken.Close()) // waits for what is under way
+			require.NoError(t, broken.Close(context.Background())) // waits for what is under way
 			finish(t, sound, ids, request, token)
 			count, err := sound.CountUsers(t.Context(), everyMass())
 			require.NoError(t, err)
@@ -446,7 +446,7 @@ func resumeCases() []testCase {
 					return nil
 				})
 				require.ErrorIs(t, err, userkit.ErrUnavailable)
-				require.NoError(t, broken.Close())
+				require.NoError(t, broken.Close(context.Background()))
 				finish(t, sound, ids, request, token)
 				require.Equal(t, ids, members(t, env.store, list.ID))
 				require.Equal(t, userkit.BulkResult{Changed: users}, sound.execute(t, userkit.BulkRequest{Action: userkit.BulkDelete, Users: everyMass()}))

@@ -1100,7 +1100,7 @@ func corridorCases() []testCase {
 			first := call(t.Context(), broken, user.ID, "first")
 			receive(t, store.waiting, "the first caller loads")
 			closed := make(chan error, 1)
-			go func() { closed <- broken.Close() }()
+			go func() { closed <- broken.Close(context.Background()) }()
 			for until := time.Now().Add(deadline); ; {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				_, err := broken.RecordEvent(ctx, user.ID, userkit.NewEvent{Name: "host.late"})

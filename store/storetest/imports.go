@@ -429,7 +429,7 @@ func importRaceCases() []testCase {
 				_, err = broken.ImportUsers(t.Context(), userkit.ImportOptions{}, all[:count-100+try])
 			}
 			require.ErrorIs(t, err, userkit.ErrUnavailable)
-			require.NoError(t, broken.Close())
+			require.NoError(t, broken.Close(context.Background()))
 			_, err = sound.ImportUsers(t.Context(), userkit.ImportOptions{}, all)
 			require.NoError(t, err)
 			done(t, sound, count)
@@ -441,7 +441,7 @@ func importRaceCases() []testCase {
 			cancel()
 			_, err := d.ImportUsers(ctx, userkit.ImportOptions{}, records(t, 3))
 			require.ErrorIs(t, err, context.Canceled)
-			require.NoError(t, d.Close())
+			require.NoError(t, d.Close(context.Background()))
 			done(t, d.beside(t, env.store), 0)
 		}},
 	}

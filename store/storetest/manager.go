@@ -117,7 +117,7 @@ func openDesk(t *testing.T, store userkit.Store, clock *manualClock, names *atom
 		userkit.WithLicenses(testLicenses()...),
 	}, options)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, manager.Close()) })
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
 	return &desk{Manager: manager, store: store, clock: clock, names: names}
 }
 
@@ -466,12 +466,12 @@ func managerGroups() []group {
 				}
 				manager, err := userkit.New(env.store, userkit.WithVerifiers(named("apple"), named(strings.Repeat("a", 32)), named("a_1-b")))
 				require.NoError(t, err)
-				require.NoError(t, manager.Close())
+				require.NoError(t, manager.Close(context.Background()))
 			}},
 			{"takes the default license from licenses that are given after it", func(t *testing.T, env env) {
 				manager, err := userkit.New(env.store, userkit.WithDefaultLicense("Family"), userkit.WithLicenses(userkit.License{Name: "Family", Devices: 5}))
 				require.NoError(t, err)
-				require.NoError(t, manager.Close())
+				require.NoError(t, manager.Close(context.Background()))
 			}},
 		}},
 		{"Clock", []testCase{
@@ -578,8 +578,8 @@ func managerGroups() []group {
 				list, empty, rule := d.list(t, "list", user), d.list(t, "empty"), d.rule(t, "rule", `name pr`)
 				bulk := userkit.BulkRequest{Action: userkit.BulkDelete}
 				token := d.preview(t, bulk).Token
-				require.NoError(t, d.Close())
-				require.NoError(t, d.Close(), "Close is safe to call again")
+				require.NoError(t, d.Close(context.Background()))
+				require.NoError(t, d.Close(context.Background()), "Close is safe to call again")
 
 				other := d.beside(t, env.store)
 				before := other.picture(t, user.ID)

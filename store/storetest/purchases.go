@@ -624,7 +624,7 @@ func submitCases() []testCase {
 			bought := d.buy(t, s, user.ID, "1000")
 			s.sends("renewed", userkit.NotificationContent{StableID: "1000", Receipt: receiptOf("1000")}, nil)
 			d.clock.Advance(24 * time.Hour)
-			require.NoError(t, d.Close())
+			require.NoError(t, d.Close(context.Background()))
 			sound := d.beside(t, env.store)
 			before := sound.picture(t, user.ID)
 			ctx := t.Context()
