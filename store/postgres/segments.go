@@ -90,13 +90,22 @@ func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange)
 func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, error) {
 	w := &work{store: s, q: &statement{}}
 	project := quoted(s.project)
+	counted := "0"
 	segment := change.Segment
 	segment.ID = change.ID
 	switch {
 	case change.Delete:
-		w.cte("made")
-		w.q.add("DELETE FROM ? AS t WHERE t.project = ? AND t.id = ? AND t.revision = ?\nRETURNING t.id",
+		// The members are counted before the segment goes and takes them along. The parts
+		// of a statement see one snapshot, but where Citus runs them one after another.
+		counted = "(SELECT count(*) FROM members)"
+		w.cte("found")
+		w.q.add("SELECT t.id FROM ? AS t WHERE t.project = ? AND t.id = ? AND t.revision = ?\nFOR UPDATE",
 			s.table("segments"), project, quotedID(change.ID), integerParameter(change.Was))
+		w.cte("members")
+		w.q.add("DELETE FROM ? AS t USING found WHERE t.project = ? AND "+keyed("t.segment_id", "found.id")+"\nRETURNING t.user_id", s.table("memberships"), project)
+		w.cte("made")
+		w.q.add("DELETE FROM ? AS t USING found WHERE t.project = ? AND "+keyed("t.id", "found.id")+"\nAND (SELECT count(*) FROM members) >= 0\nRETURNING t.id",
+			s.table("segments"), project)
 	case change.Was == 0:
 		w.cte("made")
 		insert(w, "segments", segmentColumns, []*userkit.Segment{&segment})
@@ -107,14 +116,7 @@ func (s *Store) segmentStatement(change userkit.SegmentChange) (*statement, erro
 		from(w, segmentColumns, []*userkit.Segment{&segment})
 		w.q.add("\nWHERE t.project = ? AND "+keyed("t.id", "n.id")+" AND t.revision = ?\nRETURNING t.id", project, integerParameter(change.Was))
 	}
-	counted := "0"
-	filter, filled := change.Members.Get()
-	switch {
-	case change.Delete:
-		counted = "(SELECT count(*) FROM members)"
-		w.cte("members")
-		w.q.add("DELETE FROM ? AS t USING made WHERE t.project = ? AND "+keyed("t.segment_id", "made.id")+"\nRETURNING t.user_id", s.table("memberships"), project)
-	case filled:
+	if filter, filled := change.Members.Get(); filled && !change.Delete {
 		selected, err := s.selection(filter)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,98 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/uptrace/bun"
+)
+
+// How much DropProject deletes in a statement.
+const (
+	dropUsers  = 500
+	dropEvents = 10_000
+)
+
+// DropProject deletes the project: its users, all that belongs to them, its segments
+// and its events. There is no way back. Other projects of the database stay as they are,
+// and so does the schema.
+//
+// First the project stops being one. From then on no change can be made to it, by
+// whatever process: a change is ErrUnavailable with CodeSchemaOutdated, and so is
+// CheckSchema. Then its records go, some at a time, so that nobody else is held up. When
+// that is interrupted, call DropProject again, which goes on. Migrate makes an empty
+// project of the name anew, once DropProject has returned nil.
+//
+// On a store that is bound to a transaction it is part of that transaction.
+func (s *Store) DropProject(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	if err := s.closeProject(ctx); err != nil {
+		return err
+	}
+	for _, remove := range []func(*statement){s.dropSomeUsers, s.dropSomeEvents} {
+		for {
+			q := &statement{}
+			remove(q)
+			var some flag
+			err := s.atomically(ctx, func(s *Store) error {
+				return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&some) })
+			})
+			if err != nil {
+				return err
+			}
+			if !some {
+				break
+			}
+		}
+	}
+	for _, table := range append([]string{"segments", "users", "accounts"}, ownedTables...) {
+		if err := s.execute(ctx, "DELETE FROM ? WHERE project = ?", s.table(table), quoted(s.project)); err != nil {
+			return s.fault(ctx, err)
+		}
+	}
+	return nil
+}
+
+// closeProject takes the project off the list of projects, once everybody who is writing
+// to it has done so: what comes later finds no place in the feed for its event, and is
+// refused.
+func (s *Store) closeProject(ctx context.Context) error {
+	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	err := s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
+		bound := s.WithTx(tx)
+		if err := bound.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
+			return err
+		}
+		return bound.execute(ctx, "DELETE FROM ? WHERE project = ?", s.table("projects"), quoted(s.project))
+	})
+	if err != nil {
+		return s.fault(ctx, err)
+	}
+	return nil
+}
+
+// dropSomeUsers deletes some users with all that is theirs, and selects whether there
+// were any.
+func (s *Store) dropSomeUsers(q *statement) {
+	w := &work{store: s, q: q}
+	w.cte("deleted")
+	q.add("SELECT u.id AS user_id FROM ? AS u WHERE u.project = ? AND "+userSortings["id"].through+" ORDER BY u.id", s.table("users"), quoted(s.project))
+	q.limit(dropUsers)
+	w.deleteUsers()
+	w.cte("deleted_accounts")
+	q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.user_id", "l.user_id"), s.table("accounts"), quoted(s.project))
+	q.add(")\nSELECT EXISTS (SELECT FROM deleted)")
+}
+
+// dropSomeEvents deletes some events, and selects whether there were any.
+func (s *Store) dropSomeEvents(q *statement) {
+	w := &work{store: s, q: q}
+	w.cte("deleted")
+	q.add("SELECT e.id FROM ? AS e WHERE e.project = ? AND "+alongPositions+" ORDER BY e.position, e.id", s.table("events"), quoted(s.project))
+	q.limit(dropEvents)
+	w.cte("deleted_events")
+	q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.id", "l.id"), s.table("events"), quoted(s.project))
+	q.add(")\nSELECT EXISTS (SELECT FROM deleted)")
+}
