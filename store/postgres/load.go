@@ -15,13 +15,24 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	l := &loading{store: s, wants: wants, states: make([]userkit.State, len(wants)), places: make(map[userkit.UserID]int, len(wants))}
 	if len(wants) == 0 {
-		return l.states, nil
+		return []userkit.State{}, nil
 	}
+	places := make(map[userkit.UserID]int, len(wants))
 	for i, want := range wants {
-		l.places[want.User] = i
+		places[want.User] = i
 	}
+	var states []userkit.State
+	err := s.steadily(ctx, func() (err error) {
+		l := &loading{store: s, wants: wants, states: make([]userkit.State, len(wants)), places: places}
+		states, err = l.load(ctx)
+		return err
+	})
+	return states, err
+}
+
+// load reads all that is wanted.
+func (l *loading) load(ctx context.Context) ([]userkit.State, error) {
 	for _, step := range []func(context.Context) error{
 		l.accounts, l.devices, l.sessions, l.purchases, l.transactions, l.usage, l.segments, l.events, l.rowCounts,
 	} {

@@ -129,14 +129,20 @@ func (s *Store) execute(ctx context.Context, text string, args ...any) error {
 	return err
 }
 
-// applied lists the migrations that the schema records; none when it is missing.
+// applied lists the migrations that the schema records; none when it is missing. A
+// table migrations that is not of userkit is an error.
 func (s *Store) applied(ctx context.Context) ([]string, error) {
-	var exists flag
+	var exists, known flag
 	q := &statement{}
-	q.add("SELECT to_regclass(?) IS NOT NULL", quoted(s.schema+".migrations"))
-	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&exists) })
+	q.add(`SELECT c.oid IS NOT NULL, coalesce((SELECT array_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attname::text)
+FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) = ARRAY['applied_at timestamp with time zone', 'name text'], false)
+FROM (SELECT to_regclass(?) AS oid) AS c`, quoted(s.schema+".migrations"))
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&exists, &known) })
 	if err != nil || !exists {
 		return nil, err
+	}
+	if !known {
+		return nil, s.foreign()
 	}
 	q = &statement{}
 	q.add("SELECT name FROM ? ORDER BY name", s.table("migrations"))
@@ -147,7 +153,15 @@ func (s *Store) applied(ctx context.Context) ([]string, error) {
 		names = append(names, string(name))
 		return err
 	})
+	if err == nil && !slices.Contains(names, migrations[0].name) {
+		return nil, s.foreign() // the first file makes the table and records itself in it
+	}
 	return names, err
+}
+
+// foreign is the error for a schema in which others keep their migrations.
+func (s *Store) foreign() error {
+	return invalidOption("WithSchema", "schema %q has a table migrations that is not of userkit; give userkit a schema of its own", s.schema)
 }
 
 // apply runs a migration in the transaction that the store is bound to.
@@ -165,21 +179,32 @@ func (s *Store) apply(ctx context.Context, file migration) error {
 	}
 	path := []string{s.schema} // which needs no quotation marks
 	q = &statement{}
-	q.add("SELECT quote_ident(n.nspname) FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'")
-	err := s.query(ctx, q, func(rows *sql.Rows) error {
-		var name text
-		err := rows.Scan(&name)
-		path = append(path, string(name))
-		return err
-	})
+	q.add("SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE') FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'")
+	var trigrams text
+	var usable flag
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&trigrams, &usable) })
 	if err != nil {
 		return err
+	}
+	if trigrams != "" {
+		path = append(path, string(trigrams))
+		if !bool(usable) && strings.Contains(file.sql, "gin_trgm_ops") {
+			return userkit.NewError(userkit.CodeStoreRefused, "",
+				"the extension pg_trgm is in schema %s, which the role may not use: GRANT USAGE ON SCHEMA %s to it", trigrams, trigrams)
+		}
 	}
 	if err := s.execute(ctx, "SET LOCAL search_path TO ?", literal(strings.Join(path, ", "))); err != nil {
 		return err
 	}
 	// Past bun's formatting: a file has no arguments.
 	_, err = s.tx.Tx.ExecContext(ctx, file.sql)
+	if server, ok := readServerError(err); ok {
+		switch server.state {
+		case "42P07", "42710", "42723": // duplicate table or index, object, function
+			return userkit.NewError(userkit.CodeStoreRefused, "",
+				"schema %q has an object that migration %s makes; give userkit a schema of its own", s.schema, file.name).Because(err)
+		}
+	}
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pgtest"
 	"github.com/userkit/userkit/store/postgres"
 )
 
@@ -150,6 +151,82 @@ func TestMigrate(t *testing.T) {
 		var tables int
 		require.NoError(t, openDB(t, dsn).DB.QueryRow("SELECT count(*) FROM pg_tables WHERE schemaname = 'userkit'").Scan(&tables))
 		require.Equal(t, 1, tables)
+	})
+
+	t.Run("leaves the migrations of others alone, and says so", func(t *testing.T) {
+		for name, table := range map[string]string{
+			"other columns":   "CREATE TABLE userkit.migrations (id serial, migration text, batch int)",
+			"its names too":   "CREATE TABLE userkit.migrations (id serial, name text, run_on timestamptz)",
+			"the very same":   "CREATE TABLE userkit.migrations (name text, applied_at timestamptz); INSERT INTO userkit.migrations VALUES ('0001_shop', now())",
+			"without records": "CREATE TABLE userkit.migrations (name text, applied_at timestamptz)",
+		} {
+			dsn := empty.Create(t)
+			_, err := openDB(t, dsn).Exec("CREATE SCHEMA userkit; " + table)
+			require.NoError(t, err)
+			store := openStore(t, dsn)
+			for _, err := range []error{store.Migrate(ctx), store.CheckSchema(ctx)} {
+				requireCode(t, userkit.CodeInvalidOption, err)
+				require.ErrorContains(t, err, "table migrations that is not of userkit", name)
+			}
+		}
+	})
+
+	t.Run("says when it may not use the schema of its extension", func(t *testing.T) {
+		dsn := empty.Create(t)
+		db := openDB(t, dsn)
+		role := "userkit_role_" + strings.ToLower(userkit.NewID[userkit.User]().String()[24:])
+		_, err := db.Exec("CREATE SCHEMA locked; CREATE EXTENSION pg_trgm SCHEMA locked; CREATE ROLE " + role + "; GRANT CREATE ON DATABASE " + databaseOf(t, db) + " TO " + role)
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = db.Exec("DROP OWNED BY " + role + "; DROP ROLE " + role) })
+		db.SetMaxOpenConns(1)
+		_, err = db.Exec("SET ROLE " + role)
+		require.NoError(t, err)
+		store := newStore(t, db)
+		err = store.Migrate(ctx)
+		requireCode(t, userkit.CodeStoreRefused, err)
+		require.ErrorContains(t, err, "GRANT USAGE ON SCHEMA locked")
+		_, err = db.Exec("RESET ROLE; GRANT USAGE ON SCHEMA locked TO " + role + "; SET ROLE " + role)
+		require.NoError(t, err)
+		require.NoError(t, store.Migrate(ctx))
+		_, err = db.Exec("RESET ROLE")
+		require.NoError(t, err)
+	})
+
+	t.Run("is whole after the server was killed in the middle of it", func(t *testing.T) {
+		server := pgtest.Start(t)
+		dsn := empty.CreateOn(t, server.DSN())
+		db := openDB(t, dsn)
+		names, err := fs.Glob(postgres.Migrations(), "*.sql")
+		require.NoError(t, err)
+		const before = 3 // the fourth file changes every table
+		_, err = db.Exec("CREATE SCHEMA userkit")
+		require.NoError(t, err)
+		for _, name := range names[:before] {
+			sql, err := fs.ReadFile(postgres.Migrations(), name)
+			require.NoError(t, err)
+			_, err = db.Exec("BEGIN; SET LOCAL search_path TO userkit;" + string(sql) + "; COMMIT")
+			require.NoError(t, err)
+		}
+		holding, err := db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		_, err = holding.Exec("LOCK TABLE userkit.purchases IN ACCESS SHARE MODE") // which it comes to late
+		require.NoError(t, err)
+		store := openStore(t, dsn)
+		broken := make(chan error, 1)
+		go func() { broken <- store.Migrate(ctx) }()
+		waitForBlocked(t, db)
+		require.NoError(t, server.Kill())
+		require.ErrorIs(t, <-broken, userkit.ErrUnavailable)
+		_ = holding.Rollback()
+		require.NoError(t, server.Restart())
+		store = openStore(t, dsn)
+		requireCode(t, userkit.CodeSchemaOutdated, store.CheckSchema(ctx))
+		var done int
+		require.NoError(t, openDB(t, dsn).DB.QueryRow("SELECT count(*) FROM userkit.migrations").Scan(&done))
+		require.Equal(t, before, done)
+		require.NoError(t, store.Migrate(ctx))
+		require.NoError(t, store.CheckSchema(ctx))
+		createUser(t, store, "ada")
 	})
 
 	t.Run("needs no rights where there is nothing to create", func(t *testing.T) {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -44,9 +43,8 @@ func (s *Store) Session(ctx context.Context, id userkit.SessionID) (userkit.Sess
 
 // SessionOwners implements userkit.Store.
 func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map[userkit.SessionID]userkit.UserID, error) {
-	owners := make(map[userkit.SessionID]userkit.UserID, len(ids))
 	if len(ids) == 0 {
-		return owners, s.ready(ctx)
+		return map[userkit.SessionID]userkit.UserID{}, s.ready(ctx)
 	}
 	rows := make([]*wanted, len(ids))
 	for i, id := range ids {
@@ -56,14 +54,16 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 	q.add("SELECT s.id, s.user_id\nFROM ")
 	unnest(q, wantedIDs[:1], rows)
 	q.lookUp(s, "sessions", "s", "s.id = n.id")
-	var id, owner identifier
-	err := s.query(ctx, q, func(rows *sql.Rows) error {
-		err := rows.Scan(&id, &owner)
-		owners[userkit.SessionID(id)] = userkit.UserID(owner)
-		return err
+	type ownedSession struct{ id, owner identifier }
+	found, err := selectRecords(ctx, s, q, func(to []any, session *ownedSession) []any {
+		return append(to, &session.id, &session.owner)
 	})
 	if err != nil {
 		return nil, err
+	}
+	owners := make(map[userkit.SessionID]userkit.UserID, len(found))
+	for _, session := range found {
+		owners[userkit.SessionID(session.id)] = userkit.UserID(session.owner)
 	}
 	return owners, nil
 }

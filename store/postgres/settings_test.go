@@ -120,11 +120,14 @@ func testStrictIsolation(t *testing.T, store *postgres.Store, name string) {
 	manager, err := userkit.New(store)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
-	users := make([]userkit.UserID, 8)
+	users, sessions := make([]userkit.UserID, 8), make([]userkit.SessionID, 8)
 	for i := range users {
 		user, err := manager.CreateUser(t.Context(), userkit.NewUser{Login: fmt.Sprint(name, i)})
 		require.NoError(t, err)
 		users[i] = user.ID
+		session, err := manager.StartSession(t.Context(), userkit.NewSession{UserID: user.ID, Node: "node"})
+		require.NoError(t, err)
+		sessions[i] = session.ID
 	}
 	var work sync.WaitGroup
 	for i, user := range users {
@@ -137,12 +140,23 @@ func testStrictIsolation(t *testing.T, store *postgres.Store, name string) {
 			}
 		})
 		work.Go(func() {
-			for range 15 {
+			for n := range 15 {
 				if _, err := manager.Users(context.Background(), userkit.UserQuery{}); err != nil {
 					t.Errorf("list: %v", err)
 				}
 				if _, err := manager.Events(context.Background(), userkit.EventQuery{}); err != nil {
 					t.Errorf("list: %v", err)
+				}
+				filter := userkit.UserFilter{Filter: userkit.Contains("login", name)} // which an index serves
+				if _, err := manager.Users(context.Background(), userkit.UserQuery{UserFilter: filter}); err != nil {
+					t.Errorf("list of a filter: %v", err)
+				}
+				if _, err := manager.CountUsers(context.Background(), userkit.UserFilter{}); err != nil {
+					t.Errorf("count: %v", err)
+				}
+				results, err := manager.ReportUsage(context.Background(), []userkit.UsageReport{{SessionID: sessions[i], Received: int64(n), At: time.Now()}})
+				if err != nil || results[0].Err != nil {
+					t.Errorf("report: %v %v", err, results)
 				}
 			}
 		})

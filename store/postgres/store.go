@@ -350,17 +350,23 @@ func (s *Store) fault(ctx context.Context, err error) error {
 	return translate(ctx, err)
 }
 
-// selectRecords runs a statement whose rows are records, read by targets. Outside a
-// host's transaction it sends the statement anew where strict isolation refuses it.
+// selectRecords runs a statement whose rows are records, read by targets.
 func selectRecords[R any](ctx context.Context, s *Store, q *statement, targets func(to []any, record *R) []any) (records []R, err error) {
-	if s.tx != nil {
-		return selectOnce(ctx, s, q, targets)
-	}
-	err = retryContended(ctx, func() (err error) {
+	err = s.steadily(ctx, func() (err error) {
 		records, err = selectOnce(ctx, s, q, targets)
 		return err
 	})
 	return records, err
+}
+
+// steadily does a read that it can do again. Open sees to it that its statements run at
+// read committed; the host's own handle may ask for a stricter level, at which the
+// server refuses a read now and then. Outside a host's transaction it is done anew.
+func (s *Store) steadily(ctx context.Context, read func() error) error {
+	if s.tx != nil {
+		return read()
+	}
+	return retryContended(ctx, read)
 }
 
 // selectOnce is selectRecords without another try.

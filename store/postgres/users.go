@@ -121,7 +121,9 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 	q.add("SELECT count(*)")
 	selected.from(q, selected.accounts, userSortings["id"])
 	var total integer
-	err = s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
+	err = s.steadily(ctx, func() error {
+		return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
+	})
 	return int64(total), err
 }
 
@@ -305,16 +307,18 @@ func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err er
 	var id identifier
 	var user, none R
 	to := l.reading.targets([]any{&found, &id}, &user)
-	users = make([]R, 0, q.expected)
-	err = l.store.query(ctx, q, func(rows *sql.Rows) error {
-		user = none
-		if err := rows.Scan(to...); err != nil {
-			return err
-		}
-		if id != (identifier{}) {
-			users = append(users, user)
-		}
-		return nil
+	err = l.store.steadily(ctx, func() error {
+		users = make([]R, 0, q.expected)
+		return l.store.query(ctx, q, func(rows *sql.Rows) error {
+			user = none
+			if err := rows.Scan(to...); err != nil {
+				return err
+			}
+			if id != (identifier{}) {
+				users = append(users, user)
+			}
+			return nil
+		})
 	})
 	return users, found <= fewUsers, err
 }
