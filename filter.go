@@ -235,6 +235,24 @@ func (f Filter) IsZero() bool { return f.root == nil }
 // zero Filter.
 func (f Filter) Expression() Expression { return f.root }
 
+// Parts gives the filters that are joined by and at the top of the filter, so that
+// AllOf of them is the filter: the filter alone when it is no such list, and none for the
+// zero Filter.
+func (f Filter) Parts() []Filter {
+	if f.root == nil {
+		return nil
+	}
+	all, ok := f.root.(AndExpression)
+	if !ok {
+		return []Filter{f}
+	}
+	parts := make([]Filter, len(all))
+	for i, part := range all {
+		parts[i] = Filter{part}
+	}
+	return parts
+}
+
 // String gives the filter in the grammar of ParseFilter, which reads it back to
 // the same filter.
 func (f Filter) String() string {
