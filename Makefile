@@ -16,7 +16,7 @@ FLAGS ?= -timeout 1h
 VERSIONS ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions check bench quickstart prepare format tidy cover apidiff
+.PHONY: help test test-versions check bench quickstart console assets prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ bench: prepare ## Measure side by side with what a user would pick instead (ONLY
 
 quickstart: ## Run the quick start in memory (DSN=postgres://… for PostgreSQL)
 	@go run ./examples/quickstart $(if $(DSN),-dsn '$(DSN)')
+
+console: ## Run the console on made-up users (DSN=postgres://… for PostgreSQL)
+	@go run ./examples/console $(if $(DSN),-dsn '$(DSN)')
+
+assets: ## Fetch what the console serves and did not come from this project, checking hashes
+	@tools/prepare npm
+	@go -C tools run ./consoleassets '$(CURDIR)/console/assets'
 
 prepare: ## Install what the tests need and is missing: PostgreSQL and a C compiler (Debian, Ubuntu)
 	@tools/prepare

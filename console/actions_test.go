@@ -1,0 +1,471 @@
+package console
+
+import (
+	"archive/zip"
+	"bytes"
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+// hidden gives the value of a hidden input of a page.
+func (a answer) hidden(name string) string {
+	a.t.Helper()
+	found := regexp.MustCompile(`name="` + regexp.QuoteMeta(name) + `" value="([^"]*)"`).FindStringSubmatch(a.body)
+	require.NotNil(a.t, found, "no input "+name)
+	return html.UnescapeString(found[1])
+}
+
+func TestUsersAreSearchedFilteredAndSorted(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	s.user("bob")
+	_, err := s.users.DeactivateUser(t.Context(), ada.ID)
+	require.NoError(t, err)
+
+	a := s.get("/users").says(200, "Ada bob", `id="count">1<`)
+	require.NotContains(t, a.body, "Ada ada", "disabled users do not appear by default")
+	s.get("/users?all=1").says(200, "Ada ada", "Ada bob", `id="count">2<`)
+	require.NotContains(t, s.get("/users?all=1&q=bob").ok(), "Ada ada")
+	require.NotContains(t, s.get("/users?all=1&filter=login+eq+%22ada%22").ok(), "Ada bob")
+
+	up, down := s.get("/users?all=1&sort=name").ok(), s.get("/users?all=1&sort=name&desc=1").ok()
+	require.Less(t, strings.Index(up, "Ada ada"), strings.Index(up, "Ada bob"))
+	require.Less(t, strings.Index(down, "Ada bob"), strings.Index(down, "Ada ada"))
+	require.Contains(t, up, `aria-sort="ascending"`)
+
+	first := s.get("/users?all=1&sort=login&limit=1").says(200, "Ada ada", "Next page")
+	require.NotContains(t, first.body, "Ada bob")
+	next := regexp.MustCompile(`rel="next" href="/admin([^"]*)"`).FindStringSubmatch(first.body)
+	require.NotNil(t, next)
+	s.get(html.UnescapeString(next[1])).says(200, "Ada bob", "First page")
+	s.get("/users?cursor=damaged").says(422, "damaged")
+	s.get("/users?sort=unknown").says(422)
+}
+
+func TestAFilterIsBuiltShownAsChipsAndSaved(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.get("/users/filter?field=login&operator=co&value=ad\"a").leads(`/users?filter=login+co+%22ad%5C%22a%22`)
+	s.get("/users/filter?filter=login+pr&field=devices&operator=ge&value=2").leads(`/users?filter=login+pr+and+devices+ge+2`)
+	s.get("/users/filter?filter=login+pr&join=or&attribute=seats&operator=gt&value=3").leads(`/users?filter=login+pr+or+attributes.seats+gt+3`)
+	s.get("/users/filter?field=traffic_limit&operator=ge&value=1.5+GB").leads(`/users?filter=traffic_limit+ge+1500000000`)
+	s.get("/users/filter?field=registered_at&operator=lt&value=2026-03-01").leads(`/users?filter=registered_at+lt+%222026-03-01T00%3A00%3A00Z%22`)
+
+	a := s.get("/users?filter=login+pr+and+country+eq+%22GB%22").says(200, `<code dir="ltr">login pr</code>`, `country eq "GB"`)
+	require.Contains(t, html.UnescapeString(a.body), `href="/admin/users?filter=country+eq+%22GB%22"`, "a chip can be taken away")
+
+	fault := s.get("/users?filter=login+pr+and+colour+eq+%22x%22").says(422, "There is no such field", "character 14")
+	require.Contains(t, fault.body, "<mark>c</mark>olour", "the error points at the character")
+
+	s.post("/users/segment", "list", "filter=country+eq+%22GB%22", "name", "British")
+	found, err := s.users.Segments(t.Context(), userkit.SegmentQuery{})
+	require.NoError(t, err)
+	require.Equal(t, `country eq "GB"`, found.Items[0].Rule.String())
+	s.post("/users/segment", "list", "filter=country+eq+%22GB%22", "name", "british", "do", "save").says(422, "Another segment has this name.")
+	s.post("/users/segment", "list", "", "name", "all", "do", "save").says(422, "Set a filter first")
+}
+
+func TestColumnsAreChosenOrderedAndRemembered(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.post("/users/columns", "list", "q=ada", "column", "extref", "column", "phone", "position-extref", "2", "position-phone", "1", "attributes", "plan, bad name;").leads("/users?q=ada")
+	body := s.get("/users").ok()
+	require.Less(t, strings.Index(body, ">Phone<"), strings.Index(body, ">External reference<"))
+	require.Contains(t, body, "gold")
+	require.NotContains(t, body, ">Licence</a></th>")
+	s.post("/users/columns", "standard", "1").leads("/users")
+	require.Contains(t, s.get("/users").ok(), ">Licence</a></th>")
+}
+
+func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.post("/users", "login", "ada", "name", "Second <b>", "email", "new@example.org", "status", "inactive", "kind", "individual").
+		says(422, "Another user has this login.", `value="Second <b>"`, `value="new@example.org"`)
+	s.post("/users", "login", "eve", "expires_at", "nonsense").says(422, "right form")
+	a := s.post("/users", "login", "eve", "name", "Eve", "license", "Solo", "country", "FR", "status", "active", "kind", "legal_entity", "bank", "Example Bank", "valid_for", "30")
+	require.Equal(t, 303, a.status)
+	eve, err := s.users.FindUser(t.Context(), userkit.ByLogin("eve"))
+	require.NoError(t, err)
+	require.Equal(t, "/admin/users/"+eve.ID.String(), a.header.Get("Location"))
+	require.Equal(t, []any{"Eve", "Solo", "FR", userkit.StatusActive, userkit.UserLegalEntity, "Example Bank", "720h0m0s"},
+		[]any{eve.Name, eve.License, eve.Country, eve.Status, eve.Kind, eve.Payer.Bank, eve.ValidFor.String()})
+	s.get("/users/"+eve.ID.String()).says(200, "The user is created.")
+	require.NotContains(t, s.get("/users/"+eve.ID.String()).ok(), "The user is created.", "a notice is shown once")
+	events, err := s.users.Events(t.Context(), userkit.EventQuery{EventFilter: userkit.EventFilter{UserID: eve.ID}})
+	require.NoError(t, err)
+	require.Equal(t, administrator, events.Items[0].Actor)
+}
+
+// edit gives the form of a card as a browser would send it, with some values changed.
+func (s *site) edit(id userkit.UserID, group string, changes ...string) []string {
+	s.t.Helper()
+	a := s.get("/users/" + id.String() + "?do=" + group)
+	a.ok()
+	pairs := []string{"do", group, "revision", a.hidden("revision")}
+	for _, field := range fieldsOf(group) {
+		was := a.hidden("was." + field.Name)
+		now := was
+		for i := 0; i < len(changes); i += 2 {
+			if changes[i] == field.Name {
+				now = changes[i+1]
+			}
+		}
+		pairs = append(pairs, "was."+field.Name, was, field.Name, now)
+	}
+	return pairs
+}
+
+func TestAUserIsEditedInPlace(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	of := "/users/" + user.ID.String()
+	s.post(of+"/edit", s.edit(user.ID, "profile", "name", "Ada Lovelace", "description", "line\r\ntwo", "country", "FR", "license", "Solo", "extref", "X-1", "expires_at", "2026-04-01T10:00")...).leads(of)
+	now, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{"Ada Lovelace", "line\ntwo", "FR", "Solo", "X-1", "2026-04-01T10:00:00Z", "ada@example.org"},
+		[]string{now.Name, now.Description, now.Country, now.License, now.ExtRef, now.ExpiresAt.Format("2006-01-02T15:04:05Z"), now.Email})
+	s.post(of+"/edit", s.edit(user.ID, "profile", "email", "not an address", "name", "kept")...).says(422, `value="not an address"`, `value="kept"`, `id="error-email"`)
+	s.post(of+"/edit", s.edit(user.ID, "billing", "bank", "B", "kind", "legal_entity")...).leads(of)
+	s.post(of+"/edit", "do", "access").says(400)
+}
+
+func TestTwoEditorsMeetFieldByField(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	of := "/users/" + user.ID.String()
+	mine := s.edit(user.ID, "profile", "name", "Mine", "description", "also mine")
+	other := s.edit(user.ID, "profile", "name", "Theirs")
+	apart := s.edit(user.ID, "profile", "phone", "+375291234567")
+	s.post(of+"/edit", other...).leads(of)
+	s.post(of+"/edit", apart...).leads(of) // another field: nothing to ask
+	a := s.post(of+"/edit", mine...).says(409, "Somebody else has changed this", "Theirs", "Mine", `value="Mine"`)
+	now, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, "Theirs", now.Name)
+	require.Empty(t, now.Description)
+	require.Equal(t, "+375291234567", now.Phone)
+	require.Equal(t, "Theirs", a.hidden("was.name"), "saving again keeps mine")
+	again := []string{"do", "profile", "revision", a.hidden("revision")}
+	for _, field := range fieldsOf("profile") {
+		value := a.hidden("was." + field.Name)
+		again = append(again, "was."+field.Name, value)
+		switch field.Name {
+		case "name":
+			value = "Mine"
+		case "description":
+			value = "also mine"
+		}
+		again = append(again, field.Name, value)
+	}
+	s.post(of+"/edit", again...).leads(of)
+	now, err = s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{"Mine", "also mine", "+375291234567"}, []string{now.Name, now.Description, now.Phone})
+}
+
+func TestAttributesAreEdited(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	of := "/users/" + user.ID.String()
+	a := s.get(of+"?do=attributes").says(200, `value="gold"`, `value="5"`)
+	s.post(of+"/attributes", "revision", a.hidden("revision"), "attribute-name", "plan", "attribute-value", "silver", "attribute-name", "n", "attribute-value", "12345678901234567",
+		"attribute-name", "list", "attribute-value", `["a", 1]`, "attribute-name", "text", "attribute-value", `"5"`, "attribute-name", "", "attribute-value", "lost").leads(of)
+	now, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, userkit.Attributes{"plan": "silver", "n": int64(12345678901234567), "list": []any{"a", int64(1)}, "text": "5"}, now.Attributes)
+	s.get(of+"?do=attributes").says(200, `value=""5""`)
+	s.post(of+"/attributes", "do", "attributes", "revision", "1", "attribute-name", "n", "attribute-value", "x").says(409, "Somebody else")
+	s.post(of+"/attributes", "do", "attributes", "revision", "2", "attribute-name", "bad name!", "attribute-value", "x").says(422, `value="bad name!"`)
+}
+
+func TestStatusLimitAndDeletion(t *testing.T) {
+	s := newSite(t)
+	user, _, _, _, _ := s.full()
+	of := "/users/" + user.ID.String()
+	s.post(of + "/deactivate").leads(of)
+	s.get(of).says(200, "The user is deactivated.", "Disabled", "An administrator has deactivated the user.")
+	s.post(of + "/activate").leads(of)
+
+	s.post(of+"/limit", "do", "limit", "traffic_limit", "much", "traffic_reset", "daily").says(422, `value="much"`, `id="error-traffic_limit"`)
+	s.post(of+"/limit", "do", "limit", "traffic_limit", "1.5 MB", "traffic_reset", "monthly", "traffic_anchor_day", "15").leads(of)
+	now, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, userkit.TrafficLimit{Bytes: 1_500_000, Reset: userkit.ResetMonthly, AnchorDay: 15}, now.Traffic.Limit)
+	s.get(of).says(200, "Traffic limit", "This ends by itself at", "2026-03-15 00:00")
+	s.get(of+"?at=2026-03-16T00:00").says(200, "May use what it has")
+	s.post(of+"/limit", "traffic_limit", "1.5 MB", "traffic_reset", "daily", "reset", "1").leads(of)
+	s.get(of).says(200, "May use what it has")
+	s.post(of+"/limit", "unlimited", "1", "traffic_reset", "daily").leads(of)
+	s.get(of).says(200, "Unlimited")
+
+	archive := s.get(of + "/archive.zip")
+	require.Equal(t, `attachment; filename="user-`+user.ID.String()+`.zip"`, archive.header.Get("Content-Disposition"))
+	files, err := zip.NewReader(bytes.NewReader([]byte(archive.ok())), int64(len(archive.body)))
+	require.NoError(t, err)
+	require.Len(t, files.File, len(userkit.RecordKinds())+1)
+
+	s.post(of+"/delete", "do", "delete", "confirm", "yes").says(422, "This is not the id of the user.", `value="yes"`)
+	s.post(of+"/delete", "do", "delete", "confirm", user.ID.String()).says(200, "Receipt", "Alex Morgan")
+	s.get(of).says(404, "There is no such user.")
+}
+
+func TestDevices(t *testing.T) {
+	s := newSite(t)
+	user, device, _, _, _ := s.full()
+	of := "/users/" + user.ID.String() + "/devices"
+	s.get(of).says(200, "1 of 2 slots used", "····"+device.TokenHint)
+
+	shown := s.post(of+"/reveal", "do", "reveal", "target", device.ID.String()).says(200, device.AccessToken)
+	require.Equal(t, "no-store", shown.header.Get("Cache-Control"))
+	require.Empty(t, shown.header.Get("Content-Encoding"))
+	require.Equal(t, "false", shown.header.Get("Hx-Push-Url"), "the address of an action is no page")
+	require.NotContains(t, s.get(of).ok(), device.AccessToken)
+	s.get(of + "/reveal").leads("/users/" + user.ID.String() + "/devices")
+
+	s.header.Set("Accept-Encoding", "gzip")
+	require.Empty(t, s.post(of+"/rotate", "target", device.ID.String()).header.Get("Content-Encoding"), "a page with a secret is not compressed")
+	require.Equal(t, "gzip", s.get(of).header.Get("Content-Encoding"))
+	s.header.Del("Accept-Encoding")
+	_, err := s.users.Authenticate(t.Context(), device.AccessToken)
+	require.ErrorIs(t, err, userkit.ErrForbidden)
+
+	s.post(of+"/edit", "target", device.ID.String(), "name", "Tablet", "type", "ios").leads(of)
+	s.get(of).says(200, "Tablet", "iOS")
+	s.post(of+"/edit", "do", "edit", "target", device.ID.String(), "name", strings.Repeat("x", 300), "type", "ios").says(422, "This is too long.")
+	s.post(of+"/register", "do", "register", "name", "second", "type", "linux").says(200, "This is shown once.")
+	s.post(of+"/register", "do", "register", "name", "third", "type", "linux").says(422, "The license allows no further device.", `value="third"`)
+	s.post(of+"/delete", "target", device.ID.String()).leads(of)
+	require.NotContains(t, s.get(of).ok(), "Tablet")
+}
+
+func TestSessions(t *testing.T) {
+	s := newSite(t)
+	user, device, session, _, _ := s.full()
+	of := "/users/" + user.ID.String() + "/sessions"
+	s.get(of).says(200, "fra-1", "Frankfurt", "10.0.0.7", "1.5 MB", "250 kB", "phone")
+	s.get(of+"?from=2026-01-01&to=2026-03-06").says(422, "at most 30 days")
+	s.get(of + "?from=nonsense").says(422)
+	s.get(of+"?device="+device.ID.String()+"&sort=received&desc=1").says(200, "fra-1")
+	s.get("/sessions").says(200, "Ada ada", "fra-1", `hx-trigger="every 5s"`)
+	s.post(of+"/end", "target", session.ID.String()).leads(of)
+	s.get(of).says(200, "The session has ended.")
+	s.get("/sessions").says(200, "Nobody is connected now.")
+	s.get("/sessions?from=2026-03-05&to=2026-03-05").says(200, "Ada ada")
+	s.get("/sessions?from=2026-01-05&to=2026-03-05").says(422, "at most 30 days")
+
+	s.get("/users/"+user.ID.String()+"/traffic").says(200, "<traffic-plot", "1.5 MB", `"received":[`)
+	s.get("/users/"+user.ID.String()+"/traffic?from=2026-03-05&to=2026-03-01").says(422, "must end after it begins")
+	s.get("/users/" + user.ID.String() + "/traffic?from=x").says(422)
+}
+
+func TestPurchases(t *testing.T) {
+	s := newSite(t)
+	user, _, _, purchase, _ := s.full()
+	of := "/users/" + user.ID.String() + "/purchases"
+	s.get(of).says(200, "vpn.month", "T-order-ada", "Active")
+	s.get(of+"?do=raw&target="+purchase.ID.String()).says(200, `"said"`)
+	s.post(of+"/deactivate", "target", purchase.ID.String()).leads(of)
+	s.get(of).says(200, "The purchase is deactivated.", "Deactivated")
+	s.post(of+"/activate", "target", purchase.ID.String()).leads(of)
+	s.get("/purchases").says(200, "Ada ada", "vpn.month")
+
+	waiting, err := s.users.SubmitPurchase(t.Context(), user.ID, userkit.Receipt{Store: "shop", Token: "undecided-1"})
+	require.NoError(t, err)
+	s.post(of+"/activate", "do", "activate-purchase", "target", waiting.ID.String()).says(503, "The store of the purchase does not answer now.")
+	s.get("/").says(200, "1 purchase is undecided")
+}
+
+func TestABusinessProjectHasNoPurchases(t *testing.T) {
+	s := newSiteOf(t, []userkit.Option{userkit.WithProjectKind(userkit.ProjectBusiness)})
+	user := s.user("ada")
+	require.NotContains(t, s.get("/users/"+user.ID.String()).ok(), "Purchases")
+	s.get("/purchases").says(422, "A business project has no purchases.")
+}
+
+func TestBalance(t *testing.T) {
+	s := newSite(t)
+	user, _, _, _, _ := s.full()
+	of := "/users/" + user.ID.String() + "/balance"
+	s.get(of).says(200, `id="balance">12.50 EUR<`, "first")
+	key := s.get(of + "?do=refill").hidden("key")
+	for range 2 { // a form that is sent twice counts once
+		s.post(of+"/refill", "key", key, "amount", "10,00", "note", "by hand", "reference", "R-1").leads(of)
+	}
+	s.get(of).says(200, `id="balance">22.50 EUR<`, "by hand", "R-1", "The balance is refilled.")
+	s.post(of+"/refill", "do", "refill", "key", "k9", "amount", "ten", "note", "kept").says(422, `value="ten"`, `value="kept"`, `id="error-amount"`)
+	s.post(of+"/refill", "do", "refill", "key", key, "amount", "11").says(422, "This was done already, with another amount.")
+	s.post(of+"/charge", "do", "charge", "key", "k2", "amount", "100").says(422, "The balance is too low for this.")
+	s.post(of+"/charge", "key", "k3", "amount", "2.50").leads(of)
+
+	now, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	s.get(of+"?do=cancel&target="+now.LastTransaction.String()).says(200, "Cancel the last transaction?", "2.50 EUR")
+	s.post(of+"/cancel", "do", "cancel", "target", user.LastTransaction.String()).says(422, "Only the last can be cancelled.")
+	s.post(of+"/cancel", "target", now.LastTransaction.String()).leads(of)
+	s.get(of).says(200, `id="balance">22.50 EUR<`)
+	require.NotContains(t, s.get(of).ok(), "2.50 EUR</s>")
+	s.get(of+"?cancelled=1").says(200, "2.50 EUR</s>", "Cancelled")
+}
+
+func TestSegmentsOfAUser(t *testing.T) {
+	s := newSite(t)
+	user, _, _, _, segment := s.full()
+	other, err := s.users.CreateSegment(t.Context(), userkit.NewSegment{Name: "Other"})
+	require.NoError(t, err)
+	third, err := s.users.CreateSegment(t.Context(), userkit.NewSegment{Name: "Third"})
+	require.NoError(t, err)
+	of := "/users/" + user.ID.String() + "/segments"
+	s.get(of).says(200, "VIP ada", "Other", "Third")
+	s.post(of+"/add", "segment", other.ID.String(), "segment", third.ID.String()).leads(of)
+	s.get(of+"?find=brand+new").says(200, "Create", `value="brand new"`)
+	s.post(of+"/add", "create", "brand new").leads(of)
+	in, err := s.users.UserSegments(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Len(t, in, 4)
+	s.post(of+"/remove", "target", segment.ID.String()).leads(of)
+	s.post(of+"/add").says(422, "Tick a segment first.")
+	require.NotContains(t, s.get(of+"?find=other").ok(), "and add", "there is one of this name")
+}
+
+func TestSegments(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.user("bob")
+	s.post("/segments", "do", "create", "name", "x", "rule", "login eqq").says(422, "This is not a filter.", "login eqq", `value="x"`)
+	s.post("/segments", "do", "create", "name", "", "rule", "").says(422, "Please fill this in.")
+	s.post("/segments", "do", "create", "name", "British", "rule", `country eq "GB"`)
+	found, err := s.users.Segments(t.Context(), userkit.SegmentQuery{})
+	require.NoError(t, err)
+	of := "/segments/" + found.Items[0].ID.String()
+	s.get(of).says(200, "The segment is created.", "2 users", `country eq "GB"`, "Ada bob")
+	s.get("/segments?q=brit").says(200, "British")
+	s.get("/users?segment="+found.Items[0].ID.String()).says(200, "Ada bob", "British")
+	s.post(of+"/edit", "revision", "1", "name", "UK", "rule", `country eq "GB" and login eq "ada"`).leads(of)
+	s.post(of+"/edit", "do", "edit", "revision", "1", "name", "UK2").says(409, "Somebody else has changed this")
+	s.post(of + "/freeze").leads(of)
+	s.get(of).says(200, "The segment is now a list of 1 user.")
+	s.post(of + "/delete").leads("/segments")
+	s.get(of).says(404, "There is no such segment.")
+}
+
+func TestActivityAndAudit(t *testing.T) {
+	s := newSite(t)
+	user, _, _, _, _ := s.full()
+	of := "/users/" + user.ID.String()
+	s.post(of + "/deactivate").leads(of)
+	s.get(of+"/activity").says(200, "The last hour", "User: deactivated", "Alex Morgan")
+	require.NotContains(t, s.get(of+"/activity?name=user.deactivated&from=2026-03-01&to=2026-03-06").ok(), "<b>Device: registered</b>")
+	s.get(of+"/activity?from=2026-03-06&to=2026-03-01").says(422, "must end after it begins")
+	s.get("/audit").says(200, "Ada ada", "User: deactivated")
+	require.NotContains(t, s.get("/audit?actor=morgan").ok(), "<b>Device: registered</b>")
+	s.get("/audit?actor=morgan&target=ada").says(200, "<b>User: deactivated</b>")
+	s.get("/audit?target=nobody").says(422, "There is no such user.")
+}
+
+func TestBulkActionIsBoundToWhatWasPreviewed(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	s.user("bob")
+	a := s.get("/bulk?action=deactivate&filter=country+eq+%22GB%22").says(200, "2 users", "Ada bob")
+	token := a.hidden("token")
+	s.user("eve")
+	s.post("/bulk", "action", "deactivate", "filter", `country eq "GB"`, "token", token).says(409, "other users now", "3 users")
+	token = s.get("/bulk?action=deactivate&filter=country+eq+%22GB%22").hidden("token")
+	done := s.post("/bulk", "action", "deactivate", "filter", `country eq "GB"`, "token", token)
+	require.Equal(t, http.StatusSeeOther, done.status, alert(done.body))
+	job := strings.TrimPrefix(done.header.Get("Location"), "/admin")
+	body := s.ended(job)
+	require.Contains(t, body, "<b>3</b>")
+	s.get("/jobs").says(200, "Deactivate", "Done")
+
+	s.get("/bulk?action=delete&all=1&id="+ada.ID.String()).says(200, "1 user", "type the number of users: 1")
+	token = s.get("/bulk?action=delete&all=1&id=" + ada.ID.String()).hidden("token")
+	s.post("/bulk", "action", "delete", "id", ada.ID.String(), "token", token, "expected", "1", "confirm", "2").says(422, "This is not the number of users.")
+	done = s.post("/bulk", "action", "delete", "id", ada.ID.String(), "token", token, "expected", "1", "confirm", "1")
+	s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
+	s.get("/users/" + ada.ID.String()).says(404)
+	s.get("/bulk?action=explode").says(422)
+}
+
+// ended gives the page of a job once it has ended.
+func (s *site) ended(path string) string {
+	s.t.Helper()
+	for {
+		if body := s.get(path).ok(); !strings.Contains(body, "<progress") {
+			return body
+		}
+	}
+}
+
+func TestExport(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.user("bob")
+	a := s.get("/users/export?format=csv&q=bob")
+	require.Equal(t, "text/csv; charset=utf-8; header=present", a.header.Get("Content-Type"))
+	require.Regexp(t, `^attachment; filename="users-[0-9]{8}-[0-9]{6}\.csv"$`, a.header.Get("Content-Disposition"))
+	require.Regexp(t, `^id,login,name,email,status,license,country,devices,balance,last_seen_at,registered_at\r\n`, a.ok())
+	require.Contains(t, a.body, "bob@example.org")
+	require.NotContains(t, a.body, "ada@example.org")
+	require.Equal(t, 3, strings.Count(s.get("/users/export?format=ndjson").ok()+"\n", "\n"))
+	require.True(t, strings.HasPrefix(s.get("/users/export?format=xlsx").ok(), "PK"))
+	s.get("/users/export?format=exe").says(422)
+	s.get("/users/export?format=csv&filter=nonsense").says(422)
+}
+
+func TestImportIsMappedTriedAndRun(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	file := "login,Full name,E-mail,color\r\nada,Ada L.,ada@example.org,red\r\nnew,New One,new@example.org,blue\r\nbad,Bad,not an address,=1+1\r\n"
+	a := s.upload("../../evil\".csv", file)
+	require.Equal(t, http.StatusSeeOther, a.status, alert(a.body))
+	path := strings.TrimPrefix(a.header.Get("Location"), "/admin")
+	page := s.get(path).says(200, "Full name", "Ada L.", "color", "Guessed from what other programs call it.")
+	require.Contains(t, html.UnescapeString(page.body), `evil".csv`)
+	mapping := []string{"mode", "upsert", "key", "login", "field-0", "login", "field-1", "name", "field-2", "email", "field-3", "attributes.color"}
+	dry := s.post(path, mapping...)
+	require.Equal(t, http.StatusSeeOther, dry.status, alert(dry.body))
+	body := s.ended(strings.TrimPrefix(dry.header.Get("Location"), "/admin"))
+	require.Contains(t, body, "This was a dry run: nothing has been written.")
+	n, err := s.users.CountUsers(t.Context(), userkit.UserFilter{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+
+	run := s.post(path, append(mapping, "run", "1")...)
+	job := strings.TrimPrefix(run.header.Get("Location"), "/admin")
+	body = s.ended(job)
+	require.Contains(t, body, "Rejected rows as CSV")
+	require.Contains(t, s.get(job+"/rejected.csv").ok(), "4,E-mail,")
+	found, err := s.users.FindUser(t.Context(), userkit.ByLogin("new"))
+	require.NoError(t, err)
+	require.Equal(t, []any{"New One", "blue"}, []any{found.Name, found.Attributes["color"]})
+
+	s.post(path, "mode", "upsert", "field-0", "-", "field-1", "name", "field-2", "-", "field-3", "-").says(422, "No column says who a row is about.")
+	s.upload("empty.csv", "").says(422)
+	s.post("/import").says(422, "Choose a file first.")
+	s.get("/import/unknown").says(404)
+}
+
+func TestSearchOfEverything(t *testing.T) {
+	s := newSite(t)
+	s.full()
+	s.get("/find?q=ADA").says(200, "Ada ada", "VIP ada")
+	s.get("/find?q=audit").says(200, `href="/admin/audit"`)
+	s.get("/find?q=zzz").says(200, "Nothing was found.")
+}
+
+func TestPreferencesAreRemembered(t *testing.T) {
+	s := newSite(t)
+	s.post("/preferences", "language", "ru", "theme", "dark").leads("/preferences")
+	s.get("/preferences").says(200, `lang="ru"`, `data-theme="dark"`)
+	s.post("/preferences", "language", "../../etc", "theme", `"><script>`).leads("/preferences")
+	s.get("/preferences").says(200, `lang="en"`)
+}

@@ -1,0 +1,165 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// eventsPage is a list of events: of one user, or those of the project.
+type eventsPage struct {
+	*userPage // nil: of the project
+	List      list
+	Events    []userkit.Event
+	People    map[userkit.UserID]userkit.User
+	From, To  string
+	What      string
+	Hour      bool // only the last hour
+	Fault     string
+	By        string
+	More      string // the address at which the search by actor goes on
+}
+
+// eventNames are userkit's own, for the list to choose from.
+var eventNames = []userkit.EventName{
+	userkit.EventUserCreated, userkit.EventUserUpdated, userkit.EventUserActivated, userkit.EventUserDeactivated,
+	userkit.EventUserLoggedIn, userkit.EventUserDeleted, userkit.EventLicenseSet, userkit.EventDeviceRegistered,
+	userkit.EventDeviceUpdated, userkit.EventDeviceDeleted, userkit.EventTokenRotated, userkit.EventTokenRevealed,
+	userkit.EventTokenResealed, userkit.EventSessionStarted, userkit.EventSessionEnded, userkit.EventTrafficReported,
+	userkit.EventTrafficLimitSet, userkit.EventBalanceRefilled, userkit.EventBalanceCharged, userkit.EventBalanceCancelled,
+	userkit.EventPurchaseSubmitted, userkit.EventPurchaseUpdated, userkit.EventPurchaseActivated, userkit.EventPurchaseDeactivated,
+	userkit.EventPurchaseTransferred, userkit.EventSegmentsAdded, userkit.EventSegmentRemoved, userkit.EventSegmentCreated,
+	userkit.EventSegmentUpdated, userkit.EventSegmentFrozen, userkit.EventSegmentDeleted,
+}
+
+// EventNames are the names to search for.
+func (v *view) EventNames() []choice {
+	var all []choice
+	for _, name := range eventNames {
+		all = append(all, choice{Value: string(name), Text: v.Label(name)})
+	}
+	return all
+}
+
+func (c *console) showActivity(v *view, w http.ResponseWriter, r *http.Request) error {
+	base, err := c.loadUser(v, r, "activity")
+	if err != nil {
+		return err
+	}
+	p := eventsPage{userPage: base, List: v.newList("", false), From: v.Query("from"), To: v.Query("to"), What: strings.TrimSpace(v.Query("name"))}
+	p.Hour = p.From == "" && p.To == "" && p.What == "" && v.Query("all") == ""
+	query := userkit.EventQuery{PageQuery: p.List.page()}
+	query.UserID = base.User.ID
+	status := http.StatusOK
+	if err := p.fill(c, v, r, query, &status); err != nil {
+		return err
+	}
+	return v.render(w, status, "user_activity", p)
+}
+
+// fill reads the events of a query in the period that the address says.
+func (p *eventsPage) fill(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) error {
+	from, to, err := v.readPeriod()
+	if err == nil && !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		err = &refusal{http.StatusUnprocessableEntity, "The period must end after it begins."}
+	}
+	if err == nil {
+		query.From, query.To = from, to
+		query.Name = userkit.EventName(p.What)
+		if p.Hour {
+			query.From = v.Now.Add(-time.Hour)
+		}
+		var found userkit.Page[userkit.Event]
+		if found, err = c.users.Events(r.Context(), query); err == nil {
+			p.Events, p.List.Next = found.Items, found.Next
+			return nil
+		}
+	}
+	if code := userkit.ErrorCode(err); statusOf(err) == http.StatusUnprocessableEntity && code != userkit.CodeInvalidCursor && code != userkit.CodeCursorMismatch {
+		p.Fault, *status = v.ErrorText(err), http.StatusUnprocessableEntity
+		return nil
+	}
+	return err
+}
+
+// maxScanned is how many events one page of a search by actor looks at.
+const maxScanned = 2000
+
+// showAudit shows what was done in the project: by whom, to whom, when.
+func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) error {
+	v.Title = v.T("Audit")
+	p := eventsPage{
+		List: v.newList("", false), From: v.Query("from"), To: v.Query("to"),
+		What: strings.TrimSpace(v.Query("name")), By: strings.TrimSpace(v.Query("actor")),
+	}
+	query := userkit.EventQuery{PageQuery: p.List.page()}
+	status := http.StatusOK
+	if target := strings.TrimSpace(v.Query("target")); target != "" {
+		id, err := c.findUserID(r, target)
+		if err != nil {
+			p.Fault, status = v.ErrorText(err), http.StatusUnprocessableEntity
+		}
+		query.UserID = id
+	}
+	if p.Fault == "" {
+		if p.By != "" {
+			query.Limit = 500
+		}
+		wanted := userkit.Fold(p.By)
+		var kept []userkit.Event
+		for scanned := 0; ; {
+			if err := p.fill(c, v, r, query, &status); err != nil {
+				return err
+			}
+			scanned += len(p.Events)
+			if p.By == "" {
+				kept = p.Events
+				break
+			}
+			for _, event := range p.Events {
+				if strings.Contains(userkit.Fold(event.Actor.Name+"\n"+event.Actor.ID+"\n"+string(event.Actor.Kind)), wanted) {
+					kept = append(kept, event)
+				}
+			}
+			query.Cursor = p.List.Next
+			if p.List.Next == "" || len(kept) >= userkit.DefaultPageLimit || scanned >= maxScanned {
+				break
+			}
+		}
+		p.Events = kept
+	}
+	var ids []userkit.UserID
+	for _, event := range p.Events {
+		ids = append(ids, event.UserID)
+	}
+	var err error
+	if p.People, err = c.people(r, ids); err != nil {
+		return err
+	}
+	return v.render(w, status, "audit", auditView{v, p})
+}
+
+// auditView is the page of the project's events.
+type auditView struct {
+	*view
+	Page eventsPage
+}
+
+// findUserID finds a user by what a person types: the id, the login, the email address or
+// the external reference.
+func (c *console) findUserID(r *http.Request, text string) (userkit.UserID, error) {
+	if id, err := userkit.ParseID[userkit.User](text); err == nil {
+		return id, nil // also of a user who was deleted
+	}
+	var last error
+	for _, key := range []userkit.UserKey{userkit.ByLogin(text), userkit.ByEmail(text), userkit.ByExtRef(text)} {
+		user, err := c.users.FindUser(r.Context(), key)
+		if err == nil {
+			return user.ID, nil
+		}
+		last = err
+	}
+	return userkit.UserID{}, last
+}

@@ -1,0 +1,144 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/userkit/userkit"
+)
+
+// Selected are the users that are ticked in the list.
+func (p usersPage) Selected() []string { return p.request.URL.Query()["id"] }
+
+// ExportURL gives the address of the list as a file, as it is shown.
+func (p usersPage) ExportURL(format string) string {
+	return p.at(p.request.URL.Query(), "/users/export", "format", format, "cursor", "", "open", "", "do", "", "limit", "")
+}
+
+// bulkPage is the preview of a bulk action.
+type bulkPage struct {
+	*view
+	Request  userkit.BulkRequest
+	Preview  userkit.BulkPreview
+	Sample   []userkit.User
+	Segment  userkit.Segment
+	Filter   string // of the whole request, as text
+	Back     string
+	Form     *form
+	Inputs   url.Values
+	Expected string // what is typed to confirm a deletion
+}
+
+// maxTicked is how many users can be ticked: a filter has this many comparisons.
+const maxTicked = 200
+
+// bulkRequest reads a bulk action from an address or a form.
+func (v *view) bulkRequest(query url.Values) (userkit.BulkRequest, *filterFault) {
+	request := userkit.BulkRequest{Action: userkit.BulkAction(query.Get("action"))}
+	filter, fault := v.readUserFilter(query)
+	if ids := query["id"]; len(ids) > 0 && fault == nil {
+		var ticked []userkit.Filter
+		for _, id := range ids[:min(len(ids), maxTicked)] {
+			ticked = append(ticked, userkit.Equal("id", id))
+		}
+		filter = userkit.UserFilter{Filter: userkit.AnyOf(ticked...)}
+	}
+	filter.Moment = userkit.Moment{} // of the manager's clock, the same in both steps
+	request.Users = filter
+	if text := query.Get("to"); text != "" && (request.Action == userkit.BulkAddToSegments || request.Action == userkit.BulkRemoveFromSegment) {
+		if id, err := userkit.ParseID[userkit.Segment](text); err == nil {
+			request.Segments = []userkit.SegmentID{id}
+		}
+	}
+	return request, fault
+}
+
+func (c *console) previewBulk(v *view, w http.ResponseWriter, r *http.Request) error {
+	return c.showBulk(v, w, r, r.URL.Query(), http.StatusOK, nil)
+}
+
+func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inputs url.Values, status int, refused *form) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	v.Title = v.T("Actions for many")
+	request, fault := v.bulkRequest(inputs)
+	if fault != nil {
+		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
+	}
+	p := bulkPage{view: v, Request: request, Form: refused, Inputs: url.Values{}, Filter: request.Users.Filter.String()}
+	for _, name := range []string{"q", "all", "filter", "segment", "id", "action", "to"} {
+		if values := inputs[name]; len(values) > 0 {
+			p.Inputs[name] = values
+		}
+	}
+	back := url.Values{}
+	for _, name := range []string{"q", "all", "filter", "segment"} {
+		if value := inputs.Get(name); value != "" {
+			back.Set(name, value)
+		}
+	}
+	p.Back = v.at(back, "/users")
+	var err error
+	if p.Preview, err = c.users.PreviewBulk(r.Context(), request); err != nil {
+		return err
+	}
+	sample, err := c.users.Users(r.Context(), userkit.UserQuery{UserFilter: request.Users, PageQuery: userkit.PageQuery{Limit: 10}})
+	if err != nil {
+		return err
+	}
+	p.Sample = sample.Items
+	if len(request.Segments) > 0 {
+		if p.Segment, err = c.users.Segment(r.Context(), request.Segments[0]); err != nil {
+			return err
+		}
+	}
+	p.Expected = v.Number(p.Preview.Users)
+	return v.render(w, status, "bulk", p)
+}
+
+// executeBulk does what was previewed, as a job.
+func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) error {
+	request, fault := v.bulkRequest(r.PostForm)
+	if fault != nil {
+		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
+	}
+	operation := map[userkit.BulkAction]string{
+		userkit.BulkActivate: "users.activate", userkit.BulkDeactivate: "users.deactivate", userkit.BulkDelete: "users.delete",
+		userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
+	}[request.Action]
+	if err := v.require(operation, userkit.UserID{}); err != nil {
+		return err
+	}
+	if request.Action == userkit.BulkDelete && r.PostForm.Get("confirm") != r.PostForm.Get("expected") {
+		f := &form{Values: r.PostForm, Errors: map[string]string{"confirm": v.T("This is not the number of users.")}}
+		return c.showBulk(v, w, r, r.PostForm, http.StatusUnprocessableEntity, f)
+	}
+	// The set is looked at again at once, so that a preview that is out of date is refused
+	// here and not in a job.
+	token := userkit.BulkToken(r.PostForm.Get("token"))
+	again, err := c.users.PreviewBulk(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	if again.Token != token {
+		f := &form{Values: r.PostForm, General: v.T(errorTexts[userkit.CodeAudienceChanged])}
+		return c.showBulk(v, w, r, r.PostForm, http.StatusConflict, f)
+	}
+	started := &job{Kind: "bulk", Title: v.Label(request.Action), Actor: v.Actor}
+	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {
+		result, err := c.users.ExecuteBulk(ctx, request, token, func(p userkit.BulkProgress) error {
+			j.progress(p.Done, p.Users)
+			return ctx.Err()
+		})
+		j.mutex.Lock()
+		j.state.Bulk = result
+		j.mutex.Unlock()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return v.done(w, "/jobs/"+started.ID, "")
+}

@@ -1,0 +1,377 @@
+// Package console is a web console for the people who look after the users of a host:
+// an http.Handler that shows and changes what a userkit.Manager keeps. A host mounts it
+// on a path of its own and says who is looking:
+//
+//	mux.Handle("/admin/", console.New(users, console.WithActor(func(r *http.Request) (userkit.Actor, error) {
+//		return staff.FromSession(r) // an error refuses the request
+//	})))
+//
+// Everything that it serves is in the program: no request goes to another host. Pages
+// work without JavaScript and are faster with it. They hold no secrets but those that a
+// person asks for, and those are shown once.
+//
+// Jobs (bulk actions, imports) and uploaded files are kept by the process that took
+// them, for an hour. Where several processes serve one console, requests of one person
+// must go to one of them.
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// Option sets one of the properties of a console.
+type Option func(*console)
+
+// WithActor says who makes a request: an administrator of the host's own, who has
+// signed in by the host's own means. An error refuses the request with the status 403;
+// its text is not shown. Without this option the console refuses to serve.
+func WithActor(actor func(r *http.Request) (userkit.Actor, error)) Option {
+	return func(c *console) { c.actor = actor }
+}
+
+// WithAuthorizer says what an actor may do. operation is the name of a call of
+// Manager, such as "users.update" or "devices.reveal_token", and user whom it is about,
+// zero for the project or for nobody in particular. What may not be done is neither
+// offered nor carried out. The default allows everything.
+func WithAuthorizer(allowed func(ctx context.Context, actor userkit.Actor, operation string, user userkit.UserID) bool) Option {
+	return func(c *console) { c.allowed = allowed }
+}
+
+// WithPath says where the console is mounted, such as "/admin", for routers other than
+// http.ServeMux, whose pattern says it.
+func WithPath(path string) Option {
+	return func(c *console) {
+		path = "/" + strings.Trim(path, "/")
+		if path == "/" {
+			path = ""
+		}
+		c.path = &path
+	}
+}
+
+// WithTitle sets the name that the console has in its corner. The default is userkit.
+func WithTitle(title string) Option {
+	return func(c *console) { c.title = title }
+}
+
+// WithTimeZone sets the time zone of the project, which must be that of the manager:
+// days, weeks and months begin in it. The default is UTC. Times are shown in the zone of
+// the person who looks.
+func WithTimeZone(zone *time.Location) Option {
+	return func(c *console) { c.zone = zone }
+}
+
+// WithClock sets where the time comes from, which must be that of the manager. The
+// default is time.Now.
+func WithClock(now func() time.Time) Option {
+	return func(c *console) { c.now = now }
+}
+
+// WithGravatar shows the pictures that users have at gravatar.com. The browser of the
+// person who looks then asks that host for them. By default initials are shown.
+func WithGravatar() Option {
+	return func(c *console) { c.gravatar = true }
+}
+
+// WithMaxUpload sets how many bytes a file to import may have. The default is 64 MiB.
+func WithMaxUpload(bytes int64) Option {
+	return func(c *console) { c.maxUpload = bytes }
+}
+
+// WithLogger sets where the console tells of faults. The default is nowhere.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *console) { c.logger = logger }
+}
+
+// WithSignOut sets the address of the host's own page that ends a person's session; the
+// console then shows a link to it.
+func WithSignOut(address string) Option {
+	return func(c *console) { c.signOut = address }
+}
+
+// console is the handler that New returns.
+type console struct {
+	users     userkit.Manager
+	actor     func(*http.Request) (userkit.Actor, error)
+	allowed   func(context.Context, userkit.Actor, string, userkit.UserID) bool
+	path      *string // nil: from the pattern
+	title     string
+	zone      *time.Location
+	now       func() time.Time
+	gravatar  bool
+	maxUpload int64
+	logger    *slog.Logger
+	signOut   string
+
+	policy  string
+	cross   *http.CrossOriginProtection
+	mux     *http.ServeMux
+	limits  *limiter
+	jobs    *jobs
+	uploads *uploads
+
+	overviews overviews
+	business  atomic.Pointer[bool] // whether the project has no purchases; nil: not known yet
+}
+
+// New returns the console of the users of a manager. The manager stays the caller's to
+// run and to close.
+func New(users userkit.Manager, options ...Option) http.Handler {
+	c := &console{
+		users: users, title: "userkit", zone: time.UTC, now: time.Now, maxUpload: 64 << 20,
+		logger:  slog.New(slog.DiscardHandler),
+		allowed: func(context.Context, userkit.Actor, string, userkit.UserID) bool { return true },
+	}
+	for _, option := range options {
+		option(c)
+	}
+	c.policy = contentPolicy(c.gravatar)
+	c.cross = http.NewCrossOriginProtection()
+	c.cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "This request came from another site.", http.StatusForbidden)
+	}))
+	c.limits = newLimiter(c.now)
+	c.jobs = newJobs(c.now)
+	c.uploads = newUploads(c.now)
+	c.mux = http.NewServeMux()
+	c.routes()
+	return c.cross.Handler(http.HandlerFunc(c.serve))
+}
+
+// page is a handler of one of the console's addresses. An error that it returns is
+// shown on a page of its own.
+type page func(v *view, w http.ResponseWriter, r *http.Request) error
+
+// handle registers a page that carries out or shows an operation of Manager: whoever may
+// not do it gets a refusal. An operation of a user is asked of the user in the path.
+func (c *console) handle(pattern, operation string, serve page) {
+	c.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v := viewOf(r)
+		err := v.require(operation, userOf(r))
+		if err == nil && r.Method == http.MethodPost {
+			err = parseForm(r)
+		}
+		if err == nil {
+			err = serve(v, w, r)
+		}
+		if r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll() // temporary files, if any
+		}
+		if err != nil {
+			v.fail(w, err)
+		}
+	})
+}
+
+// parseForm reads the form of a request. http.Request.ParseMultipartForm alone would
+// forget why a form of the other kind could not be read.
+func parseForm(r *http.Request) error {
+	err := r.ParseForm()
+	if err == nil {
+		if err = r.ParseMultipartForm(maxForm); errors.Is(err, http.ErrNotMultipart) {
+			err = nil
+		}
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &refusal{http.StatusRequestEntityTooLarge, "This is too large."}
+	}
+	if err != nil {
+		return &refusal{http.StatusBadRequest, "The form could not be read."}
+	}
+	return nil
+}
+
+// maxForm bounds every request body but an upload.
+const maxForm = 1 << 20
+
+// userOf gives the user that an address names; zero: none.
+func userOf(r *http.Request) userkit.UserID {
+	id, _ := userkit.ParseID[userkit.User](r.PathValue("user"))
+	return id
+}
+
+// serve does what holds for every request, before its page.
+func (c *console) serve(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", c.policy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+	base, path := c.locate(r)
+	if name, ok := strings.CutPrefix(path, "/assets/"); ok {
+		serveAsset(w, r, name)
+		return
+	}
+	header.Set("Cache-Control", "no-store")
+	if c.actor == nil {
+		http.Error(w, "This console is not set up: the program that mounts it has to say who is looking (console.WithActor).", http.StatusForbidden)
+		return
+	}
+	actor, err := c.actor(r)
+	if err != nil || actor == (userkit.Actor{}) {
+		http.Error(w, "You are not signed in, or you may not use this console.", http.StatusForbidden)
+		return
+	}
+	if path == "" { // the mount point without its slash
+		http.Redirect(w, r, base+"/", http.StatusMovedPermanently)
+		return
+	}
+	limit := int64(maxForm)
+	if path == "/import" {
+		limit = c.maxUpload + maxForm
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+
+	v := c.newView(r, actor, base)
+	inner := r.WithContext(context.WithValue(userkit.WithActor(r.Context(), actor), viewKey{}, v))
+	address := *r.URL
+	address.Path, address.RawPath = path, ""
+	inner.URL = &address
+	v.request = inner
+	defer func() {
+		if reason := recover(); reason != nil {
+			if reason == http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
+				panic(reason)
+			}
+			c.logger.ErrorContext(r.Context(), "console: a page failed", "path", path, "reason", fmt.Sprint(reason))
+			v.fail(w, errors.New("panic"))
+		}
+	}()
+	if _, pattern := c.mux.Handler(inner); pattern == "" {
+		v.fail(w, c.noSuchPage(inner))
+		return
+	}
+	c.mux.ServeHTTP(w, inner)
+}
+
+// noSuchPage is the error of an address that no page has. An address that only forms
+// are sent to leads back to the page that the form is on.
+func (c *console) noSuchPage(r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		post := r.Clone(r.Context())
+		post.Method = http.MethodPost
+		if _, pattern := c.mux.Handler(post); pattern != "" {
+			if parent := r.URL.Path[:strings.LastIndexByte(strings.TrimSuffix(r.URL.Path, "/"), '/')]; parent != "" {
+				return &redirect{parent}
+			}
+		}
+	}
+	return &refusal{http.StatusNotFound, "There is no such page."}
+}
+
+// locate gives the path on which the console is mounted, without a slash at its end, and
+// the path below it.
+func (c *console) locate(r *http.Request) (base, path string) {
+	switch {
+	case c.path != nil:
+		base = *c.path
+	case r.Pattern != "":
+		pattern := r.Pattern[max(0, strings.IndexByte(r.Pattern, '/')):]
+		segments := strings.Split(r.URL.Path, "/")
+		for i, segment := range strings.Split(strings.TrimSuffix(pattern, "/"), "/") {
+			if segment == "{$}" || strings.HasSuffix(segment, "...}") || i >= len(segments) {
+				break
+			}
+			if i > 0 && !strings.HasPrefix(segment, "{") && segment != segments[i] {
+				return strings.TrimSuffix(pattern, "/"), r.URL.Path // behind http.StripPrefix
+			}
+			if i > 0 {
+				base += "/" + segments[i]
+			}
+		}
+	}
+	if path, ok := strings.CutPrefix(r.URL.Path, base); ok {
+		return base, path
+	}
+	return base, r.URL.Path
+}
+
+// render writes a page as HTML. It is made whole first, so that a fault in a template is
+// an error page and not half of a page.
+func (v *view) render(w http.ResponseWriter, status int, name string, data any) error {
+	var buffer bytes.Buffer
+	template, ok := templates[name]
+	if !ok {
+		return fmt.Errorf("no template %s", name)
+	}
+	if err := template.ExecuteTemplate(&buffer, "layout", data); err != nil {
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	if v.request.Method != http.MethodGet && v.request.Method != http.MethodHead {
+		header.Set("HX-Push-Url", "false") // its address has no page of its own
+	}
+	v.clearNotice(w)
+	writeCompressed(w, v.request, status, buffer.Bytes(), v.secret)
+	return nil
+}
+
+// refusal is an error with a status and a text of the catalogue for the person.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// redirect is no error but an answer: the person goes on at another address below the base.
+type redirect struct{ path string }
+
+func (r *redirect) Error() string { return "see " + r.path }
+
+// statusOf gives the status of an error's answer.
+func statusOf(err error) int {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.status
+	}
+	switch {
+	case errors.Is(err, userkit.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, userkit.ErrForbidden):
+		return http.StatusForbidden
+	case errors.Is(err, userkit.ErrConflict):
+		return http.StatusConflict
+	case errors.Is(err, userkit.ErrUnavailable):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, userkit.ErrInvalid), errors.Is(err, userkit.ErrExists), errors.Is(err, userkit.ErrRefused):
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusInternalServerError
+}
+
+// fail answers with an error on a page of its own.
+func (v *view) fail(w http.ResponseWriter, err error) {
+	if to, ok := errors.AsType[*redirect](err); ok {
+		http.Redirect(w, v.request, v.Base+to.path, http.StatusSeeOther)
+		return
+	}
+	status := statusOf(err)
+	if status == http.StatusInternalServerError {
+		v.console.logger.ErrorContext(v.request.Context(), "console: a page failed", "path", v.request.URL.Path, "error", err)
+	}
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "60")
+	}
+	v.Title = v.T("This did not work")
+	data := struct {
+		*view
+		Status int
+		Text   string
+	}{v, status, v.ErrorText(err)}
+	if renderErr := v.render(w, status, "failure", data); renderErr != nil {
+		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+	}
+}

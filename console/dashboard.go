@@ -1,0 +1,240 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// overview is what the first page shows. It is the same for all who look, and is made
+// anew once a minute at most.
+type overview struct {
+	At            time.Time
+	Total         int64
+	ByStatus      []statusCount
+	Online        int64
+	Registrations []dayCount // oldest first
+	Refills       map[string]userkit.Money
+	Charges       map[string]userkit.Money
+	Cancelled     int
+	Partial       bool // more money moved than was added up
+	Attention     []attention
+}
+
+type statusCount struct {
+	Status userkit.Status
+	Count  int64
+}
+
+type dayCount struct {
+	Day   userkit.Day
+	Count int64
+}
+
+// attention is something that a person should look at.
+type attention struct {
+	Text   string // with a number in it
+	Count  int64
+	Filter string // of users; empty: see Path
+	Path   string
+	Tone   string
+}
+
+// overviews keeps the overview for a minute.
+type overviews struct {
+	mutex sync.Mutex
+	last  *overview
+}
+
+const (
+	overviewAge      = time.Minute
+	overviewDays     = 14
+	maxMoneyScanned  = 10_000
+	staleAfterSilent = 15 * time.Minute // the default of WithStaleAfter
+)
+
+func (c *console) showOverview(v *view, w http.ResponseWriter, r *http.Request) error {
+	v.Title = v.T("Overview")
+	var o *overview
+	if v.May("users.count", userkit.UserID{}) {
+		var err error
+		if o, err = c.overviewNow(r.Context(), v.Now); err != nil {
+			return err
+		}
+	}
+	return v.render(w, http.StatusOK, "overview", struct {
+		*view
+		Overview *overview
+	}{v, o})
+}
+
+func (c *console) overviewNow(ctx context.Context, now time.Time) (*overview, error) {
+	c.overviews.mutex.Lock()
+	defer c.overviews.mutex.Unlock()
+	if last := c.overviews.last; last != nil && now.Sub(last.At) < overviewAge && !now.Before(last.At) {
+		return last, nil
+	}
+	o := &overview{At: now, Refills: map[string]userkit.Money{}, Charges: map[string]userkit.Money{}}
+	count := func(filter userkit.Filter) (n int64, err error) {
+		return c.users.CountUsers(ctx, userkit.UserFilter{Filter: filter})
+	}
+	var err error
+	for _, status := range []userkit.Status{userkit.StatusActive, userkit.StatusInvited, userkit.StatusInactive, userkit.StatusDisabled} {
+		n, err := count(userkit.Equal("status", string(status)))
+		if err != nil {
+			return nil, err
+		}
+		o.ByStatus = append(o.ByStatus, statusCount{status, n})
+		o.Total += n
+	}
+	if o.Online, err = count(userkit.Greater("open_sessions", 0)); err != nil {
+		return nil, err
+	}
+	today := userkit.DayOf(now, c.zone)
+	for i := overviewDays - 1; i >= 0; i-- {
+		day := today.AddDays(-i)
+		n, err := count(userkit.AllOf(userkit.GreaterOrEqual("registered_at", day.Start(c.zone)), userkit.Less("registered_at", day.AddDays(1).Start(c.zone))))
+		if err != nil {
+			return nil, err
+		}
+		o.Registrations = append(o.Registrations, dayCount{day, n})
+	}
+	if err := c.addMoney(ctx, o, now); err != nil {
+		return nil, err
+	}
+	if err := c.addAttention(ctx, o, now, count); err != nil {
+		return nil, err
+	}
+	c.overviews.last = o
+	return o, nil
+}
+
+// addMoney adds up what was paid in and taken in the last thirty days.
+func (c *console) addMoney(ctx context.Context, o *overview, now time.Time) error {
+	query := userkit.TransactionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}}
+	query.From, query.IncludeCancelled = now.AddDate(0, 0, -30), true
+	for scanned := 0; ; {
+		found, err := c.users.Transactions(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, transaction := range found.Items {
+			sums := o.Refills
+			if transaction.Kind == userkit.TransactionCharge {
+				sums = o.Charges
+			}
+			if transaction.Cancelled() {
+				o.Cancelled++
+				continue
+			}
+			currency := transaction.Amount.Currency
+			sum, ok := sums[currency]
+			if !ok {
+				sum.Currency = currency
+			}
+			if sums[currency], err = sum.Add(transaction.Amount); err != nil {
+				return err
+			}
+		}
+		scanned += len(found.Items)
+		if query.Cursor = found.Next; found.Next == "" {
+			return nil
+		}
+		if scanned >= maxMoneyScanned {
+			o.Partial = true
+			return nil
+		}
+	}
+}
+
+// addAttention finds what a person should look at.
+func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, count func(userkit.Filter) (int64, error)) error {
+	soon := userkit.AllOf(userkit.Greater("expires_at", now), userkit.Less("expires_at", now.AddDate(0, 0, 7)), userkit.Equal("status", string(userkit.StatusActive)))
+	for _, watched := range []struct {
+		text, tone string
+		filter     userkit.Filter
+	}{
+		{"%s users wait for activation", "warn", userkit.Equal("status", string(userkit.StatusInactive))},
+		{"%s users have used up their traffic", "warn", userkit.AllOf(userkit.Equal("access", string(userkit.CodeTrafficLimit)), userkit.Equal("status", string(userkit.StatusActive)))},
+		{"The time of %s active users is over", "bad", userkit.AllOf(userkit.Equal("access", string(userkit.CodeUserExpired)), userkit.Equal("status", string(userkit.StatusActive)))},
+		{"The time of %s active users ends within a week", "warn", soon},
+	} {
+		n, err := count(watched.filter)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			o.Attention = append(o.Attention, attention{Text: watched.text, Count: n, Filter: watched.filter.String(), Tone: watched.tone})
+		}
+	}
+	active := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit, Sort: "started_at"}}
+	active.State = userkit.SessionsActive
+	sessions, err := c.users.Sessions(ctx, active)
+	if err != nil {
+		return err
+	}
+	var silent int64
+	for _, session := range sessions.Items {
+		if now.Sub(session.ReportedAt) > 2*staleAfterSilent {
+			silent++
+		}
+	}
+	if silent > 0 {
+		o.Attention = append(o.Attention, attention{Text: "%s sessions have been silent for long and are still open: does a process run Manager.Run?", Count: silent, Path: "/sessions", Tone: "bad"})
+	}
+	// Purchases of which a store has said nothing yet come first in the order of verified_at.
+	purchases, err := c.users.Purchases(ctx, userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 200, Sort: "verified_at"}})
+	if err != nil && userkit.ErrorCode(err) != userkit.CodeBusinessProject {
+		return err
+	}
+	var undecided int64
+	for _, purchase := range purchases.Items {
+		if purchase.Reason == userkit.ReasonUndecided {
+			undecided++
+		}
+	}
+	if undecided > 0 {
+		o.Attention = append(o.Attention, attention{Text: "%s purchases are undecided: their stores have not answered", Count: undecided, Path: "/purchases?all=1&sort=verified_at", Tone: "warn"})
+	}
+	return nil
+}
+
+// AttentionURL gives the address of what an attention is about.
+func (v *view) AttentionURL(a attention) string {
+	if a.Filter != "" {
+		return v.at(map[string][]string{}, "/users", "filter", a.Filter, "all", "1")
+	}
+	return v.Base + a.Path
+}
+
+// StatusURL gives the address of the users of a status.
+func (v *view) StatusURL(status userkit.Status) string {
+	return v.at(map[string][]string{}, "/users", "filter", userkit.Equal("status", string(status)).String(), "all", "1")
+}
+
+// OnlineURL gives the address of the users who are connected.
+func (v *view) OnlineURL() string {
+	return v.at(map[string][]string{}, "/users", "filter", userkit.Greater("open_sessions", 0).String())
+}
+
+// BarChart draws numbers per day as an SVG, which needs no JavaScript.
+func (v *view) BarChart(days []dayCount) template.HTML {
+	const width, height, foot = 700, 140, 2
+	var most int64 = 1
+	for _, day := range days {
+		most = max(most, day.Count)
+	}
+	drawing := fmt.Sprintf(`<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" preserveAspectRatio="none">`, width, height+foot, template.HTMLEscapeString(v.T("New users per day")))
+	step := float64(width) / float64(max(1, len(days)))
+	for i, day := range days {
+		tall := float64(height-14) * float64(day.Count) / float64(most)
+		drawing += fmt.Sprintf(`<g><title>%s</title><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="3"/></g>`,
+			template.HTMLEscapeString(day.Day.String()+": "+v.Number(day.Count)), float64(i)*step+step*.14, float64(height)-max(tall, 1.5), step*.72, max(tall, 1.5))
+	}
+	return template.HTML(drawing + `</svg>`) //nolint:gosec // every part is a number or escaped
+}

@@ -1,0 +1,272 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"html/template"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+
+	"github.com/userkit/userkit"
+)
+
+// At gives a time in the person's zone.
+func (v *view) At(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(v.Zone).Format("2006-01-02 15:04")
+}
+
+// Exact gives a time to the second with its zone, for the text that appears on hover.
+func (v *view) Exact(t time.Time) string {
+	return t.In(v.Zone).Format("2006-01-02 15:04:05 -07:00") + " · " + t.UTC().Format(time.RFC3339Nano)
+}
+
+// Time gives a time as an element: short, and exact on hover.
+func (v *view) Time(t time.Time) template.HTML {
+	if t.IsZero() {
+		return ""
+	}
+	return v.timeElement(t, v.At(t))
+}
+
+// Ago gives how long ago a time was, or in how long it will be, exact on hover.
+func (v *view) Ago(t time.Time) template.HTML {
+	if t.IsZero() {
+		return ""
+	}
+	return v.timeElement(t, v.ago(t))
+}
+
+func (v *view) timeElement(t time.Time, text string) template.HTML {
+	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `" title="` + template.HTMLEscapeString(v.Exact(t)) + `">` + //nolint:gosec // every part is escaped
+		template.HTMLEscapeString(text) + `</time>`)
+}
+
+func (v *view) ago(t time.Time) string {
+	span := v.Now.Sub(t)
+	future := span < 0
+	span = span.Abs()
+	var text string
+	switch {
+	case span < time.Minute:
+		return v.T("just now")
+	case span < time.Hour:
+		text = v.N("%s minutes", int64(span/time.Minute))
+	case span < 24*time.Hour:
+		text = v.N("%s hours", int64(span/time.Hour))
+	case span < 60*24*time.Hour:
+		text = v.N("%s days", int64(span/(24*time.Hour)))
+	default:
+		return t.In(v.Zone).Format("2006-01-02")
+	}
+	if future {
+		return v.T("in %s", text)
+	}
+	return v.T("%s ago", text)
+}
+
+// Lasted gives how long something took.
+func (v *view) Lasted(from, to time.Time) string {
+	if to.IsZero() {
+		to = v.Now
+	}
+	return v.Span(to.Sub(from))
+}
+
+// Span gives a length of time in its two largest units.
+func (v *view) Span(span time.Duration) string {
+	span = max(span, 0)
+	switch {
+	case span < time.Minute:
+		return v.N("%s seconds", int64(span/time.Second))
+	case span < time.Hour:
+		return v.N("%s minutes", int64(span/time.Minute))
+	case span < 24*time.Hour:
+		return fmt.Sprintf("%d:%02d", span/time.Hour, span%time.Hour/time.Minute) + " " + v.T("h")
+	}
+	return v.N("%s days", int64(span/(24*time.Hour)))
+}
+
+var byteUnits = []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+
+// Bytes gives a size in a unit that can be read.
+func (v *view) Bytes(n any) string { return readable(integer(n)) }
+
+func readable(n int64) string {
+	value, unit := float64(n), 0
+	for value >= 999.5 && unit < len(byteUnits)-1 {
+		value /= 1000
+		unit++
+	}
+	if unit == 0 || value >= 99.95 {
+		return fmt.Sprintf("%.0f %s", value, byteUnits[unit])
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + byteUnits[unit]
+}
+
+// Size gives a size as an element: readable, and exact on hover.
+func (v *view) Size(n any) template.HTML {
+	return template.HTML(`<span title="` + template.HTMLEscapeString(v.N("%s bytes", n)) + `">` + template.HTMLEscapeString(v.Bytes(n)) + `</span>`) //nolint:gosec // every part is escaped
+}
+
+// Bar gives how full something is, in percent, 0 to 100.
+func (v *view) Percent(part, whole int64) int {
+	if whole <= 0 {
+		return 0
+	}
+	return int(min(100, max(0, float64(part)*100/float64(whole))))
+}
+
+// Country gives the name of a country in the person's language.
+func (v *view) Country(code string) string {
+	region, err := language.ParseRegion(code)
+	if err != nil {
+		return code
+	}
+	if name := display.Regions(v.texts.tag).Name(region); name != "" {
+		return name
+	}
+	return code
+}
+
+var countryCodes = sync.OnceValue(func() []string {
+	var codes []string
+	for a := 'A'; a <= 'Z'; a++ {
+		for b := 'A'; b <= 'Z'; b++ {
+			code := string([]rune{a, b})
+			if region, err := language.ParseRegion(code); err == nil && region.IsCountry() && region.Canonicalize().String() == code {
+				codes = append(codes, code)
+			}
+		}
+	}
+	return codes
+})
+
+// Countries are the countries by their names in the person's language.
+func (v *view) Countries(selected string) []choice {
+	names := display.Regions(v.texts.tag)
+	var all []choice
+	for _, code := range countryCodes() {
+		if name := names.Name(language.MustParseRegion(code)); name != "" {
+			all = append(all, choice{code, name, code == selected})
+		}
+	}
+	if !slices.ContainsFunc(all, func(c choice) bool { return c.Value == selected }) && selected != "" {
+		all = append(all, choice{selected, selected, true})
+	}
+	slices.SortFunc(all, func(a, b choice) int { return strings.Compare(userkit.SortKey(a.Text), userkit.SortKey(b.Text)) })
+	return all
+}
+
+// Icon gives an icon of the sprite.
+func (v *view) Icon(name string) (template.HTML, error) {
+	address, err := v.Asset("icons.svg")
+	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(address+"#"+name) + `"/></svg>`), err //nolint:gosec // every part is escaped
+}
+
+// DeviceIcon gives the icon of a type of device.
+func (v *view) DeviceIcon(kind userkit.DeviceType) (template.HTML, error) {
+	icon := map[userkit.DeviceType]string{
+		userkit.DeviceAndroid: "smartphone", userkit.DeviceIOS: "tablet", userkit.DeviceMacOS: "laptop",
+		userkit.DeviceWindows: "monitor", userkit.DeviceLinux: "server", userkit.DeviceRouter: "router", userkit.DeviceWeb: "globe",
+	}[kind]
+	if icon == "" {
+		icon = "settings"
+	}
+	return v.Icon(icon)
+}
+
+// Name gives what a user is called: the name, else the login, the email address or the id.
+func (v *view) Name(user userkit.User) string {
+	for _, name := range []string{user.Name, user.Login, user.Email, user.Phone, user.ExtRef} {
+		if name != "" {
+			return name
+		}
+	}
+	return user.ID.String()
+}
+
+// Avatar is the picture of a user, or the initials on one of eight colours.
+type avatar struct {
+	Picture, Initials string
+	Colour            uint32
+}
+
+// Avatar gives the picture of a user.
+func (v *view) Avatar(user userkit.User) avatar {
+	hash := fnv.New32a()
+	_, _ = hash.Write(user.ID[:]) // never fails
+	a := avatar{Initials: user.Initials(), Colour: hash.Sum32() % 8}
+	if v.console.gravatar {
+		a.Picture = user.GravatarURL(64)
+	}
+	return a
+}
+
+// Tone gives the colour of a status: good, warn, bad or plain.
+func (v *view) Tone(word any) string {
+	switch fmt.Sprint(word) {
+	case "active", "allowed", "refill", "production", "created":
+		return "good"
+	case "invited", "inactive", "user_inactive", "traffic_limit", "undecided", "pending", "paused", "unpaid", "sandbox", "updated", "stale":
+		return "warn"
+	case "disabled", "user_disabled", "user_expired", "charge", "expired", "revoked", "forged", "no_device_slot", "failed", "deactivated":
+		return "bad"
+	}
+	return "plain"
+}
+
+// JSON gives a JSON value over several lines.
+func (v *view) JSON(raw json.RawMessage) string {
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return string(raw)
+	}
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return string(raw)
+	}
+	return string(text)
+}
+
+// Compact gives a JSON value in one line, for a table.
+func (v *view) Compact(raw json.RawMessage) string {
+	text := strings.Join(strings.Fields(string(raw)), " ")
+	if runes := []rune(text); len(runes) > 160 {
+		return string(runes[:160]) + "…"
+	}
+	return text
+}
+
+// Who gives the name of an actor.
+func (v *view) Who(actor userkit.Actor) string {
+	switch {
+	case actor.Name != "":
+		return actor.Name
+	case actor.ID != "":
+		return actor.ID
+	case actor.Kind == "":
+		return v.Label(string(userkit.ActorSystem))
+	}
+	return v.Label(actor.Kind)
+}
+
+// reasons say what an access reason means, and what helps.
+var reasons = map[userkit.AccessReason]string{
+	userkit.CodeUserDisabled: "An administrator has deactivated the user. Activate it to let it in.",
+	userkit.CodeUserInactive: "The user was created by an administrator and waits for activation.",
+	userkit.CodeUserExpired:  "The time of the user is over. A later date of expiry lets it in.",
+	userkit.CodeTrafficLimit: "The traffic of this period is used up. A higher limit, or a reset of what was used, lets it in.",
+	userkit.CodeNoDeviceSlot: "The device is beyond the number that the licence allows.",
+}
+
+// Reason says what an access reason means.
+func (v *view) Reason(reason userkit.AccessReason) string { return v.T(reasons[reason]) }

@@ -1,0 +1,218 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/userio"
+)
+
+// job is a bulk action or an import that goes on while the person does something else.
+type job struct {
+	ID      string
+	Kind    string // bulk or import
+	Title   string
+	Actor   userkit.Actor
+	Began   time.Time
+	cancel  context.CancelFunc
+	mutex   sync.Mutex
+	state   jobState
+	rejects string // the file of rejected rows; empty: none
+}
+
+// jobState is where a job stands.
+type jobState struct {
+	Done, Total int64 // Total 0: not known
+	Ended       time.Time
+	Err         error
+	Bulk        userkit.BulkResult
+	Import      userio.ImportReport
+	DryRun      bool
+	Upload      string // the file that a dry run has looked at
+	HasRejects  bool
+}
+
+// State gives where the job stands.
+func (j *job) State() jobState {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	state := j.state
+	state.HasRejects = j.rejects != ""
+	return state
+}
+
+func (j *job) progress(done, total int64) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.state.Done, j.state.Total = done, total
+}
+
+// Percent gives how far the job is.
+func (s jobState) Percent() int {
+	if s.Total <= 0 {
+		return 0
+	}
+	return int(min(100, s.Done*100/s.Total))
+}
+
+// Running reports whether the job goes on.
+func (s jobState) Running() bool { return s.Ended.IsZero() }
+
+// jobs are the jobs of this process. Those that have ended are kept for an hour.
+type jobs struct {
+	now   func() time.Time
+	mutex sync.Mutex
+	all   map[string]*job
+}
+
+const (
+	keptJobs    = time.Hour
+	maxRunning  = 4 // of one person
+	maxKeptJobs = 500
+)
+
+func newJobs(now func() time.Time) *jobs { return &jobs{now: now, all: map[string]*job{}} }
+
+// start runs a job on a goroutine of its own. The job ends when it is done or cancelled,
+// and not with the request.
+func (j *jobs) start(ctx context.Context, started *job, run func(ctx context.Context, j *job) error) error {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.sweep()
+	running := 0
+	for _, other := range j.all {
+		if other.Actor == started.Actor && other.State().Running() {
+			running++
+		}
+	}
+	if running >= maxRunning || len(j.all) >= maxKeptJobs {
+		return &refusal{http.StatusTooManyRequests, "You have started many large jobs in a short time. Please wait a minute."}
+	}
+	ctx, started.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	started.ID, started.Began = rand.Text(), j.now()
+	j.all[started.ID] = started
+	go func() {
+		err := func() (err error) {
+			defer func() {
+				if reason := recover(); reason != nil {
+					err = fmt.Errorf("panic: %v", reason)
+				}
+			}()
+			return run(ctx, started)
+		}()
+		started.cancel()
+		started.mutex.Lock()
+		defer started.mutex.Unlock()
+		started.state.Ended, started.state.Err = j.now(), err
+	}()
+	return nil
+}
+
+// sweep forgets the jobs that ended long ago. The lock is held.
+func (j *jobs) sweep() {
+	for id, old := range j.all {
+		if state := old.State(); !state.Running() && j.now().Sub(state.Ended) > keptJobs {
+			if old.rejects != "" {
+				_ = os.Remove(old.rejects) // a temporary file
+			}
+			delete(j.all, id)
+		}
+	}
+}
+
+// of gives the jobs of a person, newest first.
+func (j *jobs) of(actor userkit.Actor) []*job {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.sweep()
+	var all []*job
+	for _, one := range j.all {
+		if one.Actor == actor {
+			all = append(all, one)
+		}
+	}
+	slices.SortFunc(all, func(a, b *job) int { return cmp.Or(b.Began.Compare(a.Began), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+// find gives a job of a person; that of another one is not found.
+func (j *jobs) find(actor userkit.Actor, id string) (*job, error) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if found, ok := j.all[id]; ok && found.Actor == actor {
+		return found, nil
+	}
+	return nil, &refusal{http.StatusNotFound, "There is no such job. Jobs are kept for an hour."}
+}
+
+func (c *console) showJobs(v *view, w http.ResponseWriter, _ *http.Request) error {
+	v.Title = v.T("Jobs")
+	return v.render(w, http.StatusOK, "jobs", struct {
+		*view
+		Jobs []*job
+	}{v, c.jobs.of(v.Actor)})
+}
+
+func (c *console) showJob(v *view, w http.ResponseWriter, r *http.Request) error {
+	found, err := c.jobs.find(v.Actor, r.PathValue("job"))
+	if err != nil {
+		return err
+	}
+	v.Title = found.Title
+	return v.render(w, http.StatusOK, "job", struct {
+		*view
+		Job   *job
+		State jobState
+	}{v, found, found.State()})
+}
+
+// JobError says to a person why a job ended early.
+func (v *view) JobError(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return v.T("The job was stopped. What was done stays done.")
+	}
+	return v.ErrorText(err)
+}
+
+func (c *console) stopJob(v *view, w http.ResponseWriter, r *http.Request) error {
+	found, err := c.jobs.find(v.Actor, r.PathValue("job"))
+	if err != nil {
+		return err
+	}
+	found.cancel()
+	return v.done(w, "/jobs/"+found.ID, "")
+}
+
+// downloadRejects serves the rows that an import has rejected, as CSV.
+func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Request) error {
+	found, err := c.jobs.find(v.Actor, r.PathValue("job"))
+	if err != nil {
+		return err
+	}
+	if found.State().Running() || found.rejects == "" {
+		return &refusal{http.StatusNotFound, "There are no rejected rows."}
+	}
+	content, err := os.Open(found.rejects)
+	if err != nil {
+		return err
+	}
+	defer content.Close() //nolint:errcheck // it was only read
+	attachment(w, "text/csv; charset=utf-8", "rejected-rows.csv")
+	http.ServeContent(w, r, "", time.Time{}, content)
+	return nil
+}
+
+// attachment sets the headers of a file to keep. name is ASCII.
+func attachment(w http.ResponseWriter, kind, name string) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+}

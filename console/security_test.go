@@ -1,0 +1,291 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"html"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+func TestWithoutAnActorNothingIsServed(t *testing.T) {
+	s := newSite(t, WithActor(nil))
+	require.Equal(t, http.StatusForbidden, s.get("/").status)
+	s = newSite(t, WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, errors.New("secret reason") }))
+	a := s.get("/users")
+	require.Equal(t, http.StatusForbidden, a.status)
+	require.NotContains(t, a.body, "secret reason")
+	s = newSite(t, WithActor(func(*http.Request) (userkit.Actor, error) { return userkit.Actor{}, nil }))
+	require.Equal(t, http.StatusForbidden, s.post("/users").status)
+}
+
+func TestPolicyOfEveryAnswer(t *testing.T) {
+	s := newSite(t)
+	user, device, session, purchase, segment := s.full()
+	for _, path := range append(pages(user, device, session, purchase, segment), "/unknown", "/users/not-an-id") {
+		header := s.get(path).header
+		require.Equal(t, "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+			header.Get("Content-Security-Policy"), path)
+		require.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
+		require.Equal(t, "no-store", header.Get("Cache-Control"))
+	}
+	require.Contains(t, newSite(t, WithGravatar()).get("/").header.Get("Content-Security-Policy"), "https://gravatar.com")
+}
+
+// TestTemplatesKeepToThePolicy looks for what the policy would stop, and for what would
+// make a script out of a text.
+func TestTemplatesKeepToThePolicy(t *testing.T) {
+	names, err := fs.Glob(templateFiles, "*.html")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	forbidden := regexp.MustCompile(`(?i)hx-on|\bjs:|javascript:|\sstyle=|<style|\son[a-z]+=|<script[^>]*>[^<]|hx-trigger="[^"]*\[|hx-vals|hx-vars|https?://`)
+	for _, name := range names {
+		content, err := fs.ReadFile(templateFiles, name)
+		require.NoError(t, err)
+		require.Empty(t, forbidden.FindAllString(string(content), -1), name)
+	}
+}
+
+func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	of := "/users/" + user.ID.String()
+	for _, header := range []http.Header{
+		{"Sec-Fetch-Site": {"cross-site"}}, {"Sec-Fetch-Site": {"same-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}},
+	} {
+		s.header = header
+		require.Equal(t, http.StatusForbidden, s.post(of+"/deactivate").status, header)
+	}
+	s.header = http.Header{"Sec-Fetch-Site": {"same-origin"}}
+	s.post(of + "/deactivate").leads(of)
+	s.header = http.Header{}
+	for _, path := range []string{"/deactivate", "/delete", "/devices/rotate", "/balance/refill"} { // a link does nothing
+		require.Equal(t, http.StatusSeeOther, s.get(of+path).status, path)
+	}
+	for _, cookie := range httpCookies(t, s) {
+		require.NotEqual(t, http.SameSiteNoneMode, cookie.SameSite)
+		require.True(t, cookie.HttpOnly)
+		require.Equal(t, "/admin/", cookie.Path)
+	}
+}
+
+func httpCookies(t *testing.T, s *site) []*http.Cookie {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/admin/preferences", strings.NewReader("theme=dark&language=ru"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	s.handler.ServeHTTP(recorder, r)
+	cookies := recorder.Result().Cookies()
+	require.NotEmpty(t, cookies)
+	return cookies
+}
+
+// script is a text that would run if it were not escaped, in an element, an attribute, a
+// script or an address.
+const script = `"><script>alert(1)</script><img src=x onerror=alert(1)>'` + "`"
+
+func TestTextsOfUsersNeverBecomeMarkup(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	user, err := s.users.CreateUser(ctx, userkit.NewUser{
+		Login: "x" + script, Name: script, ExtRef: script, AuthMethod: script, Description: script, AdditionalInfo: script, PreferredMap: script,
+		Status: userkit.StatusActive, License: "Duo", Payer: userkit.Payer{AccountNumber: script, LegalAddress: script, PostalAddress: script, Bank: script, BankAccount: script},
+		Attributes: userkit.Attributes{"note": script},
+	})
+	require.NoError(t, err)
+	device, err := s.users.RegisterDevice(ctx, user.ID, userkit.NewDevice{Name: script, HardwareID: script})
+	require.NoError(t, err)
+	session, err := s.users.StartSession(ctx, userkit.NewSession{UserID: user.ID, DeviceID: device.ID, Node: script, NodeLocation: script})
+	require.NoError(t, err)
+	purchase, err := s.users.SubmitPurchase(ctx, user.ID, userkit.Receipt{Store: "shop", Token: script})
+	require.NoError(t, err)
+	_, err = s.users.Refill(userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorUser, ID: script, Name: script}), user.ID,
+		userkit.Entry{Amount: userkit.Money{Amount: 100, Currency: "EUR"}, Key: script, Note: script, Reference: script})
+	require.NoError(t, err)
+	segment, err := s.users.CreateSegment(ctx, userkit.NewSegment{Name: script})
+	require.NoError(t, err)
+	require.NoError(t, s.users.AddToSegments(ctx, user.ID, segment.ID))
+	_, err = s.users.RecordEvent(ctx, user.ID, userkit.NewEvent{Name: "host.event", Data: map[string]any{"text": script}})
+	require.NoError(t, err)
+	user, err = s.users.User(ctx, user.ID)
+	require.NoError(t, err)
+	s.post("/users/columns", "column", "description", "column", "extref", "column", "attributes", "attributes", "note")
+
+	encoded := url.QueryEscape(script)
+	paths := append(pages(user, device, session, purchase, segment),
+		"/users?q="+encoded, "/users?filter="+encoded, "/users?sort="+encoded, "/users?segment="+encoded, "/users?open="+encoded, "/users?do="+encoded, "/find?q="+encoded,
+		"/users/"+user.ID.String()+"/sessions?from="+encoded, "/users/"+user.ID.String()+"/traffic?from="+encoded, "/audit?actor="+encoded+"&name="+encoded, "/audit?target="+encoded,
+		"/users/"+user.ID.String()+"/segments?find="+encoded, "/segments?q="+encoded, "/import?preset="+encoded, "/"+encoded, "/users/"+encoded,
+		"/users/filter?field=login&operator=eq&value="+encoded)
+	answers := map[string]answer{}
+	for _, path := range paths {
+		answers[path] = s.get(path)
+	}
+	uploaded := s.upload(script+".csv", "login,"+strings.ReplaceAll(script, `"`, "")+"\r\n"+strings.ReplaceAll(script, `"`, "")+",1\r\n")
+	require.Equal(t, http.StatusSeeOther, uploaded.status, alert(uploaded.body))
+	answers["mapping"] = s.get(strings.TrimPrefix(uploaded.header.Get("Location"), "/admin"))
+	answers["create"] = s.post("/users", "login", script, "name", script, "email", script, "phone", script, "country", script, "license", script)
+	answers["edit"] = s.post("/users/"+user.ID.String()+"/edit", "do", "profile", "revision", "1", "email", script, "name", script)
+	answers["refill"] = s.post("/users/"+user.ID.String()+"/balance/refill", "do", "refill", "amount", script, "note", script, "key", script)
+	answers["target"] = s.post("/users/"+user.ID.String()+"/devices/rotate", "target", script)
+	s.cookies[cookieNotice], s.cookies[cookieColumns], s.cookies[cookieZone], s.cookies[cookieTheme] = encoded, encoded, encoded, encoded
+	answers["cookies"] = s.get("/users")
+	for path, a := range answers {
+		require.NotContains(t, a.body, "<script>alert", path)
+		require.NotContains(t, a.body, "<img src=x", path)
+		require.NotRegexp(t, `(?i)href="javascript:`, a.body, path)
+		require.NotEqual(t, http.StatusInternalServerError, a.status, path)
+	}
+	require.Contains(t, html.UnescapeString(answers["/users/"+user.ID.String()].body), script, "it is shown as what it is")
+}
+
+func TestRecordsOfOtherUsersAreNotFound(t *testing.T) {
+	s := newSite(t)
+	_, device, session, purchase, _ := s.full()
+	eve := s.user("eve")
+	of := "/users/" + eve.ID.String()
+	for path, target := range map[string]string{
+		"/devices/rotate": device.ID.String(), "/devices/reveal": device.ID.String(), "/devices/delete": device.ID.String(), "/devices/edit": device.ID.String(),
+		"/sessions/end": session.ID.String(), "/purchases/activate": purchase.ID.String(), "/purchases/deactivate": purchase.ID.String(),
+	} {
+		require.Equal(t, http.StatusNotFound, s.post(of+path, "target", target, "name", "stolen", "type", "ios").status, path)
+		require.Equal(t, http.StatusNotFound, s.post(of+path, "target", "../"+target).status, path)
+	}
+	require.Equal(t, http.StatusNotFound, s.get(of+"/devices?do=reveal&target="+device.ID.String()).status)
+	_, err := s.users.Authenticate(t.Context(), device.AccessToken)
+	require.NoError(t, err)
+	for _, path := range []string{"/users/%2e%2e/jobs", "/../etc/passwd", "/assets/../console.go", "/assets/x/../../texts/en.json", "/users/" + strings.Repeat("a", 5000)} {
+		require.NotEqual(t, http.StatusOK, s.do(httptest.NewRequest(http.MethodGet, "http://host/admin"+path, nil)).status, path)
+	}
+}
+
+func TestWhatMayNotBeDoneIsNeitherOfferedNorDone(t *testing.T) {
+	reads := func(_ context.Context, _ userkit.Actor, operation string, _ userkit.UserID) bool {
+		for _, verb := range []string{".list", ".get", ".count", ".of_user", ".traffic", ".transactions"} {
+			if strings.HasSuffix(operation, verb) {
+				return true
+			}
+		}
+		return false
+	}
+	s := newSite(t, WithAuthorizer(reads))
+	user, device, session, purchase, segment := s.full()
+	for _, path := range pages(user, device, session, purchase, segment) {
+		a := s.get(path)
+		if strings.HasPrefix(path, "/bulk") || strings.HasPrefix(path, "/import") || path == "/users/new" {
+			require.Equal(t, http.StatusForbidden, a.status, path)
+			continue
+		}
+		body := a.ok()
+		for _, found := range regexp.MustCompile(`<form[^>]*method="post"[^>]*>`).FindAllString(body, -1) {
+			require.Regexp(t, `action="/admin/(preferences|users/columns|users/segment|users/[^/]+/(edit|attributes))"`, found, path)
+		}
+		require.NotContains(t, body, "Deactivate</a>", path)
+		require.NotContains(t, body, "archive.zip", path)
+	}
+	of := "/users/" + user.ID.String()
+	for _, path := range []string{
+		"/users", "/bulk", "/import", "/users/segment", "/segments", of + "/edit", of + "/attributes", of + "/activate", of + "/deactivate", of + "/limit", of + "/delete",
+		of + "/devices/register", of + "/devices/edit", of + "/devices/rotate", of + "/devices/reveal", of + "/devices/delete", of + "/sessions/end", of + "/purchases/activate",
+		of + "/purchases/deactivate", of + "/balance/refill", of + "/balance/charge", of + "/balance/cancel", of + "/segments/add", of + "/segments/remove",
+		"/segments/" + segment.ID.String() + "/edit", "/segments/" + segment.ID.String() + "/freeze", "/segments/" + segment.ID.String() + "/delete",
+	} {
+		require.Equal(t, http.StatusForbidden, s.post(path).status, path)
+	}
+	require.Equal(t, http.StatusForbidden, s.get(of+"/archive.zip").status)
+	require.Equal(t, http.StatusForbidden, s.get("/users/export?format=csv").status)
+}
+
+func TestOversizedBodiesAreRefused(t *testing.T) {
+	s := newSite(t, WithMaxUpload(1000))
+	user := s.user("ada")
+	require.Equal(t, http.StatusRequestEntityTooLarge, s.post("/users/"+user.ID.String()+"/edit", "name", strings.Repeat("x", 2<<20)).status)
+	require.Equal(t, http.StatusRequestEntityTooLarge, s.upload("large.csv", "login\r\n"+strings.Repeat("x", 3<<20)).status)
+	require.Equal(t, http.StatusRequestEntityTooLarge, s.post("/preferences", "theme", strings.Repeat("x", 2<<20)).status)
+}
+
+func TestJobsAndFilesOfOthersAreNotFound(t *testing.T) {
+	actor := administrator
+	s := newSite(t, WithActor(func(*http.Request) (userkit.Actor, error) { return actor, nil }))
+	s.user("ada")
+	path := strings.TrimPrefix(s.upload("a.csv", "login\r\nnew\r\n").header.Get("Location"), "/admin")
+	s.get(path).ok()
+	job := strings.TrimPrefix(s.post(path, "mode", "upsert", "field-0", "login").header.Get("Location"), "/admin")
+	s.ended(job)
+	actor = userkit.Actor{Kind: userkit.ActorAdministrator, ID: "mallory"}
+	for _, address := range []string{path, job, job + "/rejected.csv"} {
+		require.Equal(t, http.StatusNotFound, s.get(address).status, address)
+	}
+	require.Equal(t, http.StatusNotFound, s.post(path).status)
+	require.Equal(t, http.StatusNotFound, s.post(job+"/stop").status)
+}
+
+func TestCostlyCallsAreLimited(t *testing.T) {
+	s := newSite(t)
+	for range int(costlyBurst) {
+		s.get("/users/export?format=csv").ok()
+	}
+	a := s.get("/users/export?format=csv").says(http.StatusTooManyRequests, "Please wait a minute.")
+	require.Equal(t, "60", a.header.Get("Retry-After"))
+	s.get("/users").ok()
+	s.now = s.now.Add(time.Minute)
+	s.get("/users/export?format=csv").ok()
+}
+
+func TestTheConsoleKnowsWhereItIsMounted(t *testing.T) {
+	s := newSite(t)
+	handler := New(s.users, WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }))
+	fixed := New(s.users, WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }), WithPath("/a/b/"))
+	for pattern, test := range map[string]struct {
+		handler       http.Handler
+		address, base string
+	}{
+		"/":                      {handler, "/users", ""},
+		"/deep/down/":            {handler, "/deep/down/users", "/deep/down"},
+		"example.org/c/":         {handler, "/c/users", "/c"},
+		"GET /c/{project}/":      {handler, "/c/acme/users", "/c/acme"},
+		"/c/{project}/{rest...}": {handler, "/c/acme/users", "/c/acme"},
+		"/stripped/":             {http.StripPrefix("/stripped", handler), "/stripped/users", "/stripped"},
+		"/a/b/{anything...}":     {fixed, "/a/b/users", "/a/b"},
+	} {
+		mux := http.NewServeMux()
+		mux.Handle(pattern, test.handler)
+		recorder := httptest.NewRecorder()
+		mux.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "http://example.org"+test.address, nil))
+		require.Equal(t, http.StatusOK, recorder.Code, pattern)
+		require.Contains(t, recorder.Body.String(), `href="`+test.base+`/segments"`, pattern)
+	}
+}
+
+func TestAssets(t *testing.T) {
+	s := newSite(t)
+	body := s.get("/").ok()
+	total := 0
+	for _, found := range regexp.MustCompile(`(?:src|href)="/admin(/assets/[^"#]+)"`).FindAllStringSubmatch(body, -1) {
+		s.header.Set("Accept-Encoding", "br, gzip")
+		a := s.get(found[1])
+		require.Equal(t, http.StatusOK, a.status, found[1])
+		require.Equal(t, "public, max-age=31536000, immutable", a.header.Get("Cache-Control"))
+		require.Equal(t, "gzip", a.header.Get("Content-Encoding"))
+		require.NotEmpty(t, a.header.Get("Content-Type"))
+	}
+	for _, file := range assets() {
+		total += len(file.gzipped)
+	}
+	require.Less(t, total, 150*1024, "all that a first visit loads")
+	require.Equal(t, http.StatusNotFound, s.get("/assets/x/unknown.js").status)
+	require.Equal(t, "no-store", s.get("/assets/old/console.js").header.Get("Cache-Control"))
+	for _, licence := range []string{"htmx.LICENSE", "uplot.LICENSE", "lucide.LICENSE"} {
+		require.NotNil(t, assets()[licence])
+	}
+}

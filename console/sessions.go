@@ -1,0 +1,182 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// sessionsPage is a table of sessions: of one user, or those of the project.
+type sessionsPage struct {
+	*userPage // nil: of the project
+	List      list
+	Sessions  []userkit.Session
+	People    map[userkit.UserID]userkit.User
+	Devices   []choice
+	Fault     string
+	Live      bool
+	From, To  string
+	End       userkit.Session // of the open dialog
+	Form      *form
+}
+
+// readPeriod reads the parameters from and to, days in the person's zone, both included.
+func (v *view) readPeriod() (from, to time.Time, err error) {
+	if text := v.Query("from"); text != "" {
+		if from, err = v.parseTime("from", text); err != nil {
+			return from, to, err
+		}
+	}
+	if text := v.Query("to"); text != "" {
+		if to, err = v.parseTime("to", text); err != nil {
+			return from, to, err
+		}
+		if len(text) == len("2006-01-02") {
+			to = to.AddDate(0, 0, 1)
+		}
+	}
+	return from, to, nil
+}
+
+func (c *console) showUserSessions(v *view, w http.ResponseWriter, r *http.Request) error {
+	return c.showUserSessionsPage(v, w, r, http.StatusOK, nil)
+}
+
+func (c *console) showUserSessionsPage(v *view, w http.ResponseWriter, r *http.Request, status int, refused *form) error {
+	base, err := c.loadUser(v, r, "sessions")
+	if err != nil {
+		return err
+	}
+	base.Form = refused
+	p := sessionsPage{userPage: base, Form: refused, List: v.newList("started_at", true), From: v.Query("from"), To: v.Query("to")}
+	query := userkit.SessionQuery{PageQuery: p.List.page()}
+	query.UserID = base.User.ID
+	query.Mixed = v.Query("mixed") != ""
+	if text := v.Query("device"); text != "" {
+		if query.DeviceID, err = userkit.ParseID[userkit.Device](text); err != nil {
+			return userkit.NewError(userkit.CodeDeviceNotFound, "device", "no id")
+		}
+	}
+	devices, err := c.users.Devices(r.Context(), userkit.DeviceQuery{DeviceFilter: userkit.DeviceFilter{UserID: base.User.ID}, PageQuery: userkit.PageQuery{Limit: 200}})
+	if err != nil {
+		return err
+	}
+	for _, device := range devices.Items {
+		name := device.Name
+		if name == "" {
+			name = v.Label(device.Type) + " …" + device.TokenHint
+		}
+		p.Devices = append(p.Devices, choice{device.ID.String(), name, device.ID == query.DeviceID})
+	}
+	if err := p.fill(c, r, query, &status); err != nil {
+		return err
+	}
+	if base.Target != "" {
+		if p.End, err = c.sessionOf(r, base.User.ID, base.Target); err != nil {
+			return err
+		}
+	}
+	return v.render(w, status, "user_sessions", p)
+}
+
+// fill reads the sessions of a query. A period that is refused is explained on the page.
+func (p *sessionsPage) fill(c *console, r *http.Request, query userkit.SessionQuery, status *int) error {
+	var err error
+	query.From, query.To, err = p.List.readPeriod()
+	if err == nil {
+		var found userkit.Page[userkit.Session]
+		if found, err = c.users.Sessions(r.Context(), query); err == nil {
+			p.Sessions, p.List.Next = found.Items, found.Next
+		}
+	}
+	if code := userkit.ErrorCode(err); code == userkit.CodeSpanTooLong || code == userkit.CodeBadFormat {
+		p.Fault, *status = p.List.ErrorText(err), http.StatusUnprocessableEntity
+		return nil
+	}
+	return err
+}
+
+// sessionOf reads a session of a user; that of another user is not found.
+func (c *console) sessionOf(r *http.Request, user userkit.UserID, text string) (userkit.Session, error) {
+	id, err := userkit.ParseID[userkit.Session](text)
+	if err != nil {
+		return userkit.Session{}, userkit.NewError(userkit.CodeSessionNotFound, "session", "no id")
+	}
+	session, err := c.users.Session(r.Context(), id)
+	if err == nil && session.UserID != user {
+		err = userkit.NewError(userkit.CodeSessionNotFound, "session", "of another user")
+	}
+	return session, err
+}
+
+func (c *console) endSession(v *view, w http.ResponseWriter, r *http.Request) error {
+	session, err := c.sessionOf(r, userOf(r), r.PostForm.Get("target"))
+	if err != nil {
+		return err
+	}
+	if _, err := c.users.EndSession(r.Context(), session.ID, userkit.UsageReport{}); err != nil {
+		if !shown(err) {
+			return err
+		}
+		return c.showUserSessionsPage(v, w, r, statusOf(err), v.rejected(r, err))
+	}
+	return v.done(w, "/users/"+userOf(r).String()+"/sessions", v.T("The session has ended."))
+}
+
+// showSessions shows the sessions of the project: those that run now, or all of a period.
+func (c *console) showSessions(v *view, w http.ResponseWriter, r *http.Request) error {
+	v.Title = v.T("Sessions")
+	p := sessionsPage{List: v.newList("started_at", true), From: v.Query("from"), To: v.Query("to")}
+	query := userkit.SessionQuery{PageQuery: p.List.page()}
+	p.Live = p.From == "" && p.To == ""
+	if p.Live {
+		query.State = userkit.SessionsActive
+	}
+	status := http.StatusOK
+	if err := p.fill(c, r, query, &status); err != nil {
+		return err
+	}
+	var ids []userkit.UserID
+	for _, session := range p.Sessions {
+		ids = append(ids, session.UserID)
+	}
+	var err error
+	if p.People, err = c.people(r, ids); err != nil {
+		return err
+	}
+	return v.render(w, status, "sessions", sessionsView{v, p})
+}
+
+// sessionsView is the page of the project's sessions.
+type sessionsView struct {
+	*view
+	Page sessionsPage
+}
+
+// people reads the users with the ids, for showing their names. Those who are gone are
+// left out.
+func (c *console) people(r *http.Request, ids []userkit.UserID) (map[userkit.UserID]userkit.User, error) {
+	people := map[userkit.UserID]userkit.User{}
+	var filters []userkit.Filter
+	for _, id := range ids {
+		if _, ok := people[id]; !ok && !id.IsZero() {
+			people[id] = userkit.User{ID: id}
+			filters = append(filters, userkit.Equal("id", id))
+		}
+	}
+	for len(filters) > 0 {
+		some := filters[:min(len(filters), 200)]
+		filters = filters[len(some):]
+		found, err := c.users.Users(r.Context(), userkit.UserQuery{
+			UserFilter: userkit.UserFilter{Filter: userkit.AnyOf(some...)}, PageQuery: userkit.PageQuery{Limit: len(some), Sort: "id"},
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, user := range found.Items {
+			people[user.ID] = user
+		}
+	}
+	return people, nil
+}

@@ -1,0 +1,146 @@
+package console
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+	"golang.org/x/text/number"
+)
+
+//go:embed texts/*.json
+var textFiles embed.FS
+
+// catalogue holds the texts of one language. The key of a text is the text in English,
+// so that templates can be read; English itself has forms of its own only for numbers.
+type catalogue struct {
+	tag     language.Tag
+	name    string // of the language, in itself
+	texts   map[string]string
+	plurals map[string]map[string]string // by the English plural: zero, one, two, few, many, other
+	printer *message.Printer
+}
+
+// catalogueFile is how a catalogue is written in the folder texts.
+type catalogueFile struct {
+	Name    string                       `json:"name"`
+	Texts   map[string]string            `json:"texts"`
+	Plurals map[string]map[string]string `json:"plurals"`
+}
+
+// catalogues are the languages, English first.
+var catalogues = sync.OnceValue(func() []*catalogue {
+	entries, err := textFiles.ReadDir("texts")
+	if err != nil {
+		panic(err) // they are in the program
+	}
+	var all []*catalogue
+	for _, entry := range entries {
+		content, err := textFiles.ReadFile("texts/" + entry.Name())
+		if err != nil {
+			panic(err)
+		}
+		var file catalogueFile
+		if err := json.Unmarshal(content, &file); err != nil {
+			panic(fmt.Errorf("texts/%s: %w", entry.Name(), err))
+		}
+		tag := language.MustParse(strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())))
+		all = append(all, &catalogue{tag: tag, name: file.Name, texts: file.Texts, plurals: file.Plurals, printer: message.NewPrinter(tag)})
+	}
+	slices.SortStableFunc(all, func(a, b *catalogue) int {
+		return strings.Compare(strings.Replace(a.tag.String(), "en", "", 1), strings.Replace(b.tag.String(), "en", "", 1))
+	})
+	return all
+})
+
+var matcher = sync.OnceValue(func() language.Matcher {
+	var tags []language.Tag
+	for _, c := range catalogues() {
+		tags = append(tags, c.tag)
+	}
+	return language.NewMatcher(tags)
+})
+
+// catalogueFor gives the language that a person chose, or else one that the browser asks for.
+func catalogueFor(r *http.Request) *catalogue {
+	chosen := ""
+	if cookie, err := r.Cookie(cookieLanguage); err == nil {
+		chosen = cookie.Value
+	}
+	_, index := language.MatchStrings(matcher(), chosen, r.Header.Get("Accept-Language"))
+	return catalogues()[index]
+}
+
+// text gives a text with its arguments filled in; one that is missing is in English.
+func (c *catalogue) text(key string, args ...any) string {
+	text, ok := c.texts[key]
+	if !ok {
+		text = key
+	}
+	if len(args) == 0 {
+		return text
+	}
+	return fmt.Sprintf(text, args...)
+}
+
+var pluralNames = map[plural.Form]string{
+	plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
+}
+
+// count gives a text with a number in it, such as "%s users", in the form that the number needs.
+func (c *catalogue) count(key string, n int64) string {
+	digits := min(max(n, -n), 1<<31-1)
+	form := pluralNames[plural.Cardinal.MatchPlural(c.tag, int(digits), 0, 0, 0, 0)]
+	text, ok := c.plurals[key][form]
+	if !ok {
+		if text, ok = c.plurals[key]["other"]; !ok {
+			text = key
+		}
+	}
+	return fmt.Sprintf(text, c.number(n))
+}
+
+// number gives a whole number with its thousands apart.
+func (c *catalogue) number(n int64) string { return c.printer.Sprint(number.Decimal(n)) }
+
+// label gives the name of a field, a status or another word of a table, which is known by
+// its identifier: registered_at is "Registered".
+func (c *catalogue) label(identifier string) string { return c.text(englishLabel(identifier)) }
+
+// labels are the words whose English is not the identifier with spaces.
+var labels = map[string]string{
+	"id": "ID", "extref": "External reference", "auth_method": "Sign-in method", "registered_at": "Registered",
+	"updated_at": "Updated", "last_seen_at": "Last seen", "expires_at": "Expires", "valid_for": "Valid for",
+	"open_sessions": "Sessions now", "purchases_end_at": "Subscribed until", "email_verified": "Email verified",
+	"payer_account_number": "Payer’s account number", "traffic_anchor_day": "Traffic day of month",
+	"additional_info": "Additional information", "android": "Android", "ios": "iOS", "macos": "macOS",
+	"windows": "Windows", "linux": "Linux", "user_disabled": "Disabled", "user_inactive": "Not activated",
+	"user_expired": "Time is over", "traffic_limit": "Traffic limit", "no_device_slot": "No device slot",
+	"license": "Licence", "subscribed": "Subscribed", "traffic_used": "Traffic used",
+	"ip": "IP", "started_at": "Started", "ended_at": "Ended", "internal_ip": "Internal IP",
+	"purchased_at": "Purchased", "created_at": "Created", "verified_at": "Verified", "due_at": "Verified again",
+}
+
+// englishLabel gives the English of an identifier. One that nobody has named is shown with
+// spaces, so that a new field needs nothing here.
+func englishLabel(identifier string) string {
+	if label, ok := labels[identifier]; ok {
+		return label
+	}
+	if name, ok := strings.CutPrefix(identifier, "attributes."); ok {
+		return name
+	}
+	words := strings.NewReplacer("_", " ", ".", ": ").Replace(identifier)
+	if words == "" {
+		return ""
+	}
+	return strings.ToUpper(words[:1]) + words[1:]
+}

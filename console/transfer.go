@@ -1,0 +1,411 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/csv"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/userio"
+)
+
+// exportUsers serves the list as a file: as filtered, sorted and with its columns.
+func (c *console) exportUsers(v *view, w http.ResponseWriter, r *http.Request) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	format := userio.Format(v.Query("format"))
+	if format.ContentType() == "" {
+		return &refusal{http.StatusUnprocessableEntity, "There is no such format."}
+	}
+	filter, fault := v.readUserFilter(r.URL.Query())
+	if fault != nil {
+		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
+	}
+	l := v.newList("registered_at", true)
+	columns := []string{"id", "login", "name", "email"}
+	for _, column := range v.chosenColumns() {
+		if !slices.Contains(columns, column.Name) {
+			columns = append(columns, column.Name)
+		}
+	}
+	out := &download{w: w, kind: format.ContentType(), name: "users-" + v.Now.UTC().Format("20060102-150405") + "." + string(format)}
+	_, err := userio.Export(r.Context(), c.users, out, userio.ExportOptions{
+		Format: format, Columns: columns,
+		Query: userkit.UserQuery{UserFilter: filter, PageQuery: userkit.PageQuery{Sort: l.Sort, Descending: l.Descending}},
+	})
+	return out.end(err)
+}
+
+// archiveUser serves everything about a user as a ZIP.
+func (c *console) archiveUser(v *view, w http.ResponseWriter, r *http.Request) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	id, err := userkit.ParseID[userkit.User](r.PathValue("user"))
+	if err != nil {
+		return userkit.NewError(userkit.CodeUserNotFound, "user", "no id")
+	}
+	out := &download{w: w, kind: "application/zip", name: "user-" + id.String() + ".zip"}
+	return out.end(userio.Archive(r.Context(), c.users, id, out))
+}
+
+// download writes a file that is made while it is sent. Until its first byte an error can
+// still be an answer of its own; after it, the connection is cut, so that nobody takes
+// what has come for the whole file.
+type download struct {
+	w          http.ResponseWriter
+	kind, name string
+	begun      bool
+}
+
+func (d *download) Write(part []byte) (int, error) {
+	if !d.begun {
+		d.begun = true
+		attachment(d.w, d.kind, d.name)
+	}
+	return d.w.Write(part)
+}
+
+func (d *download) end(err error) error {
+	if err != nil && d.begun {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+// uploads are the files that were sent for an import, on disk for an hour.
+type uploads struct {
+	now   func() time.Time
+	mutex sync.Mutex
+	all   map[string]*upload
+}
+
+// upload is a file that was sent.
+type upload struct {
+	id, path, name string
+	size           int64
+	actor          userkit.Actor
+	at             time.Time
+}
+
+const maxUploads = 5 // of one person
+
+func newUploads(now func() time.Time) *uploads { return &uploads{now: now, all: map[string]*upload{}} }
+
+// keep takes a file. The oldest of the person makes room for it.
+func (u *uploads) keep(actor userkit.Actor, name string, content io.Reader) (*upload, error) {
+	file, err := os.CreateTemp("", "userkit-import-*")
+	if err != nil {
+		return nil, err
+	}
+	size, err := io.Copy(file, content)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(file.Name()))
+	}
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	var mine []*upload
+	for id, old := range u.all {
+		if u.now().Sub(old.at) > keptJobs {
+			_ = os.Remove(old.path) // a temporary file
+			delete(u.all, id)
+		} else if old.actor == actor {
+			mine = append(mine, old)
+		}
+	}
+	slices.SortFunc(mine, func(a, b *upload) int { return a.at.Compare(b.at) })
+	for len(mine) >= maxUploads {
+		_ = os.Remove(mine[0].path) // a temporary file
+		delete(u.all, mine[0].id)
+		mine = mine[1:]
+	}
+	kept := &upload{id: rand.Text(), path: file.Name(), name: name, size: size, actor: actor, at: u.now()}
+	u.all[kept.id] = kept
+	return kept, nil
+}
+
+// find gives a file of a person; that of another one is not found.
+func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	if found, ok := u.all[id]; ok && found.actor == actor {
+		return found, nil
+	}
+	return nil, &refusal{http.StatusNotFound, "There is no such file any more. Please send it again."}
+}
+
+// importPage is the first step of an import: to choose a file.
+type importPage struct {
+	*view
+	Form    *form
+	Presets []choice
+	Maximum int64
+}
+
+func (c *console) chooseFile(v *view, w http.ResponseWriter, r *http.Request) error {
+	return c.showChooseFile(v, w, r, http.StatusOK, nil)
+}
+
+func (c *console) showChooseFile(v *view, w http.ResponseWriter, _ *http.Request, status int, refused *form) error {
+	v.Title = v.T("Import users")
+	p := importPage{view: v, Form: refused, Maximum: c.maxUpload}
+	for _, preset := range userio.Presets() {
+		p.Presets = append(p.Presets, choice{Value: preset, Text: preset, Selected: refused.Value("preset", "") == preset})
+	}
+	return v.render(w, status, "import", p)
+}
+
+// uploadFile takes the file and goes on to the mapping.
+func (c *console) uploadFile(v *view, w http.ResponseWriter, r *http.Request) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	file, header, err := r.FormFile("file")
+	if err != nil {
+		f := &form{Values: r.PostForm, Errors: map[string]string{"file": v.T("Choose a file first.")}}
+		return c.showChooseFile(v, w, r, http.StatusUnprocessableEntity, f)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	name := header.Filename
+	if !utf8.ValidString(name) || len(name) > 200 {
+		name = "file"
+	}
+	kept, err := c.uploads.keep(v.Actor, name, file)
+	if err != nil {
+		return err
+	}
+	address := "/import/" + kept.id
+	if preset := r.PostForm.Get("preset"); preset != "" {
+		address += "?preset=" + preset
+	}
+	if _, err := c.inspect(kept, userio.ImportOptions{Preset: r.PostForm.Get("preset")}); err != nil {
+		if !shown(err) {
+			return err
+		}
+		f := &form{Values: r.PostForm, Errors: map[string]string{"file": v.ErrorText(err)}}
+		return c.showChooseFile(v, w, r, statusOf(err), f)
+	}
+	return v.done(w, address, "")
+}
+
+func (c *console) inspect(kept *upload, options userio.ImportOptions) (userio.Inspection, error) {
+	file, err := os.Open(kept.path)
+	if err != nil {
+		return userio.Inspection{}, err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	return userio.Inspect(file, options)
+}
+
+// mappingPage is the second step: which column is which field.
+type mappingPage struct {
+	*view
+	Form       *form
+	ID, File   string
+	Size       int64
+	Inspection userio.Inspection
+	Columns    []mappedColumn
+	Modes      []choice
+	Keys       []choice
+}
+
+type mappedColumn struct {
+	Index   int
+	Heading string
+	Samples []string
+	Note    string
+	Choices []choice
+	Unsure  bool
+}
+
+func (c *console) mapFile(v *view, w http.ResponseWriter, r *http.Request) error {
+	return c.showMapping(v, w, r, http.StatusOK, nil)
+}
+
+func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, status int, refused *form) error {
+	kept, err := c.uploads.find(v.Actor, r.PathValue("file"))
+	if err != nil {
+		return err
+	}
+	found, err := c.inspect(kept, userio.ImportOptions{Preset: v.Query("preset")})
+	if err != nil {
+		return err
+	}
+	v.Title = v.T("Import users")
+	p := mappingPage{view: v, Form: refused, ID: kept.id, File: kept.name, Size: kept.size, Inspection: found}
+	for i, use := range found.Columns {
+		chosen := found.Mapping[use.Heading]
+		if refused != nil {
+			chosen = refused.Values.Get("field-" + strconv.Itoa(i))
+		}
+		column := mappedColumn{Index: i, Heading: use.Heading, Choices: v.mappingChoices(use, chosen)}
+		for _, row := range found.Samples {
+			if i < len(row) && row[i] != "" {
+				column.Samples = append(column.Samples, row[i])
+			}
+		}
+		switch {
+		case use.Note != "":
+			column.Note, column.Unsure = v.T("None of the first values can be read as this field."), true
+		case use.Guessed:
+			column.Note, column.Unsure = v.T("Guessed from what other programs call it."), true
+		case use.Suggested != "":
+			column.Note, column.Unsure = v.T("It may be: %s", v.Label(use.Suggested)), true
+		case use.Ignored == userio.IgnoredReadOnly:
+			column.Note = v.T("Only use changes this field.")
+		case use.Ignored == userio.IgnoredSecret:
+			column.Note = v.T("Passwords are not kept.")
+		}
+		p.Columns = append(p.Columns, column)
+	}
+	for _, mode := range []struct{ value, text string }{
+		{"upsert", "Create and update"}, {"create", "Only create"}, {"update", "Only update"},
+	} {
+		p.Modes = append(p.Modes, choice{mode.value, v.T(mode.text), refused.Value("mode", "upsert") == mode.value})
+	}
+	p.Keys = append(p.Keys, choice{"", v.T("the first of these that a row has"), refused.Value("key", "") == ""})
+	for _, key := range []string{"id", "extref", "login", "email"} {
+		p.Keys = append(p.Keys, choice{key, v.Label(key), refused.Value("key", "") == key})
+	}
+	return v.render(w, status, "mapping", p)
+}
+
+// mappingChoices are the fields that a column can be.
+func (v *view) mappingChoices(use userio.ColumnUse, chosen string) []choice {
+	all := []choice{{"-", v.T("Leave out"), chosen == "-"}}
+	add := func(value, text string) {
+		all = append(all, choice{value, text, value == chosen})
+	}
+	for _, field := range userkit.UserFields() {
+		if field.Settable() {
+			add(field.Name, v.Label(field.Name))
+		}
+	}
+	add("name.first", v.T("Name: first"))
+	add("name.middle", v.T("Name: middle"))
+	add("name.last", v.T("Name: last"))
+	add("enabled", v.T("Status: enabled"))
+	add("disabled", v.T("Status: disabled"))
+	attribute := chosen
+	if !strings.HasPrefix(attribute, "attributes.") {
+		attribute = use.Field
+	}
+	if name, ok := strings.CutPrefix(attribute, "attributes."); ok {
+		add(attribute, v.T("Attribute %s", name))
+	}
+	if !slices.ContainsFunc(all, func(c choice) bool { return c.Selected }) && chosen != "" {
+		all = append(all, choice{chosen, chosen, true})
+	}
+	return all
+}
+
+// importOptions reads the mapping from the form.
+func (v *view) importOptions(r *http.Request, found userio.Inspection) userio.ImportOptions {
+	form := r.PostForm
+	options := userio.ImportOptions{
+		Format: found.Format, Mode: userkit.ImportMode(form.Get("mode")), Key: form.Get("key"),
+		DryRun: form.Get("run") == "", ClearEmpty: form.Get("clear") != "", ReadOn: true, Zone: v.Zone,
+		Columns: map[string]string{},
+	}
+	for i, use := range found.Columns {
+		if field := form.Get("field-" + strconv.Itoa(i)); field != "" && use.Heading != "" && field != found.Mapping[use.Heading] || use.Guessed {
+			if field != "" {
+				options.Columns[use.Heading] = field
+			}
+		}
+	}
+	return options
+}
+
+// runImport begins the dry run or the import, as a job.
+func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	kept, err := c.uploads.find(v.Actor, r.PathValue("file"))
+	if err != nil {
+		return err
+	}
+	preset := r.PostForm.Get("preset")
+	found, err := c.inspect(kept, userio.ImportOptions{Preset: preset})
+	if err != nil {
+		return err
+	}
+	options := v.importOptions(r, found)
+	options.Preset = preset
+	checked, err := c.inspect(kept, options)
+	if err == nil && checked.Problem != "" {
+		err = &refusal{http.StatusUnprocessableEntity, "No column says who a row is about. Choose one as the id, external reference, login or email."}
+	}
+	if err != nil {
+		if !shown(err) {
+			return err
+		}
+		return c.showMapping(v, w, r, statusOf(err), v.rejected(r, err))
+	}
+	title := v.T("Import of %s", kept.name)
+	if options.DryRun {
+		title = v.T("Dry run of %s", kept.name)
+	}
+	started := &job{Kind: "import", Title: title, Actor: v.Actor}
+	started.state.DryRun, started.state.Upload, started.state.Total = options.DryRun, kept.id, kept.size
+	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error { return c.importFile(ctx, v, j, kept, options) })
+	if err != nil {
+		return err
+	}
+	return v.done(w, "/jobs/"+started.ID, "")
+}
+
+// importFile is the job of an import.
+func (c *console) importFile(ctx context.Context, v *view, j *job, kept *upload, options userio.ImportOptions) (err error) {
+	file, err := os.Open(kept.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	rejects, err := os.CreateTemp("", "userkit-rejects-*")
+	if err != nil {
+		return err
+	}
+	rows := csv.NewWriter(rejects)
+	written := 0
+	write := func(cells ...string) error {
+		for i, cell := range cells {
+			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+				cells[i] = "'" + cell // a spreadsheet runs nothing
+			}
+		}
+		return rows.Write(cells)
+	}
+	if err := write(v.T("Row"), v.T("Column"), v.T("Reason"), "code"); err != nil {
+		return err
+	}
+	options.Rejected = func(rejection userio.Rejection) error {
+		written++
+		return write(strconv.FormatInt(rejection.Row, 10), rejection.Column, v.ErrorText(rejection.Err), string(userkit.ErrorCode(rejection.Err)))
+	}
+	options.Progress = func(p userio.Progress) { j.progress(p.Bytes, kept.size) }
+	report, err := userio.Import(ctx, c.users, file, options)
+	rows.Flush()
+	err = errors.Join(err, rows.Error(), rejects.Close())
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.state.Import = report
+	if written > 0 {
+		j.rejects = rejects.Name()
+	} else {
+		err = errors.Join(err, os.Remove(rejects.Name()))
+	}
+	return err
+}

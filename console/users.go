@@ -1,0 +1,310 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+// NoUser is the user of an operation that is about nobody in particular.
+func (v *view) NoUser() userkit.UserID { return userkit.UserID{} }
+
+// filterFault is a filter that could not be read, with the character at fault.
+type filterFault struct {
+	Text               string
+	Before, At, Behind string
+	Message            string
+}
+
+// readUserFilter reads the search, the switch, the segment and the filter from an address or a form.
+func (v *view) readUserFilter(query url.Values) (userkit.UserFilter, *filterFault) {
+	filter := userkit.UserFilter{
+		OnlyActive: query.Get("all") == "",
+		Search:     strings.TrimSpace(query.Get("q")),
+		Moment:     userkit.Moment{At: v.Now, Zone: v.console.zone},
+	}
+	var fault *filterFault
+	if text := query.Get("segment"); text != "" {
+		id, err := userkit.ParseID[userkit.Segment](text)
+		if err != nil {
+			return filter, &filterFault{Text: text, Message: v.ErrorText(userkit.NewError(userkit.CodeSegmentNotFound, "segment", "no id"))}
+		}
+		filter.Segment = id
+	}
+	if text := query.Get("filter"); text != "" {
+		parsed, err := userkit.ParseFilter(text)
+		if err != nil {
+			return filter, v.faultOf(text, err)
+		}
+		filter.Filter = parsed
+	}
+	return filter, fault
+}
+
+// faultOf says where a filter is wrong.
+func (v *view) faultOf(text string, err error) *filterFault {
+	fault := &filterFault{Text: text, Message: v.ErrorText(err), Before: text}
+	if e, ok := errors.AsType[*userkit.Error](err); ok && e.Position > 0 {
+		runes := []rune(text + "␣")
+		at := min(e.Position-1, len(runes)-1)
+		end := min(at+1, len(runes))
+		fault.Before, fault.At, fault.Behind = string(runes[:at]), string(runes[at:end]), strings.TrimSuffix(string(runes[end:]), "␣")
+	}
+	return fault
+}
+
+// chip is a condition of the filter, which can be taken away.
+type chip struct{ Text, Without string }
+
+// usersPage is the table of users.
+type usersPage struct {
+	list
+	Columns  []column
+	Heads    []head
+	Rows     []userRow
+	Count    int64
+	Counted  bool
+	Search   string
+	All      bool
+	Segment  userkit.Segment
+	Filter   string
+	Fault    *filterFault
+	Chips    []chip
+	Form     *form
+	Segments []userkit.Segment
+}
+
+type userRow struct {
+	User  userkit.User
+	Cells []cell
+	Open  bool
+	URL   string // that shows or hides the details
+	Facts []cell
+}
+
+// List gives the parameters of the list, for forms that come back to it.
+func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
+
+func (c *console) listUsers(v *view, w http.ResponseWriter, r *http.Request) error {
+	return c.showUsers(v, w, r, http.StatusOK, nil)
+}
+
+// showUsers shows the table of users, with a form that was refused, if any.
+func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, status int, refused *form) error {
+	ctx, query := r.Context(), r.URL.Query()
+	v.Title = v.T("Users")
+	p := usersPage{list: v.newList("registered_at", true), Columns: v.chosenColumns(), Form: refused,
+		Search: query.Get("q"), All: query.Get("all") != "", Filter: query.Get("filter")}
+	filter, fault := v.readUserFilter(query)
+	p.Fault = fault
+	if fault == nil {
+		p.Chips = v.chipsOf(filter.Filter)
+		result, err := c.users.Users(ctx, userkit.UserQuery{UserFilter: filter, PageQuery: p.page()})
+		switch {
+		case err == nil:
+			p.Next = result.Next
+			p.fill(v, result.Items)
+			if v.May("users.count", userkit.UserID{}) {
+				if p.Count, err = c.users.CountUsers(ctx, filter); err != nil {
+					return err
+				}
+				p.Counted = true
+			}
+		case userkit.ErrorCode(err) == userkit.CodeInvalidCursor || userkit.ErrorCode(err) == userkit.CodeCursorMismatch:
+			return err
+		case shown(err):
+			p.Fault = v.faultOf(p.Filter, err)
+		default:
+			return err
+		}
+		if !filter.Segment.IsZero() && p.Fault == nil {
+			if p.Segment, err = c.users.Segment(ctx, filter.Segment); err != nil {
+				return err
+			}
+		}
+	}
+	if p.Fault != nil && status == http.StatusOK {
+		status = http.StatusUnprocessableEntity
+	}
+	p.Heads = append(p.Heads, p.Head("name", v.T("User")))
+	for _, column := range p.Columns {
+		h := p.Plain(column.Label)
+		if column.Sortable {
+			h = p.Head(column.Name, column.Label)
+		}
+		h.Numeric = column.Kind == userkit.KindInteger || column.Kind == userkit.KindMoney
+		p.Heads = append(p.Heads, h)
+	}
+	if v.Do() == "bulk" {
+		segments, err := c.users.Segments(ctx, userkit.SegmentQuery{SegmentFilter: userkit.SegmentFilter{Kind: userkit.SegmentList}, PageQuery: userkit.PageQuery{Limit: 200}})
+		if err != nil {
+			return err
+		}
+		p.Segments = segments.Items
+	}
+	return v.render(w, status, "users", p)
+}
+
+// fill makes the rows of the table.
+func (p *usersPage) fill(v *view, users []userkit.User) {
+	open := v.Query("open")
+	for i := range users {
+		user := &users[i]
+		row := userRow{User: *user, Open: open == user.ID.String()}
+		for _, column := range p.Columns {
+			row.Cells = append(row.Cells, v.cellOf(column, user))
+		}
+		if row.Open {
+			row.URL = v.Here("open", "", "do", "")
+			row.Facts = v.factsOf(user)
+		} else {
+			row.URL = v.Here("open", user.ID.String(), "do", "")
+		}
+		p.Rows = append(p.Rows, row)
+	}
+}
+
+// factsOf gives every field of a user that has a value.
+func (v *view) factsOf(user *userkit.User) []cell {
+	var facts []cell
+	for _, column := range v.columnsOf() {
+		shown := v.cellOf(column, user)
+		if shown.Text == "" && shown.HTML == "" && len(shown.Words) == 0 {
+			continue
+		}
+		shown.Name = column.Label
+		facts = append(facts, shown)
+	}
+	return facts
+}
+
+// chipsOf gives the parts of a filter, each with the address of the list without it.
+func (v *view) chipsOf(filter userkit.Filter) []chip {
+	parts := filter.Parts()
+	var chips []chip
+	for i, part := range parts {
+		var rest []userkit.Filter
+		rest = append(rest, parts[:i]...)
+		rest = append(rest, parts[i+1:]...)
+		chips = append(chips, chip{part.String(), v.Here("filter", userkit.AllOf(rest...).String(), "cursor", "", "open", "", "do", "")})
+	}
+	return chips
+}
+
+// operators are what a person can choose to compare with, by their words.
+var operators = []struct{ operator, text string }{
+	{"eq", "is"}, {"ne", "is not"}, {"co", "contains"}, {"sw", "begins with"}, {"ew", "ends with"},
+	{"pr", "has a value"}, {"gt", "is more than"}, {"ge", "is at least"}, {"lt", "is less than"}, {"le", "is at most"},
+}
+
+// Operators are the choices of the filter builder.
+func (v *view) Operators() []choice {
+	var all []choice
+	for _, o := range operators {
+		all = append(all, choice{Value: o.operator, Text: v.T(o.text)})
+	}
+	return all
+}
+
+// FilterFields are the fields that the filter builder offers.
+func (v *view) FilterFields() []choice {
+	var all []choice
+	for _, c := range v.columnsOf() {
+		if c.Kind != userkit.KindJSON {
+			all = append(all, choice{Value: c.Name, Text: c.Label})
+		}
+	}
+	return all
+}
+
+// addFilter adds a condition to the filter of the list and goes back to it.
+func (c *console) addFilter(v *view, w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	field, operator, value := query.Get("field"), query.Get("operator"), strings.TrimSpace(query.Get("value"))
+	if attribute := strings.TrimSpace(query.Get("attribute")); attribute != "" {
+		field = "attributes." + attribute
+	}
+	condition := field + " " + operator
+	if operator != "pr" {
+		condition += " " + v.filterValue(field, value)
+	}
+	text := query.Get("filter")
+	switch {
+	case text == "":
+		text = condition
+	case query.Get("join") == "or":
+		text = "(" + text + ") or " + condition
+	default:
+		text = "(" + text + ") and " + condition
+	}
+	if filter, err := userkit.ParseFilter(text); err == nil {
+		text = filter.String()
+	}
+	for _, name := range []string{"field", "operator", "value", "attribute", "join", "cursor", "open", "do"} {
+		query.Del(name)
+	}
+	query.Set("filter", text)
+	http.Redirect(w, r, v.Base+"/users?"+query.Encode(), http.StatusSeeOther)
+	return nil
+}
+
+// filterValue writes a value as the grammar of filters needs it for a field.
+func (v *view) filterValue(field, value string) string {
+	column, _ := v.columnNamed(field)
+	switch column.Kind {
+	case userkit.KindInteger:
+		if n, ok := parseSize(value); ok {
+			return fmt.Sprint(n)
+		}
+		return value
+	case userkit.KindBool:
+		return strings.ToLower(value)
+	case userkit.KindTime:
+		if t, err := time.ParseInLocation("2006-01-02", value, v.Zone); err == nil {
+			value = t.UTC().Format(time.RFC3339)
+		}
+	case userkit.KindJSON: // an attribute: a number and a truth value are written as they are
+		if value == "true" || value == "false" || value == "null" || isNumber(value) {
+			return value
+		}
+	}
+	return quote(value)
+}
+
+// saveSegment keeps the filter of the list as a segment.
+func (c *console) saveSegment(v *view, w http.ResponseWriter, r *http.Request) error {
+	list, err := url.ParseQuery(r.PostForm.Get("list"))
+	if err != nil {
+		return &refusal{http.StatusBadRequest, "The form could not be read."}
+	}
+	text := list.Get("filter")
+	if segment := list.Get("segment"); segment != "" {
+		condition := "segment eq " + quote(segment)
+		if text != "" {
+			condition = "(" + text + ") and " + condition
+		}
+		text = condition
+	}
+	rule, err := userkit.ParseFilter(text)
+	if err == nil && rule.IsZero() {
+		err = &refusal{http.StatusUnprocessableEntity, "Set a filter first: the segment is made of it."}
+	}
+	var segment userkit.Segment
+	if err == nil {
+		segment, err = c.users.CreateSegment(r.Context(), userkit.NewSegment{Name: strings.TrimSpace(r.PostForm.Get("name")), Rule: rule})
+	}
+	if err != nil {
+		if !shown(err) {
+			return err
+		}
+		list.Set("do", "save")
+		r.URL.RawQuery = list.Encode()
+		return c.showUsers(v, w, r, statusOf(err), v.rejected(r, err, "name"))
+	}
+	return v.done(w, "/segments/"+segment.ID.String(), v.T("The segment is saved."))
+}

@@ -1,0 +1,492 @@
+package console
+
+import (
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+//go:embed *.html
+var templateFiles embed.FS
+
+// templates are the pages by their names: each is a file of its own, with the layout and
+// the parts that pages share.
+var templates = parseTemplates()
+
+func parseTemplates() map[string]*template.Template {
+	pages := map[string]*template.Template{}
+	names, err := fs.Glob(templateFiles, "*.html")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	shared := []string{"layout.html", "parts.html"}
+	for _, file := range names {
+		name := strings.TrimSuffix(file, path.Ext(file))
+		if slices.Contains(shared, file) {
+			continue
+		}
+		files := append(slices.Clone(shared), file)
+		if strings.HasPrefix(name, "user_") { // the tabs of a user
+			files = append(slices.Clone(shared), "user.html", file)
+		}
+		pages[name] = template.Must(template.New(name).Funcs(functions).ParseFS(templateFiles, files...))
+	}
+	return pages
+}
+
+// The cookies of the console hold what a person prefers, and nothing of users.
+const (
+	cookieLanguage = "userkit_console_language"
+	cookieTheme    = "userkit_console_theme"
+	cookieColumns  = "userkit_console_columns"
+	cookieZone     = "userkit_console_zone" // set by console.js
+	cookieNotice   = "userkit_console_notice"
+)
+
+type viewKey struct{}
+
+// viewOf gives the view of a request that has come through serve.
+func viewOf(r *http.Request) *view { return r.Context().Value(viewKey{}).(*view) }
+
+// view is what every page knows: who looks, in which language and zone, and where the
+// console is. Its methods are what templates call.
+type view struct {
+	console *console
+	request *http.Request
+	texts   *catalogue
+
+	Base   string // the path on which the console is mounted, without a slash at its end
+	Actor  userkit.Actor
+	Zone   *time.Location
+	Now    time.Time
+	Theme  string // light, dark or empty: as the system
+	Title  string
+	Notice string // what the last action did
+
+	secret bool // the page shows a secret
+}
+
+func (c *console) newView(r *http.Request, actor userkit.Actor, base string) *view {
+	v := &view{console: c, request: r, texts: catalogueFor(r), Base: base, Actor: actor, Zone: c.zone, Now: c.now()}
+	if cookie, err := r.Cookie(cookieZone); err == nil {
+		if name, err := url.QueryUnescape(cookie.Value); err == nil && name != "Local" {
+			if zone, err := zoneNamed(name); err == nil {
+				v.Zone = zone
+			}
+		}
+	}
+	if cookie, err := r.Cookie(cookieTheme); err == nil && (cookie.Value == "light" || cookie.Value == "dark") {
+		v.Theme = cookie.Value
+	}
+	if cookie, err := r.Cookie(cookieNotice); err == nil {
+		v.Notice, _ = url.QueryUnescape(cookie.Value)
+	}
+	return v
+}
+
+var zones sync.Map // from the name to the *time.Location
+
+// zoneNamed is time.LoadLocation, which reads a file each time.
+func zoneNamed(name string) (*time.Location, error) {
+	if zone, ok := zones.Load(name); ok {
+		return zone.(*time.Location), nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err == nil {
+		zones.Store(name, zone)
+	}
+	return zone, err
+}
+
+// cookie sets a cookie of the console; an empty value removes it.
+func (v *view) cookie(w http.ResponseWriter, name, value string, age time.Duration) {
+	cookie := &http.Cookie{
+		Name: name, Value: value, Path: v.Base + "/", MaxAge: int(age.Seconds()),
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: v.request.TLS != nil,
+	}
+	if value == "" {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
+}
+
+const aYear = 365 * 24 * time.Hour
+
+// done goes on at another page after an action, which tells what was done.
+func (v *view) done(w http.ResponseWriter, path, notice string) error {
+	if notice != "" {
+		v.cookie(w, cookieNotice, url.QueryEscape(notice), time.Minute)
+	}
+	http.Redirect(w, v.request, v.Base+path, http.StatusSeeOther)
+	return nil
+}
+
+func (v *view) clearNotice(w http.ResponseWriter) {
+	if _, err := v.request.Cookie(cookieNotice); err == nil {
+		v.cookie(w, cookieNotice, "", 0)
+	}
+}
+
+// functions are what templates call beside the methods of view.
+var functions = template.FuncMap{
+	"join": strings.Join,
+	"dict": func(pairs ...any) map[string]any {
+		values := map[string]any{}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			values[pairs[i].(string)] = pairs[i+1]
+		}
+		return values
+	},
+	"add": func(a, b int) int { return a + b },
+}
+
+// T gives a text of the catalogue.
+func (v *view) T(key string, args ...any) string { return v.texts.text(key, args...) }
+
+// N gives a text of the catalogue with a number in it.
+func (v *view) N(key string, n any) string { return v.texts.count(key, integer(n)) }
+
+func integer(n any) int64 {
+	switch n := n.(type) {
+	case int:
+		return int64(n)
+	case int64:
+		return n
+	}
+	return 0
+}
+
+// Number gives a whole number for a person.
+func (v *view) Number(n any) string { return v.texts.number(integer(n)) }
+
+// Label gives the name of a field, a status or another word of a table.
+func (v *view) Label(identifier any) string {
+	switch word := identifier.(type) {
+	case string:
+		return v.texts.label(word)
+	case userkit.Status:
+		return v.texts.label(string(word))
+	case userkit.Code:
+		return v.texts.label(string(word))
+	case userkit.EventName:
+		return v.texts.label(string(word))
+	case userkit.DeviceType:
+		return v.texts.label(string(word))
+	case userkit.EndReason:
+		return v.texts.label(string(word))
+	case userkit.PurchaseReason:
+		return v.texts.label(string(word))
+	case userkit.Environment:
+		return v.texts.label(string(word))
+	case userkit.TrafficReset:
+		return v.texts.label(string(word))
+	case userkit.TransactionKind:
+		return v.texts.label(string(word))
+	case userkit.ActorKind:
+		return v.texts.label(string(word))
+	case userkit.UserKind:
+		return v.texts.label(string(word))
+	case userkit.BulkAction:
+		return v.texts.label(string(word))
+	}
+	return ""
+}
+
+// Language is the language of the page, as in the attribute lang.
+func (v *view) Language() string { return v.texts.tag.String() }
+
+// Direction is the direction in which the language is written.
+func (v *view) Direction() string {
+	switch base, _ := v.texts.tag.Base(); base.String() {
+	case "ar", "fa", "he", "ur":
+		return "rtl"
+	}
+	return "ltr"
+}
+
+// Languages are those that a person can choose.
+func (v *view) Languages() []choice {
+	var all []choice
+	for _, c := range catalogues() {
+		all = append(all, choice{Value: c.tag.String(), Text: c.name, Selected: c == v.texts})
+	}
+	return all
+}
+
+// choice is an option of a list to choose from.
+type choice struct {
+	Value, Text string
+	Selected    bool
+}
+
+// Console gives what the host has set.
+func (v *view) ConsoleTitle() string { return v.console.title }
+
+// SignOut gives the address where the host ends the person's session; empty: none.
+func (v *view) SignOut() string { return v.console.signOut }
+
+// Path is the path of the page below the base.
+func (v *view) Path() string { return v.request.URL.Path }
+
+// In reports whether the page is the one at path or below it.
+func (v *view) In(path string) bool {
+	return v.Path() == path || path != "/" && strings.HasPrefix(v.Path(), path+"/")
+}
+
+// Do is the action whose dialog is open: the parameter do.
+func (v *view) Do() string { return v.request.FormValue("do") }
+
+// Query gives a parameter of the address.
+func (v *view) Query(name string) string { return v.request.URL.Query().Get(name) }
+
+// Here gives the address of the page with some parameters set to other values; an empty
+// value takes a parameter out.
+func (v *view) Here(pairs ...string) string { return v.at(v.request.URL.Query(), v.Path(), pairs...) }
+
+// at gives the address of a page with its parameters.
+func (v *view) at(query url.Values, path string, pairs ...string) string {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			query.Del(pairs[i])
+		} else {
+			query.Set(pairs[i], pairs[i+1])
+		}
+	}
+	address := v.Base + path
+	if encoded := query.Encode(); encoded != "" {
+		address += "?" + encoded
+	}
+	return address
+}
+
+// Business reports whether the project has no purchases, which never changes.
+func (v *view) Business() bool {
+	if known := v.console.business.Load(); known != nil {
+		return *known
+	}
+	_, err := v.console.users.Purchases(v.request.Context(), userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 1}})
+	business := userkit.ErrorCode(err) == userkit.CodeBusinessProject
+	if err == nil || business {
+		v.console.business.Store(&business)
+	}
+	return business
+}
+
+// ErrorText says to a person what went wrong.
+func (v *view) ErrorText(err error) string {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return v.T(r.text)
+	}
+	e, ok := errors.AsType[*userkit.Error](err)
+	if !ok {
+		return v.T("Something went wrong. The host’s log says more.")
+	}
+	text, ok := errorTexts[e.Code]
+	if !ok {
+		text = "Something went wrong. The host’s log says more."
+		for _, info := range userkit.Codes() {
+			if info.Code == e.Code {
+				text = strings.ToUpper(info.Meaning[:1]) + info.Meaning[1:] + "."
+			}
+		}
+	}
+	said := v.T(text)
+	if e.Position > 0 {
+		said += " " + v.T("See character %s.", v.Number(e.Position))
+	}
+	if !e.Until.IsZero() {
+		said += " " + v.T("It may work again at %s.", v.At(e.Until))
+	}
+	return said
+}
+
+// errorTexts are the words for errors whose meaning in the table of codes is for developers.
+var errorTexts = map[userkit.Code]string{
+	userkit.CodeLoginTaken:           "Another user has this login.",
+	userkit.CodeEmailTaken:           "Another user has this email address.",
+	userkit.CodeExtRefTaken:          "Another user has this external reference.",
+	userkit.CodeIDTaken:              "There is a user with this id.",
+	userkit.CodeSegmentNameTaken:     "Another segment has this name.",
+	userkit.CodeRequired:             "Please fill this in.",
+	userkit.CodeTooLong:              "This is too long.",
+	userkit.CodeBadText:              "This holds characters that cannot be kept.",
+	userkit.CodeBadFormat:            "This does not have the right form.",
+	userkit.CodeOutOfRange:           "This is too large or too small.",
+	userkit.CodeUnknownValue:         "This is not one of the known values.",
+	userkit.CodeUnknownField:         "There is no such field, or it cannot be used here.",
+	userkit.CodeUnknownLicense:       "There is no licence of this name.",
+	userkit.CodeInvalidCursor:        "This address is damaged. Please begin again from the list.",
+	userkit.CodeCursorMismatch:       "This page belongs to another list. Please begin again from the list.",
+	userkit.CodeSpanTooLong:          "The period may have at most 30 days, and must end after it begins.",
+	userkit.CodeCurrencyMismatch:     "The balance is in another currency.",
+	userkit.CodeKeyReused:            "This was done already, with another amount.",
+	userkit.CodeConfirmationMismatch: "This is not the id of the user.",
+	userkit.CodeFilterSyntax:         "This is not a filter.",
+	userkit.CodeUnknownSegment:       "The filter names a segment that there is not.",
+	userkit.CodeSegmentCycle:         "The rule of the segment leads back to itself.",
+	userkit.CodeSegmentIsRule:        "The users of this segment follow from its rule.",
+	userkit.CodeSegmentIsList:        "This segment has no rule.",
+	userkit.CodeRevisionMismatch:     "Somebody else has changed this in the meantime.",
+	userkit.CodeTooManyConflicts:     "This is being changed by many at once. Please try again.",
+	userkit.CodeAudienceChanged:      "The filter finds other users now than in the preview. Please look at the preview again.",
+	userkit.CodeInvalidBulkToken:     "The preview belongs to another action. Please look at the preview again.",
+	userkit.CodeTrafficLimit:         "The traffic limit is reached.",
+	userkit.CodeInsufficientBalance:  "The balance is too low for this.",
+	userkit.CodeBalanceOverflow:      "The balance would be too large.",
+	userkit.CodeNotLastTransaction:   "Another transaction has come after this one. Only the last can be cancelled.",
+	userkit.CodeAlreadyCancelled:     "This transaction is cancelled already.",
+	userkit.CodeTokenNotSealed:       "This token was kept as a digest only and cannot be shown. Rotating gives a new one.",
+	userkit.CodeSealingKeyMissing:    "The key that sealed this token is not configured.",
+	userkit.CodePurchaseInvalid:      "The store says that the purchase is not good.",
+	userkit.CodePurchaseUndecided:    "The store of the purchase does not answer now. Nothing has changed.",
+	userkit.CodeUnknownStore:         "The project has no verifier for this store.",
+	userkit.CodeBusinessProject:      "A business project has no purchases.",
+	userkit.CodeStoreUnavailable:     "The database did not answer. Please look whether the change has happened before you try again.",
+	userkit.CodeUserNotFound:         "There is no such user. It may have been deleted.",
+	userkit.CodeDeviceNotFound:       "There is no such device. It may have been deleted.",
+	userkit.CodeSessionNotFound:      "There is no such session.",
+	userkit.CodeSegmentNotFound:      "There is no such segment. It may have been deleted.",
+	userkit.CodePurchaseNotFound:     "There is no such purchase.",
+	userkit.CodeTransactionNotFound:  "There is no such transaction.",
+}
+
+// form is what a person sent, and what is wrong with it: it is shown again with the
+// message beside the field.
+type form struct {
+	Values  url.Values
+	Errors  map[string]string
+	General string // what is wrong with no field in particular
+	err     error
+}
+
+// rejected makes the form that is shown again after an error. fields are those that it has.
+func (v *view) rejected(r *http.Request, err error, fields ...string) *form {
+	f := &form{Values: r.PostForm, Errors: map[string]string{}, err: err}
+	if e, ok := errors.AsType[*userkit.Error](err); ok && slices.Contains(fields, e.Field) {
+		f.Errors[e.Field] = v.ErrorText(err)
+	} else {
+		f.General = v.ErrorText(err)
+	}
+	return f
+}
+
+// shown reports whether an error is one that the form can show: what the person typed or
+// asked for was refused, and the rest of the page works.
+func shown(err error) bool {
+	status := statusOf(err)
+	return status == http.StatusUnprocessableEntity || status == http.StatusConflict ||
+		userkit.ErrorCode(err) == userkit.CodePurchaseUndecided
+}
+
+// Value gives what was typed into a field, or else what was in it.
+func (f *form) Value(field, otherwise string) string {
+	if f == nil || !f.Values.Has(field) {
+		return otherwise
+	}
+	return f.Values.Get(field)
+}
+
+// Checked is Value for a box to tick.
+func (f *form) Checked(field string, otherwise bool) bool {
+	if f == nil || f.Values == nil {
+		return otherwise
+	}
+	return f.Values.Get(field) != ""
+}
+
+// Error gives the message beside a field.
+func (f *form) Error(field string) string {
+	if f == nil {
+		return ""
+	}
+	return f.Errors[field]
+}
+
+// Message gives what is wrong with no field in particular.
+func (f *form) Message() string {
+	if f == nil {
+		return ""
+	}
+	return f.General
+}
+
+// list is what a table knows: its address, its order and its next page.
+type list struct {
+	*view
+	Sort       string
+	Descending bool
+	Next       userkit.Cursor
+	First      bool // this is the first page
+	standard   string
+}
+
+// newList reads the order and the page from the address. standard is the order without
+// one, newest first where it is a time.
+func (v *view) newList(standard string, descending bool) list {
+	l := list{view: v, Sort: standard, Descending: descending, standard: standard}
+	query := v.request.URL.Query()
+	if sort := query.Get("sort"); sort != "" {
+		l.Sort, l.Descending = sort, query.Get("desc") != ""
+	}
+	l.First = query.Get("cursor") == ""
+	return l
+}
+
+// page gives the PageQuery of the list.
+func (l list) page() userkit.PageQuery {
+	query := l.request.URL.Query()
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < 1 || limit > 500 {
+		limit = userkit.DefaultPageLimit
+	}
+	return userkit.PageQuery{Sort: l.Sort, Descending: l.Descending, Limit: limit, Cursor: userkit.Cursor(query.Get("cursor"))}
+}
+
+// head is a heading of a table that sorts it.
+type head struct {
+	Text, URL, Order string // Order as in the attribute aria-sort; empty: not sorted by it
+	Numeric          bool
+}
+
+// Head gives the heading of a column by which the table can be sorted.
+func (l list) Head(field, text string) head {
+	h := head{Text: text}
+	descending := ""
+	switch {
+	case l.Sort != field:
+	case l.Descending:
+		h.Order = "descending"
+	default:
+		h.Order, descending = "ascending", "1"
+	}
+	h.URL = l.Here("sort", field, "desc", descending, "cursor", "", "open", "", "do", "")
+	return h
+}
+
+// Plain gives the heading of a column by which the table cannot be sorted.
+func (l list) Plain(text string) head { return head{Text: text} }
+
+// NextURL is the address of the next page; empty: this is the last.
+func (l list) NextURL() string {
+	if l.Next == "" {
+		return ""
+	}
+	return l.Here("cursor", string(l.Next), "open", "", "do", "")
+}
+
+// FirstURL is the address of the first page.
+func (l list) FirstURL() string { return l.Here("cursor", "", "open", "", "do", "") }
+
+// View is the view itself, for the parts of a page that get it from their caller.
+func (v *view) View() *view { return v }

@@ -1,0 +1,217 @@
+// Console shows the web console on the users of a small VPN service that does not exist:
+// five thousand people in many scripts, their devices, sessions, purchases and money, and
+// a server that goes on reporting traffic.
+//
+// Usage:
+//
+//	console                    # on the in-memory store
+//	console -dsn postgres://…  # on PostgreSQL, in a project of its own that stays
+//
+// It prints an address that signs in once, and listens on this machine only.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/console"
+	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/store/postgres"
+)
+
+func main() {
+	dsn := flag.String("dsn", "", "the PostgreSQL database to work in, as a URL; empty: in memory")
+	project := flag.String("project", "console-example", "the project in that database")
+	address := flag.String("listen", "127.0.0.1:8060", "the loopback address to listen on; port 0: any free one")
+	people := flag.Int("users", 5000, "how many users there are")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout, *dsn, *project, *address, *people); err != nil {
+		fmt.Fprintln(os.Stderr, "console:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the console until the context ends.
+func run(ctx context.Context, out io.Writer, dsn, project, address string, people int) error {
+	store, err := open(ctx, dsn, project)
+	if err != nil {
+		return err
+	}
+	clock := newClock()
+	users, err := userkit.New(store,
+		userkit.WithClock(clock.now),
+		userkit.WithLicenses(
+			userkit.License{Name: "Solo", Devices: 1}, userkit.License{Name: "Duo", Devices: 2},
+			userkit.License{Name: "Family", Devices: 6}, userkit.License{Name: "Office"},
+		),
+		userkit.WithDefaultLicense("Duo"),
+		userkit.WithSealingKeys([]byte("an example's key of 32 bytes.....")[:32]), // a host keeps a random one secret
+		userkit.WithVerifiers(shop{clock}),
+		userkit.WithSandboxPurchases(),
+	)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	serveErr := serve(ctx, out, users, clock, address, people)
+	return errors.Join(serveErr, users.Close(), store.Close())
+}
+
+func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
+	if dsn == "" {
+		return memory.New(), nil
+	}
+	store, err := postgres.Open(ctx, dsn, postgres.WithProject(project))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clock, address string, people int) error {
+	listener, err := listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	there, err := users.CountUsers(ctx, userkit.UserFilter{})
+	if err == nil && there == 0 {
+		err = fill(ctx, users, clock, people)
+	}
+	clock.run()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var duties sync.WaitGroup
+	defer duties.Wait()
+	defer stop()
+	duties.Go(func() { _ = users.Run(ctx) }) // ends with the context
+	duties.Go(func() { node(ctx, users) })
+
+	door := newDoor()
+	mux := http.NewServeMux()
+	mux.Handle("/admin/", console.New(users, console.WithActor(door.actor), console.WithClock(clock.now), console.WithTitle("Example VPN"), console.WithLogger(slog.Default())))
+	mux.HandleFunc("GET /sign-in", door.signIn)
+	mux.Handle("/{$}", http.RedirectHandler("/admin/", http.StatusSeeOther))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = server.Close() }) // the example ends
+	fmt.Fprintf(out, "The console, for one sign-in:\n\n  http://%s/sign-in?token=%s\n\n", listener.Addr(), door.token)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// listen listens on this machine only.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%s is not a loopback address; this example is for one machine", address)
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+}
+
+// door is how a person gets into the example: a link that works once gives a cookie. A
+// host has its own sign-in in the place of this.
+type door struct {
+	token  string
+	cookie string
+	used   atomic.Bool
+}
+
+func newDoor() *door { return &door{token: rand.Text(), cookie: rand.Text()} }
+
+const doorCookie = "console_example"
+
+func (d *door) signIn(w http.ResponseWriter, r *http.Request) {
+	right := subtle.ConstantTimeCompare([]byte(r.FormValue("token")), []byte(d.token)) == 1
+	if !right || !d.used.CompareAndSwap(false, true) {
+		http.Error(w, "This link has been used, or it is not whole. Start the example again for a new one.", http.StatusForbidden)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: doorCookie, Value: d.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	// Not a redirect: a strict cookie does not go along with one that another program's link began.
+	fmt.Fprint(w, `<!DOCTYPE html><meta http-equiv="refresh" content="0; url=/admin/"><p><a href="/admin/">Go on</a>`)
+}
+
+func (d *door) actor(r *http.Request) (userkit.Actor, error) {
+	cookie, err := r.Cookie(doorCookie)
+	if err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(d.cookie)) != 1 {
+		return userkit.Actor{}, errors.New("not signed in")
+	}
+	return userkit.Actor{Kind: userkit.ActorAdministrator, ID: "alex", Name: "Alex Morgan"}, nil
+}
+
+// clock is the time of the example: while the history is made it stands where it is put,
+// and then it runs.
+type clock struct {
+	mutex sync.Mutex
+	at    time.Time // zero: it runs
+}
+
+func newClock() *clock { return &clock{} }
+
+func (c *clock) now() time.Time {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.at.IsZero() {
+		return time.Now()
+	}
+	return c.at
+}
+
+func (c *clock) set(at time.Time) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.at = at
+}
+
+func (c *clock) run() { c.set(time.Time{}) }
+
+// shop is a store of the example's own: it says that every receipt is good for a month,
+// but one that begins with "waits", about which it never says anything.
+type shop struct{ clock *clock }
+
+func (shop) Store() string { return "example_shop" }
+
+func (s shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
+	if len(receipt.Token) > 5 && receipt.Token[:5] == "waits" {
+		return userkit.Undecided(errors.New("the shop is closed"), time.Time{})
+	}
+	now := s.clock.now()
+	return userkit.Valid(userkit.PurchaseFacts{
+		StableID: receipt.Token, TransactionID: "T-" + receipt.Token, ProductID: receipt.ProductID,
+		Environment: userkit.Production, PurchasedAt: now.AddDate(0, 0, -3), ExpiresAt: now.AddDate(0, 1, 0),
+		Trial: len(receipt.Token)%3 == 0,
+		Raw:   []byte(`{"shop":"example","receipt":"` + receipt.Token + `","price":{"amount":499,"currency":"EUR"}}`),
+	})
+}
