@@ -97,7 +97,7 @@ func (p npmPackage) fetch() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
+	defer os.RemoveAll(folder)                                                                             //nolint:errcheck // a temporary folder
 	command := exec.Command("npm", "pack", "--silent", "--pack-destination", folder, p.name+"@"+p.version) //nolint:noctx // a tool that is run by hand
 	command.Stderr = os.Stderr
 	name, err := command.Output()
