@@ -70,7 +70,7 @@ func newSiteOf(t *testing.T, managerOptions []userkit.Option, options ...Option)
 		userkit.WithSealingKeys(bytes.Repeat([]byte{7}, 32)),
 	}, managerOptions...)...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, errors.Join(users.Close(), store.Close())) })
+	t.Cleanup(func() { require.NoError(t, errors.Join(users.Close(context.Background()), store.Close())) })
 	s.users = users
 	var log bytes.Buffer
 	t.Cleanup(func() { require.Empty(t, log.String()) })

@@ -73,7 +73,7 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 		return errors.Join(err, store.Close())
 	}
 	serveErr := serve(ctx, out, users, clock, address, people)
-	return errors.Join(serveErr, users.Close(), store.Close())
+	return errors.Join(serveErr, users.Close(context.WithoutCancel(ctx)), store.Close())
 }
 
 func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
