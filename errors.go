@@ -98,6 +98,7 @@ const (
 	CodePurchaseInvalid     Code = "purchase_invalid"
 	CodePurchaseDeactivated Code = "purchase_deactivated"
 	CodeBusinessProject     Code = "business_project"
+	CodeMailRefused         Code = "mail_refused"
 
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
@@ -105,6 +106,7 @@ const (
 	CodeClosed            Code = "closed"
 	CodeStoreUnavailable  Code = "store_unavailable"
 	CodePurchaseUndecided Code = "purchase_undecided"
+	CodeMailNotSent       Code = "mail_not_sent"
 	CodeSchemaOutdated    Code = "schema_outdated"
 	CodeStoreRefused      Code = "store_refused"
 )
@@ -179,6 +181,7 @@ var codeTable = []CodeInfo{
 	{CodePurchaseInvalid, ErrRefused, "the store says that the purchase is not good; Error.Field is the reason"},
 	{CodePurchaseDeactivated, ErrRefused, "an administrator took the purchase away"},
 	{CodeBusinessProject, ErrRefused, "a business project has no purchases"},
+	{CodeMailRefused, ErrRefused, "the address takes no mail"},
 
 	{CodeInvalidToken, ErrForbidden, "the access token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
@@ -186,6 +189,7 @@ var codeTable = []CodeInfo{
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
 	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
+	{CodeMailNotSent, ErrUnavailable, "the mail could not be sent now"},
 	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
 	{CodeStoreRefused, ErrUnavailable, "the database refuses the statement, for lack of rights or because it is read-only; nothing happened"},
 }
