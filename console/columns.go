@@ -175,6 +175,10 @@ func (v *view) cellOf(c column, user *userkit.User) cell {
 		default:
 			shown.Text = v.Number(value)
 		}
+	case userkit.Duration:
+		if value > 0 {
+			shown.Text = v.Span(time.Duration(value))
+		}
 	case time.Duration:
 		if value > 0 {
 			shown.Text = v.Span(value)

@@ -152,24 +152,41 @@ func (c *console) addMoney(ctx context.Context, o *overview, now time.Time) erro
 	}
 }
 
+// watchedUsers are the users that a person should look at.
+var watchedUsers = []struct {
+	text, tone string
+	filter     func(now time.Time) userkit.Filter
+}{
+	{"%s users wait for activation", "warn", func(time.Time) userkit.Filter {
+		return userkit.Equal("status", string(userkit.StatusInactive))
+	}},
+	{"%s users have used up their traffic", "warn", func(time.Time) userkit.Filter {
+		return userkit.AllOf(userkit.Equal("access", string(userkit.CodeTrafficLimit)), userkit.Equal("status", string(userkit.StatusActive)))
+	}},
+	{"The time of %s active users is over", "bad", func(time.Time) userkit.Filter {
+		return userkit.AllOf(userkit.Equal("access", string(userkit.CodeUserExpired)), userkit.Equal("status", string(userkit.StatusActive)))
+	}},
+	{"The time of %s active users ends within a week", "warn", func(now time.Time) userkit.Filter {
+		return userkit.AllOf(userkit.Greater("expires_at", now), userkit.Less("expires_at", now.AddDate(0, 0, 7)), userkit.Equal("status", string(userkit.StatusActive)))
+	}},
+}
+
+// What else a person should look at.
+const (
+	silentSessions     = "%s sessions have been silent for long and are still open: does a process run Manager.Run?"
+	undecidedPurchases = "%s purchases are undecided: their stores have not answered"
+)
+
 // addAttention finds what a person should look at.
 func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, count func(userkit.Filter) (int64, error)) error {
-	soon := userkit.AllOf(userkit.Greater("expires_at", now), userkit.Less("expires_at", now.AddDate(0, 0, 7)), userkit.Equal("status", string(userkit.StatusActive)))
-	for _, watched := range []struct {
-		text, tone string
-		filter     userkit.Filter
-	}{
-		{"%s users wait for activation", "warn", userkit.Equal("status", string(userkit.StatusInactive))},
-		{"%s users have used up their traffic", "warn", userkit.AllOf(userkit.Equal("access", string(userkit.CodeTrafficLimit)), userkit.Equal("status", string(userkit.StatusActive)))},
-		{"The time of %s active users is over", "bad", userkit.AllOf(userkit.Equal("access", string(userkit.CodeUserExpired)), userkit.Equal("status", string(userkit.StatusActive)))},
-		{"The time of %s active users ends within a week", "warn", soon},
-	} {
-		n, err := count(watched.filter)
+	for _, watched := range watchedUsers {
+		filter := watched.filter(now)
+		n, err := count(filter)
 		if err != nil {
 			return err
 		}
 		if n > 0 {
-			o.Attention = append(o.Attention, attention{Text: watched.text, Count: n, Filter: watched.filter.String(), Tone: watched.tone})
+			o.Attention = append(o.Attention, attention{Text: watched.text, Count: n, Filter: filter.String(), Tone: watched.tone})
 		}
 	}
 	active := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit, Sort: "started_at"}}
@@ -185,7 +202,7 @@ func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, 
 		}
 	}
 	if silent > 0 {
-		o.Attention = append(o.Attention, attention{Text: "%s sessions have been silent for long and are still open: does a process run Manager.Run?", Count: silent, Path: "/sessions", Tone: "bad"})
+		o.Attention = append(o.Attention, attention{Text: silentSessions, Count: silent, Path: "/sessions", Tone: "bad"})
 	}
 	// Purchases of which a store has said nothing yet come first in the order of verified_at.
 	purchases, err := c.users.Purchases(ctx, userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 200, Sort: "verified_at"}})
@@ -199,7 +216,7 @@ func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, 
 		}
 	}
 	if undecided > 0 {
-		o.Attention = append(o.Attention, attention{Text: "%s purchases are undecided: their stores have not answered", Count: undecided, Path: "/purchases?all=1&sort=verified_at", Tone: "warn"})
+		o.Attention = append(o.Attention, attention{Text: undecidedPurchases, Count: undecided, Path: "/purchases?all=1&sort=verified_at", Tone: "warn"})
 	}
 	return nil
 }
