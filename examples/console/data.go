@@ -65,12 +65,12 @@ func fill(ctx context.Context, users userkit.Manager, clock *clock, people int) 
 		return err
 	}
 	// Of each user some things happened, day by day; those of one day side by side.
-	lives := ids[:min(len(ids), 600)]
+	lives := ids[:min(len(ids), 300)]
 	devices := make([][]userkit.Device, len(lives))
 	if err := each(lives, func(i int, id userkit.UserID) error { return fillDevices(ctx, users, id, i, &devices[i]) }); err != nil {
 		return err
 	}
-	for day := 12; day >= 1; day-- {
+	for day := 10; day >= 1; day-- {
 		clock.set(now.AddDate(0, 0, -day))
 		if err := each(lives, func(i int, id userkit.UserID) error { return fillDay(ctx, users, id, i, day, devices[i], clock.now()) }); err != nil {
 			return err
