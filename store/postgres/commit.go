@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -65,8 +66,10 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 	if s.tx != nil {
 		return s.withSavepoint(ctx, run)
 	}
-	return retryContended(ctx, func() error {
-		return s.fault(ctx, s.pool.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) }))
+	return s.placed(ctx, func() error {
+		return retryContended(ctx, func() error {
+			return s.fault(ctx, s.pool.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) }))
+		})
 	})
 }
 
@@ -139,7 +142,20 @@ func (s *Store) atomically(ctx context.Context, run func(*Store) error) error {
 	if s.tx != nil {
 		return s.withSavepoint(ctx, run)
 	}
-	return retryContended(ctx, func() error { return run(s) })
+	return s.placed(ctx, func() error { return retryContended(ctx, func() error { return run(s) }) })
+}
+
+// placed runs a statement that writes events, and once more where the feed had no place
+// for them until it was looked after.
+func (s *Store) placed(ctx context.Context, run func() error) error {
+	err := run()
+	if !errors.Is(err, errUnplaced) {
+		return err
+	}
+	if moved, failed := s.placeFeed(ctx); failed != nil || !moved {
+		return cmp.Or(failed, err)
+	}
+	return run()
 }
 
 // withSavepoint runs a statement in the host's transaction so that its failure
@@ -362,13 +378,16 @@ func sum(column string) string {
 	return "least(t." + column + "::numeric + excluded." + column + ", 9223372036854775807)::bigint"
 }
 
-// insertEvents begins a part that inserts events, with their place in the feed.
+// insertEvents begins a part that inserts events, with their place in the feed. There is
+// none, and the statement is refused, where the project is not one, and where the cluster
+// counts lower than the events that are there: they came from another one.
 func (w *work) insertEvents(events []*userkit.Event) {
 	s := w.store
 	w.cte("inserted_events")
 	w.q.add("INSERT INTO ? (project, position, "+eventColumns.names("")+`)
-SELECT ?, (SELECT p.feed_offset + pg_current_xact_id()::text::bigint FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
-		s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
+SELECT ?, (SELECT CASE WHEN `+cameFromElsewhere+` THEN NULL ELSE p.feed_offset + pg_current_xact_id()::text::bigint END
+FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
+		s.table("events"), quoted(s.project), s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
 	from(w, eventColumns, events)
 }
 

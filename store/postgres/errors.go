@@ -143,6 +143,10 @@ type meaning struct {
 // go through: a deadlock or a serialization failure.
 var errContended = errors.New("postgres: contended")
 
+// errUnplaced marks an error after which nothing has happened, since an event has no
+// place in the feed of the project.
+var errUnplaced = errors.New("postgres: no place in the feed")
+
 // translate turns an error of the database into one of userkit: the one place
 // that knows what SQLSTATEs and constraints mean. An error that says nothing of
 // the arguments is ErrUnavailable with CodeStoreUnavailable, its cause inside,
@@ -188,7 +192,8 @@ func translate(ctx context.Context, err error) error {
 		return userkit.NewError(userkit.CodeSchemaOutdated, "", "the database lacks a part of the schema; see Migrate").Because(err)
 	case "23502": // not_null_violation
 		if strings.HasPrefix(server.table, "events") && server.column == "position" {
-			return userkit.NewError(userkit.CodeSchemaOutdated, "", "the project is not in the database; see Migrate").Because(err)
+			return userkit.NewError(userkit.CodeSchemaOutdated, "", "the project is not in the database, or came there from another cluster; see Migrate").
+				Because(errors.Join(errUnplaced, err))
 		}
 	case "42501", "42704", readOnlyTransaction: // insufficient_privilege, undefined_object
 		return userkit.NewError(userkit.CodeStoreRefused, "", "the server refuses the statement").Because(err)

@@ -3,6 +3,9 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,12 +123,12 @@ func TestFeedOffsetWaitsForWriters(t *testing.T) {
 	store := openStore(t, dsn)
 	ada := createUser(t, store, "ada")
 	db := openDB(t, dsn)
-	_, err := db.Exec("UPDATE userkit.events SET position = position + 1000000000000")
-	require.NoError(t, err)
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
 	early := touch(&ada)
 	require.NoError(t, commitOne(t, store.WithTx(tx), early))
+	_, err = db.Exec("UPDATE userkit.events SET position = position + 1000000000000")
+	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { done <- store.Migrate(ctx) }()
 	waitForBlocked(t, db)
@@ -184,8 +187,9 @@ func TestFeedAfterAMove(t *testing.T) {
 		require.Equal(t, append(created, written...), followTo(t, stores[1], &cursor, 1+len(written)), "the order for those who begin anew")
 	})
 
-	// What is written before Migrate stands in front of what followers have seen.
-	t.Run("a follower misses what is written before Migrate, and nothing afterwards", func(t *testing.T) {
+	// Nobody calls Migrate. What is written would stand in front of what followers have
+	// seen; the first change sees to the feed, whichever of several processes makes it.
+	t.Run("a follower misses nothing when nobody calls Migrate", func(t *testing.T) {
 		nodes := []string{migrated.CreateOn(t, servers[0]), migrated.CreateOn(t, servers[1])}
 		store := openStore(t, nodes[0])
 		ada := createUser(t, store, "ada")
@@ -193,15 +197,118 @@ func TestFeedAfterAMove(t *testing.T) {
 		followTo(t, store, &cursor, 1)
 		moveProject(t, nodes[0], nodes[1])
 		store = openStore(t, nodes[1])
-		require.NoError(t, commitOne(t, store, touch(&ada)))
-		require.Empty(t, follow(t, store, &cursor))
-		require.NoError(t, store.Migrate(ctx))
-		for range 3 {
-			change := touch(&ada)
-			require.NoError(t, commitOne(t, store, change))
-			require.Equal(t, []userkit.EventID{change.Events[0].ID}, followTo(t, store, &cursor, 1))
+		requireCode(t, userkit.CodeSchemaOutdated, store.CheckSchema(ctx))
+		status, err := store.FeedStatus(ctx)
+		require.NoError(t, err)
+		require.True(t, status.Restored)
+		host := openDB(t, nodes[1])
+		tx, err := host.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		refused := ada
+		_, err = store.WithTx(tx).Commit(ctx, []userkit.Change{touch(&refused)})
+		requireCode(t, userkit.CodeSchemaOutdated, err)
+		require.NoError(t, tx.Rollback())
+
+		change := touch(&ada)
+		require.NoError(t, commitOne(t, store, change))
+		require.Equal(t, []userkit.EventID{change.Events[0].ID}, followTo(t, store, &cursor, 1))
+		require.NoError(t, store.CheckSchema(ctx))
+		// Several events of one transaction, at any isolation, are no sign of another cluster.
+		for _, options := range []*sql.TxOptions{nil, {Isolation: sql.LevelRepeatableRead}, serializable} {
+			tx, err := host.BeginTx(ctx, options)
+			require.NoError(t, err)
+			var ids []userkit.EventID
+			for range 3 {
+				change := touch(&ada)
+				require.NoError(t, commitOne(t, store.WithTx(tx), change))
+				ids = append(ids, change.Events[0].ID)
+			}
+			require.NoError(t, store.WithTx(tx).CheckSchema(ctx))
+			require.NoError(t, tx.Commit())
+			require.ElementsMatch(t, ids, followTo(t, store, &cursor, 3))
 		}
 	})
+
+	t.Run("many first changes at once, of users, of two users and of a segment", func(t *testing.T) {
+		nodes := []string{migrated.CreateOn(t, servers[0]), migrated.CreateOn(t, servers[1])}
+		store := openStore(t, nodes[0])
+		users := make([]userkit.User, 12)
+		for i := range users {
+			users[i] = createUser(t, store, fmt.Sprint("user", i))
+		}
+		var cursor userkit.FeedPosition
+		followTo(t, store, &cursor, len(users))
+		moveProject(t, nodes[0], nodes[1])
+		var work sync.WaitGroup
+		for i := 0; i < len(users); i += 2 {
+			store := openStore(t, nodes[1])
+			work.Go(func() {
+				change := func() userkit.Change { return touch(&users[i]) }
+				for range 5 {
+					if err := commitOne(t, store, change()); err != nil {
+						t.Errorf("a change: %v", err)
+					}
+				}
+				if err := store.CommitTogether(ctx, []userkit.Change{change(), touch(&users[i+1])}); err != nil {
+					t.Errorf("two changes: %v", err)
+				}
+				segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: fmt.Sprint(i), Revision: 1}
+				if _, err := store.CommitSegment(ctx, userkit.SegmentChange{ID: segment.ID, Segment: segment, Event: newEvent(userkit.UserID{})}); err != nil {
+					t.Errorf("a segment: %v", err)
+				}
+			})
+		}
+		work.Wait()
+		followTo(t, openStore(t, nodes[1]), &cursor, len(users)/2*8)
+	})
+}
+
+// The feed says that it waits, since when, and for whom.
+func TestFeedStatus(t *testing.T) {
+	ctx := context.Background()
+	server := pgtest.Start(t)
+	dsn, elsewhere := migrated.CreateOn(t, server.DSN()), empty.CreateOn(t, server.DSN())
+	store := openStore(t, dsn)
+	ada := createUser(t, store, "ada")
+	var cursor userkit.FeedPosition
+	followTo(t, store, &cursor, 1)
+	status, err := store.FeedStatus(ctx)
+	require.NoError(t, err)
+	require.Zero(t, status)
+
+	culprit, err := pgx.Connect(ctx, elsewhere+"&application_name=nightly")
+	require.NoError(t, err)
+	defer func() { _ = culprit.Close(ctx) }()
+	tx, err := culprit.Begin(ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, "CREATE TABLE something ()")
+	require.NoError(t, err)
+	changes := []userkit.Change{touch(&ada), touch(&ada)}
+	for _, change := range changes {
+		require.NoError(t, commitOne(t, store, change))
+	}
+	require.Empty(t, follow(t, store, &cursor))
+	status, err = store.FeedStatus(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 2, status.Waiting)
+	require.Equal(t, changes[0].Events[0].At, status.Since)
+	require.NotEmpty(t, status.For)
+	first := status.For[0]
+	require.False(t, first.Since.IsZero())
+	first.Since = time.Time{}
+	require.Equal(t, postgres.FeedBlocker{
+		ProcessID: int(culprit.PgConn().PID()), Database: culprit.Config().Database, User: culprit.Config().User, Application: "nightly", State: "idle in transaction",
+	}, first)
+
+	require.NoError(t, tx.Rollback(ctx))
+	followTo(t, store, &cursor, 2)
+	for status.Waiting > 0 || len(status.For) > 0 { // the server's own upkeep may hold it back for a moment
+		status, err = store.FeedStatus(ctx)
+		require.NoError(t, err)
+	}
+	nobody := openStore(t, dsn, postgres.WithProject("nobody"))
+	_, err = nobody.FeedStatus(ctx)
+	requireCode(t, userkit.CodeSchemaOutdated, err)
 }
 
 // moveProject moves the rows of the default project from one database to another,

@@ -71,8 +71,8 @@ var migrations = func() []migration {
 //
 // It also looks after the feed: where the database was restored into a cluster
 // whose transactions count lower than before, the feed goes on counting from
-// where it was. So call Migrate after a restore and before the first change,
-// for each project.
+// where it was. The first change to a project does the same. Until one or the other,
+// CheckSchema reports it and the feed shows nothing new.
 func (s *Store) Migrate(ctx context.Context) error {
 	for {
 		done, err := s.migrateOnce(ctx)
@@ -215,15 +215,43 @@ func (s *Store) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, err = s.moveFeed(ctx)
+	return err
+}
+
+// placeFeed looks after the feed in a transaction of its own. It reports whether that
+// was needed, or the events have a place by now.
+func (s *Store) placeFeed(ctx context.Context) (placed bool, err error) {
+	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	err = s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
+		bound := s.WithTx(tx)
+		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
+			return err
+		}
+		if _, err := bound.moveFeed(ctx); err != nil {
+			return err
+		}
+		placed, err = bound.registered(ctx)
+		return err
+	})
+	if err != nil {
+		return false, s.fault(ctx, err)
+	}
+	return placed, nil
+}
+
+// moveFeed raises the offset of the project where its events came from another cluster,
+// in the transaction that the store is bound to, and reports whether they did.
+func (s *Store) moveFeed(ctx context.Context) (moved bool, err error) {
 	restored, err := s.restored(ctx)
 	if err != nil || !restored {
-		return err
+		return false, err
 	}
 	// Nothing may be writing events by the old offset while it changes: the lock
 	// waits for the transactions that are, and those that come wait for it
 	// before they read the offset.
 	if err := s.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
-		return err
+		return false, err
 	}
 	// From here on every event is written by a transaction that is not older than
 	// the oldest one that runs now. The offset is read before it is written: on a
@@ -235,19 +263,31 @@ func (s *Store) register(ctx context.Context) error {
 FROM ? AS p WHERE p.project = ?`, s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
 	var offset integer
 	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&offset) }); err != nil {
-		return err
+		return false, err
 	}
-	return s.execute(ctx, "UPDATE ? AS p SET feed_offset = ? WHERE p.project = ?", s.table("projects"), int64(offset), quoted(s.project))
+	return true, s.execute(ctx, "UPDATE ? AS p SET feed_offset = ? WHERE p.project = ?", s.table("projects"), int64(offset), quoted(s.project))
 }
 
 // restored reports whether events have positions that the cluster has not
 // counted to: the database came here from another cluster.
 func (s *Store) restored(ctx context.Context) (bool, error) {
 	q := &statement{}
-	q.add(`SELECT EXISTS (SELECT FROM ? AS e JOIN ? AS p ON p.project = e.project
-WHERE e.project = ? AND `+alongPositions+`
-AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`,
-		s.table("events"), s.table("projects"), quoted(s.project))
+	q.add("SELECT "+cameFromElsewhere+" FROM ? AS p WHERE p.project = ?", s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
+	var found flag
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&found) })
+	return bool(found), err
+}
+
+// cameFromElsewhere is the condition on a project p that its events have positions that
+// the cluster has not counted to. What a statement sees was written by transactions
+// before its snapshot or by its own. It looks at the end of an index, where nothing is.
+const cameFromElsewhere = `EXISTS (SELECT FROM ? AS e WHERE e.project = ? AND ` + alongPositions + ` AND e.position >= p.feed_offset +
+greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint, coalesce(pg_current_xact_id_if_assigned()::text::bigint + 1, 0)) OFFSET 0)`
+
+// registered reports whether the project is in the database.
+func (s *Store) registered(ctx context.Context) (bool, error) {
+	q := &statement{}
+	q.add("SELECT EXISTS (SELECT FROM ? AS p WHERE p.project = ?)", s.table("projects"), quoted(s.project))
 	var found flag
 	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&found) })
 	return bool(found), err
@@ -257,10 +297,15 @@ AND e.position >= p.feed_offset + pg_snapshot_xmax(pg_current_snapshot())::text:
 func (s *Store) known(applied []string) error {
 	for _, name := range applied {
 		if !slices.ContainsFunc(migrations, func(file migration) bool { return file.name == name }) {
-			return userkit.NewError(userkit.CodeSchemaOutdated, "", "schema %q has migration %s, which this version does not know", s.schema, name)
+			return s.outdated("has migration %s, which this version does not know", name)
 		}
 	}
 	return nil
+}
+
+// outdated is the error for a schema that has or lacks something.
+func (s *Store) outdated(format string, args ...any) error {
+	return userkit.NewError(userkit.CodeSchemaOutdated, "", "schema %q "+format, append([]any{s.schema}, args...)...)
 }
 
 // CheckSchema returns nil when the schema is the one that this version of
@@ -274,25 +319,24 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outdated := func(format string, args ...any) error {
-		return userkit.NewError(userkit.CodeSchemaOutdated, "", format, args...)
-	}
 	for _, file := range migrations {
 		if !slices.Contains(applied, file.name) {
-			return outdated("schema %q lacks migration %s", s.schema, file.name)
+			return s.outdated("lacks migration %s", file.name)
 		}
 	}
 	if err := s.known(applied); err != nil {
 		return err
 	}
-	q := &statement{}
-	q.add("SELECT EXISTS (SELECT FROM ? AS p WHERE p.project = ?)", s.table("projects"), quoted(s.project))
-	var registered flag
-	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&registered) }); err != nil {
+	registered, err := s.registered(ctx)
+	if err == nil && !registered {
+		err = s.outdated("lacks project %q", s.project)
+	}
+	if err != nil {
 		return err
 	}
-	if !registered {
-		return outdated("schema %q lacks project %q", s.schema, s.project)
+	restored, err := s.restored(ctx)
+	if err == nil && restored {
+		err = s.outdated("has project %q from another cluster, and its feed waits until Migrate is called or the project is changed", s.project)
 	}
-	return nil
+	return err
 }

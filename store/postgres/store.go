@@ -235,7 +235,9 @@ func newStore(db *bun.DB, read options) *Store {
 
 // WithTx returns a store that is bound to a transaction of the host's on the
 // same database: what it reads and writes is part of the transaction, and
-// nothing is done before the host commits.
+// nothing is done before the host commits. It looks after no feed: in a project that was
+// restored (see Migrate) a change is ErrUnavailable with CodeSchemaOutdated until Migrate
+// was called, or a change was made outside of a transaction of the host's.
 //
 // Whatever writes sets a savepoint, so a unique value that is taken or a conflict leaves
 // the transaction in use. A change locks its user until the transaction ends;
