@@ -28,7 +28,7 @@ func TestAccess(t *testing.T) {
 		{"no byte left", User{Status: StatusActive, Account: Account{Traffic: used}}, Access{Reasons: []AccessReason{CodeTrafficLimit}, Until: midnight, NextReset: midnight}},
 		{"everything at once", User{Status: StatusDisabled, Account: Account{Traffic: used, ExpiresAt: noon}},
 			Access{Reasons: []AccessReason{CodeUserDisabled, CodeUserExpired, CodeTrafficLimit}, NextReset: midnight}},
-		{"a validity that has not begun", User{Status: StatusActive, Account: Account{ValidFor: time.Hour}}, Access{Allowed: true}},
+		{"a validity that has not begun", User{Status: StatusActive, Account: Account{ValidFor: Duration(time.Hour)}}, Access{Allowed: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

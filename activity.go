@@ -106,10 +106,30 @@ type Event struct {
 
 // NewEvent is what a host's own event is recorded from.
 type NewEvent struct {
-	Name     EventName // required; 1 to 64 characters of a-z, 0-9, '.', '_', '-'
-	DeviceID DeviceID  // zero: none
-	At       time.Time // zero: now
-	Data     any       // anything that encoding/json can write, at most MaxEventData bytes; nil: none
+	Name     EventName `json:"name"`               // required; 1 to 64 characters of a-z, 0-9, '.', '_', '-'
+	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: none
+	At       time.Time `json:"at,omitzero"`        // zero: now
+	Data     any       `json:"data,omitempty"`     // anything that encoding/json can write, at most MaxEventData bytes; nil: none
+}
+
+// newEventFields are a NewEvent without its methods.
+type newEventFields NewEvent
+
+// UnmarshalJSON reads an event and leaves its data as they are written, so that no
+// number loses digits.
+func (n *NewEvent) UnmarshalJSON(data []byte) error {
+	read := struct {
+		newEventFields
+		Data json.RawMessage `json:"data"`
+	}{}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*n = NewEvent(read.newEventFields)
+	if len(read.Data) > 0 && string(read.Data) != "null" {
+		n.Data = read.Data
+	}
+	return nil
 }
 
 // EventQuery asks for a page of events, newest first.
@@ -120,10 +140,11 @@ type EventQuery struct {
 
 // EventFilter says which events; the zero filter means all of the project.
 type EventFilter struct {
-	UserID   UserID    // zero: of all users
-	DeviceID DeviceID  // zero: of all devices
-	Name     EventName // empty: all names
-	From, To time.Time // happened in [From, To); zero: no bound
+	UserID   UserID    `json:"user_id,omitzero"`   // zero: of all users
+	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: of all devices
+	Name     EventName `json:"name,omitempty"`     // empty: all names
+	From     time.Time `json:"from,omitzero"`      // happened in [From, To); zero: no bound
+	To       time.Time `json:"to,omitzero"`
 }
 
 // FeedCursor is a place in the change feed, opaque; empty: the beginning.

@@ -80,17 +80,18 @@ type TransactionQuery struct {
 // TransactionFilter says which transactions; the zero filter means all of the
 // project that are not cancelled.
 type TransactionFilter struct {
-	UserID           UserID // zero: of all users
-	IncludeCancelled bool
-	From, To         time.Time // made in [From, To); zero: no bound
+	UserID           UserID    `json:"user_id,omitzero"` // zero: of all users
+	IncludeCancelled bool      `json:"include_cancelled,omitempty"`
+	From             time.Time `json:"from,omitzero"` // made in [From, To); zero: no bound
+	To               time.Time `json:"to,omitzero"`
 }
 
 // BalanceMismatch is a ledger that does not add up.
 type BalanceMismatch struct {
-	UserID   UserID
-	Stored   Money  // the balance that the account has
-	Computed Money  // the sum of the transactions that count
-	Reason   string // what is wrong, for a person to read
+	UserID   UserID `json:"user_id"`
+	Stored   Money  `json:"stored"`   // the balance that the account has
+	Computed Money  `json:"computed"` // the sum of the transactions that count
+	Reason   string `json:"reason"`   // what is wrong, for a person to read
 }
 
 // Ledger sums up a user's transactions beside its account, all of one moment.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"slices"
 )
@@ -61,7 +62,32 @@ type BulkResult struct {
 // BulkFailure is a user to whom a bulk action could not be done.
 type BulkFailure struct {
 	UserID UserID `json:"user_id"`
-	Err    error  `json:"-"`
+	Err    error  `json:"-"` // in JSON, "error"
+}
+
+// bulkFailureFields are a BulkFailure without its methods.
+type bulkFailureFields BulkFailure
+
+// MarshalJSON writes the failure with its error, see Error.
+func (f BulkFailure) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		bulkFailureFields
+		Err *Error `json:"error,omitempty"`
+	}{bulkFailureFields(f), AsError(f.Err)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *BulkFailure) UnmarshalJSON(data []byte) error {
+	var read struct {
+		bulkFailureFields
+		Err *Error `json:"error"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*f = BulkFailure(read.bulkFailureFields)
+	f.Err = read.Err.orNil()
+	return nil
 }
 
 // Bounds of bulk actions.

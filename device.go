@@ -105,9 +105,9 @@ type DeviceRecord struct {
 
 // Authentication is what an access token proves.
 type Authentication struct {
-	Device Device
-	User   User
-	Access Access // of this device: includes whether it has a slot
+	Device Device `json:"device"`
+	User   User   `json:"user"`
+	Access Access `json:"access"` // of this device: includes whether it has a slot
 }
 
 // DeviceQuery asks for a page of devices.
@@ -118,8 +118,8 @@ type DeviceQuery struct {
 
 // DeviceFilter says which devices; the zero filter means all of the project.
 type DeviceFilter struct {
-	UserID     UserID // zero: of all users
-	OnlyActive bool   // leave out the devices of disabled users
+	UserID     UserID `json:"user_id,omitzero"`      // zero: of all users
+	OnlyActive bool   `json:"only_active,omitempty"` // leave out the devices of disabled users
 }
 
 // DeviceManager registers devices, tells them by their tokens, and gives users

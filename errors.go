@@ -1,6 +1,8 @@
 package userkit
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -113,9 +115,9 @@ const (
 
 // CodeInfo is a row of the table of codes.
 type CodeInfo struct {
-	Code    Code
-	Kind    error // one of the sentinels of this package
-	Meaning string
+	Code    Code   `json:"code"`
+	Kind    error  `json:"-"` // one of the sentinels of this package
+	Meaning string `json:"meaning"`
 }
 
 // codeTable is the one place that says which kind a code belongs to.
@@ -210,21 +212,24 @@ func Codes() []CodeInfo {
 
 // Error is the one error type of userkit. It wraps its Kind (a sentinel of this
 // package) and, where there is one, its cause.
+//
+// In JSON it keeps everything but its cause, which is for the log, and has its kind as a
+// name: not_found, exists, invalid, conflict, refused, forbidden or unavailable.
 type Error struct {
-	Kind    error  // one of the sentinels
-	Code    Code   // the exact reason
-	Field   string // the field or argument at fault, by its name in the table of fields; may be empty
-	Message string // for developers, in English, without secrets
+	Kind    error  `json:"-"`                 // one of the sentinels; in JSON, its name
+	Code    Code   `json:"code,omitempty"`    // the exact reason
+	Field   string `json:"field,omitempty"`   // the field or argument at fault, by its name in the table of fields; may be empty
+	Message string `json:"message,omitempty"` // for developers, in English, without secrets
 
 	// Position is the character at fault in a text that was parsed, such as a
 	// filter, counted from 1. Zero: not about a place.
-	Position int
+	Position int `json:"position,omitzero"`
 
 	// Until is the time at which the same call may succeed, such as the next
 	// reset of a traffic limit. Zero when time alone will not help.
-	Until time.Time
+	Until time.Time `json:"until,omitzero"`
 
-	Cause error // the error below this one; may be nil
+	Cause error `json:"-"` // the error below this one; may be nil
 }
 
 // NewError returns an Error with the kind that belongs to code. Stores use it;
@@ -245,7 +250,7 @@ func (e *Error) Because(cause error) *Error {
 
 // Error gives kind, code, field and message in one line.
 func (e *Error) Error() string {
-	text := "userkit: " + string(e.Code)
+	text := "userkit: " + cmp.Or(string(e.Code), "error")
 	if e.Field != "" {
 		text += " (" + e.Field + ")"
 	}
@@ -255,7 +260,7 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		text += ": " + e.Message
 	}
-	if e.Cause != nil {
+	if e.Cause != nil && e.Cause.Error() != e.Message {
 		text += ": " + e.Cause.Error()
 	}
 	return text
@@ -263,10 +268,13 @@ func (e *Error) Error() string {
 
 // Unwrap makes errors.Is find the kind and the cause.
 func (e *Error) Unwrap() []error {
-	if e.Cause == nil {
-		return []error{e.Kind}
+	var below []error
+	for _, err := range []error{e.Kind, e.Cause} {
+		if err != nil {
+			below = append(below, err)
+		}
 	}
-	return []error{e.Kind, e.Cause}
+	return below
 }
 
 // ErrorCode returns the code that err carries, or "" when it carries none.
@@ -275,4 +283,72 @@ func ErrorCode(err error) Code {
 		return e.Code
 	}
 	return ""
+}
+
+// kindNames are the names of the kinds in JSON.
+var kindNames = []struct {
+	kind error
+	name string
+}{
+	{ErrNotFound, "not_found"}, {ErrExists, "exists"}, {ErrInvalid, "invalid"}, {ErrConflict, "conflict"},
+	{ErrRefused, "refused"}, {ErrForbidden, "forbidden"}, {ErrUnavailable, "unavailable"},
+}
+
+// plainError is an Error without its methods.
+type plainError Error
+
+// MarshalJSON writes the error without its cause.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	written := struct {
+		Kind string `json:"kind,omitempty"`
+		*plainError
+	}{plainError: (*plainError)(e)}
+	for _, known := range kindNames {
+		if errors.Is(e.Kind, known.kind) {
+			written.Kind = known.name
+		}
+	}
+	return json.Marshal(written)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes, of this version or another one: a code
+// that is not known keeps the kind that came with it.
+func (e *Error) UnmarshalJSON(data []byte) error {
+	read := struct {
+		Kind string `json:"kind"`
+		*plainError
+	}{plainError: &plainError{}}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*e = Error(*read.plainError)
+	for _, known := range kindNames {
+		if read.Kind == known.name {
+			e.Kind = known.kind
+		}
+	}
+	if kind, known := codeKinds[e.Code]; known {
+		e.Kind = kind
+	}
+	return nil
+}
+
+// AsError returns the Error that err is or wraps. For any other error it returns an
+// Error with nothing but the message, which writes it as JSON; nil for nil.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Message: err.Error(), Cause: err}
+}
+
+// orNil returns the error, or nil where there is none.
+func (e *Error) orNil() error {
+	if e == nil {
+		return nil
+	}
+	return e
 }

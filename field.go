@@ -23,7 +23,7 @@ const (
 	KindInteger FieldKind = "integer" // int64
 	KindMoney   FieldKind = "money"   // Money; compares by the amount
 	KindTime    FieldKind = "time"    // time.Time; the zero time, which means none, comes first
-	KindSpan    FieldKind = "span"    // time.Duration
+	KindSpan    FieldKind = "span"    // Duration
 	KindID      FieldKind = "id"      // string, the plain UUID; empty for none
 	KindAddress FieldKind = "address" // netip.Addr; none first, then IPv4, then IPv6
 	KindJSON    FieldKind = "json"    // Attributes; cannot be sorted by
@@ -75,11 +75,7 @@ func (k FieldKind) Parse(text string) (any, error) {
 		t = storedTime(t)
 		return t, checkTime("", t)
 	case KindSpan:
-		span, err := time.ParseDuration(text)
-		if err != nil {
-			return bad("a span of time, such as 720h or 1h30m")
-		}
-		return span, nil
+		return wrapAny(ParseDuration(text))
 	case KindID:
 		if text == "" {
 			return "", nil
@@ -126,7 +122,7 @@ func (k FieldKind) Format(value any) string {
 			return ""
 		}
 		return value.UTC().Format(time.RFC3339Nano)
-	case time.Duration:
+	case Duration:
 		return value.String()
 	case netip.Addr:
 		if !value.IsValid() {
@@ -164,7 +160,7 @@ func (k FieldKind) holds(value any) (ok bool) {
 	case KindTime:
 		_, ok = value.(time.Time)
 	case KindSpan:
-		_, ok = value.(time.Duration)
+		_, ok = value.(Duration)
 	case KindID:
 		text, isText := value.(string)
 		_, err := ParseID[User](text)
@@ -185,10 +181,10 @@ func wrapAny[T any](value T, err error) (any, error) { return value, err }
 // Field is a row of a table of fields: what lists, sort orders, filters,
 // exports, imports and consoles know about one field of a record.
 type Field[T any] struct {
-	Name   string
-	Kind   FieldKind
-	Values []string // of an enumeration: all that there are; nil: no enumeration
-	Get    func(record *T) any
+	Name   string              `json:"name"`
+	Kind   FieldKind           `json:"kind"`
+	Values []string            `json:"values,omitempty"` // of an enumeration: all that there are; nil: no enumeration
+	Get    func(record *T) any `json:"-"`
 
 	set func(draft *UserDraft, value any) // nil: only use changes it, or the store
 }
@@ -217,7 +213,7 @@ func (f Field[T]) Key(record *T) Key {
 	case KindMoney:
 		return value.(Money).Amount
 	case KindSpan:
-		return int64(value.(time.Duration))
+		return int64(value.(Duration))
 	default:
 		return value
 	}

@@ -84,7 +84,7 @@ type (
 		Operator Operator
 
 		// Value is, by the kind of the field: string (not folded yet), bool,
-		// int64, time.Time (zero for null), time.Duration; Money or int64 for
+		// int64, time.Time (zero for null), Duration; Money or int64 for
 		// KindMoney; nil, bool, int64, float64 or string for an attribute. For
 		// OpPresent it is nil. For "segment" a store gets the text of the id of a
 		// segment that is a list.
@@ -211,8 +211,10 @@ func splitField(field string) (name string, path []string) {
 // plainValue gives a value of a defined type as one of the types of Comparison.
 func plainValue(value any) any {
 	switch value := value.(type) {
-	case time.Time, Money, time.Duration, string, bool, int64, float64:
+	case time.Time, Money, Duration, string, bool, int64, float64:
 		return value
+	case time.Duration:
+		return Duration(value)
 	}
 	switch v := reflect.ValueOf(value); v.Kind() {
 	case reflect.String:
@@ -325,7 +327,7 @@ func (c Comparison) write(text *strings.Builder) {
 		} else {
 			writeString(text, KindTime.Format(value))
 		}
-	case time.Duration:
+	case Duration:
 		writeString(text, value.String())
 	case Money:
 		writeString(text, value.String())
@@ -578,7 +580,7 @@ func (f filterField) value(c Comparison) (any, error) {
 		t, err := KindTime.Parse(text)
 		return t, filterError(c, err)
 	case KindSpan:
-		if _, ok := c.Value.(time.Duration); ok {
+		if _, ok := c.Value.(Duration); ok {
 			return c.Value, nil
 		}
 		if !isText {

@@ -200,7 +200,7 @@ func (m matchers[R]) number(read func(*R) int64, c Comparison, kind FieldKind) f
 		}
 	case int64:
 		value = v
-	case time.Duration:
+	case Duration:
 		value = int64(v)
 	case time.Time:
 		value = v.UnixMicro()
@@ -427,7 +427,7 @@ func readValue(kind FieldKind, get func(*User) any) FieldReader[User] {
 			return value.Amount
 		case time.Time:
 			return value.UnixMicro()
-		case time.Duration:
+		case Duration:
 			return int64(value)
 		case int64:
 			return value

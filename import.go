@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 )
@@ -22,14 +23,14 @@ const MaxImport = 1000
 
 // UserImport is one record to import.
 type UserImport struct {
-	Key   UserKey // finds the user; required
-	Draft UserDraft
+	Key   UserKey   `json:"key"` // finds the user; required
+	Draft UserDraft `json:"draft"`
 }
 
 // ImportOptions say how records are imported.
 type ImportOptions struct {
-	Mode   ImportMode // empty: ImportUpsert
-	DryRun bool       // find out what would happen and write nothing
+	Mode   ImportMode `json:"mode,omitempty"`    // empty: ImportUpsert
+	DryRun bool       `json:"dry_run,omitempty"` // find out what would happen and write nothing
 }
 
 // ImportAction says what became of a record.
@@ -47,7 +48,32 @@ const (
 type ImportOutcome struct {
 	UserID UserID       `json:"user_id,omitzero"` // zero where none exists, also of a user that a dry run would create
 	Action ImportAction `json:"action"`
-	Err    error        `json:"-"` // the error of the single call, with the field at fault
+	Err    error        `json:"-"` // the error of the single call, with the field at fault; in JSON, "error"
+}
+
+// importOutcomeFields are a ImportOutcome without its methods.
+type importOutcomeFields ImportOutcome
+
+// MarshalJSON writes the outcome with its error, see Error.
+func (o ImportOutcome) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		importOutcomeFields
+		Err *Error `json:"error,omitempty"`
+	}{importOutcomeFields(o), AsError(o.Err)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (o *ImportOutcome) UnmarshalJSON(data []byte) error {
+	var read struct {
+		importOutcomeFields
+		Err *Error `json:"error"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*o = ImportOutcome(read.importOutcomeFields)
+	o.Err = read.Err.orNil()
+	return nil
 }
 
 // ImportManager takes in records from elsewhere, such as the rows of a file; the

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"math/big"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -70,8 +73,8 @@ func checkJSON(field string, value any, depth int) error {
 	}
 	switch value := value.(type) {
 	case json.Number:
-		if _, err := value.Float64(); err != nil {
-			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits", clip(value.String()))
+		if number, err := value.Float64(); err != nil || !keepsDigits(value.String(), number) {
+			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits: send it as a text", clip(value.String()))
 		}
 	case string:
 		return checkLines(field, value, len(value))
@@ -91,6 +94,23 @@ func checkJSON(field string, value any, depth int) error {
 	return nil
 }
 
+// keepsDigits reports whether a number of JSON, as it is written, is told from its
+// neighbours as an int64 or a float64. A fraction may be rounded, a whole number not.
+func keepsDigits(text string, number float64) bool {
+	if strings.Trim(text, "-0123456789") != "" {
+		return true
+	}
+	if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return true
+	}
+	if strconv.FormatFloat(number, 'f', -1, 64) == text {
+		return true
+	}
+	whole, _ := new(big.Int).SetString(text, 10)
+	exact, _ := big.NewFloat(number).Int(nil)
+	return whole != nil && whole.Cmp(exact) == 0
+}
+
 // normalNumbers gives a checked value with its numbers as int64 or float64.
 func normalNumbers(value any) any {
 	switch value := value.(type) {
@@ -98,7 +118,10 @@ func normalNumbers(value any) any {
 		if whole, err := value.Int64(); err == nil {
 			return whole
 		}
-		number, _ := value.Float64() // checked
+		number, err := value.Float64()
+		if err != nil || !keepsDigits(value.String(), number) {
+			return value // for checkJSON to refuse
+		}
 		if whole, ok := wholeNumber(number); ok {
 			return whole
 		}

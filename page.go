@@ -24,10 +24,10 @@ type Cursor string
 
 // PageQuery says which page of a list and in which order.
 type PageQuery struct {
-	Sort       string // a field by its name; empty: the list's default order
-	Descending bool   // only with Sort
-	Limit      int    // 1 to MaxPageLimit; 0: DefaultPageLimit
-	Cursor     Cursor // Page.Next of the page before; empty: the first page
+	Sort       string `json:"sort,omitempty"`       // a field by its name; empty: the list's default order
+	Descending bool   `json:"descending,omitempty"` // only with Sort
+	Limit      int    `json:"limit,omitempty"`      // 1 to MaxPageLimit; 0: DefaultPageLimit
+	Cursor     Cursor `json:"cursor,omitempty"`     // Page.Next of the page before; empty: the first page
 }
 
 // Page is a part of a list.

@@ -99,9 +99,9 @@ const (
 
 // PurchaseFilter says which purchases; the zero filter means all of the project.
 type PurchaseFilter struct {
-	UserID     UserID // zero: of all users
-	Store      string // empty: of all stores
-	OnlyActive bool   // leave out those whose Active is false
+	UserID     UserID `json:"user_id,omitzero"`      // zero: of all users
+	Store      string `json:"store,omitempty"`       // empty: of all stores
+	OnlyActive bool   `json:"only_active,omitempty"` // leave out those whose Active is false
 }
 
 // PurchaseQuery asks for a page of purchases.
@@ -370,7 +370,6 @@ func (v verification) purchaseRow(rows []Purchase, id PurchaseID) int {
 	}
 	return -1
 }
-
 
 // apply decides what a verification makes of a user's purchases, all of which
 // must be loaded. id is the purchase that was verified; zero: one is submitted.

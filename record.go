@@ -24,8 +24,8 @@ const RecordUser = "user"
 
 // Record is one record of a user, of any kind.
 type Record struct {
-	Kind  string // RecordUser or one of the kinds of RecordKinds
-	Value any    // a User, Device, Session, DayUsage, Purchase, Transaction, Event or Segment
+	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
+	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Event or Segment
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in

@@ -64,8 +64,8 @@ const (
 
 // SegmentFilter says which segments; the zero filter means all.
 type SegmentFilter struct {
-	Search string      // a part of the name, compared in folded form; empty: any name
-	Kind   SegmentKind // empty: all
+	Search string      `json:"search,omitempty"` // a part of the name, compared in folded form; empty: any name
+	Kind   SegmentKind `json:"kind,omitempty"`   // empty: all
 }
 
 // SegmentQuery asks for a page of segments.

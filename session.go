@@ -3,6 +3,7 @@ package userkit
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"slices"
@@ -115,7 +116,32 @@ type UsageResult struct {
 
 	// Err is set when the report was rejected: ErrNotFound with
 	// CodeSessionNotFound, ErrInvalid, or ErrUnavailable (report again).
-	Err error `json:"-"`
+	Err error `json:"-"` // in JSON, "error"
+}
+
+// usageResultFields are a UsageResult without its methods.
+type usageResultFields UsageResult
+
+// MarshalJSON writes the result with its error, see Error.
+func (r UsageResult) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		usageResultFields
+		Err *Error `json:"error,omitempty"`
+	}{usageResultFields(r), AsError(r.Err)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *UsageResult) UnmarshalJSON(data []byte) error {
+	var read struct {
+		usageResultFields
+		Err *Error `json:"error"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*r = UsageResult(read.usageResultFields)
+	r.Err = read.Err.orNil()
+	return nil
 }
 
 // SessionPolicy says what happens when a session is started and too many run.
@@ -129,9 +155,9 @@ const (
 
 // SessionLimits bounds how many sessions run at the same time.
 type SessionLimits struct {
-	PerUser   int           // 0: unlimited
-	PerDevice int           // 0: unlimited
-	Policy    SessionPolicy // empty: SessionRefuse
+	PerUser   int           `json:"per_user,omitempty"`   // 0: unlimited
+	PerDevice int           `json:"per_device,omitempty"` // 0: unlimited
+	Policy    SessionPolicy `json:"policy,omitempty"`     // empty: SessionRefuse
 }
 
 // SessionState says which sessions a filter takes.
@@ -151,7 +177,7 @@ const MaxSessionSpan = 30 * 24 * time.Hour
 type SessionQuery struct {
 	SessionFilter
 	// Mixed sorts active sessions among the others; by default they come first.
-	Mixed bool
+	Mixed bool `json:"mixed,omitempty"`
 	// PageQuery: the default order is by started_at, newest first; any field of
 	// SessionFields.
 	PageQuery
@@ -159,14 +185,15 @@ type SessionQuery struct {
 
 // SessionFilter says which sessions; the zero filter means all of the project.
 type SessionFilter struct {
-	UserID   UserID   // zero: of all users
-	DeviceID DeviceID // zero: of all devices
-	State    SessionState
+	UserID   UserID       `json:"user_id,omitzero"`   // zero: of all users
+	DeviceID DeviceID     `json:"device_id,omitzero"` // zero: of all devices
+	State    SessionState `json:"state,omitempty"`
 
 	// From and To take the sessions that started in [From, To), at most
 	// MaxSessionSpan. Where one is zero it is taken at that distance from the
 	// other; where both are, all times count.
-	From, To time.Time
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
 }
 
 // SessionManager starts and ends sessions and counts their traffic.
@@ -264,7 +291,7 @@ func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, 
 		return Session{}, Change{}, err
 	}
 	if c.Account.ValidFor > 0 {
-		c.Account.ExpiresAt, c.Account.ValidFor = o.now.Add(c.Account.ValidFor), 0
+		c.Account.ExpiresAt, c.Account.ValidFor = o.now.Add(time.Duration(c.Account.ValidFor)), 0
 	}
 	c.Account.LastSeenAt = o.now
 	c.Account.OpenSessions++

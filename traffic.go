@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"encoding/json"
 	"math/bits"
 	"time"
 )
@@ -36,6 +37,18 @@ type TrafficLimitPatch struct {
 	Bytes     Optional[int64]        `json:"bytes,omitzero"`
 	Reset     Optional[TrafficReset] `json:"reset,omitzero"`
 	AnchorDay Optional[int]          `json:"anchor_day,omitzero"`
+}
+
+// trafficLimitPatchFields is a TrafficLimitPatch without its methods.
+type trafficLimitPatchFields TrafficLimitPatch
+
+// UnmarshalJSON reads the parts to set; null clears the limit: no bound, reset daily.
+func (p *TrafficLimitPatch) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*p = TrafficLimitPatch{Bytes: Set[int64](0), Reset: Set(ResetDaily), AnchorDay: Set(0)}
+		return nil
+	}
+	return json.Unmarshal(data, (*trafficLimitPatchFields)(p))
 }
 
 // Traffic is a user's limit and its use in one period. Used belongs to the

@@ -1,11 +1,14 @@
 package userkit
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"iter"
 	"maps"
 	"net/mail"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +70,19 @@ type Payer struct {
 // numbers), float64, string, []any or map[string]any.
 type Attributes map[string]any
 
+// UnmarshalJSON reads a JSON object and keeps every digit of its whole numbers.
+func (a *Attributes) UnmarshalJSON(data []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var read map[string]any
+	if err := decoder.Decode(&read); err != nil {
+		return err
+	}
+	normalNumbers(read)
+	*a = read
+	return nil
+}
+
 // User is a person or an organisation that uses the host's product.
 //
 // The profile is what people edit; it has a revision, which is the ETag that an
@@ -126,8 +142,8 @@ type Account struct {
 	// ExpiresAt is when the user's time is over; zero: never. ValidFor, when not
 	// zero, is a time that begins with the first session: that sets ExpiresAt
 	// and clears ValidFor.
-	ExpiresAt time.Time     `json:"expires_at,omitzero"`
-	ValidFor  time.Duration `json:"valid_for,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ValidFor  Duration  `json:"valid_for,omitzero"`
 
 	LastSeenAt time.Time `json:"last_seen_at,omitzero"`
 }
@@ -164,7 +180,7 @@ type NewUser struct {
 	Currency     string                 `json:"currency,omitempty"`     // of the balance; empty: the project's
 	TrafficLimit Optional[TrafficLimit] `json:"traffic_limit,omitzero"` // not set: the project's default
 	ExpiresAt    time.Time              `json:"expires_at,omitzero"`    // not together with ValidFor
-	ValidFor     time.Duration          `json:"valid_for,omitzero"`     // starts on first use
+	ValidFor     Duration               `json:"valid_for,omitzero"`     // starts on first use
 	RegisteredAt time.Time              `json:"registered_at,omitzero"` // zero: now; earlier for users that are taken over
 }
 
@@ -196,8 +212,8 @@ type UserPatch struct {
 
 	// ExpiresAt and ValidFor: setting one to a value clears the other; zero means
 	// no end, and no validity that is still to begin.
-	ExpiresAt Optional[time.Time]     `json:"expires_at,omitzero"`
-	ValidFor  Optional[time.Duration] `json:"valid_for,omitzero"`
+	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
+	ValidFor  Optional[Duration]  `json:"valid_for,omitzero"`
 
 	// These do what the calls of their own do, with the same events: ActivateUser
 	// and DeactivateUser, SetLicense, and SetTrafficLimit, which keeps what was
@@ -214,6 +230,19 @@ type PayerPatch struct {
 	PostalAddress Optional[string] `json:"postal_address,omitzero"`
 	Bank          Optional[string] `json:"bank,omitzero"`
 	BankAccount   Optional[string] `json:"bank_account,omitzero"`
+}
+
+// payerPatchFields is a PayerPatch without its methods.
+type payerPatchFields PayerPatch
+
+// UnmarshalJSON reads the parts to set; null clears them all.
+func (p *PayerPatch) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		none := Set("")
+		*p = PayerPatch{none, none, none, none, none}
+		return nil
+	}
+	return json.Unmarshal(data, (*payerPatchFields)(p))
 }
 
 // UserKey names a user by a unique value of its own.
@@ -245,6 +274,37 @@ func (k UserKey) Value() string {
 		return k.value
 	}
 	return SortKey(k.value)
+}
+
+// MarshalJSON writes an object of one member, such as {"login": "ada"}.
+func (k UserKey) MarshalJSON() ([]byte, error) {
+	if k.field == "" {
+		return []byte("null"), nil
+	}
+	return json.Marshal(map[string]string{k.field: k.value})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. It returns ErrInvalid with
+// CodeUnknownField for any other member, and with CodeBadFormat for none or several.
+func (k *UserKey) UnmarshalJSON(data []byte) error {
+	var read map[string]string
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*k = UserKey{}
+	if read == nil {
+		return nil
+	}
+	if len(read) != 1 {
+		return NewError(CodeBadFormat, "key", "a key has one of id, login, email and extref")
+	}
+	for field, value := range read {
+		if !slices.Contains(uniqueFields, field) {
+			return NewError(CodeUnknownField, clip(field), "a key is one of id, login, email and extref")
+		}
+		*k = UserKey{field, value}
+	}
+	return nil
 }
 
 // UserQuery asks for a page of users.
@@ -770,7 +830,7 @@ func checkCountry(code string) error {
 	return nil
 }
 
-func checkValidity(expires time.Time, span time.Duration) error {
+func checkValidity(expires time.Time, span Duration) error {
 	if span < 0 || span > maxValidFor {
 		return NewError(CodeOutOfRange, "valid_for", "%s is not from 0 to %s", span, maxValidFor)
 	}
@@ -781,7 +841,7 @@ func checkValidity(expires time.Time, span time.Duration) error {
 }
 
 // maxValidFor bounds a validity to a hundred years.
-const maxValidFor = 100 * 365 * 24 * time.Hour
+const maxValidFor = Duration(100 * 365 * 24 * time.Hour)
 
 // checkTime checks that a time is one that JSON and every store can keep.
 func checkTime(field string, t time.Time) error {

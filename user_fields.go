@@ -53,7 +53,7 @@ var userFields = newFieldTable(
 	Field[User]{Name: "expires_at", Kind: KindTime, Get: func(u *User) any { return u.ExpiresAt },
 		set: setter(func(n *NewUser) *time.Time { return &n.ExpiresAt }, func(p *UserPatch) *Optional[time.Time] { return &p.ExpiresAt })},
 	Field[User]{Name: "valid_for", Kind: KindSpan, Get: func(u *User) any { return u.ValidFor },
-		set: setter(func(n *NewUser) *time.Duration { return &n.ValidFor }, func(p *UserPatch) *Optional[time.Duration] { return &p.ValidFor })},
+		set: setter(func(n *NewUser) *Duration { return &n.ValidFor }, func(p *UserPatch) *Optional[Duration] { return &p.ValidFor })},
 	Field[User]{Name: "balance", Kind: KindMoney, Get: func(u *User) any { return u.Balance }},
 	Field[User]{Name: "currency", Kind: KindCode, Get: func(u *User) any { return u.Balance.Currency },
 		set: func(d *UserDraft, value any) { d.Create.Currency = value.(string) }},
@@ -105,18 +105,18 @@ const AccessAllowed = "allowed"
 
 // Moment is when and in which zone derived facts are computed.
 type Moment struct {
-	At   time.Time
-	Zone *time.Location // nil: UTC
+	At   time.Time      `json:"at,omitzero"`
+	Zone *time.Location `json:"-"` // nil: UTC
 }
 
 // DerivedField is a fact about a user that follows from what is stored and from
 // the time. Filters compare it and exports write it; lists cannot be sorted by
 // it, since it changes while they are read.
 type DerivedField struct {
-	Name   string
-	Kind   FieldKind
-	Values []string // of an enumeration: all that there are
-	Get    func(user *User, moment Moment) any
+	Name   string                              `json:"name"`
+	Kind   FieldKind                           `json:"kind"`
+	Values []string                            `json:"values,omitempty"` // of an enumeration: all that there are
+	Get    func(user *User, moment Moment) any `json:"-"`
 }
 
 // DerivedUserFields is the table of the derived fields of a user:
@@ -159,8 +159,8 @@ func (u *User) accessCodes(moment Moment) []string {
 // file: what to create it from, and what to set where it exists. Set fills in
 // both alike.
 type UserDraft struct {
-	Create NewUser
-	Update UserPatch
+	Create NewUser   `json:"create"`
+	Update UserPatch `json:"update"`
 }
 
 // Set sets a field of UserFields, or a single attribute named attributes.<name>,

@@ -105,7 +105,7 @@ func TestUserDraftSetsEveryFieldThatCanBeSet(t *testing.T) {
 	values := map[string]any{
 		"id": UserID{15: 1}.String(), "login": "ada", "name": "Ada", "email": "ada@example.org", "email_verified": true, "phone": "+4930123456",
 		"status": "active", "license": "pro", "auth_method": "password", "extref": "42", "description": "x", "country": "DE",
-		"registered_at": noon, "expires_at": noon, "valid_for": time.Hour, "currency": "USD", "traffic_limit": int64(5), "traffic_reset": "monthly",
+		"registered_at": noon, "expires_at": noon, "valid_for": Duration(time.Hour), "currency": "USD", "traffic_limit": int64(5), "traffic_reset": "monthly",
 		"traffic_anchor_day": int64(31), "preferred_map": "osm", "additional_info": "y", "kind": "legal_entity", "payer_account_number": "1",
 		"legal_address": "2", "postal_address": "3", "bank": "4", "bank_account": "5", "attributes": Attributes{"plan": "gold"},
 	}

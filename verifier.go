@@ -168,8 +168,8 @@ type Acknowledger interface {
 
 // StoreNotification is a request that a store sent to the host.
 type StoreNotification struct {
-	Header map[string][]string // as in http.Request
-	Body   []byte              // at most MaxStoreNotification bytes
+	Header map[string][]string `json:"header"` // as in http.Request
+	Body   []byte              `json:"body"`   // at most MaxStoreNotification bytes
 }
 
 // NotificationReader is a Verifier whose store sends notifications.

@@ -44,7 +44,7 @@ type ExportReport struct {
 // users there are, and reads one page while it writes the one before.
 //
 // A cell shows a value as FieldKind.Format does: times in RFC 3339 and UTC, money
-// such as 12.50 EUR, spans such as 720h0m0s, attributes as JSON. A workbook has
+// such as 12.50 EUR, spans such as 720h, attributes as JSON. A workbook has
 // numbers, dates and truth values as such, and NDJSON has JSON.
 //
 // No cell runs as a formula: in CSV, a text that a spreadsheet might run has an

@@ -24,7 +24,7 @@ func TestExportWritesWhatIsAskedFor(t *testing.T) {
 	for _, user := range []userkit.NewUser{
 		{Login: "ann", Name: "Ann", Phone: "+375291234567", Status: userkit.StatusActive, Attributes: userkit.Attributes{"plan": "pro", "seats": 3}},
 		{Login: "bob", Name: "=cmd|' /C calc'!A0", Status: userkit.StatusDisabled, ExpiresAt: now.Add(-time.Hour), Attributes: userkit.Attributes{"seats": "3"}},
-		{Login: "cat", Name: "Cat \"the cat\", Esq.", Status: userkit.StatusActive, ValidFor: time.Hour},
+		{Login: "cat", Name: "Cat \"the cat\", Esq.", Status: userkit.StatusActive, ValidFor: userkit.Duration(time.Hour)},
 	} {
 		_, err := manager.CreateUser(t.Context(), user)
 		require.NoError(t, err)
@@ -37,7 +37,7 @@ func TestExportWritesWhatIsAskedFor(t *testing.T) {
 		require.Equal(t, "name,login,phone,access,traffic_used,balance,registered_at,expires_at,valid_for,attributes.plan,attributes.seats,attributes\r\n"+
 			"Ann,ann,+375291234567,allowed,0,0.00 EUR,2026-01-02T03:04:05Z,,0s,pro,3,\"{\"\"plan\"\":\"\"pro\"\",\"\"seats\"\":3}\"\r\n"+
 			"'=cmd|' /C calc'!A0,bob,,user_disabled user_expired,0,0.00 EUR,2026-01-02T03:04:05Z,2026-01-02T02:04:05Z,0s,,\"\"\"3\"\"\",\"{\"\"seats\"\":\"\"3\"\"}\"\r\n"+
-			"\"Cat \"\"the cat\"\", Esq.\",cat,,allowed,0,0.00 EUR,2026-01-02T03:04:05Z,,1h0m0s,,,\r\n", file)
+			"\"Cat \"\"the cat\"\", Esq.\",cat,,allowed,0,0.00 EUR,2026-01-02T03:04:05Z,,1h,,,\r\n", file)
 	})
 	t.Run("NDJSON has values of JSON", func(t *testing.T) {
 		file := export(t, manager, userio.ExportOptions{Format: userio.NDJSON, Columns: []string{

@@ -40,8 +40,8 @@ func errFormat(format Format) error {
 
 // Progress is how far an export or an import is.
 type Progress struct {
-	Rows  int64 // done; without the headings
-	Bytes int64 // of the file, written or read
+	Rows  int64 `json:"rows"`  // done; without the headings
+	Bytes int64 `json:"bytes"` // of the file, written or read
 }
 
 // checkComma checks a separator of values; 0 leaves it to the caller's default.

@@ -2,6 +2,7 @@ package userio
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -77,10 +78,37 @@ type ImportOptions struct {
 
 // Rejection is a row that was not imported, and why.
 type Rejection struct {
-	Sheet  string // of a workbook; empty: the first, or there are none
-	Row    int64  // as a spreadsheet shows it: the first row of the file is 1; of NDJSON, the line
-	Column string // the heading of the column at fault; empty: not one column
-	Err    error  // a userkit.Error
+	Sheet  string `json:"sheet,omitempty"`  // of a workbook; empty: the first, or there are none
+	Row    int64  `json:"row"`              // as a spreadsheet shows it: the first row of the file is 1; of NDJSON, the line
+	Column string `json:"column,omitempty"` // the heading of the column at fault; empty: not one column
+	Err    error  `json:"-"`                // a userkit.Error; in JSON, "error"
+}
+
+// rejectionFields are a Rejection without its methods.
+type rejectionFields Rejection
+
+// MarshalJSON writes the rejection with its error, see userkit.Error.
+func (r Rejection) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		rejectionFields
+		Err *userkit.Error `json:"error,omitempty"`
+	}{rejectionFields(r), userkit.AsError(r.Err)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *Rejection) UnmarshalJSON(data []byte) error {
+	var read struct {
+		rejectionFields
+		Err *userkit.Error `json:"error"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*r = Rejection(read.rejectionFields)
+	if read.Err != nil {
+		r.Err = read.Err
+	}
+	return nil
 }
 
 // String says it in one line, such as "row 12, E-mail: …".
@@ -122,7 +150,7 @@ type ImportReport struct {
 	Updated    int64       `json:"updated"`
 	Unchanged  int64       `json:"unchanged"`
 	Rejected   int64       `json:"rejected"`
-	Rejections []Rejection `json:"-"` // the first MaxRejections
+	Rejections []Rejection `json:"rejections,omitempty"` // the first MaxRejections
 	Columns    []ColumnUse `json:"columns"`
 }
 

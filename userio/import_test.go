@@ -481,7 +481,7 @@ func TestImportReadsValuesLeniently(t *testing.T) {
 		{"phone", "+375 29 123-45-67", "+375291234567"}, {"phone", "00375(29)123.45.67", "+375291234567"}, {"phone", "'+375291234567", "+375291234567"},
 		{"phone", "+375\u00A029\u2011123 45 67", "+375291234567"},
 		{"country", " by ", "BY"}, {"status", " Active ", "active"}, {"kind", "Legal Entity", "legal_entity"}, {"kind", "LEGAL-ENTITY", "legal_entity"},
-		{"currency", "usd", "USD"}, {"traffic_limit", " 12 ", int64(12)}, {"traffic_reset", "Monthly", "monthly"}, {"valid_for", " 720h ", 720 * time.Hour},
+		{"currency", "usd", "USD"}, {"traffic_limit", " 12 ", int64(12)}, {"traffic_reset", "Monthly", "monthly"}, {"valid_for", " 720h ", userkit.Duration(720 * time.Hour)},
 		{"expires_at", "2030-01-02T03:04:05+03:00", time.Date(2030, 1, 2, 0, 4, 5, 0, time.UTC)},
 		{"expires_at", "2030-01-02T03:04:05.123456Z", time.Date(2030, 1, 2, 3, 4, 5, 123456000, time.UTC)},
 		{"expires_at", "2030-01-02", time.Date(2030, 1, 2, 0, 0, 0, 0, minsk).UTC()},

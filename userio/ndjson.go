@@ -52,7 +52,7 @@ func (w *ndjsonWriter) row(values []any) error {
 			w.buffer = append(w.buffer, '"')
 			w.buffer = value.UTC().AppendFormat(w.buffer, time.RFC3339Nano)
 			w.buffer = append(w.buffer, '"')
-		case time.Duration:
+		case userkit.Duration:
 			w.buffer = appendJSONText(w.buffer, value.String())
 		default:
 			w.buffer = appendJSON(w.buffer, value)

@@ -607,7 +607,7 @@ func emptyValue(field userkit.Field[userkit.User]) any {
 	case field.Kind == userkit.KindTime:
 		return time.Time{}
 	case field.Kind == userkit.KindSpan:
-		return time.Duration(0)
+		return userkit.Duration(0)
 	}
 	return nil
 }

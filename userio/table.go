@@ -18,7 +18,7 @@ const (
 // gets, then rows.
 type tableWriter interface {
 	// row writes one row, a value for each column: what userkit.Field.Get returns
-	// (string, bool, int64, userkit.Money, time.Time, time.Duration,
+	// (string, bool, int64, userkit.Money, time.Time, userkit.Duration,
 	// userkit.Attributes, []string), or what a single attribute can be (nil, bool,
 	// int64, float64, string, []any, map[string]any). The writer keeps neither the
 	// slice nor what is in it.

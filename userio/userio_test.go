@@ -120,7 +120,7 @@ func oddUsers(t testing.TB, manager userkit.Manager) {
 		{Status: userkit.StatusActive, ExpiresAt: time.Date(2031, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
 		{ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 123_457_000, time.UTC)},
 		{ExpiresAt: time.Date(1899, 1, 1, 0, 0, 0, 1000, time.UTC), RegisteredAt: time.Date(1900, 2, 28, 1, 2, 3, 0, time.UTC)},
-		{ValidFor: 30*24*time.Hour + time.Nanosecond},
+		{ValidFor: userkit.Duration(30*24*time.Hour + time.Nanosecond)},
 		{TrafficLimit: userkit.Set(userkit.TrafficLimit{Bytes: 1<<62 + 1, Reset: userkit.ResetMonthly, AnchorDay: 31})},
 		{TrafficLimit: userkit.Set(userkit.TrafficLimit{Reset: userkit.ResetNever})},
 		{PreferredMap: "=map", AdditionalInfo: "\r"},

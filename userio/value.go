@@ -33,7 +33,7 @@ func formatValue(value any) string {
 		return formatTime(value)
 	case userkit.Money:
 		return value.String()
-	case time.Duration:
+	case userkit.Duration:
 		return value.String()
 	case []string:
 		return strings.Join(value, " ")

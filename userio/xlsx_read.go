@@ -465,7 +465,7 @@ func (r *xlsxReader) numberCell(text, style string) (cell, string, error) {
 		if math.Abs(span) >= math.MaxInt64/1e6 {
 			return cell{}, "holds a span of time of more than 292 years", nil
 		}
-		return cell{text: (time.Duration(span) * time.Millisecond).String()}, "", nil
+		return cell{text: userkit.Duration(time.Duration(span) * time.Millisecond).String()}, "", nil
 	}
 	if number == math.Trunc(number) && math.Abs(number) < 1<<63 {
 		return cell{text: strconv.FormatInt(int64(number), 10), value: int64(number)}, "", nil

@@ -159,7 +159,7 @@ func newUser(random *rand.Rand, i int, now time.Time) userkit.NewUser {
 	case 11:
 		user.ExpiresAt = now.AddDate(0, 0, random.IntN(60)-10)
 	case 14:
-		user.ValidFor = 30 * 24 * time.Hour
+		user.ValidFor = userkit.Duration(30 * 24 * time.Hour)
 	}
 	return user
 }

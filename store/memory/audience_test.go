@@ -75,7 +75,7 @@ func member(random *rand.Rand, n int) userkit.User {
 				},
 				Used: pick(random, 0, int64(99), 100),
 			},
-			ExpiresAt: minutes(), ValidFor: pick(random, 0, time.Hour), LastSeenAt: minutes(),
+			ExpiresAt: minutes(), ValidFor: userkit.Duration(pick(random, 0, time.Hour)), LastSeenAt: minutes(),
 		},
 	}
 	if user.Traffic.Limit.Reset != userkit.ResetNever {

@@ -82,7 +82,7 @@ type account struct {
 	period          date
 	used            int64
 	expiresAt       micros
-	validFor        time.Duration
+	validFor        userkit.Duration
 	lastSeenAt      micros
 }
 

@@ -340,7 +340,7 @@ func (c *selection) number(of userkit.Comparison, number string, args ...any) {
 		value = parameter{text: strconv.AppendBool(nil, v), kind: "boolean"}
 	case int64:
 		value = integerParameter(v)
-	case time.Duration:
+	case userkit.Duration:
 		value = integerParameter(int64(v))
 	case userkit.Money:
 		c.where.add("(a.currency = ? AND "+number+sign(of.Operator)+"?)", quoted(v.Currency), integerParameter(v.Amount))

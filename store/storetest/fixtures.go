@@ -121,7 +121,7 @@ func newAccount(n int) userkit.Account {
 			Period: userkit.DayOf(at(86400*n), time.UTC),
 		},
 		ExpiresAt:  at(2000 + n),
-		ValidFor:   time.Duration(n+1)*time.Hour + 7,
+		ValidFor:   userkit.Duration(time.Duration(n+1)*time.Hour + 7),
 		LastSeenAt: at(3000 + n),
 	}
 }

@@ -289,7 +289,7 @@ func importCases() []testCase {
 				{record(t, ada, "traffic_limit", int64(-1)), userkit.ErrInvalid, userkit.CodeOutOfRange, "traffic_limit.bytes"},
 				{record(t, ada, "traffic_anchor_day", int64(31)), userkit.ErrInvalid, userkit.CodeOutOfRange, "traffic_limit.anchor_day"},
 				{record(t, ada, "email_verified", true), userkit.ErrInvalid, userkit.CodeRequired, "email"},
-				{record(t, ada, "name", "x", "valid_for", -time.Hour), userkit.ErrInvalid, userkit.CodeOutOfRange, "valid_for"},
+				{record(t, ada, "name", "x", "valid_for", userkit.Duration(-time.Hour)), userkit.ErrInvalid, userkit.CodeOutOfRange, "valid_for"},
 				{record(t, userkit.ByLogin("new"), "currency", "EURO"), userkit.ErrInvalid, userkit.CodeUnknownValue, "currency"},
 				{record(t, userkit.ByLogin(" new")), userkit.ErrInvalid, userkit.CodeBadFormat, "login"},
 				{record(t, userkit.ByEmail("nobody")), userkit.ErrInvalid, userkit.CodeBadFormat, "email"},

@@ -66,7 +66,7 @@ func population(t *testing.T, d *desk) []userkit.User {
 		case 1:
 			newcomer.ExpiresAt = at(1_000_000 + i%2)
 		case 2:
-			newcomer.ValidFor = time.Duration(1+i%3) * time.Hour
+			newcomer.ValidFor = userkit.Duration(time.Duration(1+i%3) * time.Hour)
 		}
 		user, err := d.CreateUser(t.Context(), newcomer)
 		require.NoError(t, err)

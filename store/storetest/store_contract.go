@@ -332,7 +332,7 @@ func valuesOfNumbers(t *testing.T, env env) {
 		d.user.TransactionSequence, d.user.Revision = positive, positive
 		d.user.Traffic.Limit.Bytes, d.user.Traffic.Used = positive, positive
 		d.user.Traffic.Limit.AnchorDay = 31
-		d.user.ValidFor = time.Duration(positive)
+		d.user.ValidFor = userkit.Duration(positive)
 		d.user.Devices, d.user.OpenSessions = math.MaxInt32, math.MaxInt32
 		for i := range d.sessions {
 			d.sessions[i].Received, d.sessions[i].Sent = positive, positive

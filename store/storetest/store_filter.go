@@ -373,7 +373,7 @@ func filterHostileTexts(t *testing.T, env env) {
 
 func filterNumbers(t *testing.T, env env) {
 	const big = 1 << 53
-	set := func(limit int64, devices int, verified bool, span time.Duration) func(user *userkit.User) {
+	set := func(limit int64, devices int, verified bool, span userkit.Duration) func(user *userkit.User) {
 		return func(user *userkit.User) {
 			user.Traffic.Limit.Bytes, user.Devices, user.EmailVerified, user.ValidFor = limit, devices, verified, span
 		}
@@ -381,9 +381,9 @@ func filterNumbers(t *testing.T, env env) {
 	c := newAudience(t, env.store,
 		figure{"none", set(0, 0, false, 0)},
 		figure{"one", set(1, 1, true, 1)},
-		figure{"two", set(2, 2, true, 2*time.Hour)},
-		figure{"big", set(big, 100_000, false, 720*time.Hour)},
-		figure{"bigger", set(big+1, 3, true, 720*time.Hour+1)},
+		figure{"two", set(2, 2, true, userkit.Duration(2*time.Hour))},
+		figure{"big", set(big, 100_000, false, userkit.Duration(720*time.Hour))},
+		figure{"bigger", set(big+1, 3, true, userkit.Duration(720*time.Hour+1))},
 		figure{"most", set(math.MaxInt64, math.MaxInt32, false, math.MaxInt64)},
 	)
 	all := c.names
@@ -903,7 +903,7 @@ func valueFilter(operator userkit.Operator, field string, value any) userkit.Fil
 		return comparison(operator, field, value)
 	case time.Time:
 		return comparison(operator, field, value)
-	case time.Duration:
+	case userkit.Duration:
 		return comparison(operator, field, value)
 	case userkit.Money:
 		return comparison(operator, field, value)

@@ -27,7 +27,7 @@ var (
 	someIntegers = []int64{0, 1, -1, 2, 7, 100, 1 << 31, 1<<53 - 1, 1 << 53, 1<<53 + 1, -1<<53 - 1, math.MaxInt64, math.MinInt64}
 	someFloats   = []float64{0.5, -0.25, 1.5, 1e-7, 0.1, 1e20, 1e300, -1e300}
 	someTimes    = []time.Time{{}, at(0), at(0), at(1), at(-1), base.Add(time.Microsecond), time.Unix(0, 0).UTC(), time.Time{}.Add(time.Microsecond), at(1_000_000)}
-	someSpans    = []time.Duration{0, 0, 1, time.Hour, 90 * 24 * time.Hour}
+	someSpans    = []userkit.Duration{0, 0, 1, userkit.Duration(time.Hour), userkit.Duration(90 * 24 * time.Hour)}
 	someMoments  = []userkit.Moment{
 		{At: base}, {At: at(1)}, {At: base, Zone: germany}, {At: time.Date(2026, time.March, 29, 22, 0, 0, 0, time.UTC), Zone: germany},
 		{At: time.Date(2026, time.March, 31, 23, 59, 59, 999_999_000, time.UTC)}, {At: time.Date(2026, time.February, 28, 23, 0, 0, 0, time.UTC), Zone: germany},
@@ -205,8 +205,8 @@ func (s *sample) compare(t *rapid.T, field string, kind userkit.FieldKind, value
 			return valueFilter(rapid.SampledFrom(operators[:2]).Draw(t, "operator"), field, time.Time{})
 		}
 		return valueFilter(operator, field, value)
-	case time.Duration:
-		return valueFilter(operator, field, value+time.Duration(rapid.IntRange(-1, 1).Draw(t, "nanoseconds")))
+	case userkit.Duration:
+		return valueFilter(operator, field, value+userkit.Duration(rapid.IntRange(-1, 1).Draw(t, "nanoseconds")))
 	}
 	panic("a value of no known type")
 }

@@ -184,7 +184,7 @@ func hardUser(n, variant int) userkit.User {
 	}
 	user.Traffic.Limit.Bytes = pick([]int64{0, 1 << 62, 5, 5, 1}, v, 3)
 	user.ExpiresAt = pick(times, v, 4)
-	user.ValidFor = pick([]time.Duration{0, 1, time.Hour, 90 * 24 * time.Hour, 0}, v, 3)
+	user.ValidFor = pick([]userkit.Duration{0, 1, userkit.Duration(time.Hour), userkit.Duration(90 * 24 * time.Hour), 0}, v, 3)
 	user.LastSeenAt = pick(times, v, 2)
 	user.PurchasesEndAt = pick(times, v, 4)
 	return user

@@ -123,7 +123,7 @@ func userEdits() []userEdit {
 			u.Attributes = userkit.Attributes{"plan": "silver", "seats": int64(7), "extra": int64(1)}
 		}, ""},
 		{"ExpiresAt", userkit.UserPatch{ExpiresAt: userkit.Set(later)}, func(u *userkit.User) { u.ExpiresAt = later }, ""},
-		{"ValidFor", userkit.UserPatch{ValidFor: userkit.Set(30 * time.Hour)}, func(u *userkit.User) { u.ExpiresAt, u.ValidFor = time.Time{}, 30*time.Hour }, ""},
+		{"ValidFor", userkit.UserPatch{ValidFor: userkit.Set(userkit.Duration(30 * time.Hour))}, func(u *userkit.User) { u.ExpiresAt, u.ValidFor = time.Time{}, userkit.Duration(30*time.Hour) }, ""},
 		{"Status", userkit.UserPatch{Status: userkit.Set(userkit.StatusDisabled)}, func(u *userkit.User) { u.Status = userkit.StatusDisabled }, userkit.EventUserDeactivated},
 		{"License", userkit.UserPatch{License: userkit.Set(fiveDevices)}, func(u *userkit.User) { u.License = fiveDevices }, userkit.EventLicenseSet},
 		{"TrafficLimit", userkit.UserPatch{TrafficLimit: userkit.TrafficLimitPatch{Bytes: userkit.Set[int64](5)}}, func(u *userkit.User) {
@@ -240,7 +240,7 @@ func wrongUsers() []wrongUser {
 		add("traffic limit: "+name, limit.field, limit.code, func(n *userkit.NewUser) { n.TrafficLimit = userkit.Set(limit.limit) }, userkit.UserPatch{})
 	}
 	add("a negative validity", "valid_for", userkit.CodeOutOfRange,
-		func(n *userkit.NewUser) { n.ExpiresAt, n.ValidFor = time.Time{}, -time.Second }, userkit.UserPatch{ValidFor: userkit.Set(-time.Second)})
+		func(n *userkit.NewUser) { n.ExpiresAt, n.ValidFor = time.Time{}, userkit.Duration(-time.Second) }, userkit.UserPatch{ValidFor: userkit.Set(userkit.Duration(-time.Second))})
 	never := time.Date(12_000, time.January, 1, 0, 0, 0, 0, time.UTC)
 	add("an end after the year 9999", "expires_at", userkit.CodeOutOfRange,
 		func(n *userkit.NewUser) { n.ExpiresAt = never }, userkit.UserPatch{ExpiresAt: userkit.Set(never)})
@@ -300,7 +300,7 @@ func createUserCases() []testCase {
 		{"keeps every field that it is given", func(t *testing.T, env env) {
 			d := env.desk(t)
 			one, two := newcomer("ada"), newcomer("eve")
-			two.ValidFor, two.ExpiresAt = 30*24*time.Hour+time.Microsecond, time.Time{}
+			two.ValidFor, two.ExpiresAt = userkit.Duration(30*24*time.Hour+time.Microsecond), time.Time{}
 			for i := range reflect.TypeFor[userkit.NewUser]().NumField() {
 				name := reflect.TypeFor[userkit.NewUser]().Field(i).Name
 				require.False(t, reflect.ValueOf(one).Field(i).IsZero() && reflect.ValueOf(two).Field(i).IsZero(), "the fixture leaves %s empty", name)
@@ -442,7 +442,7 @@ func createUserCases() []testCase {
 		}},
 		{"refuses an end together with a time that starts on first use", func(t *testing.T, env env) {
 			d := env.desk(t)
-			_, err := d.CreateUser(t.Context(), userkit.NewUser{ExpiresAt: at(60), ValidFor: time.Hour})
+			_, err := d.CreateUser(t.Context(), userkit.NewUser{ExpiresAt: at(60), ValidFor: userkit.Duration(time.Hour)})
 			require.ErrorIs(t, err, userkit.ErrInvalid)
 			require.Zero(t, d.countUsers(t))
 		}},
@@ -1094,8 +1094,8 @@ func validityCases() []testCase {
 		}},
 		{"a time that starts on first use begins with the first session", func(t *testing.T, env env) {
 			d := env.desk(t)
-			user := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = 24 * time.Hour })
-			other := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = 24 * time.Hour })
+			user := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = userkit.Duration(24 * time.Hour) })
+			other := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = userkit.Duration(24 * time.Hour) })
 			d.register(t, user.ID, userkit.NewDevice{})
 			_, err := d.RecordLogin(t.Context(), user.ID, "")
 			require.NoError(t, err)
@@ -1103,7 +1103,7 @@ func validityCases() []testCase {
 			access, err := d.Access(t.Context(), user.ID)
 			require.NoError(t, err)
 			require.Equal(t, userkit.Access{Allowed: true}, access)
-			require.Equal(t, 24*time.Hour, d.user(t, user.ID).ValidFor)
+			require.Equal(t, userkit.Duration(24*time.Hour), d.user(t, user.ID).ValidFor)
 
 			first := d.clock.Now()
 			d.connect(t, user.ID, userkit.DeviceID{})
@@ -1117,29 +1117,29 @@ func validityCases() []testCase {
 			d.clock.Advance(time.Hour)
 			_, err = d.StartSession(t.Context(), userkit.NewSession{UserID: user.ID, Node: "node"})
 			requireCode(t, err, userkit.ErrRefused, userkit.CodeUserExpired)
-			require.Equal(t, 24*time.Hour, d.user(t, other.ID).ValidFor)
+			require.Equal(t, userkit.Duration(24*time.Hour), d.user(t, other.ID).ValidFor)
 		}},
 		{"a session that is refused starts no validity", func(t *testing.T, env env) {
 			d := env.desk(t)
-			user := d.signUp(t, withStatus(userkit.StatusInactive), func(user *userkit.NewUser) { user.ValidFor = time.Hour })
+			user := d.signUp(t, withStatus(userkit.StatusInactive), func(user *userkit.NewUser) { user.ValidFor = userkit.Duration(time.Hour) })
 			_, err := d.StartSession(t.Context(), userkit.NewSession{UserID: user.ID, Node: "node"})
 			requireCode(t, err, userkit.ErrRefused, userkit.CodeUserInactive)
 			after := d.user(t, user.ID)
-			require.Equal(t, time.Hour, after.ValidFor)
+			require.Equal(t, userkit.Duration(time.Hour), after.ValidFor)
 			require.Zero(t, after.ExpiresAt)
 		}},
 		{"setting an end clears a time that starts on first use, and the other way", func(t *testing.T, env env) {
 			d := env.desk(t)
-			user := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = time.Hour })
+			user := d.signUp(t, func(user *userkit.NewUser) { user.ValidFor = userkit.Duration(time.Hour) })
 			edited, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ExpiresAt: userkit.Set(at(60))})
 			require.NoError(t, err)
 			require.Zero(t, edited.ValidFor)
 			require.Equal(t, at(60), edited.ExpiresAt)
-			edited, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ValidFor: userkit.Set(time.Minute)})
+			edited, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ValidFor: userkit.Set(userkit.Duration(time.Minute))})
 			require.NoError(t, err)
 			require.Zero(t, edited.ExpiresAt)
-			require.Equal(t, time.Minute, edited.ValidFor)
-			edited, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ValidFor: userkit.Set(time.Duration(0))})
+			require.Equal(t, userkit.Duration(time.Minute), edited.ValidFor)
+			edited, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ValidFor: userkit.Set(userkit.Duration(0))})
 			require.NoError(t, err)
 			require.Zero(t, edited.ExpiresAt)
 			require.Zero(t, edited.ValidFor)
