@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/userkit/userkit"
 )
 
@@ -68,7 +66,7 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 	}
 	return s.placed(ctx, func() error {
 		return retryContended(ctx, func() error {
-			return s.fault(ctx, s.pool.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) }))
+			return s.fault(ctx, s.inTransaction(ctx, nil, run))
 		})
 	})
 }
@@ -161,8 +159,7 @@ func (s *Store) placed(ctx context.Context, run func() error) error {
 // withSavepoint runs a statement in the host's transaction so that its failure
 // leaves the transaction in use.
 func (s *Store) withSavepoint(ctx context.Context, run func(*Store) error) error {
-	err := s.tx.RunInTx(ctx, nil, func(_ context.Context, nested bun.Tx) error { return run(s.WithTx(nested)) })
-	return translate(ctx, err)
+	return translate(ctx, s.savepoint(ctx, run))
 }
 
 // retryContended runs a statement until it meets no contention. Nothing of a

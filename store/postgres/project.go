@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"database/sql"
-
-	"github.com/uptrace/bun"
 )
 
 // How much DropProject deletes in a statement.
@@ -60,8 +58,7 @@ func (s *Store) DropProject(ctx context.Context) error {
 // refused.
 func (s *Store) closeProject(ctx context.Context) error {
 	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err := s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
-		bound := s.WithTx(tx)
+	err := s.inTransaction(ctx, isolation, func(bound *Store) error {
 		if err := bound.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
 			return err
 		}

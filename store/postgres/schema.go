@@ -89,8 +89,7 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 	}
 	// Whoever waited for the lock has to see what the one before did.
 	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err = s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
-		bound := s.WithTx(tx)
+	err = s.inTransaction(ctx, isolation, func(bound *Store) error {
 		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}
@@ -197,7 +196,7 @@ func (s *Store) apply(ctx context.Context, file migration) error {
 		return err
 	}
 	// Past bun's formatting: a file has no arguments.
-	_, err = s.tx.Tx.ExecContext(ctx, file.sql)
+	_, err = s.tx.ExecContext(ctx, file.sql)
 	if server, ok := readServerError(err); ok {
 		switch server.state {
 		case "42P07", "42710", "42723": // duplicate table or index, object, function
@@ -223,8 +222,7 @@ func (s *Store) register(ctx context.Context) error {
 // was needed, or the events have a place by now.
 func (s *Store) placeFeed(ctx context.Context) (placed bool, err error) {
 	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err = s.db.RunInTx(ctx, isolation, func(ctx context.Context, tx bun.Tx) error {
-		bound := s.WithTx(tx)
+	err = s.inTransaction(ctx, isolation, func(bound *Store) error {
 		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/schema"
 
 	"github.com/userkit/userkit"
 )
@@ -56,9 +57,9 @@ const (
 // Store keeps one project in PostgreSQL. Its methods are those of userkit.Store,
 // whose contract says what they do.
 type Store struct {
-	db     bun.IDB     // what statements run on
+	db     runner      // what statements run on
 	pool   *bun.DB     // nil in a store that is bound to a transaction
-	tx     *bun.Tx     // the host's transaction, or nil
+	tx     *sql.Tx     // the host's transaction, or nil
 	owned  bool        // Open made the pool
 	closed atomic.Bool // not used in a bound store
 
@@ -233,6 +234,58 @@ func newStore(db *bun.DB, read options) *Store {
 	return store
 }
 
+// runner runs statements with the values of arguments in place of question marks.
+type runner interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// sqlTx is a runner on a transaction that bun knows nothing of.
+type sqlTx struct{ tx *sql.Tx }
+
+var queryGen = schema.NewQueryGen(pgdialect.New())
+
+func (t sqlTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, queryGen.FormatQuery(query, args...))
+}
+
+func (t sqlTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, queryGen.FormatQuery(query, args...))
+}
+
+// inTransaction runs a function on a store that is bound to a new transaction, or to a
+// savepoint of the one that this store is bound to.
+func (s *Store) inTransaction(ctx context.Context, options *sql.TxOptions, run func(bound *Store) error) error {
+	if s.tx != nil {
+		return s.savepoint(ctx, run)
+	}
+	return s.pool.RunInTx(ctx, options, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) })
+}
+
+// savepoint runs a function in the transaction that the store is bound to, and undoes
+// what it did, and that alone, when it fails.
+func (s *Store) savepoint(ctx context.Context, run func(bound *Store) error) error {
+	if _, err := s.db.ExecContext(ctx, "SAVEPOINT userkit"); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			// Also when the context has ended; when the connection is gone, so is what was done.
+			anyway := context.WithoutCancel(ctx)
+			if _, err := s.db.ExecContext(anyway, "ROLLBACK TO SAVEPOINT userkit"); err == nil {
+				_, _ = s.db.ExecContext(anyway, "RELEASE SAVEPOINT userkit")
+			}
+		}
+	}()
+	if err := run(s); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(ctx, "RELEASE SAVEPOINT userkit")
+	done = err == nil
+	return err
+}
+
 // WithTx returns a store that is bound to a transaction of the host's on the
 // same database: what it reads and writes is part of the transaction, and
 // nothing is done before the host commits. It looks after no feed: in a project that was
@@ -248,7 +301,18 @@ func newStore(db *bun.DB, read options) *Store {
 // Close does nothing; after the end of the transaction every method returns
 // ErrUnavailable with CodeClosed.
 func (s *Store) WithTx(tx bun.Tx) *Store {
-	return &Store{db: tx, tx: &tx, project: s.project, schema: s.schema, timeout: s.timeout}
+	return s.bind(tx, tx.Tx)
+}
+
+// WithSQLTx returns a store that is bound to a transaction of the host's, as WithTx does,
+// for hosts that have a *sql.Tx: those on database/sql and sqlc, on sqlx (the Tx of a
+// *sqlx.Tx) and on gorm (Statement.ConnPool in a transaction). The database has to be the
+// same, over whatever driver. A transaction of pgx itself becomes a *sql.Tx by the
+// package pgxtx.
+func (s *Store) WithSQLTx(tx *sql.Tx) *Store { return s.bind(sqlTx{tx}, tx) }
+
+func (s *Store) bind(db runner, tx *sql.Tx) *Store {
+	return &Store{db: db, tx: tx, project: s.project, schema: s.schema, timeout: s.timeout}
 }
 
 // Close ends the store, and closes the database handle when Open made it.
