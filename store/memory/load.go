@@ -48,54 +48,21 @@ func (s *Store) load(want *userkit.Want, state *userkit.State) {
 	if own == nil {
 		own = &belongings{}
 	}
-	memberships := []userkit.SegmentID(nil)
-	if want.Segments || want.RowCounts {
-		memberships = s.segments.with(found.profile.number)
-	}
-	if want.Segments {
-		state.Segments = memberships
+	for i := range kinds {
+		kinds[i].load(s, want, found, own, state)
 	}
 	if want.RowCounts {
-		state.RowCounts = own.counts()
-		state.RowCounts[userkit.RowsMemberships] = len(memberships)
-	}
-	state.Devices = s.loadDevices(want, own)
-	state.Sessions = s.loadSessions(want, own)
-	state.Transactions = s.loadTransactions(want, own)
-	if want.Purchases && own.purchases != nil {
-		state.Purchases = convertAny(slices.Collect(own.purchases.each), (*purchase).out)
-	}
-	if from, ok := want.UsageFrom.Get(); ok && own.sessions != nil {
-		state.Usage = own.sessions.between(dateOf(from), lastDate)
+		state.RowCounts = make(map[string]int, len(kinds))
+		for i := range kinds {
+			state.RowCounts[kinds[i].name] = kinds[i].count(s, found, own)
+		}
 	}
 }
 
 // lastDate is after every day.
 const lastDate = date(1<<31 - 1)
 
-func (b *belongings) counts() map[string]int {
-	counts := map[string]int{
-		userkit.RowsDevices:      b.devices.len(),
-		userkit.RowsSessions:     0,
-		userkit.RowsDays:         0,
-		userkit.RowsPurchases:    0,
-		userkit.RowsTransactions: 0,
-		userkit.RowsEvents:       b.events.len(),
-	}
-	if b.sessions != nil {
-		counts[userkit.RowsSessions] = b.sessions.open.len() + b.sessions.ended.len()
-		counts[userkit.RowsDays] = len(b.sessions.days)
-	}
-	if b.purchases != nil {
-		counts[userkit.RowsPurchases] = b.purchases.len()
-	}
-	if b.ledger != nil {
-		counts[userkit.RowsTransactions] = b.ledger.bySequence.len()
-	}
-	return counts
-}
-
-func (s *Store) loadDevices(want *userkit.Want, own *belongings) []userkit.DeviceRecord {
+func loadDevices(s *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 	var found []*device
 	switch {
 	case want.AllDevices:
@@ -119,12 +86,12 @@ func (s *Store) loadDevices(want *userkit.Want, own *belongings) []userkit.Devic
 		}
 		found = distinct(found)
 	}
-	return convertAny(found, (*device).record)
+	state.Devices = convertAny(found, (*device).record)
 }
 
-func (s *Store) loadSessions(want *userkit.Want, own *belongings) []userkit.Session {
+func loadSessions(s *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 	if own.sessions == nil {
-		return nil
+		return
 	}
 	var found []*session
 	if want.OpenSessions {
@@ -137,12 +104,12 @@ func (s *Store) loadSessions(want *userkit.Want, own *belongings) []userkit.Sess
 		}
 		found = append(found, session)
 	}
-	return convertAny(found, (*session).out)
+	state.Sessions = convertAny(found, (*session).out)
 }
 
-func (s *Store) loadTransactions(want *userkit.Want, own *belongings) []userkit.Transaction {
+func loadTransactions(s *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 	if own.ledger == nil || len(want.Transactions) == 0 && len(want.TransactionKeys) == 0 {
-		return nil
+		return
 	}
 	var found []*transaction
 	for _, id := range want.Transactions {
@@ -155,7 +122,7 @@ func (s *Store) loadTransactions(want *userkit.Want, own *belongings) []userkit.
 			found = append(found, transaction)
 		}
 	}
-	return convertAny(distinct(found), (*transaction).out)
+	state.Transactions = convertAny(distinct(found), (*transaction).out)
 }
 
 // convertAny is convert, with nil for no records.

@@ -183,69 +183,6 @@ func (p *purchases) with(store word, stableID string) func(yield func(*purchase)
 	}
 }
 
-// checkPurchases says whether the ids and the stable ids of all purchases that
-// come with these steps are free when what the steps take away has gone.
-func (s *Store) checkPurchases(steps ...step) error {
-	var coming []*purchase
-	leaving := map[userkit.PurchaseID]bool{}
-	for i := range steps {
-		for _, purchase := range steps[i].purchases.insert {
-			if s.purchases.byID[purchase.id] != nil {
-				return idTaken("purchase")
-			}
-			coming = append(coming, purchase)
-		}
-		for _, purchase := range steps[i].purchases.update {
-			if before := s.purchases.byID[purchase.id]; before != nil && before.user == purchase.user {
-				coming = append(coming, purchase)
-			}
-		}
-	}
-	if len(coming) == 0 {
-		return nil
-	}
-	if repeated(coming, func(p *purchase) userkit.PurchaseID { return p.id }) {
-		return idTaken("purchase")
-	}
-	for i := range steps {
-		change := steps[i].change
-		if change.Delete {
-			if own := s.users.belongings(change.User); own != nil && own.purchases != nil {
-				for gone := range own.purchases.each {
-					leaving[gone.id] = true
-				}
-			}
-			continue
-		}
-		for _, id := range change.Purchases.Delete {
-			if gone := s.purchases.byID[id]; gone != nil && gone.user == change.User {
-				leaving[id] = true
-			}
-		}
-	}
-	for _, purchase := range coming {
-		leaving[purchase.id] = true // as it was
-	}
-	type name struct {
-		store    word
-		stableID string
-	}
-	among := map[name][]*purchase{}
-	for _, next := range coming {
-		same := name{next.store, next.stableID}
-		if slices.ContainsFunc(among[same], next.excludes) {
-			return purchaseTaken()
-		}
-		among[same] = append(among[same], next)
-		for holder := range s.purchases.with(next.store, next.stableID) {
-			if !leaving[holder.id] && next.excludes(holder) {
-				return purchaseTaken()
-			}
-		}
-	}
-	return nil
-}
-
 // excludes reports whether two purchases of one stable id cannot both be there.
 func (p *purchase) excludes(other *purchase) bool {
 	return p.user == other.user || !p.family && !other.family

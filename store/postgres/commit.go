@@ -183,11 +183,12 @@ func retryContended(ctx context.Context, run func() error) error {
 
 // work is the statement of a batch in the making.
 type work struct {
-	store  *Store
-	q      *statement
-	ctes   int
-	passed string // the part that gives the users whose change is made
-	err    error
+	store   *Store
+	q       *statement
+	ctes    int
+	passed  string // the part that gives the users whose change is made
+	deletes bool   // users are deleted, with what belongs to them
+	err     error
 }
 
 // cte begins a common table expression.
@@ -241,18 +242,17 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 	w := &work{store: s, q: &statement{hot: true}}
 	var created, updated, deleted []*account
 	var newUsers, users []*userkit.User
-	var devices tableChanges[userkit.DeviceRecord]
-	var sessions tableChanges[userkit.Session]
-	var purchases tableChanges[userkit.Purchase]
-	var transactions tableChanges[userkit.Transaction]
-	var usage []*userDay
-	var events []*userkit.Event
-	var joined, left []*ownedID
+	gathered := make([]gatherer, len(kinds))
+	for i := range kinds {
+		gathered[i] = kinds[i].gather()
+	}
 	for _, change := range batch {
 		row := &account{user: change.User, was: change.Version, Account: change.Account}
 		row.Version = change.Version + 1
-		for i := range change.Events {
-			events = append(events, &change.Events[i])
+		for i := range kinds {
+			if !change.Delete || kinds[i].outlive {
+				gathered[i].add(change.Change)
+			}
 		}
 		if change.Delete {
 			deleted = append(deleted, row)
@@ -266,19 +266,6 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 			if change.Profile != nil {
 				users = append(users, change.Profile)
 			}
-		}
-		collect(&devices, &change.Devices, change.User)
-		collect(&sessions, &change.Sessions, change.User)
-		collect(&purchases, &change.Purchases, change.User)
-		collect(&transactions, &change.Transactions, change.User)
-		for _, day := range change.Usage {
-			usage = append(usage, &userDay{change.User, day})
-		}
-		for _, id := range change.AddSegments {
-			joined = append(joined, &ownedID{id, change.User})
-		}
-		for _, id := range change.RemoveSegments {
-			left = append(left, &ownedID{id, change.User})
 		}
 	}
 
@@ -297,7 +284,7 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		from(w, accountVersions, deleted)
 		w.q.add("\nWHERE t.project = ? AND "+keyed("t.user_id", "n.user_id")+" AND t.version IS NOT DISTINCT FROM n.was\nRETURNING t.user_id", quoted(s.project))
 		w.deleteUsers()
-		purchases.after = []string{"deleted_" + userkit.RowsPurchases}
+		w.deletes = true
 	}
 	if len(created) > 0 {
 		passed = append(passed, "created")
@@ -326,37 +313,8 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.wherePassed("n.id")
 		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id"), quoted(s.project))
 	}
-	devices.write(w, "devices", deviceColumns, deviceColumns)
-	sessions.write(w, "sessions", sessionColumns, sessionColumns)
-	purchases.write(w, "purchases", purchaseColumns, purchaseColumns)
-	inserted := transactionColumns
-	if !slices.ContainsFunc(transactions.insert, func(t *userkit.Transaction) bool { return t.Cancelled() }) {
-		inserted = newTransactionColumns
-	}
-	transactions.write(w, "transactions", inserted, transactionColumns)
-	if len(usage) > 0 {
-		w.cte("inserted_usage_days")
-		insert(w, "usage_days", usageColumns, usage)
-		w.wherePassed("n.user_id")
-		w.q.add("\nON CONFLICT (project, user_id, day) DO UPDATE SET received = " + sum("received") +
-			", sent = " + sum("sent") + ", forgiven = " + sum("forgiven"))
-	}
-	if len(left) > 0 {
-		w.cte("deleted_from_memberships")
-		w.q.add("DELETE FROM ? AS t USING ", s.table("memberships"))
-		from(w, membershipColumns, left)
-		w.wherePassed("n.user_id")
-		w.q.add("\nAND t.project = ? AND "+keyed("t.user_id", "n.user_id")+" AND "+keyed("t.segment_id", "n.segment_id"), quoted(s.project))
-	}
-	if len(joined) > 0 {
-		w.cte("inserted_into_memberships")
-		insert(w, "memberships", membershipColumns, joined)
-		w.wherePassed("n.user_id")
-		w.q.add("\nON CONFLICT DO NOTHING")
-	}
-	if len(events) > 0 {
-		w.insertEvents(events)
-		w.wherePassed("n.user_id")
+	for _, changes := range gathered {
+		changes.write(w)
 	}
 	w.q.add(")\nSELECT user_id FROM " + w.passed)
 	return w.q, w.err
@@ -370,30 +328,12 @@ func (w *work) wherePassed(user string) {
 	w.q.add("\nWHERE (" + user + " IN (SELECT user_id FROM " + w.passed + ")) IS TRUE")
 }
 
-// sum adds up a figure of a day, and stops at the largest int64.
-func sum(column string) string {
-	return "least(t." + column + "::numeric + excluded." + column + ", 9223372036854775807)::bigint"
-}
-
-// insertEvents begins a part that inserts events, with their place in the feed. There is
-// none, and the statement is refused, where the project is not one, and where the cluster
-// counts lower than the events that are there: they came from another one.
-func (w *work) insertEvents(events []*userkit.Event) {
-	s := w.store
-	w.cte("inserted_events")
-	w.q.add("INSERT INTO ? (project, position, "+eventColumns.names("")+`)
-SELECT ?, (SELECT CASE WHEN `+cameFromElsewhere+` THEN NULL ELSE p.feed_offset + pg_current_xact_id()::text::bigint END
-FROM ? AS p WHERE p.project = ?), `+eventColumns.names("n.")+"\nFROM ",
-		s.table("events"), quoted(s.project), s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
-	from(w, eventColumns, events)
-}
-
 // deleteUsers deletes what belongs to the users in deleted, events included.
 func (w *work) deleteUsers() {
-	for _, name := range ownedTables {
-		w.cte("deleted_" + name)
-		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.user_id", "l.user_id"), w.store.table(name), quoted(w.store.project))
-		if name == userkit.RowsPurchases {
+	for _, kind := range kinds {
+		w.cte("deleted_" + kind.table)
+		w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.user_id", "l.user_id"), w.store.table(kind.table), quoted(w.store.project))
+		if kind.keyed {
 			w.q.add("\nRETURNING t.id") // what other users insert waits for it
 		}
 	}
@@ -405,77 +345,4 @@ func (w *work) deleteUsers() {
 func insert[R any](w *work, table string, all columns[R], records []*R) {
 	w.q.add("INSERT INTO ? AS t (project, "+all.names("")+")\nSELECT ?, "+all.names("n.")+"\nFROM ", w.store.table(table), quoted(w.store.project))
 	from(w, all, records)
-}
-
-// tableChanges are the changes of all users to one table.
-type tableChanges[R any] struct {
-	insert, update []*R
-	delete         []*ownedID
-	after          []string // parts that run before updates and insertions
-}
-
-// ownedID is the id of a record with its user.
-type ownedID struct {
-	id   [16]byte
-	user userkit.UserID
-}
-
-var ownedIDColumns = columns[ownedID]{
-	idColumn("id", func(o *ownedID) *[16]byte { return &o.id }),
-	idColumn("user_id", func(o *ownedID) *[16]byte { return (*[16]byte)(&o.user) }),
-}
-
-// collect adds the changes of one user.
-func collect[R any, I ~[16]byte](to *tableChanges[R], records *userkit.Records[R, I], user userkit.UserID) {
-	for i := range records.Insert {
-		to.insert = append(to.insert, &records.Insert[i])
-	}
-	for i := range records.Update {
-		to.update = append(to.update, &records.Update[i])
-	}
-	for _, id := range records.Delete {
-		to.delete = append(to.delete, &ownedID{id, user})
-	}
-}
-
-// write adds the parts that change one table. They run in the order of
-// deletions, updates, insertions, so that a record can take a unique value that
-// another one gives up; the parts of a statement have no order but that in which
-// they need each other. The first two columns are id and user_id.
-func (c *tableChanges[R]) write(w *work, table string, inserted, all columns[R]) {
-	project := quoted(w.store.project)
-	before := c.after
-	begin := func(name string) {
-		w.cte(name)
-		before = append(before, name)
-	}
-	// condition adds that the change is made, and what is always true and needs
-	// the parts before.
-	condition := func(before []string) {
-		w.wherePassed("n.user_id")
-		for _, name := range before {
-			w.q.add("\nAND (SELECT count(*) FROM " + name + ") >= 0")
-		}
-	}
-	if len(c.delete) > 0 {
-		begin("deleted_from_" + table)
-		w.q.add("DELETE FROM ? AS t USING ", w.store.table(table))
-		from(w, ownedIDColumns, c.delete)
-		condition(nil)
-		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id")+" AND "+ofSameUser+"\nRETURNING t.id", project)
-	}
-	if len(c.update) > 0 {
-		earlier := before
-		begin("updated_in_" + table)
-		w.q.add("UPDATE ? AS t SET "+all[2:].assignments()+"\nFROM ", w.store.table(table))
-		from(w, all, c.update)
-		condition(earlier)
-		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id")+" AND "+ofSameUser+"\nRETURNING t.id", project)
-	}
-	if len(c.insert) > 0 {
-		earlier := before
-		begin("inserted_into_" + table)
-		insert(w, table, inserted, c.insert)
-		condition(earlier)
-	}
 }

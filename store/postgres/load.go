@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 
+
 	"github.com/userkit/userkit"
 )
 
@@ -33,12 +34,16 @@ func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State
 
 // load reads all that is wanted.
 func (l *loading) load(ctx context.Context) ([]userkit.State, error) {
-	for _, step := range []func(context.Context) error{
-		l.accounts, l.devices, l.sessions, l.purchases, l.transactions, l.usage, l.segments, l.events, l.rowCounts,
-	} {
-		if err := step(ctx); err != nil {
+	if err := l.accounts(ctx); err != nil {
+		return nil, err
+	}
+	for _, kind := range kinds {
+		if err := kind.load(l, ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.rowCounts(ctx); err != nil {
+		return nil, err
 	}
 	return l.states, nil
 }
@@ -205,153 +210,6 @@ func loadRecords[R any](ctx context.Context, l *loading, q *statement, targets f
 	})
 }
 
-func (l *loading) devices(ctx context.Context) error {
-	reads := deviceColumns.reads("t")
-	q := &statement{hot: true}
-	l.search(q, "devices", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
-		if want.AllDevices {
-			add(wanted{})
-		}
-	}), ofUser)
-	l.search(q, "devices", reads, wantedIDs, l.gather(func(want *userkit.Want, add func(wanted)) {
-		for _, id := range want.Devices {
-			add(wanted{id: id})
-		}
-	}), hasID)
-	l.search(q, "devices", reads, wantedTexts, l.gather(func(want *userkit.Want, add func(wanted)) {
-		for _, hardware := range want.HardwareIDs {
-			if storable(hardware) {
-				add(wanted{text: hardware})
-			}
-		}
-	}), ofUser+" AND t.hardware_id = n.value AND t.hardware_id <> ''")
-	return loadRecords(ctx, l, q, deviceTargets,
-		func(device *userkit.DeviceRecord) (userkit.UserID, [16]byte) { return device.UserID, device.ID },
-		func(state *userkit.State, device userkit.DeviceRecord) { state.Devices = append(state.Devices, device) })
-}
-
-func (l *loading) sessions(ctx context.Context) error {
-	reads := sessionColumns.reads("t")
-	q := &statement{hot: true}
-	l.search(q, "sessions", reads, wantedIDs, l.gather(func(want *userkit.Want, add func(wanted)) {
-		for _, id := range want.Sessions {
-			add(wanted{id: id})
-		}
-	}), hasID)
-	l.search(q, "sessions", reads, wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
-		if want.OpenSessions {
-			add(wanted{})
-		}
-	}), ofUser+" AND t.ended_at IS NULL")
-	return loadRecords(ctx, l, q, sessionTargets,
-		func(session *userkit.Session) (userkit.UserID, [16]byte) { return session.UserID, session.ID },
-		func(state *userkit.State, session userkit.Session) { state.Sessions = append(state.Sessions, session) })
-}
-
-func (l *loading) purchases(ctx context.Context) error {
-	q := &statement{hot: true}
-	l.search(q, "purchases", purchaseColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
-		if want.Purchases {
-			add(wanted{})
-		}
-	}), ofUser)
-	return loadRecords(ctx, l, q, purchaseTargets,
-		func(purchase *userkit.Purchase) (userkit.UserID, [16]byte) { return purchase.UserID, purchase.ID },
-		func(state *userkit.State, purchase userkit.Purchase) {
-			state.Purchases = append(state.Purchases, purchase)
-		})
-}
-
-// transactions loads those that are wanted by their ids, and those that the keys
-// have found.
-func (l *loading) transactions(ctx context.Context) error {
-	rows := l.gather(func(want *userkit.Want, add func(wanted)) {
-		for _, id := range want.Transactions {
-			add(wanted{id: id})
-		}
-	})
-	q := &statement{hot: true}
-	l.search(q, "transactions", transactionColumns.reads("t"), wantedIDs, append(rows, l.found...), hasID)
-	return loadRecords(ctx, l, q, transactionTargets,
-		func(transaction *userkit.Transaction) (userkit.UserID, [16]byte) {
-			return transaction.UserID, transaction.ID
-		},
-		func(state *userkit.State, transaction userkit.Transaction) {
-			state.Transactions = append(state.Transactions, transaction)
-		})
-}
-
-func (l *loading) usage(ctx context.Context) error {
-	q := &statement{hot: true}
-	l.search(q, "usage_days", usageColumns.reads("t"), wantedDays, l.gather(func(want *userkit.Want, add func(wanted)) {
-		if from, ok := want.UsageFrom.Get(); ok {
-			add(wanted{day: from})
-		}
-	}), ofUser+" AND t.day >= n.value")
-	if q.text.Len() == 0 {
-		return nil
-	}
-	q.add("\nORDER BY t.user_id, t.day")
-	var day userDay
-	to := usageColumns.targets(nil, &day)
-	return l.store.query(ctx, q, func(rows *sql.Rows) error {
-		if err := rows.Scan(to...); err != nil {
-			return err
-		}
-		state := &l.states[l.places[day.user]]
-		state.Usage = append(state.Usage, day.DayUsage)
-		return nil
-	})
-}
-
-func (l *loading) segments(ctx context.Context) error {
-	q := &statement{hot: true}
-	l.search(q, "memberships", membershipColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
-		if want.Segments {
-			add(wanted{})
-		}
-	}), ofUser)
-	if q.text.Len() == 0 {
-		return nil
-	}
-	var membership ownedID
-	to := membershipColumns.targets(nil, &membership)
-	return l.store.query(ctx, q, func(rows *sql.Rows) error {
-		if err := rows.Scan(to...); err != nil {
-			return err
-		}
-		state := &l.states[l.places[membership.user]]
-		state.Segments = append(state.Segments, membership.id)
-		return nil
-	})
-}
-
-// events finds out which events are recorded, also of users who do not exist:
-// the event of a deletion outlives its user.
-func (l *loading) events(ctx context.Context) error {
-	var rows []*wanted
-	for _, want := range l.wants {
-		for _, id := range want.Events {
-			rows = append(rows, &wanted{user: want.User, id: id})
-		}
-	}
-	q := &statement{hot: true}
-	l.search(q, "events", "t.user_id, t.id", wantedIDs, rows, hasID)
-	return loadRecords(ctx, l, q,
-		func(to []any, found *ownedID) []any {
-			return append(to, (*identifier)(&found.user), (*identifier)(&found.id))
-		},
-		func(found *ownedID) (userkit.UserID, [16]byte) { return found.user, found.id },
-		func(state *userkit.State, found ownedID) { state.Events = append(state.Events, found.id) })
-}
-
-// ownedTables are the tables of what belongs to a user: State.RowCounts counts its
-// rows in each of them, and a deletion deletes them.
-var ownedTables = []string{
-	userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions,
-	userkit.RowsMemberships, userkit.RowsEvents,
-}
-
 func (l *loading) rowCounts(ctx context.Context) error {
 	rows := l.gather(func(want *userkit.Want, add func(wanted)) {
 		if want.RowCounts {
@@ -363,13 +221,13 @@ func (l *loading) rowCounts(ctx context.Context) error {
 	}
 	q := &statement{hot: true}
 	q.add("SELECT n.user_id")
-	for _, table := range ownedTables {
-		q.add(", (SELECT count(*) FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id)", l.store.table(table), quoted(l.store.project))
+	for _, kind := range kinds {
+		q.add(", (SELECT count(*) FROM ? AS t WHERE t.project = ? AND t.user_id = n.user_id)", l.store.table(kind.table), quoted(l.store.project))
 	}
 	q.add("\nFROM ")
 	unnest(q, wantedUsers, rows)
 	var user identifier
-	counts := make([]count, len(ownedTables))
+	counts := make([]count, len(kinds))
 	to := []any{&user}
 	for i := range counts {
 		to = append(to, &counts[i])
@@ -379,8 +237,8 @@ func (l *loading) rowCounts(ctx context.Context) error {
 			return err
 		}
 		byTable := make(map[string]int, len(counts))
-		for i, table := range ownedTables {
-			byTable[table] = int(counts[i])
+		for i, kind := range kinds {
+			byTable[kind.table] = int(counts[i])
 		}
 		l.states[l.places[userkit.UserID(user)]].RowCounts = byTable
 		return nil

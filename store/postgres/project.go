@@ -45,7 +45,11 @@ func (s *Store) DropProject(ctx context.Context) error {
 			}
 		}
 	}
-	for _, table := range append([]string{"segments", "users", "accounts"}, ownedTables...) {
+	tables := []string{"segments", "users", "accounts"}
+	for _, kind := range kinds {
+		tables = append(tables, kind.table)
+	}
+	for _, table := range tables {
 		if err := s.execute(ctx, "DELETE FROM ? WHERE project = ?", s.table(table), quoted(s.project)); err != nil {
 			return s.fault(ctx, err)
 		}

@@ -20,7 +20,6 @@ func storeCommitGroup() group {
 		{"sets the whole account and leaves the profile when there is none", commitSetsAccount},
 		{"sets the whole profile and the account", commitSetsProfile},
 		{"writes empty values over full ones", commitClears},
-		{"inserts records", commitInserts},
 		{"replaces records whole", commitUpdates},
 		{"deletes records", commitDeletes},
 		{"inserts, replaces and deletes in one change", commitMixed},
@@ -156,49 +155,9 @@ func commitClears(t *testing.T, env env) {
 	d.user = empty.user
 	change := step(&d.user)
 	change.Profile = &empty.user
-	device, session, transaction := empty.devices[0], empty.sessions[0], empty.transactions[0]
-	device.ID, session.ID, transaction.ID = d.devices[0].ID, d.sessions[1].ID, d.transactions[0].ID
-	d.devices[0], d.sessions[1], d.transactions[0] = device, session, transaction
-	change.Devices.Update = d.devices[:1]
-	change.Sessions.Update = d.sessions[1:]
-	change.Transactions.Update = d.transactions[:1]
 	commit(t, env.store, change)
 	requireDossier(t, env.store, d)
 	requireDossier(t, env.store, other)
-}
-
-func commitInserts(t *testing.T, env env) {
-	d, other := newDossier(1), newDossier(2)
-	createAll(t, env.store, d, other)
-	for name, insert := range map[string]func(change *userkit.Change){
-		"a device": func(change *userkit.Change) {
-			change.Devices.Insert = []userkit.DeviceRecord{newDevice(d.user.ID, 50)}
-			d.devices = append(d.devices, change.Devices.Insert...)
-		},
-		"a session": func(change *userkit.Change) {
-			change.Sessions.Insert = []userkit.Session{newSession(d.user.ID, 50)}
-			d.sessions = append(d.sessions, change.Sessions.Insert...)
-		},
-		"a transaction": func(change *userkit.Change) {
-			change.Transactions.Insert = []userkit.Transaction{newTransaction(d.user.ID, 50)}
-			d.transactions = append(d.transactions, change.Transactions.Insert...)
-		},
-		"usage": func(change *userkit.Change) {
-			change.Usage = []userkit.DayUsage{newDayUsage(50)}
-			d.usage = append(d.usage, change.Usage...)
-		},
-		"an event": func(change *userkit.Change) {
-			change.Events = []userkit.Event{newEvent(d.user.ID, 50)}
-			d.events = append(d.events, change.Events...)
-		},
-	} {
-		t.Log(name)
-		change := step(&d.user)
-		insert(&change)
-		commit(t, env.store, change)
-		requireDossier(t, env.store, d)
-		requireDossier(t, env.store, other)
-	}
 }
 
 func commitUpdates(t *testing.T, env env) {

@@ -103,7 +103,7 @@ func runGroups(t *testing.T, open Open, options Options, groups ...group) {
 // runStore checks the contract of the Store interface.
 func runStore(t *testing.T, open Open, options Options) {
 	runGroups(t, open, options, slices.Concat(
-		[]group{storeLoadGroup(), storeCommitGroup(), storeManyGroup()},
+		[]group{storeLoadGroup(), storeCommitGroup(), storeKindsGroup(), storeManyGroup()},
 		storeUserGroups(),
 		storeFilterGroups(),
 		storeSegmentGroups(),
