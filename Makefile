@@ -2,7 +2,7 @@
 
 # The project is several Go modules, so that users of the library get none of
 # the dependencies of its tools and benchmarks.
-modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod verify/*/*/go.mod)))
+modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod console/*/go.mod verify/*/*/go.mod)))
 
 # golangci-lint runs at the version that tools/go.mod pins.
 golangci-lint = $(shell go -C tools tool -n golangci-lint)
@@ -65,7 +65,7 @@ assets: ## Fetch what the console serves and did not come from this project, che
 	@tools/prepare npm
 	@go -C tools run ./consoleassets '$(CURDIR)/console/assets'
 
-prepare: ## Install what the tests need and is missing: PostgreSQL and a C compiler (Debian, Ubuntu)
+prepare: ## Install what the tests need and is missing: PostgreSQL, a C compiler and Chromium (Debian, Ubuntu)
 	@tools/prepare
 
 format: ## Format all Go files

@@ -42,6 +42,11 @@ var packages = []npmPackage{
 		hash:  "WBZA/m2PvkFpMGHDtsBck5P2A9G4ehLlYu4GwwICcmEm1BvYVgj00lCDxKRWLlbMlOibLaiwdQ88G5pHkSWgwA==",
 		files: map[string]string{"LICENSE": "lucide.LICENSE"},
 	},
+	{ // not served: the browser tests look for faults of accessibility with it
+		name: "axe-core", version: "4.14.1",
+		hash:  "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+		files: map[string]string{"axe.min.js": "../browsertest/testdata/axe.min.js", "LICENSE": "../browsertest/testdata/axe.LICENSE"},
+	},
 }
 
 // icons are those of lucide that the console shows.

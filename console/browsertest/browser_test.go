@@ -1,0 +1,361 @@
+package browsertest
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/console"
+	"github.com/userkit/userkit/store/memory"
+)
+
+//go:embed testdata/axe.min.js
+var axe string
+
+// site is a console on the memory store, on a loopback address.
+type site struct {
+	server  *httptest.Server
+	users   userkit.Manager
+	ada     userkit.User
+	device  userkit.Device
+	session userkit.Session
+	segment userkit.Segment
+}
+
+type shop struct{}
+
+func (shop) Store() string { return "shop" }
+
+func (shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
+	return userkit.Valid(userkit.PurchaseFacts{StableID: receipt.Token, ProductID: "vpn.month", Environment: userkit.Production, Raw: []byte(`{"a":1}`)})
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	ctx := t.Context()
+	store := memory.New()
+	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}), userkit.WithVerifiers(shop{}), userkit.WithSealingKeys(make([]byte, 32)))
+	require.NoError(t, err)
+	s := &site{users: users}
+	for i, name := range []string{"Ada Lovelace", "عبد الرحمن إبراهيم", "佐藤 健一", "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff-Montgomery von der Mühlen", "Ірина Їжак"} {
+		user, err := users.CreateUser(ctx, userkit.NewUser{
+			Login: fmt.Sprintf("user%d", i), Name: name, Email: fmt.Sprintf("user%d@example.org", i), Status: userkit.StatusActive, License: "Duo", Country: "GB",
+			Attributes: userkit.Attributes{"plan": "gold"},
+		})
+		require.NoError(t, err)
+		if i == 0 {
+			s.ada = user
+		}
+	}
+	s.device, err = users.RegisterDevice(ctx, s.ada.ID, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid})
+	require.NoError(t, err)
+	s.session, err = users.StartSession(ctx, userkit.NewSession{UserID: s.ada.ID, DeviceID: s.device.ID, Node: "fra-1", NodeLocation: "Frankfurt", InternalIP: netip.MustParseAddr("10.0.0.1")})
+	require.NoError(t, err)
+	_, err = users.ReportUsage(ctx, []userkit.UsageReport{{SessionID: s.session.ID, Received: 5_000_000, Sent: 1_000_000}})
+	require.NoError(t, err)
+	_, err = users.SubmitPurchase(ctx, s.ada.ID, userkit.Receipt{Store: "shop", Token: "order"})
+	require.NoError(t, err)
+	_, err = users.Refill(ctx, s.ada.ID, userkit.Entry{Amount: userkit.Money{Amount: 1000, Currency: "EUR"}, Key: "k"})
+	require.NoError(t, err)
+	s.segment, err = users.CreateSegment(ctx, userkit.NewSegment{Name: "VIP", Rule: userkit.Equal("country", "GB")})
+	require.NoError(t, err)
+
+	mux := http.NewServeMux()
+	mux.Handle("/admin/", console.New(users, console.WithActor(func(*http.Request) (userkit.Actor, error) {
+		return userkit.Actor{Kind: userkit.ActorAdministrator, ID: "alex", Name: "Alex Morgan"}, nil
+	})))
+	s.server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		s.server.Close()
+		require.NoError(t, errors.Join(users.Close(context.WithoutCancel(ctx)), store.Close()))
+	})
+	return s
+}
+
+func (s *site) url(path string) string { return s.server.URL + "/admin" + path }
+
+// tab is a page of the browser that collects what went wrong in it.
+type tab struct {
+	context.Context
+	t      *testing.T
+	mutex  sync.Mutex
+	faults []string
+}
+
+var browser = sync.OnceValues(func() (context.Context, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
+			allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ends with the process
+			ctx, _ := chromedp.NewContext(allocator)
+			return ctx, chromedp.Do(ctx)
+		}
+	}
+	return nil, errors.New("there is no chromium: make prepare installs it")
+})
+
+func TestMain(m *testing.M) {
+	m.Run()
+	if ctx, err := browser(); err == nil {
+		_ = chromedp.Cancel(ctx) // the browser ends with the tests
+	}
+}
+
+// newTab opens a page with cookies of its own.
+func newTab(t *testing.T, s *site) *tab {
+	t.Helper()
+	shared, err := browser()
+	require.NoError(t, err)
+	ctx, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
+	opened := &tab{Context: ctx, t: t}
+	require.NoError(t, chromedp.Listen(ctx, func(event any) {
+		fault := ""
+		switch event := event.(type) {
+		case *log.EventEntryAdded:
+			if event.Entry.Level == log.EntryLevelError && !strings.Contains(event.Entry.Text, "the server responded with a status of 4") {
+				fault = event.Entry.Text
+			}
+		case *runtime.EventConsoleAPICalled:
+			if event.Type == runtime.ConsoleAPICalledTypeError || event.Type == runtime.ConsoleAPICalledTypeWarning {
+				fault = fmt.Sprintf("console: %v", event.Args)
+			}
+		case *runtime.EventExceptionThrown:
+			fault = fmt.Sprintf("exception: %v", event.ExceptionDetails)
+		case *network.EventRequestWillBeSent:
+			if !strings.HasPrefix(event.Request.URL, s.server.URL) && !strings.HasPrefix(event.Request.URL, "data:") && event.Request.URL != "about:blank" {
+				fault = "request to " + event.Request.URL
+			}
+		}
+		if fault != "" {
+			opened.mutex.Lock()
+			defer opened.mutex.Unlock()
+			opened.faults = append(opened.faults, fault)
+		}
+	}))
+	t.Cleanup(func() {
+		cancel()
+		opened.mutex.Lock()
+		defer opened.mutex.Unlock()
+		require.Empty(t, opened.faults)
+	})
+	return opened
+}
+
+// step is something to do in the browser.
+type step = chromedp.Action[chromedp.Void]
+
+func (b *tab) run(steps ...step) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b, steps...))
+}
+
+// evaluate gives the value of an expression in the page.
+func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOption) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b, chromedp.Evaluate[T](expression, options...))
+	require.NoError(b.t, err)
+	return value
+}
+
+// script runs an expression for what it does.
+func script(expression string) step {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := chromedp.Evaluate[any](expression)(ctx, t)
+		return chromedp.Void{}, err
+	}
+}
+
+// The steps of the tests, on the elements that a CSS selector finds.
+
+func click(selector string) step       { return chromedp.Click(chromedp.CSS(selector)) }
+func visible(selector string) step     { return chromedp.WaitVisible(chromedp.CSS(selector)) }
+func ready(selector string) step       { return chromedp.WaitReady(chromedp.CSS(selector)) }
+func focus(selector string) step       { return chromedp.Focus(chromedp.CSS(selector)) }
+func typed(selector, text string) step { return chromedp.SendKeys(chromedp.CSS(selector), text) }
+func set(selector, text string) step   { return chromedp.SetValue(chromedp.CSS(selector), text) }
+
+// call sends a command of the protocol.
+func call[P, R any](command cdp.Command[P, R], params P) step {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, command, params)
+		return chromedp.Void{}, err
+	}
+}
+
+// sees waits until the page has a text.
+func (b *tab) sees(text string) {
+	b.t.Helper()
+	b.until(`document.body.innerText.includes(` + quoted(text) + `)`)
+}
+
+// until waits until an expression is true.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	_, err := chromedp.Run(b, chromedp.Poll[bool]("!!("+expression+")"))
+	require.NoError(b.t, err, expression)
+}
+
+func quoted(text string) string {
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(encoded)
+}
+
+func (s *site) pages() []string {
+	of := "/users/" + s.ada.ID.String()
+	return []string{
+		"/", "/users", "/users?open=" + s.ada.ID.String(), "/users?filter=login+pr+and+country+eq+%22GB%22", "/users?filter=nonsense", "/users?q=zzz", "/users?do=columns",
+		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
+		of + "?do=deactivate", of + "?do=delete", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/sessions", of + "/traffic", of + "/purchases",
+		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/activity", "/sessions", "/purchases", "/segments", "/segments?do=create",
+		"/segments/" + s.segment.ID.String(), "/segments/" + s.segment.ID.String() + "?do=edit", "/audit", "/jobs", "/preferences", "/find?q=ada", "/unknown",
+	}
+}
+
+func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
+	s := newSite(t)
+	for name, look := range map[string]step{
+		"light": call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}}),
+		"dark":  call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}),
+		"phone": chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTab(t, s)
+			b.run(look)
+			b.run(chromedp.Navigate(s.url("/"))) // the zone is known from here on
+			b.until(`document.cookie.includes("userkit_console_zone")`)
+			for _, path := range s.pages() {
+				b.run(chromedp.Navigate(s.url(path)), ready("main"))
+				b.until(`document.querySelector("dialog[data-modal]") === null || document.querySelector("dialog:modal") !== null`)
+				b.run(script(axe + "; 0"))
+				findings := evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+					.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise)
+				wide := evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth + 1`)
+				require.Empty(t, findings, path)
+				require.False(t, wide, "%s is wider than the window", path)
+			}
+		})
+	}
+}
+
+func TestMouse(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s)
+	b.run(chromedp.Navigate(s.url("/users")), ready("#search"))
+	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`)
+	b.run(script(`window.stays = true`))
+
+	// Search while typing, without a new page.
+	b.run(typed("#search", "lovelace"))
+	b.until(`document.querySelectorAll("tr[data-row]").length === 1 && location.search.includes("q=lovelace")`)
+	b.until(`window.stays && document.activeElement.id === "search"`)
+
+	// Open the user, edit it in place, and see what is wrong beside the field.
+	b.run(click(`a[data-open]`))
+	b.sees("At a glance")
+	b.run(click(`a[data-key="e"]`), visible("#field-email"),
+		set("#field-email", "nonsense@"), set("#field-name", "Ada King"))
+	b.run(script(`document.querySelector('form[action$="/edit"]').noValidate = true`))
+	b.run(click(`form[action$="/edit"] button.primary`), visible("#error-email"))
+	b.until(`document.getElementById("field-name").value === "Ada King"`)
+	b.run(set("#field-email", "ada@example.org"), click(`form[action$="/edit"] button.primary`))
+	b.sees("Saved.")
+	b.until(`document.querySelector("h1").innerText === "Ada King" && window.stays`)
+
+	// A dialog, and the address of an action is not kept.
+	b.run(click(`.tabs a[href$="/balance"]`), visible("#balance"))
+	b.run(click(`a[href*="do=refill"]`), visible("dialog:modal #field-amount"))
+	b.run(typed("#field-amount", "much"), click("dialog button.primary"), visible("#error-amount"))
+	b.until(`!location.pathname.endsWith("/refill") && document.querySelector("dialog:modal") !== null`)
+	b.run(set("#field-amount", "2.50"), click("dialog button.primary"))
+	b.until(`document.getElementById("balance")?.innerText === "12.50 EUR" && document.querySelector("dialog") === null`)
+
+	// The plot comes back with the button Back.
+	b.run(click(`.tabs a[href$="/traffic"]`), visible("traffic-plot canvas"))
+	b.run(click(`.tabs a[href$="/segments"]`), visible("#segment-find"))
+	b.run(script(`history.back()`), visible("traffic-plot canvas"))
+	b.until(`window.stays`)
+
+	// A token is shown once.
+	b.run(click(`.tabs a[href$="/devices"]`), visible(`a[href*="do=rotate"]`))
+	b.run(click(`a[href*="do=rotate"]`), visible("dialog:modal"), click("dialog button.primary"), visible("#token"))
+	b.run(click(`dialog a.primary`))
+	b.until(`document.querySelector("dialog") === null && document.getElementById("token") === null`)
+
+	// Live sessions end on the page by themselves.
+	b.run(chromedp.Navigate(s.url("/sessions")), visible("tr[data-row]"))
+	_, err := s.users.EndSession(t.Context(), s.session.ID, userkit.UsageReport{})
+	require.NoError(t, err)
+	b.sees("Nobody is connected now.")
+}
+
+func TestKeyboard(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s)
+	b.run(chromedp.Navigate(s.url("/")), ready("#find"))
+	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined && document.cookie.includes("userkit_console_zone")`)
+	ctrlK := func() step { return chromedp.KeyEvent("k", chromedp.KeyModifiers(kb.ModifierCtrl)) }
+	b.run(ctrlK())
+	b.until(`document.activeElement.id === "find"`)
+	b.run(chromedp.KeyEvent("vip"), chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector("#found a[href*='/segments/']") !== null`)
+	b.run(ctrlK(), chromedp.KeyEvent("users"), chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector("#found a[href$='/users']") !== null`)
+	b.run(focus("#found a[href$='/users']"), chromedp.KeyEvent(kb.Enter), visible("tr[data-row]"))
+	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("/"))
+	b.until(`document.activeElement.id === "search"`)
+	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("k"), chromedp.KeyEvent("x"))
+	b.until(`document.querySelector("tr.current input[name=id]").checked`)
+	b.run(focus("tr.current a[data-open]"), chromedp.KeyEvent(kb.Enter))
+	b.sees("At a glance")
+	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("e"), visible("#field-name"))
+	b.run(chromedp.Navigate(s.url("/users/"+s.ada.ID.String()+"/balance?do=refill")), visible("dialog:modal"))
+	b.until(`document.activeElement.id === "field-amount" && document.querySelector(".brand")._htmx !== undefined`)
+	b.run(chromedp.KeyEvent("1.00"), chromedp.KeyEvent(kb.Enter))
+	b.until(`document.getElementById("balance")?.innerText === "11.00 EUR" && document.querySelector("dialog") === null`)
+	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("n"), visible("dialog:modal"), chromedp.KeyEvent(kb.Escape))
+	b.until(`document.querySelector("dialog") === null`)
+}
+
+func TestWithoutJavaScript(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s)
+	b.run(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	text := func() string {
+		body, err := chromedp.Run(b, chromedp.OuterHTML(chromedp.CSS("main")))
+		require.NoError(t, err)
+		return body
+	}
+	b.run(chromedp.Navigate(s.url("/users")), ready("#search"), typed("#search", "lovelace"+kb.Enter), ready(`a[href*="q=lovelace"]`))
+	require.NotContains(t, text(), "佐藤")
+	b.run(click("a.plus"), ready("tr.details"))
+	b.run(click("a[data-open]"), ready(".hero"), click(`a[href$="?do=limit"]`), visible("dialog #field-traffic_limit"))
+	b.run(click(`input[name=unlimited]`), typed("#field-traffic_limit", "5 GB"), click("dialog button.primary"), ready("progress"))
+	user, err := s.users.User(t.Context(), s.ada.ID)
+	require.NoError(t, err)
+	require.EqualValues(t, 5_000_000_000, user.Traffic.Limit.Bytes)
+	b.run(click(`a[href$="?do=deactivate"]`), visible("dialog"), click("dialog button.danger"), ready(`form[action$="/activate"]`))
+	b.run(click(`a[href$="/traffic"]`), ready("traffic-plot"))
+	require.Contains(t, text(), "5 MB", "the table says what the plot would")
+}
