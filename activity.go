@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -143,8 +144,12 @@ type EventFilter struct {
 	UserID   UserID    `json:"user_id,omitzero"`   // zero: of all users
 	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: of all devices
 	Name     EventName `json:"name,omitempty"`     // empty: all names
-	From     time.Time `json:"from,omitzero"`      // happened in [From, To); zero: no bound
-	To       time.Time `json:"to,omitzero"`
+	// ActorKind and ActorID take the events of one actor, or of all actors of a kind
+	// or with an id (see Actor); empty: of all.
+	ActorKind ActorKind `json:"actor_kind,omitempty"`
+	ActorID   string    `json:"actor_id,omitempty"`
+	From      time.Time `json:"from,omitzero"` // happened in [From, To); zero: no bound
+	To        time.Time `json:"to,omitzero"`
 }
 
 // FeedCursor is a place in the change feed, opaque; empty: the beginning.
@@ -165,7 +170,8 @@ type ActivityManager interface {
 	// the Cursor of the last event. Nothing is skipped, although changes commit
 	// out of order: an event appears only when none can appear before it any
 	// more. A host that stores the cursor after its own work sees each event at
-	// least once. A damaged cursor yields ErrInvalid with CodeInvalidCursor.
+	// least once. A damaged cursor yields ErrInvalid with CodeInvalidCursor, and
+	// one of another store ErrInvalid with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 }
 
@@ -280,6 +286,12 @@ func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], 
 		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have one order only")
 	}
 	query.From, query.To = storedTime(query.From), storedTime(query.To)
+	if query.ActorKind != "" || query.ActorID != "" {
+		actor := Actor{Kind: cmp.Or(query.ActorKind, ActorSystem), ID: query.ActorID}
+		if err := actor.validate(); err != nil {
+			return Page[Event]{}, err
+		}
+	}
 	return readPage(query.PageQuery, eventFields, "events", query.EventFilter, func(list List) ([]Event, error) {
 		return m.store.Events(ctx, query.EventFilter, list)
 	})
@@ -319,11 +331,12 @@ func (m *manager) feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, e
 	}
 }
 
-// feedCursorBytes is version, commit and event.
-const feedCursorBytes = 1 + 8 + 16
+// feedCursorBytes is version, feed, commit and event.
+const feedCursorBytes = 1 + 16 + 8 + 16
 
 func (p FeedPosition) cursor() FeedCursor {
 	data := append(make([]byte, 0, feedCursorBytes+4), cursorVersion)
+	data = append(data, p.Feed[:]...)
 	data = binary.BigEndian.AppendUint64(data, uint64(p.Commit))
 	return FeedCursor(sumText(append(data, p.Event[:]...)))
 }
@@ -336,5 +349,5 @@ func (c FeedCursor) position() (FeedPosition, error) {
 	if !intact || len(data) != feedCursorBytes || data[0] != cursorVersion {
 		return FeedPosition{}, NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
 	}
-	return FeedPosition{Commit: int64(binary.BigEndian.Uint64(data[1:])), Event: EventID(data[9:])}, nil
+	return FeedPosition{Feed: [16]byte(data[1:]), Commit: int64(binary.BigEndian.Uint64(data[17:])), Event: EventID(data[25:])}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,13 +74,19 @@ func pageLimit(limit int) (int, error) {
 	return limit, nil
 }
 
-// part is a list that is read in several parts, one after another; a plain list
-// has one. Each part is ordered in the same way.
-type part[T any] func(list List) ([]T, error)
+// part is one of the parts of a list that are read one after another; a plain list
+// has one. Each part is ordered in the same way. began is when the first page was
+// read.
+type part[T any] func(list List, began time.Time) ([]T, error)
 
-// readPage reads one page through the parts of a list. what names the list in
-// its cursors, and filter is what a cursor is bound to.
-func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter any, parts ...part[T]) (Page[T], error) {
+// readPage reads one page of a plain list. what names the list in its cursors, and
+// filter is what a cursor is bound to.
+func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter any, read func(List) ([]T, error)) (Page[T], error) {
+	return readParts(query, table, what, filter, time.Time{}, func(list List, _ time.Time) ([]T, error) { return read(list) })
+}
+
+// readParts reads one page through the parts of a list.
+func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter any, now time.Time, parts ...part[T]) (Page[T], error) {
 	order, err := table.orderOf(query)
 	if err != nil {
 		return Page[T]{}, err
@@ -90,14 +97,17 @@ func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter 
 	}
 	field := table.byName[order.Field]
 	binding := bindCursor(what, order, filter)
-	at, after, err := decodeCursor(query.Cursor, binding, field.Kind, len(parts))
+	at, after, began, err := decodeCursor(query.Cursor, binding, field.Kind, len(parts))
 	if err != nil {
 		return Page[T]{}, err
+	}
+	if query.Cursor == "" {
+		began = now
 	}
 
 	page := Page[T]{Items: []T{}}
 	for ; at < len(parts); at++ {
-		items, err := parts[at](List{Order: order, After: after, Limit: limit - len(page.Items) + 1})
+		items, err := parts[at](List{Order: order, After: after, Limit: limit - len(page.Items) + 1}, began)
 		if err != nil {
 			return Page[T]{}, err
 		}
@@ -111,11 +121,27 @@ func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter 
 				last := &page.Items[limit-1]
 				after = &Position{Key: field.Key(last), ID: table.id(last)}
 			}
-			page.Next = encodeCursor(binding, at, after)
+			page.Next = encodeCursor(binding, at, after, began)
 			break
 		}
 	}
 	return page, nil
+}
+
+// mergeLists gives the first records of two lists in one order, each record once.
+func mergeLists[T any](table *fieldTable[T], list List, one, other []T) []T {
+	field := table.byName[list.Order.Field]
+	all := slices.Concat(one, other)
+	compare := func(a, b T) int {
+		order := ComparePositions(Position{Key: field.Key(&a), ID: table.id(&a)}, Position{Key: field.Key(&b), ID: table.id(&b)})
+		if list.Order.Descending {
+			return -order
+		}
+		return order
+	}
+	slices.SortStableFunc(all, compare)
+	all = slices.CompactFunc(all, func(a, b T) bool { return table.id(&a) == table.id(&b) })
+	return all[:min(len(all), list.Limit)]
 }
 
 // walk reads a list page by page, from the query's cursor on.
@@ -156,8 +182,8 @@ func bindCursor(what string, order Order, filter any) uint64 {
 	return hash.Sum64()
 }
 
-// A cursor is version, binding, part, kind of key, key, id, and a checksum that
-// finds damage (it is no protection against forgery, which gains nothing: a
+// A cursor is version, binding, part, when the list began (of a list with more parts
+// than one), kind of key, key, id, and a checksum that finds damage (it is no protection against forgery, which gains nothing: a
 // cursor says only where to go on).
 const (
 	cursorVersion = 1
@@ -169,10 +195,13 @@ const (
 	keyAddress = 'a'
 )
 
-func encodeCursor(binding uint64, part int, after *Position) Cursor {
+func encodeCursor(binding uint64, part int, after *Position, began time.Time) Cursor {
 	data := []byte{cursorVersion}
 	data = binary.BigEndian.AppendUint64(data, binding)
 	data = append(data, byte(part))
+	if !began.IsZero() {
+		data = binary.BigEndian.AppendUint64(data, uint64(began.UnixMicro()))
+	}
 	if after == nil {
 		data = append(data, keyNone)
 	} else {
@@ -207,32 +236,41 @@ func unsumText(text string) ([]byte, bool) {
 	return body, crc32.ChecksumIEEE(body) == sum
 }
 
-func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (part int, after *Position, err error) {
+func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (part int, after *Position, began time.Time, err error) {
 	if cursor == "" {
-		return 0, nil, nil
+		return 0, nil, time.Time{}, nil
 	}
 	damaged := NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
-	const head = 1 + 8 + 1 + 1
+	head := 1 + 8 + 1 + 1
+	if parts > 1 {
+		head += 8
+	}
 	body, intact := unsumText(string(cursor))
 	if !intact || len(body) < head || body[0] != cursorVersion {
-		return 0, nil, damaged
+		return 0, nil, time.Time{}, damaged
 	}
 	if binary.BigEndian.Uint64(body[1:]) != binding {
-		return 0, nil, NewError(CodeCursorMismatch, "cursor", "the cursor belongs to another query")
+		return 0, nil, time.Time{}, NewError(CodeCursorMismatch, "cursor", "the cursor belongs to another query")
 	}
 	part = int(body[9])
 	if part >= parts {
-		return 0, nil, damaged
+		return 0, nil, time.Time{}, damaged
 	}
-	tag, rest := body[10], body[head:]
+	if parts > 1 {
+		began = microTime(int64(binary.BigEndian.Uint64(body[10:])))
+		if year := began.Year(); began.IsZero() || year < 1 || year > 9999 {
+			return 0, nil, time.Time{}, damaged
+		}
+	}
+	tag, rest := body[head-1], body[head:]
 	if tag == keyNone {
 		if len(rest) != 0 || part == 0 {
-			return 0, nil, damaged
+			return 0, nil, time.Time{}, damaged
 		}
-		return part, nil, nil
+		return part, nil, began, nil
 	}
 	if len(rest) < 16 || tag != keyTag(kind) {
-		return 0, nil, damaged
+		return 0, nil, time.Time{}, damaged
 	}
 	after = &Position{ID: [16]byte(rest[len(rest)-16:])}
 	value := rest[:len(rest)-16]
@@ -240,34 +278,34 @@ func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (par
 	case keyString:
 		after.Key = string(value)
 		if checkLines("cursor", string(value), len(value)) != nil {
-			return 0, nil, damaged
+			return 0, nil, time.Time{}, damaged
 		}
 		if kind == KindID && len(value) > 0 {
 			if _, err := ParseID[User](string(value)); err != nil {
-				return 0, nil, damaged
+				return 0, nil, time.Time{}, damaged
 			}
 		}
 	case keyInteger, keyTime:
 		if len(value) != 8 {
-			return 0, nil, damaged
+			return 0, nil, time.Time{}, damaged
 		}
 		number := int64(binary.BigEndian.Uint64(value))
 		after.Key = number
 		if tag == keyTime {
 			at := microTime(number)
 			if year := at.Year(); year < 1 || year > 9999 {
-				return 0, nil, damaged
+				return 0, nil, time.Time{}, damaged
 			}
 			after.Key = at
 		}
 	case keyAddress:
 		address, ok := netip.AddrFromSlice(value)
 		if !ok && len(value) != 0 {
-			return 0, nil, damaged
+			return 0, nil, time.Time{}, damaged
 		}
 		after.Key = address
 	}
-	return part, after, nil
+	return part, after, began, nil
 }
 
 // keyTag gives the tag that keys of a kind have in a cursor.

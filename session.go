@@ -48,6 +48,9 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at,omitzero"` // zero while active
 	EndReason EndReason `json:"end_reason,omitempty"`
+	// ClosedAt is when the end was recorded, by the manager's clock: for a stale
+	// session some time after EndedAt. Zero while active.
+	ClosedAt time.Time `json:"closed_at,omitzero"`
 
 	Received int64 `json:"received"` // bytes that counted
 	Sent     int64 `json:"sent"`     // bytes that counted
@@ -194,6 +197,11 @@ type SessionFilter struct {
 	// other; where both are, all times count.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
+
+	// ClosedAfter and ClosedUntil take the sessions that have ended and whose end was
+	// recorded after the one and not after the other; zero: no bound.
+	ClosedAfter time.Time `json:"closed_after,omitzero"`
+	ClosedUntil time.Time `json:"closed_until,omitzero"`
 }
 
 // SessionManager starts and ends sessions and counts their traffic.
@@ -232,7 +240,8 @@ type SessionManager interface {
 	// Session returns one session, or ErrNotFound with CodeSessionNotFound.
 	Session(ctx context.Context, id SessionID) (Session, error)
 
-	// Sessions returns a page of sessions. It returns ErrInvalid with
+	// Sessions returns a page of sessions. Page by page, a session that ends meanwhile
+	// is listed once, in an order that its end does not change. It returns ErrInvalid with
 	// CodeSpanTooLong when the time span is over MaxSessionSpan.
 	Sessions(ctx context.Context, query SessionQuery) (Page[Session], error)
 
@@ -285,7 +294,7 @@ func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, 
 		c.Devices.Update = append(c.Devices.Update, device)
 	}
 
-	ended := state.endStale(&c, o.now.Add(-m.staleAfter))
+	ended := state.endStale(&c, o.now.Add(-m.staleAfter), o.now)
 	replaced, err := state.makeRoom(&c, o.now, n.DeviceID, m.sessionLimits)
 	if err != nil {
 		return Session{}, Change{}, err
@@ -340,17 +349,23 @@ func anySession(Session) bool { return true }
 // endSessions ends the active sessions for which which holds, as far as they are
 // loaded and the change has not ended them.
 func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which func(Session) bool) (ended []SessionID) {
+	return s.closeSessions(c, now, now, reason, which)
+}
+
+// closeSessions is endSessions at a moment that may be before the one at which the end
+// is recorded.
+func (s *State) closeSessions(c *Change, at, closed time.Time, reason EndReason, which func(Session) bool) (ended []SessionID) {
 	for _, session := range s.Sessions {
-		at := indexID(c.Sessions.Update, session.ID, sessionID)
-		if at >= 0 {
-			session = c.Sessions.Update[at]
+		place := indexID(c.Sessions.Update, session.ID, sessionID)
+		if place >= 0 {
+			session = c.Sessions.Update[place]
 		}
 		if !session.Active() || !which(session) {
 			continue
 		}
-		session.end(now, reason)
-		if at >= 0 {
-			c.Sessions.Update[at] = session
+		session.end(at, closed, reason)
+		if place >= 0 {
+			c.Sessions.Update[place] = session
 		} else {
 			c.Sessions.Update = append(c.Sessions.Update, session)
 		}
@@ -362,8 +377,8 @@ func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which fu
 
 // end ends a session. Clocks step back, and those of two processes differ: it does not
 // end before it started all the same.
-func (s *Session) end(now time.Time, reason EndReason) {
-	s.EndedAt, s.EndReason = latest(now, s.StartedAt), reason
+func (s *Session) end(at, closed time.Time, reason EndReason) {
+	s.EndedAt, s.ClosedAt, s.EndReason = latest(at, s.StartedAt), closed, reason
 }
 
 // latest returns the later of two moments.
@@ -376,10 +391,10 @@ func latest(a, b time.Time) time.Time {
 
 // endStale ends the active sessions whose last sign of life is before a moment,
 // each at that sign.
-func (s *State) endStale(c *Change, before time.Time) (ended []SessionID) {
+func (s *State) endStale(c *Change, before, now time.Time) (ended []SessionID) {
 	for _, session := range s.Sessions {
 		if session.Active() && session.ReportedAt.Before(before) {
-			ended = append(ended, s.endSessions(c, session.ReportedAt, EndedStale, func(other Session) bool { return other.ID == session.ID })...)
+			ended = append(ended, s.closeSessions(c, session.ReportedAt, now, EndedStale, func(other Session) bool { return other.ID == session.ID })...)
 		}
 	}
 	return ended
@@ -537,7 +552,7 @@ func endSession(state *State, o origin, u usage, id SessionID, last UsageReport)
 		counted = last.count(session, &c, u)
 	}
 	if session.Active() {
-		session.end(u.now, EndedByClient)
+		session.end(u.now, u.now, EndedByClient)
 		c.Account.OpenSessions--
 	}
 	if *session == before {
@@ -757,7 +772,7 @@ func (m *manager) closeStale(ctx context.Context, call call, before time.Time, s
 		o := call.again()
 		commands = append(commands, &command{want: Want{User: user, OpenSessions: true}, decide: func(state *State) (Change, error) {
 			c := state.change()
-			ended := state.endStale(&c, before)
+			ended := state.endStale(&c, before, call.now)
 			mu.Lock()
 			users[user] = len(ended)
 			mu.Unlock()
@@ -803,16 +818,34 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 	if err != nil {
 		return Page[Session]{}, err
 	}
-	in := func(state SessionState) part[Session] {
+	bound := []any{filter, query.Mixed}
+	if filter.State != SessionsAny || query.Mixed || !filter.ClosedAfter.IsZero() || !filter.ClosedUntil.IsZero() {
+		return readPage(query.PageQuery, sessionFields, "sessions", bound, func(list List) ([]Session, error) {
+			return m.store.Sessions(ctx, filter, list)
+		})
+	}
+	// What ends while somebody goes through the pages is listed where it was when they
+	// began: among the active ones, and not again among those that have ended.
+	active := func(list List, began time.Time) ([]Session, error) {
 		filter := filter
-		filter.State = state
-		return func(list List) ([]Session, error) { return m.store.Sessions(ctx, filter, list) }
+		filter.State = SessionsActive
+		open, err := m.store.Sessions(ctx, filter, list)
+		if err != nil || began.Equal(call.now) || list.Order.Field == "ended_at" || list.Order.Field == "end_reason" {
+			return open, err // of these two orders the end itself is the key
+		}
+		filter.State, filter.ClosedAfter = SessionsEnded, began
+		since, err := m.store.Sessions(ctx, filter, list)
+		if err != nil || len(since) == 0 {
+			return open, err
+		}
+		return mergeLists(sessionFields, list, open, since), nil
 	}
-	parts := []part[Session]{in(filter.State)}
-	if filter.State == SessionsAny && !query.Mixed {
-		parts = []part[Session]{in(SessionsActive), in(SessionsEnded)}
+	ended := func(list List, began time.Time) ([]Session, error) {
+		filter := filter
+		filter.State, filter.ClosedUntil = SessionsEnded, began
+		return m.store.Sessions(ctx, filter, list)
 	}
-	return readPage(query.PageQuery, sessionFields, "sessions", []any{filter, query.Mixed}, parts...)
+	return readParts(query.PageQuery, sessionFields, "sessions", bound, call.now, active, ended)
 }
 
 // normalise checks a filter and completes its time span.
@@ -823,6 +856,7 @@ func (f SessionFilter) normalise() (SessionFilter, error) {
 		return f, NewError(CodeUnknownValue, "state", "%q is no session state", clip(string(f.State)))
 	}
 	f.From, f.To = storedTime(f.From), storedTime(f.To)
+	f.ClosedAfter, f.ClosedUntil = storedTime(f.ClosedAfter), storedTime(f.ClosedUntil)
 	switch {
 	case f.From.IsZero() && f.To.IsZero():
 		return f, nil

@@ -203,7 +203,7 @@ func TestNoSessionEndsBeforeItStarted(t *testing.T) {
 		"staleness": func(state *State, id SessionID) (Session, error) {
 			report(t, state, behind, UsageReport{SessionID: id, Received: 5, At: behind})
 			c := state.change()
-			state.endStale(&c, noon)
+			state.endStale(&c, noon, noon)
 			return c.Sessions.Update[0], nil
 		},
 		"a late reading after staleness": func(state *State, id SessionID) (Session, error) {

@@ -103,8 +103,8 @@ type Store interface {
 	Session(ctx context.Context, id SessionID) (Session, error)
 	// SessionOwners returns the users of sessions; unknown sessions are left out.
 	SessionOwners(ctx context.Context, ids []SessionID) (map[SessionID]UserID, error)
-	// Sessions lists sessions by any sortable field of SessionFields. From and To
-	// are used as they are: zero means no bound.
+	// Sessions lists sessions by any sortable field of SessionFields. The times of the
+	// filter are used as they are: zero means no bound.
 	Sessions(ctx context.Context, filter SessionFilter, list List) ([]Session, error)
 	// StaleSessions returns, in no order, at most limit active sessions whose
 	// ReportedAt is before the given time.
@@ -136,16 +136,20 @@ type Store interface {
 	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
 	// Feed lists events after a position in the order of positions, each with its
 	// FeedPosition. It lists an event only when no event can any more appear
-	// before it.
+	// before it. A position whose Feed is set and is not the store's is ErrInvalid
+	// with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedPosition, limit int) ([]FeedEvent, error)
 
 	// Close ends the store. It is safe to call more than once.
 	Close() error
 }
 
-// FeedPosition is the place of an event in the feed. Positions order by
+// FeedPosition is the place of an event in the feed. Positions of one feed order by
 // Commit, then by Event; the zero position is before all.
 type FeedPosition struct {
+	// Feed tells the feeds of stores apart: it was made at random when the store, or
+	// its project in a database, was. Zero: of any.
+	Feed   [16]byte
 	Commit int64 // grows with the commits, as the store counts them
 	Event  EventID
 }

@@ -124,11 +124,13 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 		fill:   (*event).fill,
 	}
 	var match func(*event) bool
-	if !filter.DeviceID.IsZero() || filter.Name != "" {
+	if !filter.DeviceID.IsZero() || filter.Name != "" || filter.ActorKind != "" || filter.ActorID != "" {
 		name := wordOf(filter.Name)
 		match = func(e *event) bool {
 			return (filter.DeviceID.IsZero() || e.device == filter.DeviceID) &&
-				(filter.Name == "" || e.name == name)
+				(filter.Name == "" || e.name == name) &&
+				(filter.ActorKind == "" || e.actor.Value().Kind == filter.ActorKind) &&
+				(filter.ActorID == "" || e.actor.Value().ID == filter.ActorID)
 		}
 	}
 	rows, err := query.run(ctx, s, list, func(snapshot bool) source[event] {
@@ -170,6 +172,9 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
+	if after.Feed != ([16]byte{}) && after.Feed != s.feed {
+		return nil, userkit.NewError(userkit.CodeCursorMismatch, "cursor", "the cursor belongs to the feed of another store")
+	}
 	found := []userkit.FeedEvent{}
 	place := &event{commit: after.Commit, id: after.Event}
 	for len(found) < limit {
@@ -178,7 +183,7 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 			break
 		}
 		for _, row := range rows {
-			position := userkit.FeedPosition{Commit: row.commit, Event: row.id}
+			position := userkit.FeedPosition{Feed: s.feed, Commit: row.commit, Event: row.id}
 			found = append(found, userkit.FeedEvent{Event: row.out(), Position: position})
 		}
 		place = rows[len(rows)-1]

@@ -19,6 +19,7 @@ type sessions struct {
 	open   set[session, byStart]
 	ended  set[session, byStart]
 	silent set[session, byReport] // the open ones, those that were silent longest first
+	closed set[session, byClose]  // the ended ones, those whose end was recorded first come first
 }
 
 // history is what a user used: its sessions and its use per day.
@@ -32,7 +33,7 @@ type history struct {
 type session struct {
 	id                    userkit.SessionID
 	startedAt, reportedAt micros
-	endedAt               micros
+	endedAt, closedAt     micros
 	user                  userkit.UserID
 	device                userkit.DeviceID
 	deviceName            word
@@ -68,6 +69,15 @@ func (byReport) compare(a, b *session) int {
 	return compareIDs(&a.id, &b.id)
 }
 
+type byClose struct{}
+
+func (byClose) compare(a, b *session) int {
+	if c := cmp.Compare(a.closedAt, b.closedAt); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
 func sessionOf(user userkit.UserID, from *userkit.Session) *session {
 	return &session{
 		id:              from.ID,
@@ -79,6 +89,7 @@ func sessionOf(user userkit.UserID, from *userkit.Session) *session {
 		internalIP:      from.InternalIP,
 		startedAt:       microsOf(from.StartedAt),
 		endedAt:         microsOf(from.EndedAt),
+		closedAt:        microsOf(from.ClosedAt),
 		endReason:       wordOf(from.EndReason),
 		received:        from.Received,
 		sent:            from.Sent,
@@ -100,6 +111,7 @@ func (s *session) fill(to *userkit.Session) {
 		InternalIP:   s.internalIP,
 		StartedAt:    s.startedAt.time(),
 		EndedAt:      s.endedAt.time(),
+		ClosedAt:     s.closedAt.time(),
 		EndReason:    userkit.EndReason(s.endReason.Value()),
 		Received:     s.received,
 		Sent:         s.sent,
@@ -146,12 +158,17 @@ func (s *sessions) put(own *belongings, next *session) {
 		if before.active() && (!next.active() || before.reportedAt != next.reportedAt) {
 			s.silent.remove(before)
 		}
+		if !before.active() {
+			s.closed.remove(before)
+		}
 	}
 	s.byID[next.id] = next
 	s.of(next.active()).put(next)
 	own.sessions.of(next.active()).put(next)
 	if next.active() {
 		s.silent.put(next)
+	} else {
+		s.closed.put(next)
 	}
 }
 
@@ -161,6 +178,8 @@ func (s *sessions) remove(gone *session) {
 	s.of(gone.active()).remove(gone)
 	if gone.active() {
 		s.silent.remove(gone)
+	} else {
+		s.closed.remove(gone)
 	}
 }
 
@@ -243,9 +262,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	}
 	rows, err := query.run(ctx, s, list, func(snapshot bool) source[session] {
 		from := source[session]{}
-		if !filter.DeviceID.IsZero() {
-			from.match = func(s *session) bool { return s.device == filter.DeviceID }
-		}
+		from.match = matchSession(filter)
 		var open, ended set[session, byStart]
 		of := s.sessions.of
 		if !filter.UserID.IsZero() {
@@ -262,6 +279,12 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 			ended = of(false).view(snapshot)
 		}
 
+		if !filter.ClosedAfter.IsZero() && filter.UserID.IsZero() {
+			// Few, as a rule: those that ended while somebody goes through the pages.
+			after := &session{closedAt: microsOf(filter.ClosedAfter) + 1}
+			from.all = drain(s.sessions.closed.view(snapshot).cursor(span[session]{low: after}, false).next)
+			return from
+		}
 		var part span[session]
 		if !filter.From.IsZero() {
 			part.low = &session{startedAt: microsOf(filter.From)}
@@ -286,6 +309,34 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 		return nil, err
 	}
 	return convert(rows, (*session).out), nil
+}
+
+// matchSession gives what a filter asks of a session beyond its user and its state.
+func matchSession(filter userkit.SessionFilter) func(*session) bool {
+	var parts []func(*session) bool
+	if !filter.DeviceID.IsZero() {
+		parts = append(parts, func(s *session) bool { return s.device == filter.DeviceID })
+	}
+	if after := microsOf(filter.ClosedAfter); !filter.ClosedAfter.IsZero() {
+		// Those of one user, or of all, are found by this alone as well.
+		from, to := microsOf(filter.From), microsOf(filter.To)
+		parts = append(parts, func(s *session) bool {
+			return !s.active() && s.closedAt > after && filter.State != userkit.SessionsActive &&
+				(filter.From.IsZero() || s.startedAt >= from) && (filter.To.IsZero() || s.startedAt < to)
+		})
+	}
+	if until := microsOf(filter.ClosedUntil); !filter.ClosedUntil.IsZero() {
+		parts = append(parts, func(s *session) bool { return !s.active() && s.closedAt <= until })
+	}
+	switch len(parts) {
+	case 0:
+		return nil
+	case 1:
+		return parts[0]
+	}
+	return func(s *session) bool {
+		return !slices.ContainsFunc(parts, func(part func(*session) bool) bool { return !part(s) })
+	}
 }
 
 // StaleSessions returns at most limit active sessions whose ReportedAt is before

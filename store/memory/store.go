@@ -41,6 +41,7 @@ import (
 type Store struct {
 	mu     sync.RWMutex
 	closed atomic.Bool
+	feed   [16]byte // see userkit.FeedPosition
 
 	users        users
 	segments     segments
@@ -57,6 +58,7 @@ var _ userkit.Store = (*Store)(nil)
 // one another.
 func New() *Store {
 	return &Store{
+		feed: userkit.NewID[Store](),
 		users: users{
 			numbers: make(map[userkit.UserID]uint32),
 			erased:  make(map[userkit.UserID]*belongings),

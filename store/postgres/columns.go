@@ -368,6 +368,7 @@ var sessionColumns = columns[userkit.Session]{
 	optionalIDColumn("device_id", func(s *userkit.Session) *[16]byte { return (*[16]byte)(&s.DeviceID) }),
 	timeColumn("started_at", func(s *userkit.Session) *time.Time { return &s.StartedAt }),
 	optionalTimeColumn("ended_at", func(s *userkit.Session) *time.Time { return &s.EndedAt }),
+	optionalTimeColumn("closed_at", func(s *userkit.Session) *time.Time { return &s.ClosedAt }),
 	timeColumn("reported_at", func(s *userkit.Session) *time.Time { return &s.ReportedAt }),
 	{name: "reported_slot", kind: "bigint",
 		put: func(values *array, s *userkit.Session) { values.integer(reportedSlot(s.ReportedAt)) }},

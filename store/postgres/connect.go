@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,25 @@ import (
 
 	"github.com/userkit/userkit"
 )
+
+// pgdriver prints a write that failed on standard error, beside the error that it
+// returns. What a host hears of faults it hears by its own logger, so that line is left
+// out, in the whole process; other lines pass.
+func init() { pgdriver.Logger = printer{pgdriver.Logger} }
+
+// printer is what pgdriver prints with.
+type printer struct {
+	to interface {
+		Printf(ctx context.Context, format string, args ...any)
+	}
+}
+
+// Printf prints all but failed writes, whose error is returned as well.
+func (p printer) Printf(ctx context.Context, format string, args ...any) {
+	if !strings.HasPrefix(format, "pgdriver: Conn.Write failed") {
+		p.to.Printf(ctx, format, args...)
+	}
+}
 
 // connector is pgdriver's with three things added that a host can rely on: a
 // context that is cancelled ends the statement at once, where pgdriver heeds

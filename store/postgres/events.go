@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/userkit/userkit"
 )
@@ -15,12 +16,22 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	if !storable(string(filter.Name)) {
+	if !storable(string(filter.Name)) || !storable(string(filter.ActorKind)) || !storable(filter.ActorID) {
 		return []userkit.Event{}, nil
 	}
 	q := &statement{}
 	q.add("SELECT "+eventReads+"\nFROM ? AS e\nWHERE e.project = ?", s.table("events"), quoted(s.project))
-	q.within("e", filter.UserID, eventSortings, list, "at")
+	if filter.UserID.IsZero() && filter.ActorID != "" {
+		q.add(" AND e.actor_id = ? AND e.actor_id <> ''", quoted(filter.ActorID)) // the index events_by_actor
+	} else {
+		q.within("e", filter.UserID, eventSortings, list, "at")
+		if filter.ActorID != "" {
+			q.add(" AND e.actor_id = ?", quoted(filter.ActorID))
+		}
+	}
+	if filter.ActorKind != "" {
+		q.add(" AND e.actor_kind = ?", quoted(string(filter.ActorKind)))
+	}
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND e.device_id = ?", quotedID(filter.DeviceID))
 	}
@@ -46,6 +57,13 @@ const alongPositions = "e.position > -9223372036854775808"
 // transaction that stays open, of whatever program and in whatever database of
 // the cluster, holds the feed back while it lasts; it never makes it skip.
 func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int) ([]userkit.FeedEvent, error) {
+	feed, err := s.feedID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if after.Feed != ([16]byte{}) && after.Feed != feed {
+		return nil, userkit.NewError(userkit.CodeCursorMismatch, "cursor", "the cursor belongs to the feed of another store")
+	}
 	q := &statement{}
 	q.add("SELECT e.position, "+eventReads+`
 FROM ? AS e
@@ -58,7 +76,26 @@ LIMIT ?`,
 		return eventTargets(append(to, (*integer)(&event.Position.Commit)), &event.Event)
 	})
 	for i := range events {
-		events[i].Position.Event = events[i].Event.ID
+		events[i].Position.Feed, events[i].Position.Event = feed, events[i].Event.ID
 	}
 	return events, err
+}
+
+// feedID returns what tells the feed of this project in this database from others. It
+// is read once; Migrate has made it. It is zero where there is no such project.
+func (s *Store) feedID(ctx context.Context) ([16]byte, error) {
+	if known := s.feed.Load(); known != nil {
+		return *known, nil
+	}
+	q := &statement{}
+	q.add("SELECT p.feed_id FROM ? AS p WHERE p.project = ?", s.table("projects"), quoted(s.project))
+	var id identifier
+	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&id) }); err != nil {
+		return [16]byte{}, err
+	}
+	known := [16]byte(id)
+	if known != ([16]byte{}) {
+		s.feed.Store(&known)
+	}
+	return known, nil
 }

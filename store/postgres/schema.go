@@ -214,6 +214,11 @@ func (s *Store) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = s.execute(ctx, "UPDATE ? AS p SET feed_id = ? WHERE p.project = ? AND p.feed_id IS NULL",
+		s.table("projects"), quotedID(userkit.NewID[Store]()), quoted(s.project))
+	if err != nil {
+		return err
+	}
 	_, err = s.moveFeed(ctx)
 	return err
 }

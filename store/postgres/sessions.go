@@ -71,7 +71,18 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 // Sessions implements userkit.Store.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
 	q := s.selectSessions()
-	q.within("s", filter.UserID, sessionSortings, list, "started_at")
+	if filter.UserID.IsZero() && !filter.ClosedAfter.IsZero() {
+		q.add(" AND s.closed_at > ? AND s.closed_at > '-infinity'::timestamptz", quotedTime(filter.ClosedAfter)) // the index sessions_by_close
+	} else {
+		q.within("s", filter.UserID, sessionSortings, list, "started_at")
+		if !filter.ClosedAfter.IsZero() {
+			q.add(" AND s.closed_at > ?", quotedTime(filter.ClosedAfter))
+		}
+	}
+	if !filter.ClosedUntil.IsZero() {
+		// Of those that ended before the column was there it says nothing.
+		q.add(" AND coalesce(s.closed_at, s.ended_at) <= ?", quotedTime(filter.ClosedUntil))
+	}
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND s.device_id = ?", quotedID(filter.DeviceID))
 	}

@@ -57,11 +57,12 @@ const (
 // Store keeps one project in PostgreSQL. Its methods are those of userkit.Store,
 // whose contract says what they do.
 type Store struct {
-	db     runner      // what statements run on
-	pool   *bun.DB     // nil in a store that is bound to a transaction
-	tx     *sql.Tx     // the host's transaction, or nil
-	owned  bool        // Open made the pool
-	closed atomic.Bool // not used in a bound store
+	db     runner                   // what statements run on
+	pool   *bun.DB                  // nil in a store that is bound to a transaction
+	tx     *sql.Tx                  // the host's transaction, or nil
+	owned  bool                     // Open made the pool
+	closed atomic.Bool              // not used in a bound store
+	feed   atomic.Pointer[[16]byte] // see feedID
 
 	project  string
 	schema   string

@@ -634,7 +634,7 @@ func deleteDeviceCases() []testCase {
 			requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
 
 			require.Equal(t, past, d.session(t, past.ID))
-			open.EndedAt, open.EndReason = d.clock.Now(), userkit.EndedDeviceDeleted
+			open.EndedAt, open.ClosedAt, open.EndReason = d.clock.Now(), d.clock.Now(), userkit.EndedDeviceDeleted
 			require.Equal(t, open, d.session(t, open.ID))
 			require.Equal(t, "gone", open.DeviceName)
 			require.Equal(t, device.ID, open.DeviceID)

@@ -164,6 +164,7 @@ func newSession(owner userkit.UserID, n int) userkit.Session {
 		StartedAt:    at(7000 + n),
 		EndedAt:      at(8000 + n),
 		EndReason:    userkit.EndedStale,
+		ClosedAt:     at(8500 + n),
 		Received:     int64(10_000_000_000 + n),
 		Sent:         int64(20_000_000_000 + n),
 		Counter:      userkit.Counter{Received: int64(30_000_000_000 + n), Sent: int64(40_000_000_000 + n), At: at(9000 + n)},
@@ -174,7 +175,7 @@ func newSession(owner userkit.UserID, n int) userkit.Session {
 // newOpenSession makes the n-th session, which has not ended.
 func newOpenSession(owner userkit.UserID, n int) userkit.Session {
 	session := newSession(owner, n)
-	session.EndedAt, session.EndReason = time.Time{}, ""
+	session.EndedAt, session.EndReason, session.ClosedAt = time.Time{}, "", time.Time{}
 	return session
 }
 

@@ -594,7 +594,7 @@ func staleSessionCases() []testCase {
 			closed, err = d.CloseStaleSessions(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, 2, closed)
-			silent.EndedAt, silent.EndReason = at(0), userkit.EndedStale
+			silent.EndedAt, silent.ClosedAt, silent.EndReason = at(0), d.clock.Now(), userkit.EndedStale
 			require.Equal(t, silent, d.session(t, silent.ID))
 			ended := d.session(t, spoke.ID)
 			require.Equal(t, at(300), ended.EndedAt)
@@ -830,6 +830,44 @@ func sessionListCases() []testCase {
 		return newestFirst(a, b)
 	}
 	return []testCase{
+		{"that end while somebody goes through the pages are listed once", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithStaleAfter(time.Minute))
+			for _, ofUser := range []bool{false, true} {
+				for _, limit := range []int{1, 2, 3} {
+					user := d.signUp(t)
+					query := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: limit}}
+					query.From = d.clock.Now()
+					if ofUser {
+						query.UserID = user.ID
+					}
+					var sessions []userkit.Session
+					var listed, want []string
+					for range 6 {
+						sessions = append(sessions, d.connect(t, user.ID, userkit.DeviceID{}))
+						d.clock.Advance(time.Second)
+					}
+					d.end(t, sessions[0].ID)
+					for page := 0; page == 0 || query.Cursor != ""; page++ {
+						got, err := d.Sessions(t.Context(), query)
+						require.NoError(t, err)
+						listed = append(listed, idsOf(got.Items, sessionRecordID)...)
+						query.Cursor = got.Next
+						d.clock.Advance(time.Second)
+						switch page {
+						case 0: // the one that was listed, and one that was not
+							d.end(t, sessions[5].ID)
+							d.end(t, sessions[2].ID)
+						case 1: // the others, at a time before the first page
+							d.clock.Advance(time.Hour)
+							_, err := d.CloseStaleSessions(t.Context())
+							require.NoError(t, err)
+						}
+					}
+					want = idsOf(sessions, sessionRecordID)
+					require.ElementsMatch(t, want, listed, "of a user: %v, %d on a page", ofUser, limit)
+				}
+			}
+		}},
 		{"active ones come first, then the newest; mixed, the newest alone", func(t *testing.T, env env) {
 			d := env.desk(t, patient)
 			_, _, sessions := history(t, d)

@@ -30,6 +30,7 @@ func storeEventGroups() []group {
 			{"gives every event in the order of the commits", feedOrder},
 			{"orders the events of one commit by their ids", feedOrderInCommit},
 			{"goes on after any position, at every page limit", feedPages},
+			{"refuses a position of another store", feedOfAnotherStore},
 			{"keeps the positions of events for ever", feedStable},
 			{"goes on with later events only after the last one", feedContinues},
 			{"loses the events of a deleted user and keeps the one that says so", feedAfterDelete},
@@ -46,6 +47,8 @@ func hardEvent(owner userkit.UserID, n int) userkit.Event {
 	event := newEvent(owner, n)
 	event.At = pick(times, n, 3)
 	event.Name = pick([]userkit.EventName{"host.a", "host.b", "host.A", userkit.EventUserUpdated, "host.a"}, n, 2)
+	event.Actor.Kind = pick([]userkit.ActorKind{userkit.ActorAdministrator, userkit.ActorNode, userkit.ActorAdministrator}, n, 2)
+	event.Actor.ID = pick([]string{"", "a", "A", "ä", "a"}, n, 3)
 	event.DeviceID = pick([]userkit.DeviceID{{}, deviceID(7), deviceID(3), deviceID(7)}, n, 3)
 	return event
 }
@@ -134,6 +137,8 @@ func takesEvent(filter userkit.EventFilter) func(event userkit.Event) bool {
 		return (filter.UserID.IsZero() || event.UserID == filter.UserID) &&
 			(filter.DeviceID.IsZero() || event.DeviceID == filter.DeviceID) &&
 			(filter.Name == "" || event.Name == filter.Name) &&
+			(filter.ActorKind == "" || event.Actor.Kind == filter.ActorKind) &&
+			(filter.ActorID == "" || event.Actor.ID == filter.ActorID) &&
 			(filter.From.IsZero() || !event.At.Before(filter.From)) &&
 			(filter.To.IsZero() || event.At.Before(filter.To))
 	}
@@ -148,6 +153,12 @@ func eventFilters() []userkit.EventFilter {
 				for _, span := range [][2]time.Time{{}, {at(0), {}}, {{}, at(1)}, {at(-1), at(1)}} {
 					filters = append(filters, userkit.EventFilter{UserID: user, DeviceID: device, Name: name, From: span[0], To: span[1]})
 				}
+			}
+		}
+		for _, kind := range []userkit.ActorKind{"", userkit.ActorNode, userkit.ActorUser} {
+			for _, id := range []string{"", "a", "A", "ä", "b"} {
+				filters = append(filters, userkit.EventFilter{UserID: user, ActorKind: kind, ActorID: id},
+					userkit.EventFilter{UserID: user, ActorKind: kind, ActorID: id, Name: "host.a", From: at(-1), To: at(1)})
 			}
 		}
 	}
@@ -425,4 +436,19 @@ func feedWhileCommitting(t *testing.T, env env) {
 	for reader := range readers {
 		requireFeed(t, all, seen[reader], "reader %d", reader)
 	}
+}
+
+func feedOfAnotherStore(t *testing.T, env env) {
+	createAll(t, env.store, newDossier(1))
+	events := feed(t, env.store, userkit.FeedPosition{}, 2)
+	require.Len(t, events, 2)
+	own := events[0].Position
+	require.NotZero(t, own.Feed)
+	require.Equal(t, own.Feed, events[1].Position.Feed)
+	other := own
+	other.Feed[3]++
+	_, err := env.store.Feed(t.Context(), other, 10)
+	requireCode(t, err, userkit.ErrInvalid, userkit.CodeCursorMismatch)
+	own.Feed = [16]byte{}
+	require.Equal(t, events[1].Event.ID, feed(t, env.store, own, 1)[0].Event.ID, "a position that says nothing of its feed")
 }

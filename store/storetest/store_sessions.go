@@ -146,8 +146,9 @@ func hardSession(owner userkit.UserID, n, variant int) userkit.Session {
 	session.InternalIP = pick(addresses, v, 5)
 	session.StartedAt = pick(times, v, 3)
 	session.EndedAt, session.EndReason = pick(times, v, 4), pick(reasons, v, 2)
+	session.ClosedAt = session.EndedAt.Add(time.Duration(v%2) * time.Second)
 	if v%3 == 0 {
-		session.EndedAt, session.EndReason = time.Time{}, ""
+		session.EndedAt, session.EndReason, session.ClosedAt = time.Time{}, "", time.Time{}
 	}
 	session.Received = pick([]int64{0, 1, 1 << 62, 1, 10, 9}, v, 5)
 	session.Sent = pick([]int64{5, 0, 5, 1<<63 - 1}, v, 3)
@@ -231,6 +232,8 @@ func takesSession(filter userkit.SessionFilter) func(session userkit.Session) bo
 			(filter.DeviceID.IsZero() || session.DeviceID == filter.DeviceID) &&
 			(filter.State != userkit.SessionsActive || session.Active()) &&
 			(filter.State != userkit.SessionsEnded || !session.Active()) &&
+			(filter.ClosedAfter.IsZero() || !session.Active() && session.ClosedAt.After(filter.ClosedAfter)) &&
+			(filter.ClosedUntil.IsZero() || !session.Active() && !session.ClosedAt.After(filter.ClosedUntil)) &&
 			(filter.From.IsZero() || !session.StartedAt.Before(filter.From)) &&
 			(filter.To.IsZero() || session.StartedAt.Before(filter.To))
 	}
@@ -244,6 +247,10 @@ func sessionFilters() []userkit.SessionFilter {
 			for _, state := range []userkit.SessionState{userkit.SessionsAny, userkit.SessionsActive, userkit.SessionsEnded} {
 				for _, span := range [][2]time.Time{{}, {at(0), {}}, {{}, at(1)}, {at(-1), at(1)}, {time.Unix(0, 0).UTC(), at(0)}} {
 					filters = append(filters, userkit.SessionFilter{UserID: user, DeviceID: device, State: state, From: span[0], To: span[1]})
+				}
+				for _, closed := range [][2]time.Time{{at(0), {}}, {{}, at(0)}, {at(-1), at(1)}} {
+					filters = append(filters, userkit.SessionFilter{UserID: user, DeviceID: device, State: state, ClosedAfter: closed[0], ClosedUntil: closed[1]},
+						userkit.SessionFilter{UserID: user, State: state, From: at(0), To: at(2), ClosedAfter: closed[0], ClosedUntil: closed[1]})
 				}
 			}
 		}

@@ -934,7 +934,7 @@ func statusCases() []testCase {
 			after := d.sessions(t, user.ID)
 			for i, session := range before {
 				if session.Active() {
-					session.EndedAt, session.EndReason = base.Add(time.Minute), userkit.EndedUserDisabled
+					session.EndedAt, session.ClosedAt, session.EndReason = base.Add(time.Minute), base.Add(time.Minute), userkit.EndedUserDisabled
 				}
 				require.Equal(t, session, after[i])
 			}
