@@ -95,7 +95,7 @@ func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
 	eve, err := s.users.FindUser(t.Context(), userkit.ByLogin("eve"))
 	require.NoError(t, err)
 	require.Equal(t, "/admin/users/"+eve.ID.String(), a.header.Get("Location"))
-	require.Equal(t, []any{"Eve", "Solo", "FR", userkit.StatusActive, userkit.UserLegalEntity, "Example Bank", "720h0m0s"},
+	require.Equal(t, []any{"Eve", "Solo", "FR", userkit.StatusActive, userkit.UserLegalEntity, "Example Bank", "720h"},
 		[]any{eve.Name, eve.License, eve.Country, eve.Status, eve.Kind, eve.Payer.Bank, eve.ValidFor.String()})
 	s.get("/users/"+eve.ID.String()).says(200, "The user is created.")
 	require.NotContains(t, s.get("/users/"+eve.ID.String()).ok(), "The user is created.", "a notice is shown once")
@@ -134,6 +134,11 @@ func TestAUserIsEditedInPlace(t *testing.T) {
 		[]string{now.Name, now.Description, now.Country, now.License, now.ExtRef, now.ExpiresAt.Format("2006-01-02T15:04:05Z"), now.Email})
 	s.post(of+"/edit", s.edit(user.ID, "profile", "email", "not an address", "name", "kept")...).says(422, `value="not an address"`, `value="kept"`, `id="error-email"`)
 	s.post(of+"/edit", s.edit(user.ID, "billing", "bank", "B", "kind", "legal_entity")...).leads(of)
+	s.post(of+"/edit", s.edit(user.ID, "profile", "expires_at", "", "valid_for", "1.5")...).leads(of)
+	s.get(of+"?do=profile").says(200, `name="valid_for" type="text" value="36h"`)
+	s.post(of+"/edit", s.edit(user.ID, "profile", "valid_for", "30")...).leads(of)
+	s.get(of+"?do=profile").says(200, `name="valid_for" type="text" value="30"`)
+	require.Contains(t, s.get("/users/new").ok(), `name="valid_for" type="text" value=""`)
 	s.post(of+"/edit", "do", "access").says(400)
 }
 

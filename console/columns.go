@@ -179,10 +179,6 @@ func (v *view) cellOf(c column, user *userkit.User) cell {
 		if value > 0 {
 			shown.Text = v.Span(time.Duration(value))
 		}
-	case time.Duration:
-		if value > 0 {
-			shown.Text = v.Span(value)
-		}
 	case []string:
 		shown.Words = value
 	case userkit.Attributes:

@@ -141,15 +141,15 @@ func (v *view) parseField(field userkit.Field[userkit.User], text string) (any, 
 }
 
 // parseSpan reads a length of time: a number of days such as 30, or as in 720h.
-func parseSpan(field, text string) (time.Duration, error) {
+func parseSpan(field, text string) (userkit.Duration, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return 0, nil
 	}
 	if days, err := strconv.ParseFloat(strings.TrimSuffix(text, "d"), 64); err == nil && days >= 0 && days < 100_000 {
-		return time.Duration(days * 24 * float64(time.Hour)), nil
+		return userkit.Duration(days * 24 * float64(time.Hour)), nil
 	}
-	span, err := time.ParseDuration(text)
+	span, err := userkit.ParseDuration(text)
 	if err != nil {
 		return 0, userkit.NewError(userkit.CodeBadFormat, field, "no span")
 	}
@@ -164,12 +164,13 @@ func (v *view) fieldText(field userkit.Field[userkit.User], user *userkit.User) 
 			return ""
 		}
 		return value.In(v.Zone).Format("2006-01-02T15:04")
-	case time.Duration:
+	case userkit.Duration:
+		const day = userkit.Duration(24 * time.Hour)
 		switch {
 		case value == 0:
 			return ""
-		case value%(24*time.Hour) == 0:
-			return strconv.FormatInt(int64(value/(24*time.Hour)), 10)
+		case value%day == 0:
+			return strconv.FormatInt(int64(value/day), 10)
 		}
 		return value.String()
 	case bool:
