@@ -78,6 +78,7 @@ func New(store Store, opts ...Option) (Manager, error) {
 		}
 	}
 	m.pipeline = newPipeline(store, lanes, m.accountCache)
+	m.pipeline.timeout = m.changeTimeout
 	return m, nil
 }
 
@@ -88,7 +89,9 @@ func New(store Store, opts ...Option) (Manager, error) {
 const lanes = 3
 
 func (m *manager) WithStore(store Store) Manager {
-	return &manager{options: m.options, store: store, pipeline: newPipeline(store, 0, 0)}
+	bound := newPipeline(store, 0, 0)
+	bound.timeout = m.changeTimeout
+	return &manager{options: m.options, store: store, pipeline: bound}
 }
 
 func (m *manager) Close(ctx context.Context) error { return m.pipeline.close(ctx) }

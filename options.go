@@ -27,6 +27,7 @@ type options struct {
 	lastSeenInterval time.Duration
 	sealer           *sealer
 	accountCache     int
+	changeTimeout    time.Duration
 	projectKind      ProjectKind
 	verifiers        []Verifier
 	purchasePolicy   PurchasePolicy
@@ -47,6 +48,7 @@ func defaultOptions() options {
 		trafficLimit:     TrafficLimit{Reset: ResetDaily},
 		lastSeenInterval: time.Minute,
 		accountCache:     10_000,
+		changeTimeout:    defaultChangeTimeout,
 		projectKind:      ProjectPublic,
 		purchasePolicy:   PurchaseRefuse,
 		purchaseGrace:    24 * time.Hour,
@@ -185,6 +187,20 @@ func WithStaleAfter(silence time.Duration) Option {
 			return invalidOption("WithStaleAfter", "%s is not positive", silence)
 		}
 		o.staleAfter = silence
+		return nil
+	}
+}
+
+// WithChangeTimeout bounds how long one attempt to make a change may take in the store,
+// whatever the contexts of the callers say; after a few attempts the change is
+// ErrUnavailable. The default is 30 seconds. Changes go together, so one that hangs, such
+// as behind a network that swallows everything, holds up others for that long.
+func WithChangeTimeout(timeout time.Duration) Option {
+	return func(o *options) error {
+		if timeout <= 0 {
+			return invalidOption("WithChangeTimeout", "%s is not positive", timeout)
+		}
+		o.changeTimeout = timeout
 		return nil
 	}
 }

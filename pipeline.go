@@ -24,8 +24,8 @@ const (
 	maxFaults = 4
 	// maxNeeds is how often a command may ask to know more.
 	maxNeeds = 4
-	// batchTimeout bounds the time that a batch spends in one call of the store.
-	batchTimeout = 30 * time.Second
+	// defaultChangeTimeout is that of WithChangeTimeout.
+	defaultChangeTimeout = 30 * time.Second
 )
 
 // command is one step on its way through the corridor: the change of one user or,
@@ -95,6 +95,8 @@ type pipeline struct {
 	store Store
 	lanes int // 0: every command goes alone, on its caller's goroutine
 	cache *accountCache
+	// timeout bounds the time that a batch takes to be loaded and committed once.
+	timeout time.Duration
 
 	mu      sync.Mutex
 	queues  map[UserID]*queue
@@ -115,7 +117,7 @@ type queue struct {
 
 func newPipeline(store Store, lanes, cached int) *pipeline {
 	return &pipeline{
-		store: store, lanes: lanes, cache: newAccountCache(cached), queues: map[UserID]*queue{},
+		store: store, lanes: lanes, cache: newAccountCache(cached), timeout: defaultChangeTimeout, queues: map[UserID]*queue{},
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -376,7 +378,7 @@ func (p *pipeline) doDirectly(ctx context.Context, commands []*command) error {
 // commands that are done. The others stay in their task, to be done again after
 // its delay.
 func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command) {
-	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	for _, t := range batch {
 		t.delay, t.later, t.cached = 0, nil, false

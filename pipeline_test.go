@@ -583,3 +583,20 @@ func TestStormOfFaultsAndConflictsLosesNothing(t *testing.T) {
 		require.Equal(t, acknowledged[i].Load(), store.accounts[user].TransactionSequence)
 	}
 }
+
+// hangingStore is a store that never answers.
+type hangingStore struct{ *accountStore }
+
+func (s hangingStore) Load(ctx context.Context, _ []Want) ([]State, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A store that hangs holds a change up for the time of the option, per attempt.
+func TestChangesAreBounded(t *testing.T) {
+	p := newPipeline(hangingStore{newAccountStore()}, 1, 0)
+	p.timeout = time.Millisecond
+	c := &command{want: Want{User: NewID[User]()}, decide: func(*State) (Change, error) { return Change{}, nil }}
+	require.NoError(t, p.do(context.Background(), c))
+	require.ErrorIs(t, c.err, ErrUnavailable)
+}

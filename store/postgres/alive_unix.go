@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 )
@@ -12,8 +13,15 @@ import (
 // good-bye. It does not wait.
 func closedByPeer(connection net.Conn) bool {
 	secure := false
-	if wrapped, ok := connection.(interface{ NetConn() net.Conn }); ok { // TLS
-		connection, secure = wrapped.NetConn(), true
+	for {
+		wrapped, ok := connection.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		if _, ok := connection.(*tls.Conn); ok {
+			secure = true
+		}
+		connection = wrapped.NetConn()
 	}
 	socket, ok := connection.(syscall.Conn)
 	if !ok {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -40,8 +39,8 @@ func backendKeyOf(connection *pgdriver.Conn) (backendKey, bool) {
 
 // cancelStatement asks the server to cancel what a connection is running. The
 // request takes a connection of its own, on which the server answers nothing.
-func cancelStatement(ctx context.Context, config *pgdriver.Config, key backendKey) error {
-	connection, err := config.Dialer(ctx, config.Network, config.Addr)
+func cancelStatement(ctx context.Context, dial func(context.Context) (net.Conn, error), key backendKey) error {
+	connection, err := dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,13 +49,6 @@ func cancelStatement(ctx context.Context, config *pgdriver.Config, key backendKe
 		if err := connection.SetDeadline(deadline); err != nil {
 			return err
 		}
-	}
-	if config.TLSConfig != nil {
-		secure, err := secured(ctx, connection, config.TLSConfig)
-		if err != nil {
-			return err
-		}
-		connection = secure
 	}
 	request := binary.BigEndian.AppendUint32(nil, 16)
 	request = binary.BigEndian.AppendUint32(request, cancelRequestCode)
@@ -70,22 +62,4 @@ func cancelStatement(ctx context.Context, config *pgdriver.Config, key backendKe
 		return err
 	}
 	return nil
-}
-
-// secured begins TLS on a new connection to the server.
-func secured(ctx context.Context, connection net.Conn, config *tls.Config) (net.Conn, error) {
-	request := binary.BigEndian.AppendUint32(nil, 8)
-	request = binary.BigEndian.AppendUint32(request, sslRequestCode)
-	if _, err := connection.Write(request); err != nil {
-		return nil, err
-	}
-	answer := make([]byte, 1)
-	if _, err := io.ReadFull(connection, answer); err != nil {
-		return nil, err
-	}
-	if answer[0] != 'S' {
-		return nil, errors.New("postgres: the server refuses TLS")
-	}
-	client := tls.Client(connection, config)
-	return client, client.HandshakeContext(ctx)
 }

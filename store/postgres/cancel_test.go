@@ -2,13 +2,11 @@ package postgres
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/uptrace/bun/driver/pgdriver"
 )
 
 // A server that takes no TLS, or none of ours, costs the request to cancel, and
@@ -28,13 +26,12 @@ func TestCancelRequestsMayFail(t *testing.T) {
 				_, _ = connection.Write([]byte(answer))
 				_ = connection.Close()
 			}()
-			config := &pgdriver.Config{
-				Network: "tcp", Addr: listener.Addr().String(), TLSConfig: &tls.Config{ServerName: "localhost"},
-				Dialer: new(net.Dialer).DialContext,
-			}
+			settings, err := parseDSN("postgres://" + listener.Addr().String())
+			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			require.Error(t, cancelStatement(ctx, config, backendKey{1, 2}))
+			dial := func(ctx context.Context) (net.Conn, error) { return settings.dial(ctx, settings.servers[0], true) }
+			require.Error(t, cancelStatement(ctx, dial, backendKey{1, 2}))
 		})
 	}
 }

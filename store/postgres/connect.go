@@ -5,16 +5,18 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun/driver/pgdriver"
-
-	"github.com/userkit/userkit"
 )
 
 // pgdriver prints a write that failed on standard error, beside the error that it
@@ -36,83 +38,193 @@ func (p printer) Printf(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// connector is pgdriver's with three things added that a host can rely on: a
-// context that is cancelled ends the statement at once, where pgdriver heeds
-// deadlines only; a statement that is given up is cancelled on the server as well;
-// and a connection that the server has closed is noticed before a statement is sent
-// on it.
+// connector makes connections of pgdriver's that a host can rely on: a context that is
+// cancelled ends the statement at once, where pgdriver heeds deadlines only; a statement
+// that is given up is cancelled on the server as well; a connection that the server has
+// closed is noticed before a statement is sent on it; and all that is to be set of a
+// session is in its start-up message, so that it is nobody else's behind a pooler.
 type connector struct {
-	*pgdriver.Connector
+	settings *connectionSettings
+	plain    atomic.Bool // the server, a pooler, takes no helpful parameters
+}
+
+// helpful are parameters that every session is to have, where the server takes them.
+//
+// Each statement of the store is right at read committed; at a stricter level, which a
+// role or a database may ask for, it would fail whenever two of them meet. And a server
+// that looks after its clients ends the statement of a process that was killed.
+var helpful = map[string]string{
+	"default_transaction_isolation":    "read committed",
+	"client_connection_check_interval": "10s",
 }
 
 // newConnector reads a DSN.
-func newConnector(dsn string) (driver.Connector, error) {
-	made, err := pgdriver.NewDriver().OpenConnector(dsn)
+func newConnector(dsn string) (*connector, error) {
+	settings, err := parseDSN(dsn)
 	if err != nil {
-		if broken, ok := errors.AsType[*url.Error](err); ok {
-			err = broken.Err // without the text, which may hold a password
-		}
-		return nil, userkit.NewError(userkit.CodeInvalidOption, "dsn", "unusable").Because(err)
+		return nil, err
 	}
-	inner, ok := made.(*pgdriver.Connector)
-	if !ok {
-		return nil, userkit.NewError(userkit.CodeInvalidOption, "dsn", "pgdriver gives a connector of another kind")
-	}
-	config := inner.Config()
-	config.BufferSize = 32 * 1024
-	defaults := pgdriver.NewConnector().Config()
-	if config.ReadTimeout == defaults.ReadTimeout {
-		// How long a statement may take is the context's to say. A server that
-		// has vanished is found by the keep-alive probes.
-		config.ReadTimeout = 0
-	}
-	config.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dialer := net.Dialer{
-			Timeout:         config.DialTimeout,
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
-		}
-		return dialer.DialContext(ctx, network, address)
-	}
-	return connector{inner}, nil
+	return &connector{settings: settings}, nil
 }
 
-// Connect opens a connection.
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	made, err := c.Connector.Connect(ctx)
+// Driver returns the driver underneath.
+func (c *connector) Driver() driver.Driver { return pgdriver.NewDriver() }
+
+// Connect opens a connection to the first of the servers that answers and is of the
+// kind that is wanted.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	servers := slices.Clone(c.settings.servers)
+	if c.settings.random {
+		rand.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
+	}
+	wants := []string{c.settings.wanted}
+	if c.settings.wanted == "prefer-standby" {
+		wants = []string{"standby", "any"}
+	}
+	var errs []error
+	for _, wanted := range wants {
+		for _, to := range servers {
+			opened, err := c.connectTo(ctx, to)
+			if err == nil {
+				err = opened.check(ctx, wanted)
+			}
+			if err == nil {
+				return opened, nil
+			}
+			if opened != nil {
+				_ = opened.Close()
+			}
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			if errs = append(errs, err); !goesOn(err) {
+				return nil, err
+			}
+		}
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
+}
+
+// goesOn reports whether the next server is to be tried. One that refuses the user or
+// the database is as good as the last, as in libpq.
+func goesOn(err error) bool {
+	server, ok := readServerError(err)
+	return !ok || !strings.HasPrefix(server.state, "28") && !strings.HasPrefix(server.state, "3D")
+}
+
+// connectTo opens a connection to a server, within the time that the settings give.
+func (c *connector) connectTo(ctx context.Context, to server) (*connection, error) {
+	if c.settings.connectTimeout == 0 {
+		return c.connectAnyWay(ctx, to)
+	}
+	within, cancel := context.WithTimeout(ctx, c.settings.connectTimeout)
+	defer cancel()
+	opened, err := c.connectAnyWay(within, to)
+	var timeout net.Error
+	if err != nil && (within.Err() != nil || errors.As(err, &timeout) && timeout.Timeout()) && !ended(ctx) {
+		// Not an end of the caller's context, for which the cause would be taken.
+		err = fmt.Errorf("postgres: %s did not answer within %v", to.address, c.settings.connectTimeout)
+	}
+	return opened, err
+}
+
+// connectAnyWay opens a connection to a server, with TLS or without, as the settings
+// have it, and with the helpful parameters if it takes them.
+func (c *connector) connectAnyWay(ctx context.Context, to server) (*connection, error) {
+	var last error
+	for _, encrypted := range c.settings.encryptions(to) {
+		if !c.plain.Load() {
+			opened, err := c.open(ctx, to, encrypted, helpful)
+			if err == nil {
+				return opened, nil
+			}
+			if last = err; !refusesParameter(err) {
+				continue
+			}
+		}
+		opened, err := c.open(ctx, to, encrypted, nil)
+		if err == nil {
+			c.plain.Store(true)
+			return opened, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// refusesParameter reports whether a server refuses a parameter of the start-up message:
+// PgBouncer those that it does not keep track of, PostgreSQL those that it does not know
+// or cannot serve on its platform.
+func refusesParameter(err error) bool {
+	server, ok := readServerError(err)
+	if !ok {
+		return false
+	}
+	switch server.state {
+	case "42704", "22023", "0A000": // undefined_object, invalid_parameter_value, feature_not_supported
+		return true
+	}
+	return strings.Contains(server.message, "startup parameter")
+}
+
+// open opens a connection to a server, one way.
+func (c *connector) open(ctx context.Context, to server, encrypted bool, more map[string]string) (*connection, error) {
+	s := c.settings
+	var raw net.Conn
+	config := pgdriver.NewConnector().Config()
+	config.User, config.Password, config.Database, config.AppName, config.TLSConfig = s.user, s.password, s.database, "", nil
+	config.DialTimeout, config.ReadTimeout, config.WriteTimeout = s.connectTimeout, s.readTimeout, s.writeTimeout
+	config.BufferSize = 32 * 1024
+	config.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		opened, err := s.dial(ctx, to, encrypted)
+		if err != nil {
+			return nil, err
+		}
+		parameters := maps.Clone(s.parameters)
+		maps.Copy(parameters, more)
+		raw = &session{Conn: opened, parameters: parameters}
+		return raw, nil
+	}
+	made, err := pgdriver.NewConnector(pgdriver.WithConfig(config)).Connect(ctx)
 	if err != nil {
+		if raw != nil {
+			_ = raw.Close() // pgdriver leaves it open
+		}
 		return nil, err
 	}
 	inner, ok := made.(*pgdriver.Conn)
 	if !ok {
+		_ = raw.Close()
 		return nil, errors.New("postgres: pgdriver gives a connection of another kind")
 	}
-	opened := &connection{Conn: inner, config: c.Config()}
-	if err := opened.readCommitted(ctx); err != nil {
-		_ = opened.Close()
-		return nil, err
-	}
-	return opened, nil
+	again := func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, to, encrypted) }
+	return &connection{Conn: inner, dial: again}, nil
 }
 
-// readCommitted sees to it that statements run at the isolation that the store is
-// made for, also where the role or the database asks for a stricter one: each
-// statement of the store is right at read committed, and at a stricter level it
-// would fail whenever two of them meet.
-func (c *connection) readCommitted(ctx context.Context) error {
-	rows, err := c.QueryContext(ctx, "SELECT current_setting('default_transaction_isolation') = 'read committed'", nil)
+// check returns an error when the server is not of the kind that is wanted, as
+// target_session_attrs of libpq has it.
+func (c *connection) check(ctx context.Context, wanted string) error {
+	if wanted == "any" {
+		return nil
+	}
+	rows, err := c.QueryContext(ctx, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'", nil)
 	if err != nil {
 		return err
 	}
-	is := []driver.Value{nil}
+	is := []driver.Value{nil, nil}
 	err = rows.Next(is)
 	if err := cmp.Or(err, rows.Close()); err != nil {
 		return err
 	}
-	if is[0] == true {
-		return nil
+	standby, readOnly := is[0] == true, is[1] == true
+	fits := map[string]bool{"read-write": !readOnly, "read-only": readOnly, "primary": !standby, "standby": standby}
+	if !fits[wanted] {
+		return fmt.Errorf("postgres: no server is %s", wanted)
 	}
-	_, err = c.ExecContext(ctx, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
-	return err
+	return nil
 }
 
 // readOnlyTransaction is the SQLSTATE of a write in a transaction that may not write.
@@ -121,7 +233,7 @@ const readOnlyTransaction = "25006"
 // connection is a connection of pgdriver's that heeds its contexts.
 type connection struct {
 	*pgdriver.Conn
-	config    *pgdriver.Config
+	dial      func(context.Context) (net.Conn, error) // to the same server
 	abandoned sync.Once
 }
 
@@ -139,7 +251,7 @@ func (c *connection) abandon() {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 			defer cancel()
-			_ = cancelStatement(ctx, c.config, key) // a server that cannot be reached runs nothing for long
+			_ = cancelStatement(ctx, c.dial, key) // a server that cannot be reached runs nothing for long
 		}()
 	})
 }
@@ -271,4 +383,10 @@ func (r *watchedRows) Close() error {
 	err := r.Rows.Close()
 	r.stop(cmp.Or(r.err, err))
 	return err
+}
+
+// ended reports whether a context has ended, or is about to be told so.
+func ended(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return ctx.Err() != nil || bounded && !time.Now().Before(deadline)
 }

@@ -53,11 +53,11 @@ type preparedStatement struct {
 func (p *preparedStatements) query(ctx context.Context, q *statement) (*sql.Rows, error) {
 	text, args := q.numbered()
 	prepared, err := p.take(ctx, text)
-	if err != nil {
-		return nil, err
+	var rows *sql.Rows
+	if err == nil {
+		defer p.give(prepared)
+		rows, err = prepared.QueryContext(ctx, args...)
 	}
-	defer p.give(prepared)
-	rows, err := prepared.QueryContext(ctx, args...)
 	if server, ok := readServerError(err); ok {
 		switch server.state {
 		case "26000", "42P05", "0A000":

@@ -219,8 +219,7 @@ func (s *Store) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.moveFeed(ctx)
-	return err
+	return s.moveFeed(ctx)
 }
 
 // placeFeed looks after the feed in a transaction of its own. It reports whether that
@@ -231,7 +230,7 @@ func (s *Store) placeFeed(ctx context.Context) (placed bool, err error) {
 		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}
-		if _, err := bound.moveFeed(ctx); err != nil {
+		if err := bound.moveFeed(ctx); err != nil {
 			return err
 		}
 		placed, err = bound.registered(ctx)
@@ -244,17 +243,17 @@ func (s *Store) placeFeed(ctx context.Context) (placed bool, err error) {
 }
 
 // moveFeed raises the offset of the project where its events came from another cluster,
-// in the transaction that the store is bound to, and reports whether they did.
-func (s *Store) moveFeed(ctx context.Context) (moved bool, err error) {
+// in the transaction that the store is bound to.
+func (s *Store) moveFeed(ctx context.Context) error {
 	restored, err := s.restored(ctx)
 	if err != nil || !restored {
-		return false, err
+		return err
 	}
 	// Nothing may be writing events by the old offset while it changes: the lock
 	// waits for the transactions that are, and those that come wait for it
 	// before they read the offset.
 	if err := s.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
-		return false, err
+		return err
 	}
 	// From here on every event is written by a transaction that is not older than
 	// the oldest one that runs now. The offset is read before it is written: on a
@@ -266,9 +265,9 @@ func (s *Store) moveFeed(ctx context.Context) (moved bool, err error) {
 FROM ? AS p WHERE p.project = ?`, s.table("events"), quoted(s.project), s.table("projects"), quoted(s.project))
 	var offset integer
 	if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&offset) }); err != nil {
-		return false, err
+		return err
 	}
-	return true, s.execute(ctx, "UPDATE ? AS p SET feed_offset = ? WHERE p.project = ?", s.table("projects"), int64(offset), quoted(s.project))
+	return s.execute(ctx, "UPDATE ? AS p SET feed_offset = ? WHERE p.project = ?", s.table("projects"), int64(offset), quoted(s.project))
 }
 
 // restored reports whether events have positions that the cluster has not

@@ -20,6 +20,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -44,9 +45,9 @@ const (
 	DefaultReadTimeout = time.Minute
 )
 
-// connectionLifetime is how long Open uses a connection: so what a role or database
-// is set to, and where a name leads to, takes effect in the end.
-const connectionLifetime = 30 * time.Minute
+// DefaultConnectionLifetime is how long Open uses a connection: so what a role or
+// database is set to, and where a name leads to, takes effect in the end.
+const DefaultConnectionLifetime = 30 * time.Minute
 
 // maxProject and maxSchema bound the names, in bytes; the latter is PostgreSQL's.
 const (
@@ -79,6 +80,8 @@ type options struct {
 	project  string
 	schema   string
 	poolSize int
+	lifetime time.Duration // 0: the default
+	idle     time.Duration // 0: none
 	timeout  time.Duration
 	prepared bool
 }
@@ -121,12 +124,39 @@ func WithPoolSize(connections int) Option {
 	}
 }
 
+// WithConnectionLifetime sets how long Open uses a connection before it makes another
+// in its place. The default is DefaultConnectionLifetime. It is an error with New.
+func WithConnectionLifetime(lifetime time.Duration) Option {
+	return func(o *options) error {
+		if lifetime <= 0 {
+			return invalidOption("WithConnectionLifetime", "%v is not positive", lifetime)
+		}
+		o.lifetime = lifetime
+		return nil
+	}
+}
+
+// WithConnectionIdleTime sets after how long without use Open closes a connection. By
+// default it keeps those that it has, up to WithPoolSize. It is an error with New.
+func WithConnectionIdleTime(idle time.Duration) Option {
+	return func(o *options) error {
+		if idle <= 0 {
+			return invalidOption("WithConnectionIdleTime", "%v is not positive", idle)
+		}
+		o.idle = idle
+		return nil
+	}
+}
+
 // WithPreparedStatements lets the server keep the statements of the hot paths
 // parsed and planned, which about halves its work for single changes and small
 // batches. It is off by default, because prepared statements are state of a
 // session: it needs direct connections, or a pooler that keeps track of prepared
 // statements, such as PgBouncer 1.21 or later with max_prepared_statements above
-// 0. With New over pgx, any mode for executing queries will do.
+// 0. Behind another pooler nothing is gained, and nothing goes wrong: the name of a
+// statement follows from its text, so where a session does not know it, the
+// statement goes unprepared. With New, that takes pgx, in any mode for executing
+// queries; pgdriver on its own counts its statements.
 func WithPreparedStatements() Option {
 	return func(o *options) error {
 		o.prepared = true
@@ -175,9 +205,19 @@ func readOptions(opts []Option) (options, error) {
 }
 
 // Open connects to the database that dsn names, as in
-// postgres://user:password@host:5432/database?sslmode=verify-full. TLS is on by
-// default, without a check of the certificate; sslmode=disable turns it off. See
-// pgdriver for what else a DSN can say.
+// postgres://user:password@host:5432/database?sslmode=verify-full.
+//
+// A DSN means what it means to libpq (PostgreSQL documentation, "Connection Strings"),
+// also as keyword=value pairs, with several hosts, target_session_attrs, the directory
+// of a socket, options, and the variables of the environment. Without an sslmode,
+// TLS is on, without a check of the certificate. Service and password files and a few
+// parameters more are refused, with what to do instead. read_timeout and write_timeout
+// bound how long the network may take. Any other parameter is a setting of the session,
+// such as statement_timeout: it is part of the start-up message, and no statement is
+// sent for it. PgBouncer refuses those that it does not keep track of, and so Open does.
+//
+// Open asks for sessions that are read committed, and for a server that ends statements
+// of clients that are gone (client_connection_check_interval), where it takes that.
 //
 // It returns ErrInvalid with CodeInvalidOption for a wrong option or DSN, and
 // ErrUnavailable with CodeStoreUnavailable when the server does not answer. It
@@ -197,7 +237,8 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
 	db := sql.OpenDB(made)
 	db.SetMaxOpenConns(read.poolSize)
 	db.SetMaxIdleConns(read.poolSize)
-	db.SetConnMaxLifetime(connectionLifetime)
+	db.SetConnMaxLifetime(cmp.Or(read.lifetime, DefaultConnectionLifetime))
+	db.SetConnMaxIdleTime(read.idle)
 	if err := db.PingContext(ctx); err != nil {
 		_ = db.Close()
 		return nil, translate(ctx, err)
@@ -221,8 +262,12 @@ func New(db *bun.DB, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if read.poolSize != 0 {
-		return nil, invalidOption("WithPoolSize", "the pool belongs to the host")
+	for option, set := range map[string]bool{
+		"WithPoolSize": read.poolSize != 0, "WithConnectionLifetime": read.lifetime != 0, "WithConnectionIdleTime": read.idle != 0,
+	} {
+		if set {
+			return nil, invalidOption(option, "the pool belongs to the host")
+		}
 	}
 	return newStore(db, read), nil
 }
