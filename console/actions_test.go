@@ -372,6 +372,8 @@ func TestActivityAndAudit(t *testing.T) {
 	s.get("/audit").says(200, "Ada ada", "User: deactivated")
 	require.NotContains(t, s.get("/audit?actor=morgan").ok(), "<b>Device: registered</b>")
 	s.get("/audit?actor=morgan&target=ada").says(200, "<b>User: deactivated</b>")
+	only := s.get("/audit?actor_kind=administrator&actor_id=alex").says(200, "<b>User: deactivated</b>")
+	require.NotContains(t, only.body, "<b>Device: registered</b>", "a click on an actor shows what it did")
 	s.get("/audit?target=nobody").says(422, "There is no such user.")
 }
 

@@ -95,6 +95,7 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 		What: strings.TrimSpace(v.Query("name")), By: strings.TrimSpace(v.Query("actor")),
 	}
 	query := userkit.EventQuery{PageQuery: p.List.page()}
+	query.ActorKind, query.ActorID = userkit.ActorKind(v.Query("actor_kind")), v.Query("actor_id")
 	status := http.StatusOK
 	if target := strings.TrimSpace(v.Query("target")); target != "" {
 		id, err := c.findUserID(r, target)
