@@ -219,6 +219,9 @@ func (e Entry) check() error {
 	if e.Key == "" {
 		return NewError(CodeRequired, "key", "an idempotency key is required")
 	}
+	if e.Amount.Currency == "" {
+		return NewError(CodeRequired, "currency", "the amount says no currency")
+	}
 	if e.Amount.Amount <= 0 {
 		return NewError(CodeOutOfRange, "amount", "%d is not positive", e.Amount.Amount)
 	}

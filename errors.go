@@ -229,7 +229,18 @@ type Error struct {
 	// reset of a traffic limit. Zero when time alone will not help.
 	Until time.Time `json:"until,omitzero"`
 
+	// Fields are all wrong fields of the call, that of the error itself first, where there
+	// are several; else nil.
+	Fields []FieldError `json:"fields,omitempty"`
+
 	Cause error `json:"-"` // the error below this one; may be nil
+}
+
+// FieldError is one wrong field of a call.
+type FieldError struct {
+	Field   string `json:"field"`
+	Code    Code   `json:"code"`
+	Message string `json:"message,omitempty"`
 }
 
 // NewError returns an Error with the kind that belongs to code. Stores use it;

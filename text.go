@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -119,12 +120,28 @@ func checkText(field, text string, max int, lines bool) error {
 	return nil
 }
 
-// firstError returns the first error that is not nil.
+// firstError returns the first error that is not nil. It says of all others in
+// Error.Fields.
 func firstError(errs ...error) error {
+	var first error
+	var fields []FieldError
 	for _, err := range errs {
-		if err != nil {
-			return err
+		if err == nil {
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+		if e, ok := errors.AsType[*Error](err); !ok {
+			continue
+		} else if len(e.Fields) > 0 {
+			fields = append(fields, e.Fields...)
+		} else {
+			fields = append(fields, FieldError{Field: e.Field, Code: e.Code, Message: e.Message})
 		}
 	}
-	return nil
+	if e, ok := first.(*Error); ok && len(fields) > 1 { //nolint:errorlint // what is wrapped belongs to somebody else
+		e.Fields = fields
+	}
+	return first
 }

@@ -1,0 +1,181 @@
+package userhttp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/userhttp"
+)
+
+func TestStatusOfEveryCode(t *testing.T) {
+	for _, info := range userkit.Codes() {
+		status := userhttp.Status(fmt.Errorf("around: %w", userkit.NewError(info.Code, "", "")))
+		require.NotEqual(t, http.StatusInternalServerError, status, info.Code)
+		require.GreaterOrEqual(t, status, 400, info.Code)
+	}
+	for status, err := range map[int]error{
+		200: nil, 400: userkit.ErrInvalid, 401: userkit.NewError(userkit.CodeInvalidToken, "", ""), 403: userkit.ErrForbidden, 404: userkit.ErrNotFound,
+		409: userkit.ErrExists, 412: userkit.NewError(userkit.CodeRevisionMismatch, "", ""), 422: userkit.ErrRefused, 503: userkit.ErrUnavailable,
+		504: context.DeadlineExceeded, 500: errors.New("odd"),
+	} {
+		require.Equal(t, status, userhttp.Status(err))
+	}
+}
+
+func TestProblem(t *testing.T) {
+	manager, err := userkit.New(memory.New())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
+	_, err = manager.CreateUser(t.Context(), userkit.NewUser{Login: " ada", Email: "ada", Country: "XX"})
+	answer := httptest.NewRecorder()
+	userhttp.WriteProblem(answer, err)
+	require.Equal(t, 400, answer.Code)
+	require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
+	var problem userhttp.Problem
+	require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &problem))
+	require.Equal(t, userkit.CodeBadFormat, problem.Code)
+	require.Equal(t, "login", problem.Field)
+	var fields []string
+	for _, field := range problem.Fields {
+		fields = append(fields, field.Field)
+	}
+	require.Equal(t, []string{"login", "email", "country"}, fields, "all wrong fields at once")
+
+	limit := userkit.NewError(userkit.CodeTrafficLimit, "", "used up")
+	limit.Until = time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
+	answer = httptest.NewRecorder()
+	userhttp.WriteProblem(answer, limit)
+	require.Equal(t, "Sun, 29 Mar 2026 00:00:00 GMT", answer.Header().Get("Retry-After"))
+
+	for _, secret := range []error{errors.New("password=1"), userkit.NewError(userkit.CodeStoreUnavailable, "", "password=1").Because(errors.New("password=1"))} {
+		answer = httptest.NewRecorder()
+		userhttp.WriteProblem(answer, secret)
+		require.NotContains(t, answer.Body.String(), "password")
+	}
+}
+
+func request(header, value string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	if value != "" {
+		r.Header.Set(header, value)
+	}
+	return r
+}
+
+func TestEntityTags(t *testing.T) {
+	for tag, revision := range map[string]int64{"": 0, "*": 0, userhttp.ETag(7): 7, ` "7" `: 7} {
+		read, err := userhttp.IfMatch(request("If-Match", tag))
+		require.NoError(t, err, tag)
+		require.Equal(t, revision, read, tag)
+	}
+	for tag, code := range map[string]userkit.Code{
+		`W/"7"`: userkit.CodeRevisionMismatch, `7`: userkit.CodeRevisionMismatch, `"x"`: userkit.CodeRevisionMismatch, `"07"`: userkit.CodeRevisionMismatch,
+		`"0"`: userkit.CodeRevisionMismatch, `"1", "2"`: userkit.CodeBadFormat,
+	} {
+		_, err := userhttp.IfMatch(request("If-Match", tag))
+		require.Equal(t, code, userkit.ErrorCode(err), tag)
+	}
+	for tag, same := range map[string]bool{"": false, `"7"`: true, `W/"7"`: true, `"6", "7"`: true, `"6"`: false, "*": true} {
+		answer := httptest.NewRecorder()
+		require.Equal(t, same, userhttp.NotModified(answer, request("If-None-Match", tag), 7), tag)
+		require.Equal(t, `"7"`, answer.Header().Get("ETag"))
+		require.Equal(t, same, answer.Code == http.StatusNotModified, tag)
+	}
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	for header, key := range map[string]string{`"8e03978e"`: "8e03978e", `8e03978e`: "8e03978e", `"a \"b\" \\"`: `a "b" \`} {
+		read, err := userhttp.IdempotencyKey(request("Idempotency-Key", header))
+		require.NoError(t, err)
+		require.Equal(t, key, read)
+	}
+	for header, code := range map[string]userkit.Code{
+		"": userkit.CodeRequired, `""`: userkit.CodeBadFormat, `"a`: userkit.CodeBadFormat, "ключ": userkit.CodeBadFormat, strings.Repeat("k", 257): userkit.CodeTooLong,
+	} {
+		_, err := userhttp.IdempotencyKey(request("Idempotency-Key", header))
+		require.Equal(t, code, userkit.ErrorCode(err), header)
+	}
+}
+
+func TestQueriesInURLs(t *testing.T) {
+	values := func(text string) url.Values {
+		values, err := url.ParseQuery(text)
+		require.NoError(t, err)
+		return values
+	}
+	segment := userkit.NewID[userkit.Segment]()
+	users, err := userhttp.ParseUserQuery(values(`only_active=on&search=ada&segment=` + segment.String() + `&filter=country+eq+"BY"&sort=name&descending=true&limit=20&cursor=`))
+	require.NoError(t, err)
+	require.Equal(t, userkit.PageQuery{Sort: "name", Descending: true, Limit: 20}, users.PageQuery)
+	require.True(t, users.OnlyActive)
+	require.Equal(t, segment, users.Segment)
+	require.Equal(t, `country eq "BY"`, users.Filter.String())
+	again, err := userhttp.ParseUserQuery(userhttp.Values(users))
+	require.NoError(t, err)
+	require.Equal(t, users, again)
+
+	user := userkit.NewID[userkit.User]()
+	sessions, err := userhttp.ParseSessionQuery(values("user_id=" + user.String() + "&state=active&mixed=1&from=2026-03-29T00:00:00%2B02:00"))
+	require.NoError(t, err)
+	require.Equal(t, userkit.SessionQuery{Mixed: true, SessionFilter: userkit.SessionFilter{
+		UserID: user, State: userkit.SessionsActive, From: time.Date(2026, 3, 28, 22, 0, 0, 0, time.UTC),
+	}}, sessions)
+	devices, err := userhttp.ParseDeviceQuery(values("user_id=" + user.String()))
+	require.NoError(t, err)
+	require.Equal(t, user, devices.UserID)
+	transactions, err := userhttp.ParseTransactionQuery(values("include_cancelled=true"))
+	require.NoError(t, err)
+	require.True(t, transactions.IncludeCancelled)
+	purchases, err := userhttp.ParsePurchaseQuery(values("store=apple"))
+	require.NoError(t, err)
+	require.Equal(t, "apple", purchases.Store)
+	segments, err := userhttp.ParseSegmentQuery(values("kind=rule"))
+	require.NoError(t, err)
+	require.Equal(t, userkit.SegmentRule, segments.Kind)
+	events, err := userhttp.ParseEventQuery(values("name=user.created"))
+	require.NoError(t, err)
+	require.Equal(t, userkit.EventUserCreated, events.Name)
+
+	_, err = userhttp.ParseSessionQuery(values("user_id=ada&limit=many&mixed=perhaps&from=today&nonsense=1&state=active&state=ended"))
+	wrong := userkit.AsError(err)
+	require.ErrorIs(t, wrong, userkit.ErrInvalid)
+	codes := map[string]userkit.Code{}
+	for _, field := range wrong.Fields {
+		codes[field.Field] = field.Code
+	}
+	require.Equal(t, map[string]userkit.Code{
+		"user_id": userkit.CodeBadFormat, "limit": userkit.CodeBadFormat, "mixed": userkit.CodeBadFormat, "from": userkit.CodeBadFormat,
+		"nonsense": userkit.CodeUnknownField, "state": userkit.CodeBadFormat,
+	}, codes)
+	_, err = userhttp.ParseUserQuery(values("filter=country+eq"))
+	require.Equal(t, userkit.CodeFilterSyntax, userkit.ErrorCode(err))
+}
+
+func TestReadJSON(t *testing.T) {
+	var user userkit.NewUser
+	read := func(body string) error {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		return userhttp.ReadJSON(httptest.NewRecorder(), r, 200, &user)
+	}
+	require.NoError(t, read(`{"login":"ada","attributes":{"n":9007199254740993}}`))
+	require.Equal(t, userkit.Attributes{"n": int64(9007199254740993)}, user.Attributes)
+	for body, code := range map[string]userkit.Code{
+		`{"login":`: userkit.CodeBadFormat, `{"login":5}`: userkit.CodeBadFormat, `{"logn":"ada"}`: userkit.CodeUnknownField, `{} {}`: userkit.CodeBadFormat,
+		`{"name":"` + strings.Repeat("x", 200) + `"}`: userkit.CodeTooLong, `{"valid_for":5}`: userkit.CodeBadFormat, ``: userkit.CodeBadFormat,
+	} {
+		err := read(body)
+		require.Equal(t, code, userkit.ErrorCode(err), "%s: %v", body, err)
+	}
+}
