@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -45,6 +46,34 @@ type Manager interface {
 	// returns the context's error, and they come to their own end. It does not
 	// close the store. It is safe to call more than once.
 	Close(ctx context.Context) error
+}
+
+// Project is what a manager knows of its project, for whatever shows it or computes
+// with it.
+type Project struct {
+	Kind           ProjectKind    `json:"kind"`
+	Zone           *time.Location `json:"-"`        // in which days, weeks and months begin; never nil
+	Now            time.Time      `json:"now"`      // by the manager's clock, in UTC
+	Currency       string         `json:"currency"` // of the balances of new users that name none
+	Licenses       []License      `json:"licenses,omitempty"`
+	DefaultLicense string         `json:"default_license,omitempty"`
+}
+
+// Moment returns the moment at which derived facts are looked at now.
+func (p Project) Moment() Moment { return Moment{At: p.Now, Zone: p.Zone} }
+
+// ProjectManager tells about the project. Several roles include it.
+type ProjectManager interface {
+	// Project returns what the manager was made with, and what time it is by its clock. It
+	// asks no store and never fails.
+	Project() Project
+}
+
+func (m *manager) Project() Project {
+	return Project{
+		Kind: m.projectKind, Zone: m.zone, Now: m.now(), Currency: m.currency,
+		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense,
+	}
 }
 
 // manager implements Manager. The methods of each role stand in its entity's file.

@@ -347,6 +347,8 @@ type Erasure struct {
 // none; calls that take values return ErrInvalid with a code and the field when
 // one is wrong, and then nothing is written.
 type UserManager interface {
+	ProjectManager
+
 	// CreateUser creates a user. It returns ErrExists with CodeLoginTaken,
 	// CodeEmailTaken, CodeExtRefTaken or CodeIDTaken when another user has the
 	// value, and ErrInvalid with CodeUnknownLicense.

@@ -25,7 +25,7 @@ func Archive(ctx context.Context, users userkit.UserManager, user userkit.UserID
 			return err
 		}
 		if a.zip == nil {
-			a.zip, a.now = zip.NewWriter(to), time.Now()
+			a.zip, a.now = zip.NewWriter(to), users.Project().Now
 		}
 		if err := a.add(record); err != nil {
 			return err

@@ -124,6 +124,8 @@ type fixedRecords struct {
 
 func recordsOf(records ...userkit.Record) fixedRecords { return fixedRecords{records: records} }
 
+func (fixedRecords) Project() userkit.Project { return userkit.Project{} }
+
 func (f fixedRecords) UserRecords(context.Context, userkit.UserID) iter.Seq2[userkit.Record, error] {
 	return func(yield func(userkit.Record, error) bool) {
 		for _, record := range f.records {

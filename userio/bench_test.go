@@ -35,6 +35,8 @@ type crowd struct {
 	left  int
 }
 
+func (crowd) Project() userkit.Project { return userkit.Project{} }
+
 func newCrowd(rows int) *crowd {
 	c := &crowd{users: make([]userkit.User, userkit.MaxPageLimit), left: rows}
 	for i := range c.users {

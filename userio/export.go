@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/userkit/userkit"
 )
@@ -17,7 +16,8 @@ type ExportOptions struct {
 	// Query says which users, in which order; without Sort, the order in which they
 	// came (by id), which costs a store the least. Limit is how many are read at a
 	// time, 0 for as many as a page can have. Its Moment is when and where the
-	// columns access and traffic_used are looked at; zero: now, in UTC.
+	// columns access and traffic_used are looked at; zero: now, by the clock and in the
+	// zone of the manager, as everywhere else.
 	Query userkit.UserQuery
 
 	// Columns are names of userkit.UserFields and userkit.DerivedUserFields, and
@@ -65,10 +65,10 @@ func Export(ctx context.Context, users userkit.UserManager, to io.Writer, option
 		query.Sort = "id"
 	}
 	if query.Moment.At.IsZero() {
-		query.Moment.At = time.Now()
+		query.Moment.At = users.Project().Now
 	}
 	if query.Moment.Zone == nil {
-		query.Moment.Zone = time.UTC
+		query.Moment.Zone = users.Project().Zone
 	}
 	names, columns, err := exportColumns(options.Columns, query.Moment)
 	if err != nil {

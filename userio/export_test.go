@@ -224,6 +224,8 @@ type fixed struct {
 	users []userkit.User
 }
 
+func (fixed) Project() userkit.Project { return userkit.Project{} }
+
 func (f fixed) Users(context.Context, userkit.UserQuery) (userkit.Page[userkit.User], error) {
 	return userkit.Page[userkit.User]{Items: f.users}, nil
 }
