@@ -58,6 +58,8 @@ const (
 	EventUserActivated       EventName = "user.activated"
 	EventUserDeactivated     EventName = "user.deactivated"
 	EventUserLoggedIn        EventName = "user.logged_in"
+	EventActivationRequested EventName = "user.activation_requested"
+	EventEmailConfirmed      EventName = "user.email_confirmed"
 	EventUserDeleted         EventName = "user.deleted"
 	EventLicenseSet          EventName = "user.license_set"
 	EventDeviceRegistered    EventName = "device.registered"

@@ -60,6 +60,8 @@ var (
 	opUsers          = reads("users.list", "Users", ofProject)
 	opAllUsers       = reads("users.walk", "AllUsers", ofProject)
 	opCountUsers     = reads("users.count", "CountUsers", ofProject)
+	opSendActivation = writes("users.send_activation", "SendActivation", ofUser)
+	opConfirmEmail   = writes("users.confirm_email", "ConfirmEmail", ofProject)
 	opUserRecords    = reads("users.records", "UserRecords", ofUser)
 	opImportUsers    = writes("users.import", "ImportUsers", ofProject)
 	opPreviewBulk    = reads("users.preview_bulk", "PreviewBulk", ofProject)

@@ -78,6 +78,7 @@ const (
 	CodeIDMismatch           Code = "id_mismatch"
 	CodeInvalidBulkToken     Code = "invalid_bulk_token"
 	CodeUnknownStore         Code = "unknown_store"
+	CodeNoMailer             Code = "no_mailer"
 
 	CodeRevisionMismatch Code = "revision_mismatch"
 	CodeTooManyConflicts Code = "too_many_conflicts"
@@ -101,6 +102,9 @@ const (
 	CodePurchaseDeactivated Code = "purchase_deactivated"
 	CodeBusinessProject     Code = "business_project"
 	CodeMailRefused         Code = "mail_refused"
+	CodeAlreadyConfirmed    Code = "already_confirmed"
+	CodeTooManyMails        Code = "too_many_mails"
+	CodeActivationExpired   Code = "activation_expired"
 
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
@@ -160,6 +164,7 @@ var codeTable = []CodeInfo{
 	{CodeSegmentIsList, ErrInvalid, "the segment has no rule"},
 	{CodeIDMismatch, ErrInvalid, "the record names one user by its key and another by its id"},
 	{CodeUnknownStore, ErrInvalid, "the project has no verifier of this name, or it does not do this"},
+	{CodeNoMailer, ErrInvalid, "the manager has no mailer; see WithActivation"},
 	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged, or belongs to another bulk action"},
 
 	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
@@ -184,8 +189,11 @@ var codeTable = []CodeInfo{
 	{CodePurchaseDeactivated, ErrRefused, "an administrator took the purchase away"},
 	{CodeBusinessProject, ErrRefused, "a business project has no purchases"},
 	{CodeMailRefused, ErrRefused, "the address takes no mail"},
+	{CodeAlreadyConfirmed, ErrRefused, "the email address is confirmed, and the user is active"},
+	{CodeTooManyMails, ErrRefused, "the user or the address has got as many mails as it may; Error.Until is when it may get the next"},
+	{CodeActivationExpired, ErrRefused, "the activation has expired; another mail helps"},
 
-	{CodeInvalidToken, ErrForbidden, "the access token is unknown"},
+	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},

@@ -20,6 +20,7 @@ import (
 // and the same call repeated with the same key or id tells.
 type Manager interface {
 	UserManager
+	ActivationManager
 	DeviceManager
 	SessionManager
 	PurchaseManager

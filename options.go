@@ -34,6 +34,8 @@ type options struct {
 	purchaseGrace    time.Duration
 	sandboxPurchases bool
 	pace             *pace
+	activation       ActivationPolicy
+	mailPace         *mailPace
 }
 
 func defaultOptions() options {
@@ -53,6 +55,7 @@ func defaultOptions() options {
 		purchasePolicy:   PurchaseRefuse,
 		purchaseGrace:    24 * time.Hour,
 		pace:             newPace(20),
+		mailPace:         newMailPace(),
 	}
 }
 
@@ -319,6 +322,19 @@ func WithPurchaseGrace(grace time.Duration) Option {
 			return invalidOption("WithPurchaseGrace", "%s is not from 0 to %s", grace, maxPurchaseGrace)
 		}
 		o.purchaseGrace = grace
+		return nil
+	}
+}
+
+// WithActivation sets how the email addresses of users are confirmed. Without it
+// SendActivation returns ErrInvalid with CodeNoMailer.
+func WithActivation(policy ActivationPolicy) Option {
+	return func(o *options) error {
+		normal, err := policy.normalise()
+		if err != nil {
+			return err
+		}
+		o.activation = normal
 		return nil
 	}
 }

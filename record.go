@@ -16,6 +16,7 @@ const (
 	RowsPurchases    = "purchases"
 	RowsTransactions = "transactions"
 	RowsMemberships  = "memberships"
+	RowsActivations  = "activations"
 	RowsEvents       = "events"
 )
 
@@ -25,7 +26,7 @@ const RecordUser = "user"
 // Record is one record of a user, of any kind.
 type Record struct {
 	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
-	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Event or Segment
+	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation or Event
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
@@ -155,6 +156,31 @@ var recordKinds = []recordKind{
 				lists, err := store.FindSegments(ctx, states[0].Segments, nil)
 				slices.SortFunc(lists, func(a, b Segment) int { return a.ID.Compare(b.ID) })
 				return lists, err
+			})
+		},
+	},
+	{
+		name:  RowsActivations,
+		wants: func(w, other *Want) { w.Activation = w.Activation || other.Activation },
+		asks:  func(w *Want) bool { return w.Activation },
+		clone: func(*State) {},
+		apply: func(s *State, change *Change) {
+			if activation, set := change.Activation.Get(); set {
+				s.Activation = activation
+			}
+		},
+		merge: func(c, next *Change) {
+			if !next.Activation.IsZero() {
+				c.Activation = next.Activation
+			}
+		},
+		read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+			return each(func() ([]Activation, error) {
+				states, err := store.Load(ctx, []Want{{User: user, Activation: true}})
+				if err != nil || states[0].Activation.IsZero() {
+					return nil, err
+				}
+				return []Activation{states[0].Activation}, nil
 			})
 		},
 	},

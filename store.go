@@ -178,8 +178,9 @@ type Want struct {
 
 	UsageFrom Optional[Day] // the use per day from this day on
 
-	Purchases bool // all of the user's
-	Segments  bool // which lists the user is in
+	Purchases  bool // all of the user's
+	Activation bool // the one that is open
+	Segments   bool // which lists the user is in
 
 	Events    []EventID // which of these are recorded
 	RowCounts bool      // how many records of each kind the user has
@@ -208,6 +209,7 @@ type State struct {
 	Purchases    []Purchase
 	Usage        []DayUsage  // in order of days
 	Segments     []SegmentID // the lists that the user is in
+	Activation   Activation  // the one that is open; zero: none
 	Events       []EventID   // those of Want.Events that are recorded, also of a user who was deleted
 	RowCounts    map[string]int
 
@@ -296,6 +298,10 @@ type Change struct {
 	// there makes the outcome ErrNotFound with CodeSegmentNotFound.
 	AddSegments    []SegmentID
 	RemoveSegments []SegmentID
+
+	// Activation, when set, takes the place of the user's activation, of which there is
+	// one at most; the zero Activation leaves none.
+	Activation Optional[Activation]
 }
 
 // SegmentChange is what becomes of one segment: one atomic step.

@@ -236,6 +236,28 @@ var kinds = []kind{
 		count: func(s *Store, owner *user, _ *belongings) int { return len(s.segments.with(owner.profile.number)) },
 		erase: func(s *Store, owner *user, _ *belongings) { s.segments.remove(owner.profile.number) },
 	},
+	{
+		name: userkit.RowsActivations,
+		edit: func(change *userkit.Change) edit {
+			if change.Activation.IsZero() {
+				return nil
+			}
+			return (*activation)(change)
+		},
+		check: func(*Store, []step, int) error { return nil },
+		load: func(_ *Store, want *userkit.Want, _ *user, own *belongings, state *userkit.State) {
+			if want.Activation && own.activation != nil {
+				state.Activation = *own.activation
+			}
+		},
+		count: func(_ *Store, _ *user, own *belongings) int {
+			if own.activation == nil {
+				return 0
+			}
+			return 1
+		},
+		erase: func(*Store, *user, *belongings) {}, // it goes with the belongings
+	},
 	(&records[userkit.Event, userkit.EventID, event]{
 		name: userkit.RowsEvents, one: "event", made: eventOf, outlive: true,
 		changes: func(c *userkit.Change) (insert, update []userkit.Event, gone []userkit.EventID) {
@@ -499,4 +521,24 @@ func (m *memberships) adds() bool { return false }
 
 func (m *memberships) put(s *Store, owner *user, _ *belongings) {
 	s.segments.put(owner.profile.number, (*userkit.Change)(m))
+}
+
+// activation is what a change does to the activation of a user.
+type activation userkit.Change
+
+func (a *activation) adds() bool {
+	next, _ := a.Activation.Get()
+	return !next.IsZero()
+}
+
+func (a *activation) put(_ *Store, _ *user, own *belongings) {
+	if own == nil {
+		return
+	}
+	own.activation = nil
+	if next, _ := a.Activation.Get(); !next.IsZero() {
+		next.SentAt, next.ExpiresAt = microsOf(next.SentAt).time(), microsOf(next.ExpiresAt).time()
+		next.CountedFrom = microsOf(next.CountedFrom).time()
+		own.activation = &next
+	}
 }

@@ -109,4 +109,6 @@ type belongings struct {
 	sessions  *history                       // nil: none
 	purchases *set[purchase, byPurchaseTime] // nil: none
 	ledger    *ledger                        // nil: none
+
+	activation *userkit.Activation // nil: none; never changed, only replaced
 }

@@ -401,6 +401,25 @@ var usageColumns = columns[userDay]{
 	integerColumn("forgiven", func(d *userDay) *int64 { return &d.Forgiven }),
 }
 
+// userActivation is an activation with its user.
+type userActivation struct {
+	user userkit.UserID
+	userkit.Activation
+}
+
+// activationColumns are the columns of activations.
+var activationColumns = columns[userActivation]{
+	idColumn("user_id", func(a *userActivation) *[16]byte { return (*[16]byte)(&a.user) }),
+	textColumn("email", func(a *userActivation) *string { return &a.Email }),
+	{name: "token_digest", kind: "bytea", read: bytesRead("token_digest"),
+		put: func(values *array, a *userActivation) { values.bytes(a.TokenDigest[:]) },
+		get: func(a *userActivation) any { return (*digest)(&a.TokenDigest) }},
+	timeColumn("sent_at", func(a *userActivation) *time.Time { return &a.SentAt }),
+	timeColumn("expires_at", func(a *userActivation) *time.Time { return &a.ExpiresAt }),
+	countColumn("mails", func(a *userActivation) *int { return &a.Mails }),
+	timeColumn("counted_from", func(a *userActivation) *time.Time { return &a.CountedFrom }),
+}
+
 // purchaseColumns are the columns of purchases.
 var purchaseColumns = columns[userkit.Purchase]{
 	idColumn("id", func(p *userkit.Purchase) *[16]byte { return (*[16]byte)(&p.ID) }),

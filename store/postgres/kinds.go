@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 
 	"github.com/userkit/userkit"
 )
@@ -113,6 +114,7 @@ var kinds = []kind{
 		found: func(l *loading) []*wanted { return l.found },
 	}.kind(),
 	{table: userkit.RowsMemberships, gather: func() gatherer { return &gatheredMemberships{} }, load: (*loading).segments},
+	{table: userkit.RowsActivations, gather: func() gatherer { return &gatheredActivations{} }, load: (*loading).activations},
 	{table: userkit.RowsEvents, gather: func() gatherer { return &gatheredEvents{} }, load: (*loading).events, outlive: true},
 }
 
@@ -299,6 +301,42 @@ func (g *gatheredMemberships) write(w *work) {
 	}
 }
 
+// gatheredActivations gathers the activations that begin, and the users whose goes.
+type gatheredActivations struct {
+	put  []*userActivation
+	gone []*wanted
+}
+
+func (g *gatheredActivations) add(change *userkit.Change) {
+	activation, set := change.Activation.Get()
+	switch {
+	case !set:
+	case activation.IsZero():
+		g.gone = append(g.gone, &wanted{user: change.User})
+	default:
+		g.put = append(g.put, &userActivation{change.User, activation})
+	}
+}
+
+func (g *gatheredActivations) write(w *work) {
+	if len(g.gone) > 0 {
+		w.cte("deleted_from_activations")
+		w.q.add("DELETE FROM ? AS t USING ", w.store.table(userkit.RowsActivations))
+		from(w, wantedUsers, g.gone)
+		w.wherePassed("n.user_id")
+		w.q.add("\nAND t.project = ? AND "+keyed("t.user_id", "n.user_id"), quoted(w.store.project))
+	}
+	if len(g.put) > 0 {
+		w.cte("inserted_into_activations")
+		insert(w, userkit.RowsActivations, activationColumns, g.put)
+		w.wherePassed("n.user_id")
+		w.q.add("\nON CONFLICT (user_id, project) DO UPDATE SET " + activationReplacement)
+	}
+}
+
+// activationReplacement puts an activation in the place of the one before.
+var activationReplacement = strings.ReplaceAll(activationColumns[1:].assignments(), "n.", "excluded.")
+
 // gatheredEvents gathers events.
 type gatheredEvents struct{ events []*userkit.Event }
 
@@ -369,6 +407,28 @@ func (l *loading) segments(ctx context.Context) error {
 		}
 		state := &l.states[l.places[membership.user]]
 		state.Segments = append(state.Segments, membership.id)
+		return nil
+	})
+}
+
+func (l *loading) activations(ctx context.Context) error {
+	q := &statement{hot: true}
+	l.search(q, userkit.RowsActivations, activationColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+		if want.Activation {
+			add(wanted{})
+		}
+	}), ofUser)
+	if q.text.Len() == 0 {
+		return nil
+	}
+	var found, none userActivation
+	to := activationColumns.targets(nil, &found)
+	return l.store.query(ctx, q, func(rows *sql.Rows) error {
+		found = none
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		l.states[l.places[found.user]].Activation = found.Activation
 		return nil
 	})
 }

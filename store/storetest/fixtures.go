@@ -325,6 +325,7 @@ type dossier struct {
 	usage        []userkit.DayUsage
 	events       []userkit.Event
 	segments     []userkit.SegmentID
+	activation   userkit.Activation // zero: none
 }
 
 // newDossier makes the n-th user (n below 1000) with two records of each kind:
@@ -340,6 +341,7 @@ func newDossier(n int) dossier {
 		transactions: []userkit.Transaction{newTransaction(user.ID, first), newCountingTransaction(user.ID, second)},
 		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
+		activation:   newActivation(n),
 	}
 }
 
@@ -353,7 +355,26 @@ func (d dossier) creation() userkit.Change {
 	change.Usage = d.usage
 	change.Events = d.events
 	change.AddSegments = d.segments
+	if !d.activation.IsZero() {
+		change.Activation = userkit.Set(d.activation)
+	}
 	return change
+}
+
+// activations is how many activations the dossier holds.
+func (d dossier) activations() int {
+	if d.activation.IsZero() {
+		return 0
+	}
+	return 1
+}
+
+// newActivation makes the n-th activation. No field is zero.
+func newActivation(n int) userkit.Activation {
+	return userkit.Activation{
+		Email: fmt.Sprintf("User.%04d@Example.org", n), TokenDigest: sha256.Sum256(fmt.Appendf(nil, "activation %d", n)),
+		SentAt: at(6000 + n), ExpiresAt: at(7000 + n), Mails: 1 + n, CountedFrom: at(5900 + n),
+	}
 }
 
 // creation is the change that creates a user alone.
@@ -453,7 +474,7 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 func (d dossier) everything() userkit.Want {
 	want := userkit.Want{
 		User: d.user.ID, Profile: true, AllDevices: true, OpenSessions: true,
-		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Purchases: true, Segments: true, RowCounts: true,
+		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Purchases: true, Segments: true, Activation: true, RowCounts: true,
 	}
 	for _, session := range d.sessions {
 		want.Sessions = append(want.Sessions, session.ID)
@@ -477,6 +498,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsTransactions: len(d.transactions),
 		userkit.RowsEvents:       len(d.events),
 		userkit.RowsMemberships:  len(d.segments),
+		userkit.RowsActivations:  d.activations(),
 	}
 }
 
@@ -499,6 +521,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requirePurchases(t, want.purchases, state.Purchases)
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
+	require.Equal(t, want.activation, state.Activation)
 	requireRowCounts(t, want.rowCounts(), state.RowCounts)
 	require.Len(t, state.Events, len(want.events))
 	requireSegmentIDs(t, want.segments, state.Segments)
@@ -814,7 +837,7 @@ func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
 		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
-		userkit.RowsMemberships,
+		userkit.RowsMemberships, userkit.RowsActivations,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}

@@ -459,6 +459,7 @@ func userRecordCases() []testCase {
 			d.join(t, user.ID, lists...)
 			d.clock.Advance(25 * time.Hour)
 			d.use(t, user.ID, 100)
+			require.NoError(t, d.beside(t, env.store, withPostbox(&postbox{})).SendActivation(t.Context(), user.ID, ""))
 			want := d.picture(t, user.ID)
 
 			var kinds []string
@@ -479,6 +480,7 @@ func userRecordCases() []testCase {
 			requirePurchaseList(t, want.Purchases, valuesOf[userkit.Purchase](t, records[userkit.RowsPurchases]))
 			requireList(t, want.Transactions, valuesOf[userkit.Transaction](t, records[userkit.RowsTransactions]), transactionRecordID)
 			requireRecords(t, lists, valuesOf[userkit.Segment](t, records[userkit.RowsMemberships]), segmentRecordID)
+			require.Len(t, valuesOf[userkit.Activation](t, records[userkit.RowsActivations]), 1)
 			events := valuesOf[userkit.Event](t, records[userkit.RowsEvents])
 			requireEvents(t, sortedByID(want.Events, eventRecordID), sortedByID(events, eventRecordID))
 			oldestFirst(t, valuesOf[userkit.Device](t, records[userkit.RowsDevices]), func(device userkit.Device) time.Time { return device.RegisteredAt })

@@ -21,6 +21,7 @@ func runManager(t *testing.T, open Open, options Options) {
 	runGroups(t, open, options, slices.Concat(
 		managerGroups(),
 		userGroups(),
+		activationGroups(),
 		deviceGroups(),
 		sessionGroups(),
 		trafficGroups(),

@@ -186,6 +186,10 @@ func commitUpdates(t *testing.T, env env) {
 			d.transactions[0] = replacedTransaction
 			change.Transactions.Update = []userkit.Transaction{replacedTransaction}
 		},
+		"an activation": func(change *userkit.Change) {
+			d.activation = newActivation(60)
+			change.Activation = userkit.Set(d.activation)
+		},
 	} {
 		t.Log(name)
 		change := step(&d.user)
@@ -220,6 +224,10 @@ func commitDeletes(t *testing.T, env env) {
 		"a transaction": func(change *userkit.Change) {
 			change.Transactions.Delete = []userkit.TransactionID{d.transactions[0].ID}
 			d.transactions = d.transactions[1:]
+		},
+		"an activation": func(change *userkit.Change) {
+			d.activation = userkit.Activation{}
+			change.Activation = userkit.Set(d.activation)
 		},
 	} {
 		t.Log(name)

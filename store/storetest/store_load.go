@@ -25,6 +25,7 @@ func storeLoadGroup() group {
 		{"gives the transactions that are named, cancelled or not", loadTransactions},
 		{"gives the transactions with the keys that are named", loadTransactionKeys},
 		{"gives all purchases", loadPurchases},
+		{"gives the activation that is open", loadActivation},
 		{"gives the use per day from a day on, in order", loadUsage},
 		{"tells which events are recorded", loadEvents},
 		{"tells which events are recorded of a user who was deleted", loadEventsOfDeleted},
@@ -101,6 +102,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		},
 		"TransactionKeys": func(want *userkit.Want, state *userkit.State) {
 			want.TransactionKeys, state.Transactions = []string{d.transactions[1].Key}, d.transactions[1:]
+		},
+		"Activation": func(want *userkit.Want, state *userkit.State) {
+			want.Activation, state.Activation = true, d.activation
 		},
 		"Purchases": func(want *userkit.Want, state *userkit.State) {
 			want.Purchases, state.Purchases = true, d.purchases
@@ -201,6 +205,18 @@ func loadTransactionKeys(t *testing.T, env env) {
 	requireRecords(t, d.transactions[:1], state.Transactions, transactionRecordID)
 	state = loadOne(t, env.store, userkit.Want{User: d.user.ID, TransactionKeys: []string{"ORDER-Ä", "order-ä"}})
 	requireRecords(t, d.transactions, state.Transactions, transactionRecordID)
+}
+
+func loadActivation(t *testing.T, env env) {
+	d, none := newDossier(1), newDossier(2)
+	none.activation = userkit.Activation{}
+	createAll(t, env.store, d, none)
+	states := load(t, env.store,
+		userkit.Want{User: none.user.ID, Activation: true}, userkit.Want{User: d.user.ID, Activation: true}, userkit.Want{User: d.user.ID},
+	)
+	require.Zero(t, states[0].Activation)
+	require.Equal(t, d.activation, states[1].Activation)
+	require.Zero(t, states[2].Activation)
 }
 
 func loadPurchases(t *testing.T, env env) {

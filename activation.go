@@ -1,0 +1,339 @@
+package userkit
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Activation is a mail that a user got to confirm its email address, until the address is
+// confirmed. A user has one at most: another mail takes the place of the one before.
+type Activation struct {
+	Email       string      `json:"email"` // where it went; it confirms no other address
+	TokenDigest TokenDigest `json:"-"`     // the SHA-256 of the token in the link
+	SentAt      time.Time   `json:"sent_at"`
+	ExpiresAt   time.Time   `json:"expires_at"`
+
+	// Mails is how many mails the user got since CountedFrom, this one included.
+	Mails       int       `json:"mails"`
+	CountedFrom time.Time `json:"counted_from"`
+}
+
+// IsZero reports whether there is no activation.
+func (a Activation) IsZero() bool { return a == Activation{} }
+
+// ActivationPolicy says how the email addresses of users are confirmed. Mailer and Link are
+// required; the zero value of each other field is its default.
+type ActivationPolicy struct {
+	Mailer Mailer
+
+	// Link is the address of a page of the host, with "{token}" where the token goes, such
+	// as "https://example.org/confirm#{token}". It is https, or http on this machine.
+	//
+	// The page shows a button, and only the button calls ConfirmEmail, with a POST: programs
+	// that scan mails open their links, and must not use them up. After a "#" the token
+	// gets into no log of a web server; a script puts it into the form.
+	Link string
+
+	ValidFor     time.Duration // how long a link is good, from 1 minute to 30 days; default: 48 hours
+	MailsPerHour int           // for one user, and for one address, from 1 to 100; default: 5
+}
+
+// tokenPlace is where the token goes in ActivationPolicy.Link.
+const tokenPlace = "{token}"
+
+func (p ActivationPolicy) normalise() (ActivationPolicy, error) {
+	const name = "WithActivation"
+	if p.Mailer == nil {
+		return p, invalidOption(name, "no mailer")
+	}
+	if strings.Count(p.Link, tokenPlace) != 1 {
+		return p, invalidOption(name, "the link needs %s once", tokenPlace)
+	}
+	link, err := url.Parse(strings.Replace(p.Link, tokenPlace, "a", 1))
+	if err != nil || link.Host == "" || link.User != nil || !strings.Contains(p.Link, "//"+link.Host) {
+		return p, invalidOption(name, "the link is not the address of a page")
+	}
+	local := link.Hostname() == "localhost" || net.ParseIP(link.Hostname()).IsLoopback()
+	if link.Scheme != "https" && (link.Scheme != "http" || !local) {
+		return p, invalidOption(name, "the link must be https; http is allowed for this machine only")
+	}
+	if p.ValidFor == 0 {
+		p.ValidFor = 48 * time.Hour
+	}
+	if p.ValidFor < time.Minute || p.ValidFor > 30*24*time.Hour {
+		return p, invalidOption(name, "links valid for %s, not from 1 minute to 30 days", p.ValidFor)
+	}
+	if p.MailsPerHour == 0 {
+		p.MailsPerHour = 5
+	}
+	if p.MailsPerHour < 1 || p.MailsPerHour > 100 {
+		return p, invalidOption(name, "%d mails per hour, not from 1 to 100", p.MailsPerHour)
+	}
+	return p, nil
+}
+
+// ActivationManager confirms that the email addresses of users are theirs.
+type ActivationManager interface {
+	// SendActivation sends a mail with a link to the user's email address (see
+	// WithActivation). The link holds a token of 256 random bits, of which only a digest is
+	// kept; it is good once, for ActivationPolicy.ValidFor, for the address that it went
+	// to. The token of an earlier mail is good no more.
+	//
+	// language is that of the mail, in BCP 47; empty: the mailer's own.
+	//
+	// It returns ErrRefused with CodeAlreadyConfirmed where there is nothing to confirm, with
+	// CodeUserDisabled, with CodeTooManyMails when the user or the address has got
+	// ActivationPolicy.MailsPerHour mails (those to an address are counted by each process
+	// for itself), and with CodeMailRefused when the address takes no mail; ErrInvalid with
+	// CodeRequired for a user without an email address; and ErrUnavailable with
+	// CodeMailNotSent when the mail could not be sent: the same call may be repeated.
+	//
+	// The mail is sent after the token is kept, and outside of any change. A manager in the
+	// host's transaction (WithStore) sends it before that commits: better call it after.
+	SendActivation(ctx context.Context, user UserID, language string) error
+
+	// ConfirmEmail takes the token of a link. The user's email address is verified then, and
+	// a user that was invited or inactive is active. Call it for a POST, never for a GET
+	// (see ActivationPolicy.Link).
+	//
+	// It returns ErrForbidden with CodeInvalidToken for a token that is unknown, used,
+	// replaced by a later one, or for an address that the user has no more, in the same
+	// words for all; ErrRefused with CodeActivationExpired for one that is too old, and
+	// with CodeUserDisabled.
+	ConfirmEmail(ctx context.Context, token string) (User, error)
+}
+
+// An activation token is "uka_" and, in base64url without padding, the id of the user and 32
+// random bytes. The id says whose digest the token is held against, so that no index of
+// digests is needed.
+const activationPrefix = "uka_"
+
+// newActivationToken makes a token for a user.
+func newActivationToken(user UserID) string {
+	var secret [len(UserID{}) + tokenBytes]byte
+	copy(secret[:], user[:])
+	rand.Read(secret[len(user):])
+	return activationPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+}
+
+// activationUser gives the user and the digest of a token, and false for a text that is none.
+func activationUser(token string) (UserID, TokenDigest, bool) {
+	text, found := strings.CutPrefix(token, activationPrefix)
+	if !found || len(text) != base64.RawURLEncoding.EncodedLen(len(UserID{})+tokenBytes) {
+		return UserID{}, TokenDigest{}, false
+	}
+	secret, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return UserID{}, TokenDigest{}, false
+	}
+	return UserID(secret[:len(UserID{})]), sha256.Sum256([]byte(token)), true
+}
+
+func invalidActivation() error {
+	return NewError(CodeInvalidToken, "", "no activation has this token")
+}
+
+// mailWindow is the time in which mails are counted.
+const mailWindow = time.Hour
+
+// request decides on another mail with a token.
+func (p ActivationPolicy) request(state *State, o origin, email string, token string) (Activation, Change, error) {
+	user := &state.User
+	switch {
+	case user.Status == StatusDisabled:
+		return Activation{}, Change{}, user.Status.refusal()
+	case user.Email == "":
+		return Activation{}, Change{}, NewError(CodeRequired, "email", "the user has no email address")
+	case user.EmailVerified && user.Status == StatusActive:
+		return Activation{}, Change{}, NewError(CodeAlreadyConfirmed, "", "there is nothing to confirm")
+	case user.Email != email:
+		return Activation{}, Change{}, errMoved
+	}
+	next := Activation{
+		Email: email, TokenDigest: sha256.Sum256([]byte(token)), SentAt: o.now, ExpiresAt: storedTime(o.now.Add(p.ValidFor)),
+		Mails: 1, CountedFrom: o.now,
+	}
+	// A clock that went back begins a new count.
+	if last := state.Activation; !last.IsZero() && !o.now.Before(last.CountedFrom) && o.now.Sub(last.CountedFrom) < mailWindow {
+		if last.Mails >= p.MailsPerHour {
+			refused := NewError(CodeTooManyMails, "", "the user has got %d mails since %s", last.Mails, last.CountedFrom.Format(time.RFC3339))
+			refused.Until = last.CountedFrom.Add(mailWindow)
+			return Activation{}, Change{}, refused
+		}
+		next.Mails, next.CountedFrom = last.Mails+1, last.CountedFrom
+	}
+	c := state.change()
+	c.Activation = Set(next)
+	o.record(&c, EventActivationRequested, DeviceID{}, "expires_at", next.ExpiresAt)
+	return next, c, nil
+}
+
+// confirmEmail decides on a token by its digest.
+func confirmEmail(state *State, o origin, digest TokenDigest) (User, Change, error) {
+	user, activation := state.User, state.Activation
+	if activation.IsZero() || subtle.ConstantTimeCompare(activation.TokenDigest[:], digest[:]) != 1 || activation.Email != user.Email {
+		return User{}, Change{}, invalidActivation()
+	}
+	switch {
+	case !o.now.Before(activation.ExpiresAt):
+		return User{}, Change{}, NewError(CodeActivationExpired, "", "the activation expired at %s", activation.ExpiresAt.Format(time.RFC3339))
+	case user.Status == StatusDisabled:
+		return User{}, Change{}, user.Status.refusal()
+	}
+	c := state.change()
+	c.Activation = Set(Activation{})
+	activated := user.Status != StatusActive
+	user.EmailVerified, user.Status = true, StatusActive
+	user.touch(&c, o)
+	o.record(&c, EventEmailConfirmed, DeviceID{}, "activated", activated)
+	return user, c, nil
+}
+
+// mailPace counts the mails to each address in this process.
+type mailPace struct {
+	mu        sync.Mutex
+	addresses map[[sha256.Size]byte]mailCount
+}
+
+// mailCount is the mails to one address.
+type mailCount struct {
+	from  time.Time
+	mails int
+}
+
+// maxMailAddresses is how many addresses are remembered. Beyond it, those whose time is over
+// are forgotten, and if that does not help all of them: a limit that is for a while too
+// generous, for one that costs memory without end.
+const maxMailAddresses = 100_000
+
+func newMailPace() *mailPace { return &mailPace{addresses: map[[sha256.Size]byte]mailCount{}} }
+
+// take counts a mail to an address, or returns until when there may be none.
+func (p *mailPace) take(email string, now time.Time, most int) (until time.Time) {
+	key := sha256.Sum256([]byte(Fold(email)))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	count, known := p.addresses[key]
+	if !known || now.Before(count.from) || now.Sub(count.from) >= mailWindow {
+		count = mailCount{from: now}
+	}
+	if count.mails >= most {
+		return count.from.Add(mailWindow)
+	}
+	if !known && len(p.addresses) >= maxMailAddresses {
+		for other, old := range p.addresses {
+			if now.Sub(old.from) >= mailWindow {
+				delete(p.addresses, other)
+			}
+		}
+		if len(p.addresses) >= maxMailAddresses {
+			clear(p.addresses)
+		}
+	}
+	count.mails++
+	p.addresses[key] = count
+	return time.Time{}
+}
+
+// maxMoves is how often SendActivation begins anew because the address was changed meanwhile.
+const maxMoves = 5
+
+func (m *manager) SendActivation(ctx context.Context, id UserID, language string) (err error) {
+	ctx, call, err := enter(ctx, m, opSendActivation, id)
+	if err != nil {
+		return err
+	}
+	defer call.leave(ctx, &err)
+	if m.activation.Mailer == nil {
+		return NewError(CodeNoMailer, "", "the manager has no mailer")
+	}
+	if err := checkLine("language", language, MaxLine); err != nil {
+		return err
+	}
+	for range maxMoves {
+		if err = m.sendActivation(ctx, call, id, language); !errors.Is(err, errMoved) {
+			return err
+		}
+		call.origin = call.again()
+	}
+	return NewError(CodeTooManyConflicts, "email", "the address kept changing")
+}
+
+// sendActivation sends one mail to the address that the user has now, outside of any change.
+func (m *manager) sendActivation(ctx context.Context, call call, id UserID, language string) error {
+	user, err := m.store.User(ctx, id)
+	if err != nil {
+		return err
+	}
+	// What the user may not get takes no turn of the address.
+	probe := State{Exists: true, User: user}
+	probe.of(id)
+	if _, _, err := m.activation.request(&probe, call.origin, user.Email, ""); err != nil {
+		return err
+	}
+	if until := m.mailPace.take(user.Email, call.now, m.activation.MailsPerHour); !until.IsZero() {
+		refused := NewError(CodeTooManyMails, "email", "the address has got as many mails as it may")
+		refused.Until = until
+		return refused
+	}
+	token := newActivationToken(id)
+	want := Want{User: id, Profile: true, Activation: true}
+	activation, err := change(ctx, m, command{want: want}, func(state *State) (Activation, Change, error) {
+		return m.activation.request(state, call.origin, user.Email, token)
+	})
+	if err != nil {
+		return err
+	}
+	return m.sendMail(ctx, Mail{
+		Kind: MailActivation, Address: activation.Email, Name: user.Name, Language: language,
+		Link: strings.Replace(m.activation.Link, tokenPlace, token, 1), ExpiresAt: activation.ExpiresAt,
+	})
+}
+
+// sendMail hands a mail to the mailer, which is code of the host's.
+func (m *manager) sendMail(ctx context.Context, mail Mail) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			m.logger.ErrorContext(ctx, "userkit: sending a mail failed", "error", panicked(reason))
+			err = NewError(CodeMailNotSent, "", "the mailer panicked")
+		}
+	}()
+	err = m.activation.Mailer.SendMail(ctx, mail)
+	switch ErrorCode(err) {
+	case CodeMailRefused, CodeMailNotSent:
+		return err
+	}
+	if err != nil {
+		return NewError(CodeMailNotSent, "", "the mailer failed").Because(err)
+	}
+	return nil
+}
+
+func (m *manager) ConfirmEmail(ctx context.Context, token string) (_ User, err error) {
+	ctx, call, err := enter(ctx, m, opConfirmEmail, noTarget)
+	if err != nil {
+		return User{}, err
+	}
+	defer call.leave(ctx, &err)
+	id, digest, ok := activationUser(token)
+	if !ok {
+		return User{}, invalidActivation()
+	}
+	want := Want{User: id, Profile: true, Activation: true}
+	user, err := changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
+		return confirmEmail(state, call.origin, digest)
+	})
+	if errors.Is(err, ErrNotFound) { // which users there are is no answer to a token
+		return User{}, invalidActivation()
+	}
+	return user, err
+}
