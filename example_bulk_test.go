@@ -1,0 +1,71 @@
+package userkit_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
+)
+
+// A bulk action does what its preview said, or nothing.
+func ExampleBulkManager() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close(context.Background())
+	for _, login := range []string{"trial-1", "trial-2", "ada"} {
+		if _, err := users.CreateUser(ctx, userkit.NewUser{Login: login}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	request := userkit.BulkRequest{
+		Action: userkit.BulkDeactivate,
+		Users:  userkit.UserFilter{Filter: userkit.StartsWith("login", "trial-")},
+	}
+	preview, err := users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("would deactivate:", preview.Users)
+
+	// Before somebody presses the button, one more user comes.
+	if _, err := users.CreateUser(ctx, userkit.NewUser{Login: "trial-3"}); err != nil {
+		log.Fatal(err)
+	}
+	_, err = users.ExecuteBulk(ctx, request, preview.Token, nil)
+	fmt.Println("refused:", userkit.ErrorCode(err))
+
+	preview, err = users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token := preview.Token // a host that must finish what it begins keeps the newest one
+	result, err := users.ExecuteBulk(ctx, request, token, func(progress userkit.BulkProgress) error {
+		token = progress.Token
+		fmt.Printf("%d of %d\n", progress.Done, progress.Users)
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("deactivated:", result.Changed)
+
+	// The token of an action that is done has nothing left to do.
+	result, err = users.ExecuteBulk(ctx, request, token, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("again:", result.Changed)
+	// Output:
+	// would deactivate: 2
+	// refused: audience_changed
+	// 0 of 3
+	// 3 of 3
+	// deactivated: 3
+	// again: 0
+}
