@@ -16,7 +16,7 @@ FLAGS ?= -timeout 1h
 VERSIONS ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions check bench quickstart console assets prepare format tidy cover apidiff
+.PHONY: help test quick test-versions check bench quickstart console assets prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: prepare ## Run all tests of all modules with the race detector, installing
 	echo "== go test -run ^TestLarge ./userio"; \
 	go test $(FLAGS) -run '^TestLarge' ./userio || status=1; \
 	exit $$status
+
+# What needs a server, a browser or large files is left to "make test".
+quick: ## Run the tests of the inner loop: everything that needs no server, without the race detector
+	@go vet ./... && go test -skip '^TestLarge' $$(go list ./... | grep -v -e /store/postgres -e /examples -e /internal/pgtest)
 
 # Each version is a throw-away server of its own, so a server that the environment
 # names is left out of it.

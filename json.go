@@ -16,7 +16,10 @@ const maxJSONDepth = 32
 // normalJSON gives a value as JSON would read it back: nil, bool, string, int64
 // for whole numbers that fit, float64 for the others, []any and map[string]any.
 func normalJSON(field string, value any, most int) (any, error) {
-	read, err := readJSON(field, value, most)
+	read, err := decodeJSON(field, value, most)
+	if err == nil {
+		err = checkJSON(field, read, maxJSONDepth, true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +30,15 @@ func normalJSON(field string, value any, most int) (any, error) {
 // json.Number. It refuses what some store could not keep: more than so many
 // bytes, deep nesting, control characters, invalid UTF-8, numbers beyond float64.
 func readJSON(field string, value any, most int) (any, error) {
+	read, err := decodeJSON(field, value, most)
+	if err != nil {
+		return nil, err
+	}
+	return read, checkJSON(field, read, maxJSONDepth, false)
+}
+
+// decodeJSON is readJSON without a look at what is in the value.
+func decodeJSON(field string, value any, most int) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
@@ -43,7 +55,7 @@ func readJSON(field string, value any, most int) (any, error) {
 	if err := decoder.Decode(&read); err != nil {
 		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
 	}
-	return read, checkJSON(field, read, maxJSONDepth)
+	return read, nil
 }
 
 // replacedUTF8 reports whether encoding/json replaced invalid UTF-8 in what it
@@ -67,26 +79,28 @@ func replacedUTF8(text []byte) bool {
 	}
 }
 
-func checkJSON(field string, value any, depth int) error {
+// checkJSON refuses what readJSON says. Where the numbers are to be kept as int64 or
+// float64, it refuses whole numbers that would lose digits as well.
+func checkJSON(field string, value any, depth int, numbers bool) error {
 	if depth < 0 {
 		return NewError(CodeTooLong, field, "nested deeper than %d", maxJSONDepth)
 	}
 	switch value := value.(type) {
 	case json.Number:
-		if number, err := value.Float64(); err != nil || !keepsDigits(value.String(), number) {
+		if number, err := value.Float64(); err != nil || numbers && !keepsDigits(value.String(), number) {
 			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits: send it as a text", clip(value.String()))
 		}
 	case string:
 		return checkLines(field, value, len(value))
 	case []any:
 		for _, item := range value {
-			if err := checkJSON(field, item, depth-1); err != nil {
+			if err := checkJSON(field, item, depth-1, numbers); err != nil {
 				return err
 			}
 		}
 	case map[string]any:
 		for key, item := range value {
-			if err := firstError(checkLine(field, key, MaxLine), checkJSON(field, item, depth-1)); err != nil {
+			if err := firstError(checkLine(field, key, MaxLine), checkJSON(field, item, depth-1, numbers)); err != nil {
 				return err
 			}
 		}
