@@ -7,7 +7,6 @@ import (
 	"net/mail"
 	"strings"
 
-
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
 )
