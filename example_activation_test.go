@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"net/mail"
 	"strings"
 
 	"github.com/userkit/userkit"
