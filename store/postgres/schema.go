@@ -282,9 +282,11 @@ func (s *Store) restored(ctx context.Context) (bool, error) {
 
 // cameFromElsewhere is the condition on a project p that its events have positions that
 // the cluster has not counted to. What a statement sees was written by transactions
-// before its snapshot or by its own. It looks at the end of an index, where nothing is.
+// before its snapshot or by its own. It looks at the end of an index, where nothing is:
+// the order keeps the planner, which takes a third of all rows to be there, from reading
+// the table until it meets one.
 const cameFromElsewhere = `EXISTS (SELECT FROM ? AS e WHERE e.project = ? AND ` + alongPositions + ` AND e.position >= p.feed_offset +
-greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint, coalesce(pg_current_xact_id_if_assigned()::text::bigint + 1, 0)) OFFSET 0)`
+greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint, coalesce(pg_current_xact_id_if_assigned()::text::bigint + 1, 0)) ORDER BY e.position DESC OFFSET 0)`
 
 // registered reports whether the project is in the database.
 func (s *Store) registered(ctx context.Context) (bool, error) {
