@@ -56,7 +56,9 @@ func TestProgramsOfReadmeRun(t *testing.T) {
 // that is compiled and run.
 func TestPiecesOfReadmeAreTested(t *testing.T) {
 	tested := ""
-	for _, path := range []string{"../example_test.go", "audience_test.go", "postgres_test.go", "purchases_test.go"} {
+	examples, err := filepath.Glob("../example_*_test.go")
+	require.NoError(t, err)
+	for _, path := range append(examples, "audience_test.go", "postgres_test.go", "purchases_test.go") {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		tested += withoutIndent(string(text))

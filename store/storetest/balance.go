@@ -212,7 +212,7 @@ func entryCases(kind userkit.TransactionKind) []testCase {
 				"the smallest amount":        {func(e *userkit.Entry) { e.Amount.Amount = math.MinInt64 }, userkit.CodeOutOfRange, "amount"},
 				"another currency":           {func(e *userkit.Entry) { e.Amount.Currency = "USD" }, userkit.CodeCurrencyMismatch, ""},
 				"the currency in lower case": {func(e *userkit.Entry) { e.Amount.Currency = "eur" }, userkit.CodeCurrencyMismatch, ""},
-				"no currency":                {func(e *userkit.Entry) { e.Amount.Currency = "" }, userkit.CodeCurrencyMismatch, ""},
+				"no currency":                {func(e *userkit.Entry) { e.Amount.Currency = "" }, userkit.CodeRequired, "currency"},
 			} {
 				t.Run(name, func(t *testing.T) {
 					entry := good

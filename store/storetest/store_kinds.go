@@ -57,10 +57,27 @@ var kindRows = map[string]kindRow{
 			d.segments = nil
 		},
 	},
+	userkit.RowsActivations: {
+		insert:  setActivation(newActivation(50)),
+		replace: setActivation(newActivation(60)),
+		empty: func(d *dossier, change *userkit.Change) {
+			full := newActivation(70)
+			setActivation(userkit.Activation{Email: full.Email, TokenDigest: full.TokenDigest, SentAt: full.SentAt, ExpiresAt: full.ExpiresAt, CountedFrom: full.CountedFrom})(d, change)
+		},
+		remove: setActivation(userkit.Activation{}),
+	},
 	userkit.RowsEvents: {insert: func(d *dossier, change *userkit.Change) {
 		change.Events = []userkit.Event{newEvent(d.user.ID, 50)}
 		d.events = append(d.events, change.Events...)
 	}},
+}
+
+// setActivation gives the user an activation, or none.
+func setActivation(activation userkit.Activation) func(d *dossier, change *userkit.Change) {
+	return func(d *dossier, change *userkit.Change) {
+		d.activation = activation
+		change.Activation = userkit.Set(activation)
+	}
 }
 
 // recordsRow is the row of a kind whose changes are userkit.Records.
