@@ -4,6 +4,10 @@
 # the dependencies of its tools and benchmarks.
 modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod console/*/go.mod verify/*/*/go.mod)))
 
+# Those that "make test" goes through. The console in a browser takes minutes, and has
+# "make test-browser".
+tested := $(filter-out console/browsertest,$(modules))
+
 # golangci-lint runs at the version that tools/go.mod pins.
 golangci-lint = $(shell go -C tools tool -n golangci-lint)
 
@@ -16,23 +20,27 @@ FLAGS ?= -timeout 1h
 VERSIONS ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help test quick test-versions check bench quickstart console assets prepare format tidy cover apidiff
+.PHONY: help test quick test-browser test-versions check bench quickstart console assets prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: prepare ## Run all tests of all modules with the race detector, installing what they need (FLAGS=… for go test)
-	@status=0; for module in $(modules); do \
+	@status=0; for module in $(tested); do \
 	  echo "== go test -race ./... in $$module"; \
 	  go -C $$module test -race $(FLAGS) ./... || status=1; \
 	done; \
-	echo "== go test -run ^TestLarge ./userio"; \
-	go test $(FLAGS) -run '^TestLarge' ./userio || status=1; \
+	echo "== go test ./userio ./store/postgres, what needs no race detector"; \
+	go test $(FLAGS) -run '^TestLarge|^TestConformance(OverPgx|Prepared)' ./userio ./store/postgres || status=1; \
 	exit $$status
 
 # What needs a server, a browser or large files is left to "make test".
 quick: ## Run the tests of the inner loop: everything that needs no server, without the race detector
 	@go vet ./... && go test -skip '^TestLarge' $$(go list ./... | grep -v -e /store/postgres -e /examples -e /internal/pgtest)
+
+test-browser: ## Try the console in headless Chromium, installing it, by mouse, by keyboard and without JavaScript
+	@tools/prepare browser
+	@go -C console/browsertest test $(FLAGS) ./...
 
 # Each version is a throw-away server of its own, so a server that the environment
 # names is left out of it.
@@ -69,7 +77,7 @@ assets: ## Fetch what the console serves and did not come from this project, che
 	@tools/prepare npm
 	@go -C tools run ./consoleassets '$(CURDIR)/console/assets'
 
-prepare: ## Install what the tests need and is missing: PostgreSQL, a C compiler and Chromium (Debian, Ubuntu)
+prepare: ## Install what the tests need and is missing: PostgreSQL and a C compiler (Debian, Ubuntu)
 	@tools/prepare
 
 format: ## Format all Go files

@@ -146,17 +146,3 @@ func TestConformanceOverPgdriver(t *testing.T) {
 		return openStore(t, dsn, project)
 	})
 }
-
-// All projects share the handle of a host.
-func TestConformanceOverPgx(t *testing.T) {
-	dsn := migrated.Create(t)
-	db := openPgx(t, dsn, pgx.QueryExecModeExec)
-	db.SetMaxOpenConns(64)
-	db.SetMaxIdleConns(64)
-	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
-		store, err := postgres.New(db, project)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = store.Close() })
-		return store
-	})
-}

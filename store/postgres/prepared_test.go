@@ -11,15 +11,7 @@ import (
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/postgres"
-	"github.com/userkit/userkit/store/storetest"
 )
-
-func TestConformancePrepared(t *testing.T) {
-	dsn := migrated.Create(t)
-	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
-		return openStore(t, dsn, project, postgres.WithPreparedStatements())
-	})
-}
 
 // onOneConnection gives a manager with prepared statements whose only connection
 // the test can look into.

@@ -1,0 +1,38 @@
+//go:build !race
+
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit/store/postgres"
+	"github.com/userkit/userkit/store/storetest"
+)
+
+// The store's half of the suite over other drivers and modes. The race detector watches
+// the store in TestConformanceOverPgdriver; here it would watch the same code again, so
+// "make test" runs these without it.
+
+// All projects share the handle of a host.
+func TestConformanceOverPgx(t *testing.T) {
+	dsn := migrated.Create(t)
+	db := openPgx(t, dsn, pgx.QueryExecModeExec)
+	db.SetMaxOpenConns(64)
+	db.SetMaxIdleConns(64)
+	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+		store, err := postgres.New(db, project)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = store.Close() })
+		return store
+	})
+}
+
+func TestConformancePrepared(t *testing.T) {
+	dsn := migrated.Create(t)
+	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+		return openStore(t, dsn, project, postgres.WithPreparedStatements())
+	})
+}
