@@ -110,15 +110,13 @@ func (d *device) record() (to userkit.DeviceRecord) {
 	return to
 }
 
-// put adds a device, or puts it in the place of the one with its id.
+// put adds a device, or puts it in the place of the one with its id, whose token is
+// released.
 func (d *devices) put(own *belongings, next *device) {
 	if before := d.byID[next.id]; before != nil {
 		if before.registeredAt != next.registeredAt {
 			d.byRegistration.remove(before)
 			own.devices.remove(before)
-		}
-		if before.digest != next.digest {
-			delete(d.byToken, before.digest)
 		}
 		if before.sealed != nil && next.sealed == nil {
 			d.sealed.remove(before)

@@ -282,8 +282,9 @@ type records[P any, I ~[16]byte, T any] struct {
 	get       func(s *Store, id I) *T // nil: there is nothing
 	// put adds a record, or puts it in the place of the one with its id, before.
 	put func(s *Store, own *belongings, next, before *T)
-	// release takes back the unique value of a record that is about to be replaced; nil:
-	// put does. All are released before any is given, since two may swap theirs.
+	// release takes back the unique value of a record that is about to be replaced, which
+	// put does not; nil: its indexes are ordered by id as well, and put replaces it. All
+	// are released before any is given, since two may swap theirs.
 	release func(s *Store, own *belongings, before *T)
 	// remove takes a record out of all indexes, and forget out of those of the project.
 	remove, forget func(s *Store, own *belongings, gone *T)

@@ -145,7 +145,8 @@ func (t *transactions) get(id userkit.TransactionID) *transaction {
 	return t.byID.get(&transaction{id: id})
 }
 
-// put adds a transaction, or puts it in the place of the one with its id.
+// put adds a transaction, or puts it in the place of the one before, whose key is
+// released.
 func (t *transactions) put(own *belongings, next, before *transaction) {
 	if own.ledger == nil {
 		own.ledger = &ledger{}
@@ -157,9 +158,6 @@ func (t *transactions) put(own *belongings, next, before *transaction) {
 		}
 		if before.sequence != next.sequence {
 			own.ledger.bySequence.remove(before)
-		}
-		if before.key != next.key {
-			delete(t.byKey, entryKey{own.ledger, before.key})
 		}
 	}
 	t.byID.put(next)
