@@ -65,7 +65,7 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 		return s.withSavepoint(ctx, run)
 	}
 	return s.placed(ctx, func() error {
-		return retryContended(ctx, func() error { return s.readCommitted(ctx, run) })
+		return retryContended(ctx, func() error { return s.fault(ctx, s.inTransaction(ctx, run)) })
 	})
 }
 
@@ -144,16 +144,11 @@ func (s *Store) atomically(ctx context.Context, run func(*Store) error) error {
 			// A host's handle may ask for a stricter isolation than the statement needs,
 			// at which writers fail one another again and again.
 			if attempts++; attempts > 1 {
-				return s.readCommitted(ctx, run)
+				return s.fault(ctx, s.inTransaction(ctx, run))
 			}
 			return run(s)
 		})
 	})
-}
-
-// readCommitted runs a statement in a transaction at the isolation that it is made for.
-func (s *Store) readCommitted(ctx context.Context, run func(*Store) error) error {
-	return s.fault(ctx, s.inTransaction(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, run))
 }
 
 // placed runs a statement that writes events, and once more where the feed had no place

@@ -61,8 +61,7 @@ func (s *Store) DropProject(ctx context.Context) error {
 // to it has done so: what comes later finds no place in the feed for its event, and is
 // refused.
 func (s *Store) closeProject(ctx context.Context) error {
-	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err := s.inTransaction(ctx, isolation, func(bound *Store) error {
+	err := s.inTransaction(ctx, func(bound *Store) error {
 		if err := bound.execute(ctx, "LOCK TABLE ? IN SHARE ROW EXCLUSIVE MODE", s.table("events")); err != nil {
 			return err
 		}

@@ -88,8 +88,7 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	// Whoever waited for the lock has to see what the one before did.
-	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err = s.inTransaction(ctx, isolation, func(bound *Store) error {
+	err = s.inTransaction(ctx, func(bound *Store) error {
 		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}
@@ -225,8 +224,7 @@ func (s *Store) register(ctx context.Context) error {
 // placeFeed looks after the feed in a transaction of its own. It reports whether that
 // was needed, or the events have a place by now.
 func (s *Store) placeFeed(ctx context.Context) (placed bool, err error) {
-	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	err = s.inTransaction(ctx, isolation, func(bound *Store) error {
+	err = s.inTransaction(ctx, func(bound *Store) error {
 		if err := bound.execute(ctx, "SELECT pg_advisory_xact_lock(?)", lockKey); err != nil {
 			return err
 		}

@@ -299,13 +299,15 @@ func (t sqlTx) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	return t.tx.ExecContext(ctx, queryGen.FormatQuery(query, args...))
 }
 
-// inTransaction runs a function on a store that is bound to a new transaction, or to a
-// savepoint of the one that this store is bound to.
-func (s *Store) inTransaction(ctx context.Context, options *sql.TxOptions, run func(bound *Store) error) error {
+// inTransaction runs a function on a store that is bound to a new transaction, at the
+// isolation that statements of the store are made for, or to a savepoint of the
+// transaction that this store is bound to.
+func (s *Store) inTransaction(ctx context.Context, run func(bound *Store) error) error {
 	if s.tx != nil {
 		return s.savepoint(ctx, run)
 	}
-	return s.pool.RunInTx(ctx, options, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) })
+	isolation := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	return s.pool.RunInTx(ctx, isolation, func(_ context.Context, tx bun.Tx) error { return run(s.WithTx(tx)) })
 }
 
 // savepoint runs a function in the transaction that the store is bound to, and undoes
