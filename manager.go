@@ -108,7 +108,7 @@ func New(store Store, opts ...Option) (Manager, error) {
 		}
 	}
 	m.pipeline = newPipeline(store, lanes, m.accountCache)
-	m.pipeline.timeout = m.changeTimeout
+	m.pipeline.timeout, m.pipeline.logger = m.changeTimeout, m.logger
 	return m, nil
 }
 
@@ -120,7 +120,7 @@ const lanes = 3
 
 func (m *manager) WithStore(store Store) Manager {
 	bound := newPipeline(store, 0, 0)
-	bound.timeout = m.changeTimeout
+	bound.timeout, bound.logger = m.changeTimeout, m.logger
 	return &manager{options: m.options, store: store, pipeline: bound}
 }
 

@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -94,9 +95,35 @@ func WithLogger(logger *slog.Logger) Option {
 		if logger == nil {
 			return invalidOption("WithLogger", "nil")
 		}
-		o.logger = logger
+		o.logger = slog.New(guardedHandler{logger.Handler()})
 		return nil
 	}
+}
+
+// guardedHandler is a handler of the host's: a panic there costs the record, and not the
+// goroutine of userkit's that has something to tell.
+type guardedHandler struct{ handler slog.Handler }
+
+func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer func() { _ = recover() }()
+	return h.handler.Enabled(ctx, level)
+}
+
+func (h guardedHandler) Handle(ctx context.Context, record slog.Record) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = panicked(reason)
+		}
+	}()
+	return h.handler.Handle(ctx, record)
+}
+
+func (h guardedHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
+	return guardedHandler{h.handler.WithAttrs(attributes)}
+}
+
+func (h guardedHandler) WithGroup(name string) slog.Handler {
+	return guardedHandler{h.handler.WithGroup(name)}
 }
 
 // WithCurrency sets the currency (ISO 4217) of the balances of new users that

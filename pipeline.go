@@ -3,10 +3,12 @@ package userkit
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -97,6 +99,8 @@ type pipeline struct {
 	cache *accountCache
 	// timeout bounds the time that a batch takes to be loaded and committed once.
 	timeout time.Duration
+	logger  *slog.Logger
+	panics  atomic.Int64 // of the store, since the pipeline was made
 
 	mu      sync.Mutex
 	queues  map[UserID]*queue
@@ -117,7 +121,8 @@ type queue struct {
 
 func newPipeline(store Store, lanes, cached int) *pipeline {
 	return &pipeline{
-		store: store, lanes: lanes, cache: newAccountCache(cached), timeout: defaultChangeTimeout, queues: map[UserID]*queue{},
+		store: store, lanes: lanes, cache: newAccountCache(cached), timeout: defaultChangeTimeout,
+		logger: slog.New(slog.DiscardHandler), queues: map[UserID]*queue{},
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -190,11 +195,24 @@ func (p *pipeline) abandon(commands []*command) {
 	}
 }
 
-// lane takes batches until nothing waits.
+// lane takes batches until nothing waits. A batch that does not come to its end,
+// because something panicked or ended the goroutine, fails, and another lane goes on:
+// nobody waits for it, and nothing that was queued stays.
 func (p *pipeline) lane() {
-	for {
-		batch := p.take()
+	var batch []*task
+	defer func() {
 		if batch == nil {
+			return
+		}
+		done := p.broken(batch, p.panicked("a change", recover()))
+		for _, c := range done {
+			close(c.done)
+		}
+		p.release(batch, len(done))
+		go p.lane()
+	}()
+	for {
+		if batch = p.take(); batch == nil {
 			return
 		}
 		done := p.process(context.Background(), batch)
@@ -208,11 +226,70 @@ func (p *pipeline) lane() {
 	}
 }
 
+// panicked counts and logs a panic on a goroutine of userkit's own, and returns the
+// error that stands for it.
+func (p *pipeline) panicked(what string, reason any) error {
+	err := panicked(reason)
+	p.logger.Error("userkit: "+what+" panicked", "panics", p.panics.Add(1), "error", err)
+	return NewError(CodeStoreUnavailable, "", "%s panicked", what).Because(err)
+}
+
+// broken fails all commands of a batch, whatever it has come to.
+func (p *pipeline) broken(batch []*task, err error) (done []*command) {
+	for _, t := range batch {
+		p.cache.forget(t.user)
+		for _, c := range t.taken {
+			if c != nil {
+				c.err = err
+				done = append(done, c)
+			}
+		}
+		t.commands, t.later, t.delay = nil, nil, 0
+	}
+	return done
+}
+
+// guarded calls the store, which may be code of the host's. A panic there leaves open
+// what has happened, as a cut connection does.
+func (p *pipeline) guarded(call func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = p.panicked("the store", reason)
+		}
+	}()
+	return call()
+}
+
+// loadStates calls Store.Load.
+func (p *pipeline) loadStates(ctx context.Context, wants []Want) (states []State, err error) {
+	err = p.guarded(func() error {
+		states, err = p.store.Load(ctx, wants)
+		return err
+	})
+	if err == nil && len(states) != len(wants) {
+		return nil, NewError(CodeStoreUnavailable, "", "the store loaded %d states of %d", len(states), len(wants))
+	}
+	return states, err
+}
+
+// commit calls Store.Commit.
+func (p *pipeline) commit(ctx context.Context, changes []Change) (outcomes []error, err error) {
+	err = p.guarded(func() error {
+		outcomes, err = p.store.Commit(ctx, changes)
+		return err
+	})
+	if err == nil && len(outcomes) != len(changes) {
+		return nil, NewError(CodeStoreUnavailable, "", "the store has %d outcomes of %d changes", len(outcomes), len(changes))
+	}
+	return outcomes, err
+}
+
 // task is the commands of one user in a batch.
 type task struct {
 	queue    *queue // nil outside the lanes
 	user     UserID
 	commands []*command    // in: to do; out of process: to do again
+	taken    []*command    // as they were when the round began
 	later    []*command    // those that could not be decided in this round
 	cached   bool          // what they are decided from is from the cache
 	delay    time.Duration // before they are done again
@@ -382,6 +459,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 	defer cancel()
 	for _, t := range batch {
 		t.delay, t.later, t.cached = 0, nil, false
+		t.taken = t.commands
 	}
 	if t := batch[0]; t.commands[0].subject != nil {
 		return p.processSubject(ctx, t)
@@ -406,7 +484,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 		}
 	}
 	if len(changes) > 0 {
-		outcomes, err := p.store.Commit(ctx, changes)
+		outcomes, err := p.commit(ctx, changes)
 		for i, t := range changed {
 			switch {
 			case err != nil:
@@ -438,7 +516,11 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 // through load, decide and commit once, as process does with a batch.
 func (p *pipeline) processSubject(ctx context.Context, t *task) (done []*command) {
 	c := t.commands[0]
-	recorded, err := c.subject.load(ctx, p.store, c.events)
+	var recorded bool
+	err := p.guarded(func() (err error) {
+		recorded, err = c.subject.load(ctx, p.store, c.events)
+		return err
+	})
 	switch {
 	case err != nil:
 		return t.fault(err)
@@ -453,7 +535,7 @@ func (p *pipeline) processSubject(ctx context.Context, t *task) (done []*command
 		c.err = err
 		return t.finish()
 	}
-	err = c.subject.commit(ctx, p.store)
+	err = p.guarded(func() error { return c.subject.commit(ctx, p.store) })
 	for _, user := range c.subject.users() {
 		p.cache.forget(user)
 	}
@@ -501,7 +583,7 @@ func (p *pipeline) load(ctx context.Context, batch []*task) ([]State, error) {
 	if len(wants) == 0 {
 		return states, nil
 	}
-	loaded, err := p.store.Load(ctx, wants)
+	loaded, err := p.loadStates(ctx, wants)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,12 @@
 package userkit
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -599,4 +602,70 @@ func TestChangesAreBounded(t *testing.T) {
 	c := &command{want: Want{User: NewID[User]()}, decide: func(*State) (Change, error) { return Change{}, nil }}
 	require.NoError(t, p.do(context.Background(), c))
 	require.ErrorIs(t, c.err, ErrUnavailable)
+}
+
+// A store is code of the host's: a panic there, or an end of the goroutine, on a lane of
+// the corridor costs the command and nothing else, and nobody waits.
+func TestLanesOutliveWhatTheStoreDoes(t *testing.T) {
+	for name, does := range map[string]func(){
+		"panics":             func() { panic("the store is broken") },
+		"ends the goroutine": runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, where := range []string{"load", "commit", "after the commit"} {
+				user := NewID[User]()
+				store := newAccountStore(user)
+				switch where {
+				case "load":
+					store.beforeLoad = func([]Want) error { does(); return nil }
+				case "commit":
+					store.beforeCommit = func([]Change) error { does(); return nil }
+				default:
+					store.afterCommit = func([]Change) error { does(); return nil }
+				}
+				var log bytes.Buffer
+				m, err := New(store, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithAccountCache(0))
+				require.NoError(t, err)
+				_, err = m.Refill(context.Background(), user, euros(1, "a"))
+				if where == "after the commit" && name == "panics" {
+					require.NoError(t, err, "the change has happened, which the event tells")
+				} else {
+					require.Equal(t, CodeStoreUnavailable, ErrorCode(err), where)
+				}
+				store.beforeLoad, store.beforeCommit, store.afterCommit = nil, nil, nil
+				_, err = m.Refill(context.Background(), user, euros(1, "a"))
+				require.NoError(t, err, where)
+				require.EqualValues(t, 1, store.accounts[user].Balance.Amount, where)
+				require.NoError(t, m.Close(context.Background()), "nothing is left under way")
+				require.Contains(t, log.String(), "panicked")
+				require.NotZero(t, m.(*manager).pipeline.panics.Load())
+			}
+		})
+	}
+}
+
+// What a store returns in another number than was asked for is a fault of the store.
+func TestStoresThatMiscountAreFaulty(t *testing.T) {
+	m := testManager(t, miscounting{newAccountStore()}, WithAccountCache(0))
+	_, err := m.Refill(context.Background(), NewID[User](), euros(1, "a"))
+	require.Equal(t, CodeStoreUnavailable, ErrorCode(err))
+}
+
+type miscounting struct{ *accountStore }
+
+func (miscounting) Load(context.Context, []Want) ([]State, error) { return nil, nil }
+
+type brokenHandler struct{ slog.Handler }
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (brokenHandler) Handle(context.Context, slog.Record) error { panic("the log is full") }
+
+// A panic of the host's logger ends nothing either, also where it would tell of one.
+func TestLoggersMayPanic(t *testing.T) {
+	user := NewID[User]()
+	store := newAccountStore(user)
+	store.beforeLoad = func([]Want) error { panic("the store is broken") }
+	m := testManager(t, store, WithLogger(slog.New(brokenHandler{slog.DiscardHandler})), WithAccountCache(0))
+	_, err := m.Refill(context.Background(), user, euros(1, "a"))
+	require.Equal(t, CodeStoreUnavailable, ErrorCode(err))
 }

@@ -801,12 +801,16 @@ func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Ve
 func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
 	answer := make(chan Verdict, 1)
 	go func() {
-		defer func() {
-			if reason := recover(); reason != nil {
-				answer <- Undecided(&panicError{panicked(reason)}, time.Time{})
+		var verdict Verdict
+		returned := false
+		defer func() { // also when it ended the goroutine
+			if !returned {
+				verdict = Undecided(&panicError{panicked(recover())}, time.Time{})
 			}
+			answer <- verdict
 		}()
-		answer <- verifier.Verify(ctx, receipt)
+		verdict = verifier.Verify(ctx, receipt)
+		returned = true
 	}()
 	select {
 	case verdict := <-answer:
@@ -1085,6 +1089,7 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 		return report, nil
 	}
 	d := &dispatcher{m: m, origin: call.origin, report: &report, lines: map[string]*line{}, moved: make(chan struct{}, 1)}
+	defer d.group.Wait() // also when the store panics
 	err = d.run(ctx)
 	d.group.Wait()
 	if over := ctx.Err(); over != nil {

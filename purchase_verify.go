@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -305,6 +306,8 @@ func (d *dispatcher) idle() bool {
 	return true
 }
 
+var errGoroutineEnded error = NewError(CodeStoreUnavailable, "", "a goroutine was ended while it verified a purchase")
+
 // next takes a purchase out of a line; ok is false when the worker has to end.
 func (d *dispatcher) next(l *line) (purchase Purchase, ok bool) {
 	d.mu.Lock()
@@ -321,15 +324,29 @@ func (d *dispatcher) next(l *line) (purchase Purchase, ok bool) {
 }
 
 func (d *dispatcher) work(ctx context.Context, l *line) {
+	working := true
+	moved := func() {
+		select {
+		case d.moved <- struct{}{}:
+		default:
+		}
+	}
+	defer func() {
+		if working { // code of the host's has ended the goroutine
+			d.mu.Lock()
+			l.workers--
+			d.failed = cmp.Or(d.failed, errGoroutineEnded)
+			d.mu.Unlock()
+			moved()
+		}
+	}()
 	for {
 		purchase, ok := d.next(l)
 		if ok {
 			d.do(ctx, l, purchase)
 		}
-		select {
-		case d.moved <- struct{}{}:
-		default:
-		}
+		working = ok
+		moved()
 		if !ok {
 			return
 		}

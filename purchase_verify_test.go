@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -127,4 +128,14 @@ func TestSpellingsOfAToken(t *testing.T) {
 		"550E8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000", "550E8400-E29B-41D4-A716-446655440000",
 		"550e8400e29b41d4a716446655440000", "550E8400E29B41D4A716446655440000",
 	}, spellings("550E8400-e29b-41d4-a716-446655440000"))
+}
+
+type endingVerifier struct{ Verifier }
+
+func (endingVerifier) Verify(context.Context, Receipt) Verdict { runtime.Goexit(); return Verdict{} }
+
+// A verifier that ends its goroutine has not said anything, and nobody waits for it.
+func TestVerifiersMayEndTheirGoroutine(t *testing.T) {
+	verdict := ask(t.Context(), endingVerifier{}, Receipt{})
+	require.Equal(t, VerdictUndecided, verdict.Outcome)
 }

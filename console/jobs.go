@@ -101,18 +101,17 @@ func (j *jobs) start(ctx context.Context, started *job, run func(ctx context.Con
 	started.ID, started.Began = rand.Text(), j.now()
 	j.all[started.ID] = started
 	go func() {
-		err := func() (err error) {
-			defer func() {
-				if reason := recover(); reason != nil {
-					err = fmt.Errorf("panic: %v", reason)
-				}
-			}()
-			return run(ctx, started)
+		err := errors.New("the goroutine was ended")
+		defer func() { // also when it panics, or ends the goroutine
+			if reason := recover(); reason != nil {
+				err = fmt.Errorf("panic: %v", reason)
+			}
+			started.cancel()
+			started.mutex.Lock()
+			defer started.mutex.Unlock()
+			started.state.Ended, started.state.Err = j.now(), err
 		}()
-		started.cancel()
-		started.mutex.Lock()
-		defer started.mutex.Unlock()
-		started.state.Ended, started.state.Err = j.now(), err
+		err = run(ctx, started)
 	}()
 	return nil
 }

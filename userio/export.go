@@ -190,15 +190,31 @@ type userPage struct {
 func readPages(ctx context.Context, users userkit.UserManager, query userkit.UserQuery, stop <-chan struct{}) <-chan userPage {
 	pages := make(chan userPage)
 	go func() {
-		defer close(pages)
+		var err error
+		defer func() { // also when the goroutine ends in Users
+			if err != nil {
+				select {
+				case pages <- userPage{err: err}:
+				case <-stop:
+				}
+			}
+			close(pages)
+		}()
 		for {
-			page, err := users.Users(ctx, query)
+			var page userkit.Page[userkit.User]
+			err = guarded(&err, func() (err error) {
+				page, err = users.Users(ctx, query)
+				return err
+			})
+			if err != nil {
+				return
+			}
 			select {
-			case pages <- userPage{page.Items, err}:
+			case pages <- userPage{users: page.Items}:
 			case <-stop:
 				return
 			}
-			if err != nil || page.Next == "" {
+			if page.Next == "" {
 				return
 			}
 			query.Cursor = page.Next

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -445,9 +446,12 @@ func (im *importer) start(ctx context.Context, b *batch) error {
 	im.flying = append(im.flying, b)
 	go func() {
 		defer close(b.done)
-		if len(b.records) > 0 {
-			b.outcomes, b.err = im.users.ImportUsers(ctx, userkit.ImportOptions{Mode: im.options.Mode, DryRun: im.options.DryRun}, b.records)
-		}
+		b.err = guarded(&b.err, func() (err error) {
+			if len(b.records) > 0 {
+				b.outcomes, err = im.users.ImportUsers(ctx, userkit.ImportOptions{Mode: im.options.Mode, DryRun: im.options.DryRun}, b.records)
+			}
+			return err
+		})
 	}()
 	return nil
 }
@@ -563,4 +567,17 @@ func takenCode(field string) userkit.Code {
 		return userkit.CodeExtRefTaken
 	}
 	return userkit.CodeIDTaken
+}
+
+// guarded does something of the host's on a goroutine that is not the host's: a panic
+// there becomes the error, and so does that it ends the goroutine, which leaves it in
+// failed.
+func guarded(failed *error, do func() error) (err error) {
+	*failed = errors.New("userio: the goroutine was ended")
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("userio: panic: %v\n%s", reason, debug.Stack())
+		}
+	}()
+	return do()
 }
