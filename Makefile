@@ -8,6 +8,12 @@ modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod console/*/go.mod ver
 # "make test-browser".
 tested := $(filter-out console/browsertest,$(modules))
 
+# Files of tests that the race detector finds nothing in are built without it only, and
+# "make test" runs what is in them, and that alone, a second time.
+plain_files = $(shell grep -rl --include='*_test.go' '^//go:build !race$$' $(addprefix --exclude-dir=,$(notdir $(filter-out .,$(modules)))) .)
+plain_packages = $(sort $(patsubst %/,%,$(dir $(plain_files))))
+plain_tests = ^($(shell sed -nE 's/^func (Test[A-Za-z0-9_]*).*/\1/p' $(plain_files) | paste -sd '|'))$$
+
 # golangci-lint runs at the version that tools/go.mod pins.
 golangci-lint = $(shell go -C tools tool -n golangci-lint)
 
@@ -30,8 +36,8 @@ test: prepare ## Run all tests of all modules with the race detector, installing
 	  echo "== go test -race ./... in $$module"; \
 	  go -C $$module test -race $(FLAGS) ./... || status=1; \
 	done; \
-	echo "== go test ./userio ./store/postgres, what needs no race detector"; \
-	go test $(FLAGS) -run '^TestLarge|^TestConformance(OverPgx|Prepared)' ./userio ./store/postgres || status=1; \
+	echo "== go test $(plain_packages), what needs no race detector"; \
+	go test $(FLAGS) -run '$(plain_tests)' $(plain_packages) || status=1; \
 	exit $$status
 
 # What needs a server, a browser or large files is left to "make test".

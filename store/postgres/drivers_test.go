@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit/store/postgres"
 	"github.com/userkit/userkit/store/storetest"
@@ -23,16 +22,14 @@ func TestConformanceOverPgx(t *testing.T) {
 	db.SetMaxOpenConns(64)
 	db.SetMaxIdleConns(64)
 	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
-		store, err := postgres.New(db, project)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = store.Close() })
-		return store
+		return newStore(t, db, project)
 	})
 }
 
 func TestConformancePrepared(t *testing.T) {
 	dsn := migrated.Create(t)
+	db := sharedHandle(t, dsn)
 	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
-		return openStore(t, dsn, project, postgres.WithPreparedStatements())
+		return newStore(t, db, project, postgres.WithPreparedStatements())
 	})
 }

@@ -76,11 +76,26 @@ func openPgx(t testing.TB, dsn string, mode pgx.QueryExecMode) *bun.DB {
 }
 
 // newStore returns a store on a host's handle.
-func newStore(t *testing.T, db *bun.DB) *postgres.Store {
+func newStore(t *testing.T, db *bun.DB, opts ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.New(db)
+	store, err := postgres.New(db, opts...)
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = store.Close() })
 	return store
+}
+
+// sharedHandle returns the handle of a store that Open has made, for many stores at
+// once: most of what a small case costs is connections that the server has to get ready.
+func sharedHandle(t *testing.T, dsn string) *bun.DB {
+	t.Helper()
+	return postgres.DatabaseOf(openStore(t, dsn, postgres.WithPoolSize(32)))
+}
+
+// databaseOf returns the name of the database of a handle, quoted where it has to be.
+func databaseOf(t *testing.T, db *bun.DB) (name string) {
+	t.Helper()
+	require.NoError(t, db.DB.QueryRow("SELECT quote_ident(current_database())").Scan(&name))
+	return name
 }
 
 // waysToOpen are the ways to open a store of a database, by their names.
@@ -142,7 +157,8 @@ func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, 
 
 func TestConformanceOverPgdriver(t *testing.T) {
 	dsn := migrated.Create(t)
+	db := sharedHandle(t, dsn)
 	conform(t, storetest.RunWith, func(t *testing.T, project postgres.Option) *postgres.Store {
-		return openStore(t, dsn, project)
+		return newStore(t, db, project)
 	})
 }

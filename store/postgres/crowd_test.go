@@ -1,0 +1,90 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/postgres"
+)
+
+// largeTables are those that grow with the users of a project.
+var largeTables = []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "events"}
+
+// crowd fills a store: users with two devices, three sessions (one open), three
+// purchases and three transactions each.
+func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
+	t.Helper()
+	users := make([]userkit.User, count)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for from := 0; from < count; from += 500 {
+		var changes []userkit.Change
+		for i := from; i < min(from+500, count); i++ {
+			user := userkit.User{
+				ID: userkit.NewID[userkit.User](), Login: fmt.Sprintf("login%d", i), Name: fmt.Sprintf("Name %d", i),
+				Email: fmt.Sprintf("user%d@example.org", i), Status: userkit.StatusActive, RegisteredAt: start.Add(time.Duration(i) * time.Second),
+				Account: userkit.Account{Version: 1, TransactionSequence: 3, Devices: 2, OpenSessions: 1},
+			}
+			users[i] = user
+			change := userkit.Change{User: user.ID, Profile: &users[i], Account: user.Account}
+			for n := range 3 {
+				at := start.Add(time.Duration(3*i+n) * time.Minute)
+				session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: "node", StartedAt: at, ReportedAt: at}
+				if n > 0 {
+					session.EndedAt = at.Add(time.Hour)
+				}
+				change.Sessions.Insert = append(change.Sessions.Insert, session)
+				change.Purchases.Insert = append(change.Purchases.Insert, newPurchase(user.ID, 3*i+n))
+				change.Transactions.Insert = append(change.Transactions.Insert, userkit.Transaction{
+					ID: userkit.NewID[userkit.Transaction](), UserID: user.ID, Sequence: int64(n + 1), Key: fmt.Sprintf("key %d", n), At: at,
+				})
+				event := newEvent(user.ID)
+				event.At = at
+				change.Events = append(change.Events, event)
+			}
+			for n := range 2 {
+				device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: user.ID, RegisteredAt: start, HardwareID: fmt.Sprint(n)}}
+				copy(device.TokenDigest[:], fmt.Sprintf("%d %d", i, n))
+				change.Devices.Insert = append(change.Devices.Insert, device)
+			}
+			change.Usage = []userkit.DayUsage{{Day: userkit.DayOf(start, time.UTC), Received: 1}}
+			changes = append(changes, change)
+		}
+		outcomes, err := store.Commit(t.Context(), changes)
+		require.NoError(t, err)
+		for _, outcome := range outcomes {
+			require.NoError(t, outcome)
+		}
+	}
+	return users
+}
+
+// recorder is a query hook that keeps the statements.
+type recorder struct {
+	mu         sync.Mutex
+	statements []string
+}
+
+func (r *recorder) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, event.Query)
+	return ctx
+}
+
+func (r *recorder) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// take gives the statements since it was last called.
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.statements
+	r.statements = nil
+	return taken
+}
