@@ -139,8 +139,8 @@ type PurchaseManager interface {
 	// another user, and with CodePurchaseDeactivated for one that an administrator
 	// took away; and ErrExists with CodePurchaseTaken for the purchase of another
 	// user, unless the policy is to transfer it, or the store says that it was made for
-	// this one (see PurchaseFacts.AccountToken). A family-shared purchase is no
-	// other user's.
+	// this one (see PurchaseFacts.AccountToken). That holds for a family-shared purchase
+	// as well: each member of the family has a stable id of its own to show.
 	SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error)
 
 	// Purchase returns one purchase, or ErrNotFound with CodePurchaseNotFound.
@@ -683,10 +683,9 @@ func (v verification) take(from *State, o origin, to UserID) (Change, error) {
 	return c, nil
 }
 
-// owned reports whether a purchase is the one that a verification is about, had by
-// the one who bought it.
+// owned reports whether a purchase is the one that a verification is about.
 func (v verification) owned(p Purchase) bool {
-	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID && !p.FamilyShared
+	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID
 }
 
 // verifierOf gives the verifier of a store.

@@ -115,8 +115,8 @@ type Store interface {
 
 	// Purchase returns one purchase.
 	Purchase(ctx context.Context, id PurchaseID) (Purchase, error)
-	// FindPurchases returns the purchases with a stable id, in no order: one, or
-	// those of a family. None is no error.
+	// FindPurchases returns the purchases with a stable id, of which
+	// there is one at most. None is no error.
 	FindPurchases(ctx context.Context, store, stableID string) ([]Purchase, error)
 	// Purchases lists purchases by any sortable field of PurchaseFields.
 	Purchases(ctx context.Context, filter PurchaseFilter, list List) ([]Purchase, error)
@@ -287,8 +287,7 @@ type Change struct {
 	Devices      Records[DeviceRecord, DeviceID]
 	Sessions     Records[Session, SessionID]
 	Transactions Records[Transaction, TransactionID]
-	// A user has one purchase of a stable id in a store, and only family-shared
-	// purchases let several users have it.
+	// A stable id of a store is that of one purchase, of one user.
 	Purchases Records[Purchase, PurchaseID]
 	Usage     []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
 	Events    []Event    // to insert

@@ -80,7 +80,8 @@ type PurchaseFacts struct {
 	Trial       bool      // free of charge, as a trial
 
 	// FamilyShared means that the user has it from the family member who bought
-	// it: then several users may show purchases of one StableID.
+	// it. A store names what each member has by a StableID of its own, as the App Store
+	// does: one StableID is one user's.
 	FamilyShared bool
 
 	// AccountToken is for whom the purchase was made, as the client told the store

@@ -183,7 +183,7 @@ func requireIndexes(t *testing.T, s *Store) {
 	var last *purchase
 	for purchase := range s.purchases.byStable.each {
 		if last != nil && last.store == purchase.store && last.stableID == purchase.stableID {
-			require.False(t, purchase.excludes(last), "two purchases have the stable id %q", purchase.stableID)
+			require.Fail(t, "two purchases of one stable id", "two purchases have the stable id %q", purchase.stableID)
 		}
 		last = purchase
 	}

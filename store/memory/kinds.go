@@ -152,9 +152,8 @@ var kinds = []kind{
 					stableID string
 				}{p.store, p.stableID}
 			},
-			holders:  func(s *Store, p *purchase) iter.Seq[*purchase] { return s.purchases.with(p.store, p.stableID) },
-			excludes: (*purchase).excludes,
-			taken:    purchaseTaken,
+			holders: func(s *Store, p *purchase) iter.Seq[*purchase] { return s.purchases.with(p.store, p.stableID) },
+			taken:   purchaseTaken,
 		},
 		load: func(_ *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 			if want.Purchases && own.purchases != nil {
@@ -301,13 +300,8 @@ type records[P any, I ~[16]byte, T any] struct {
 type uniqueValue[T any] struct {
 	key     func(record *T) any // comparable
 	holders func(s *Store, record *T) iter.Seq[*T]
-	// excludes reports whether two records with one value cannot both be there; nil:
-	// they never can.
-	excludes func(a, b *T) bool
-	taken    func() error
+	taken   func() error
 }
-
-func (u *uniqueValue[T]) excluded(a, b *T) bool { return u.excludes == nil || u.excludes(a, b) }
 
 // changed is what a change does to records with ids.
 type changed[P any, I ~[16]byte, T any] struct {
@@ -408,7 +402,7 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 	}
 	for _, record := range coming {
 		for holder := range k.unique.holders(s, record) {
-			if id, _ := k.key(holder); !replaced[id] && k.unique.excluded(record, holder) && !leaves(id) {
+			if id, _ := k.key(holder); !replaced[id] && !leaves(id) {
 				return k.unique.taken()
 			}
 		}
@@ -416,13 +410,8 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 	if len(coming) == 1 {
 		return nil
 	}
-	among := make(map[any][]*T, len(coming))
-	for _, record := range coming {
-		same := k.unique.key(record)
-		if slices.ContainsFunc(among[same], func(other *T) bool { return k.unique.excluded(record, other) }) {
-			return k.unique.taken()
-		}
-		among[same] = append(among[same], record)
+	if repeated(coming, k.unique.key) {
+		return k.unique.taken()
 	}
 	return nil
 }

@@ -183,11 +183,6 @@ func (p *purchases) with(store word, stableID string) func(yield func(*purchase)
 	}
 }
 
-// excludes reports whether two purchases of one stable id cannot both be there.
-func (p *purchase) excludes(other *purchase) bool {
-	return p.user == other.user || !p.family && !other.family
-}
-
 func purchaseTaken() error {
 	return userkit.NewError(userkit.CodePurchaseTaken, "stable_id", "another purchase has this stable id")
 }

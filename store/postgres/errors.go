@@ -124,7 +124,6 @@ var taken = map[string]meaning{
 	"sessions_pkey":             {userkit.CodeIDTaken, "id"},
 	"purchases_pkey":            {userkit.CodeIDTaken, "id"},
 	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id"},
-	"purchases_user_key":        {userkit.CodePurchaseTaken, "stable_id"},
 	"transactions_pkey":         {userkit.CodeIDTaken, "id"},
 	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
 	"transactions_key_key":      {userkit.CodeIDTaken, "key"},

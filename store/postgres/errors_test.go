@@ -29,13 +29,12 @@ func TestViolationsByConstraint(t *testing.T) {
 			device.TokenDigest[0] = name[2]
 			session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: ada.ID}
 			purchase := userkit.Purchase{ID: userkit.NewID[userkit.Purchase](), UserID: ada.ID, StableID: name}
-			shared := userkit.Purchase{ID: userkit.NewID[userkit.Purchase](), UserID: ada.ID, StableID: "family " + name, FamilyShared: true}
 			transaction := userkit.Transaction{ID: userkit.NewID[userkit.Transaction](), UserID: ada.ID, Sequence: 1, Key: "key"}
 			change := touch(&ada)
 			change.Profile = &ada
 			change.Devices.Insert = []userkit.DeviceRecord{device}
 			change.Sessions.Insert = []userkit.Session{session}
-			change.Purchases.Insert = []userkit.Purchase{purchase, shared}
+			change.Purchases.Insert = []userkit.Purchase{purchase}
 			change.Transactions.Insert = []userkit.Transaction{transaction}
 			event := change.Events[0]
 			require.NoError(t, commitOne(t, store, change))
@@ -65,7 +64,7 @@ func TestViolationsByConstraint(t *testing.T) {
 					c.Purchases.Insert = []userkit.Purchase{{ID: userkit.NewID[userkit.Purchase](), UserID: bob.ID, StableID: name}}
 				}},
 				{userkit.CodePurchaseTaken, "stable_id", &ada, func(c *userkit.Change) {
-					c.Purchases.Insert = []userkit.Purchase{{ID: userkit.NewID[userkit.Purchase](), UserID: ada.ID, StableID: "family " + name, FamilyShared: true}}
+					c.Purchases.Insert = []userkit.Purchase{{ID: userkit.NewID[userkit.Purchase](), UserID: ada.ID, StableID: name, FamilyShared: true}}
 				}},
 				{userkit.CodeIDTaken, "id", &bob, func(c *userkit.Change) {
 					c.Sessions.Insert = []userkit.Session{{ID: session.ID, UserID: bob.ID}}

@@ -27,8 +27,7 @@ func (s *Store) Purchase(ctx context.Context, id userkit.PurchaseID) (userkit.Pu
 	return selectOne(ctx, s, q, userkit.CodePurchaseNotFound, purchaseTargets)
 }
 
-// FindPurchases implements userkit.Store. It looks into each of the two indexes of
-// stable ids.
+// FindPurchases implements userkit.Store.
 func (s *Store) FindPurchases(ctx context.Context, store, stableID string) ([]userkit.Purchase, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err

@@ -762,32 +762,28 @@ func ownerCases() []testCase {
 			require.Equal(t, "other-shop", purchase.Store)
 			d.requireSubscribed(t, b.ID, true)
 		}},
-		{"is not another's when a family shares it", func(t *testing.T, env env) {
-			first, s := env.withShop(t)
-			for name, policy := range map[string]userkit.PurchasePolicy{"refuse": userkit.PurchaseRefuse, "transfer": userkit.PurchaseTransfer} {
-				d := first.beside(t, env.store, userkit.WithVerifiers(s), atOnce, userkit.WithPurchasePolicy(policy))
-				shared := d.monthly("family " + name)
-				shared.FamilyShared = true
-				bought := shared
-				bought.FamilyShared = false
-				s.says("shared "+name, userkit.Valid(shared))
-				s.says("bought "+name, userkit.Valid(bought))
-				var family []userkit.User
-				for n := range 4 {
-					user := d.signUp(t)
-					family = append(family, user)
-					token := "shared " + name
-					if n == 2 {
-						token = "bought " + name
-					}
-					purchase := d.submit(t, user.ID, token)
-					require.Equal(t, n != 2, purchase.FamilyShared)
-					require.Equal(t, purchase.ID, d.submit(t, user.ID, token).ID)
-				}
-				for _, user := range family {
-					d.requireSubscribed(t, user.ID, true)
-					require.Len(t, d.purchases(t, user.ID), 1)
-				}
+		{"activates one account, also when a family shares it", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			var family []userkit.User
+			for n := range 3 { // each has a stable id of their own
+				shared := d.monthly(fmt.Sprint("member ", n))
+				shared.FamilyShared = n > 0
+				s.says(fmt.Sprint("receipt ", n), userkit.Valid(shared))
+				user := d.signUp(t)
+				family = append(family, user)
+				purchase := d.submit(t, user.ID, fmt.Sprint("receipt ", n))
+				require.Equal(t, n > 0, purchase.FamilyShared)
+				require.Equal(t, purchase.ID, d.submit(t, user.ID, fmt.Sprint("receipt ", n)).ID)
+			}
+			stranger := d.signUp(t)
+			for n := range family {
+				_, err := d.SubmitPurchase(t.Context(), stranger.ID, receiptOf(fmt.Sprint("receipt ", n)))
+				requirePurchaseTaken(t, err)
+			}
+			d.requireSubscribed(t, stranger.ID, false)
+			for _, user := range family {
+				d.requireSubscribed(t, user.ID, true)
+				require.Len(t, d.purchases(t, user.ID), 1)
 			}
 		}},
 		{"is told by the account that it was made for", func(t *testing.T, env env) {
@@ -1268,19 +1264,19 @@ func transferCases() []testCase {
 		}},
 		{"takes nothing from those with whom the owner shares it", func(t *testing.T, env env) {
 			d, s := env.withShop(t, transfer)
-			child, owner, sibling, next := d.signUp(t), d.signUp(t), d.signUp(t), d.signUp(t)
-			shared := d.monthly("1000")
+			child, owner, next := d.signUp(t), d.signUp(t), d.signUp(t)
+			shared := d.monthly("1001")
 			shared.FamilyShared = true
 			s.says("shared", userkit.Valid(shared))
 			d.submit(t, child.ID, "shared")
 			d.buy(t, s, owner.ID, "1000")
-			d.submit(t, sibling.ID, "shared")
-			moved := d.submit(t, next.ID, "1000")
-			require.Equal(t, next.ID, moved.UserID)
+			require.Equal(t, next.ID, d.submit(t, next.ID, "1000").UserID)
 			d.requireSubscribed(t, child.ID, true)
-			d.requireSubscribed(t, sibling.ID, true)
 			d.requireSubscribed(t, next.ID, true)
 			d.requireSubscribed(t, owner.ID, false)
+			// What is shared moves as what was bought does.
+			require.Equal(t, owner.ID, d.submit(t, owner.ID, "shared").UserID)
+			d.requireSubscribed(t, child.ID, false)
 		}},
 		{"does not move a receipt that waits", func(t *testing.T, env env) {
 			d, s := env.withShop(t, transfer)
