@@ -32,21 +32,36 @@ type Actor struct {
 	OnBehalfOf UserID `json:"on_behalf_of,omitzero"`
 }
 
-type actorKey struct{}
+// caller is what a context says of who makes a call.
+type caller struct {
+	actor   Actor
+	trusted bool // a duty of the manager's own, or what an authorizer looks up
+}
+
+type callerKey struct{}
+
+// callerOf returns the caller of a context; its actor has a kind.
+func callerOf(ctx context.Context) caller {
+	from, _ := ctx.Value(callerKey{}).(caller)
+	if from.actor.Kind == "" {
+		from.actor.Kind = ActorSystem
+	}
+	return from
+}
+
+func withCaller(ctx context.Context, from caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, from)
+}
 
 // WithActor returns a context whose changes are recorded as done by actor.
 func WithActor(ctx context.Context, actor Actor) context.Context {
-	return context.WithValue(ctx, actorKey{}, actor)
+	from := callerOf(ctx)
+	from.actor = actor
+	return withCaller(ctx, from)
 }
 
 // ActorFrom returns the actor of a context, and ActorSystem when it has none.
-func ActorFrom(ctx context.Context) Actor {
-	actor, _ := ctx.Value(actorKey{}).(Actor)
-	if actor.Kind == "" {
-		actor.Kind = ActorSystem
-	}
-	return actor
-}
+func ActorFrom(ctx context.Context) Actor { return callerOf(ctx).actor }
 
 // EventName names what happened.
 type EventName string
@@ -86,6 +101,7 @@ const (
 	EventSegmentUpdated      EventName = "segment.updated"
 	EventSegmentFrozen       EventName = "segment.frozen"
 	EventSegmentDeleted      EventName = "segment.deleted"
+	EventAccessRefused       EventName = "access.refused" // of the user that the call was about, or of none
 )
 
 // MaxEventData is the size of an event's data, in bytes of JSON.
@@ -187,6 +203,7 @@ var ownEvents = map[EventName]bool{
 	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
 	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,
 	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
+	EventActivationRequested: true, EventEmailConfirmed: true, EventAccessRefused: true,
 }
 
 // validate checks an actor that the host put into a context.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"slices"
 )
 
 // BulkAction is what a bulk action does to each of its users.
@@ -367,8 +366,7 @@ func (r BulkRequest) decide(state *State, o origin, filter UserFilter) (change C
 	if !change.writes() {
 		return Change{}, bulkUnchanged, nil
 	}
-	member := func(id SegmentID) bool { return slices.Contains(state.Segments, id) }
-	if meets := MatchUsers(filter, readUser(filter.Moment, member)); meets != nil && !meets(&state.User) {
+	if !meets(filter, state) {
 		return Change{}, bulkSkipped, nil
 	}
 	return change, bulkChanged, nil

@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -9,23 +10,12 @@ import (
 
 // operation is one method of Manager, as the door knows it.
 type operation struct {
-	name    string     // role and verb, such as "users.create"
-	method  string     // of Manager
-	target  targetKind // what the call is about
-	changes bool       // whether it changes records, and so writes an event
+	name     string     // role and verb, such as "users.create"
+	method   string     // of Manager
+	target   TargetKind // what the call is about
+	changes  bool       // whether it changes records, and so writes an event
+	narrowed bool       // is about the users who meet a filter: a scope joins it
 }
-
-// targetKind is the kind of thing that a call is about.
-type targetKind string
-
-const (
-	ofProject  targetKind = "project" // all of it; such a call has no id
-	ofUser     targetKind = "user"
-	ofDevice   targetKind = "device"
-	ofSession  targetKind = "session"
-	ofPurchase targetKind = "purchase"
-	ofSegment  targetKind = "segment"
-)
 
 // operations holds every operation, one for each method of Manager that does
 // something. A test fails when a method has none.
@@ -33,11 +23,11 @@ var operations []*operation
 
 // reads and writes add an operation to the table.
 
-func reads(name, method string, target targetKind) *operation {
+func reads(name, method string, target TargetKind) *operation {
 	return define(operation{name: name, method: method, target: target})
 }
 
-func writes(name, method string, target targetKind) *operation {
+func writes(name, method string, target TargetKind) *operation {
 	return define(operation{name: name, method: method, target: target, changes: true})
 }
 
@@ -46,75 +36,82 @@ func define(op operation) *operation {
 	return &op
 }
 
+// narrow marks an operation whose filter a scope joins: its users are found by
+// storeFilter, which joins it, or looked at with within.
+func (op *operation) narrow() *operation {
+	op.narrowed = true
+	return op
+}
+
 // The table of operations.
 var (
-	opCreateUser     = writes("users.create", "CreateUser", ofUser)
-	opUser           = reads("users.get", "User", ofUser)
-	opFindUser       = reads("users.find", "FindUser", ofProject)
-	opUpdateUser     = writes("users.update", "UpdateUser", ofUser)
-	opActivateUser   = writes("users.activate", "ActivateUser", ofUser)
-	opDeactivateUser = writes("users.deactivate", "DeactivateUser", ofUser)
-	opRecordLogin    = writes("users.record_login", "RecordLogin", ofUser)
-	opAccess         = reads("users.access", "Access", ofUser)
-	opDeleteUser     = writes("users.delete", "DeleteUser", ofUser)
-	opUsers          = reads("users.list", "Users", ofProject)
-	opAllUsers       = reads("users.walk", "AllUsers", ofProject)
-	opCountUsers     = reads("users.count", "CountUsers", ofProject)
-	opSendActivation = writes("users.send_activation", "SendActivation", ofUser)
-	opConfirmEmail   = writes("users.confirm_email", "ConfirmEmail", ofProject)
-	opUserRecords    = reads("users.records", "UserRecords", ofUser)
-	opImportUsers    = writes("users.import", "ImportUsers", ofProject)
-	opPreviewBulk    = reads("users.preview_bulk", "PreviewBulk", ofProject)
-	opExecuteBulk    = writes("users.execute_bulk", "ExecuteBulk", ofProject)
+	opCreateUser     = writes("users.create", "CreateUser", TargetUser)
+	opUser           = reads("users.get", "User", TargetUser)
+	opFindUser       = reads("users.find", "FindUser", TargetProject).narrow()
+	opUpdateUser     = writes("users.update", "UpdateUser", TargetUser)
+	opActivateUser   = writes("users.activate", "ActivateUser", TargetUser)
+	opDeactivateUser = writes("users.deactivate", "DeactivateUser", TargetUser)
+	opRecordLogin    = writes("users.record_login", "RecordLogin", TargetUser)
+	opAccess         = reads("users.access", "Access", TargetUser)
+	opDeleteUser     = writes("users.delete", "DeleteUser", TargetUser)
+	opUsers          = reads("users.list", "Users", TargetProject).narrow()
+	opAllUsers       = reads("users.walk", "AllUsers", TargetProject).narrow()
+	opCountUsers     = reads("users.count", "CountUsers", TargetProject).narrow()
+	opSendActivation = writes("users.send_activation", "SendActivation", TargetUser)
+	opConfirmEmail   = writes("users.confirm_email", "ConfirmEmail", TargetProject)
+	opUserRecords    = reads("users.records", "UserRecords", TargetUser)
+	opImportUsers    = writes("users.import", "ImportUsers", TargetProject)
+	opPreviewBulk    = reads("users.preview_bulk", "PreviewBulk", TargetProject).narrow()
+	opExecuteBulk    = writes("users.execute_bulk", "ExecuteBulk", TargetProject).narrow()
 
-	opRegisterDevice = writes("devices.register", "RegisterDevice", ofUser)
-	opAuthenticate   = writes("devices.authenticate", "Authenticate", ofProject)
-	opDevice         = reads("devices.get", "Device", ofDevice)
-	opDevices        = reads("devices.list", "Devices", ofUser)
-	opUpdateDevice   = writes("devices.update", "UpdateDevice", ofDevice)
-	opDeleteDevice   = writes("devices.delete", "DeleteDevice", ofDevice)
-	opRotateToken    = writes("devices.rotate_token", "RotateToken", ofDevice)
-	opRevealToken    = writes("devices.reveal_token", "RevealToken", ofDevice)
-	opResealTokens   = writes("devices.reseal_tokens", "ResealTokens", ofProject)
-	opSetLicense     = writes("devices.set_license", "SetLicense", ofUser)
-	opLicenses       = reads("devices.licenses", "Licenses", ofProject)
+	opRegisterDevice = writes("devices.register", "RegisterDevice", TargetUser)
+	opAuthenticate   = writes("devices.authenticate", "Authenticate", TargetProject)
+	opDevice         = reads("devices.get", "Device", TargetDevice)
+	opDevices        = reads("devices.list", "Devices", TargetUser)
+	opUpdateDevice   = writes("devices.update", "UpdateDevice", TargetDevice)
+	opDeleteDevice   = writes("devices.delete", "DeleteDevice", TargetDevice)
+	opRotateToken    = writes("devices.rotate_token", "RotateToken", TargetDevice)
+	opRevealToken    = writes("devices.reveal_token", "RevealToken", TargetDevice)
+	opResealTokens   = writes("devices.reseal_tokens", "ResealTokens", TargetProject)
+	opSetLicense     = writes("devices.set_license", "SetLicense", TargetUser)
+	opLicenses       = reads("devices.licenses", "Licenses", TargetProject)
 
-	opStartSession       = writes("sessions.start", "StartSession", ofUser)
-	opReportUsage        = writes("sessions.report_usage", "ReportUsage", ofProject)
-	opEndSession         = writes("sessions.end", "EndSession", ofSession)
-	opCloseStaleSessions = writes("sessions.close_stale", "CloseStaleSessions", ofProject)
-	opSession            = reads("sessions.get", "Session", ofSession)
-	opSessions           = reads("sessions.list", "Sessions", ofUser)
-	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", ofUser)
-	opTraffic            = reads("sessions.traffic", "Traffic", ofUser)
+	opStartSession       = writes("sessions.start", "StartSession", TargetUser)
+	opReportUsage        = writes("sessions.report_usage", "ReportUsage", TargetProject)
+	opEndSession         = writes("sessions.end", "EndSession", TargetSession)
+	opCloseStaleSessions = writes("sessions.close_stale", "CloseStaleSessions", TargetProject)
+	opSession            = reads("sessions.get", "Session", TargetSession)
+	opSessions           = reads("sessions.list", "Sessions", TargetUser)
+	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", TargetUser)
+	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser)
 
-	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", ofUser)
-	opPurchase                = reads("purchases.get", "Purchase", ofPurchase)
-	opPurchases               = reads("purchases.list", "Purchases", ofUser)
-	opActivatePurchase        = writes("purchases.activate", "ActivatePurchase", ofPurchase)
-	opDeactivatePurchase      = writes("purchases.deactivate", "DeactivatePurchase", ofPurchase)
-	opVerifyDuePurchases      = writes("purchases.verify_due", "VerifyDuePurchases", ofProject)
-	opHandleStoreNotification = writes("purchases.handle_notification", "HandleStoreNotification", ofProject)
+	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", TargetUser)
+	opPurchase                = reads("purchases.get", "Purchase", TargetPurchase)
+	opPurchases               = reads("purchases.list", "Purchases", TargetUser)
+	opActivatePurchase        = writes("purchases.activate", "ActivatePurchase", TargetPurchase)
+	opDeactivatePurchase      = writes("purchases.deactivate", "DeactivatePurchase", TargetPurchase)
+	opVerifyDuePurchases      = writes("purchases.verify_due", "VerifyDuePurchases", TargetProject)
+	opHandleStoreNotification = writes("purchases.handle_notification", "HandleStoreNotification", TargetProject)
 
-	opRefill         = writes("balance.refill", "Refill", ofUser)
-	opCharge         = writes("balance.charge", "Charge", ofUser)
-	opCancelLast     = writes("balance.cancel_last", "CancelLast", ofUser)
-	opTransactions   = reads("balance.transactions", "Transactions", ofUser)
-	opVerifyBalances = reads("balance.verify", "VerifyBalances", ofProject)
+	opRefill         = writes("balance.refill", "Refill", TargetUser)
+	opCharge         = writes("balance.charge", "Charge", TargetUser)
+	opCancelLast     = writes("balance.cancel_last", "CancelLast", TargetUser)
+	opTransactions   = reads("balance.transactions", "Transactions", TargetUser)
+	opVerifyBalances = reads("balance.verify", "VerifyBalances", TargetProject)
 
-	opCreateSegment     = writes("segments.create", "CreateSegment", ofSegment)
-	opSegment           = reads("segments.get", "Segment", ofSegment)
-	opUpdateSegment     = writes("segments.update", "UpdateSegment", ofSegment)
-	opDeleteSegment     = writes("segments.delete", "DeleteSegment", ofSegment)
-	opFreezeSegment     = writes("segments.freeze", "FreezeSegment", ofSegment)
-	opSegments          = reads("segments.list", "Segments", ofProject)
-	opUserSegments      = reads("segments.of_user", "UserSegments", ofUser)
-	opAddToSegments     = writes("segments.add_user", "AddToSegments", ofUser)
-	opRemoveFromSegment = writes("segments.remove_user", "RemoveFromSegment", ofUser)
+	opCreateSegment     = writes("segments.create", "CreateSegment", TargetSegment)
+	opSegment           = reads("segments.get", "Segment", TargetSegment)
+	opUpdateSegment     = writes("segments.update", "UpdateSegment", TargetSegment)
+	opDeleteSegment     = writes("segments.delete", "DeleteSegment", TargetSegment)
+	opFreezeSegment     = writes("segments.freeze", "FreezeSegment", TargetSegment)
+	opSegments          = reads("segments.list", "Segments", TargetProject)
+	opUserSegments      = reads("segments.of_user", "UserSegments", TargetUser)
+	opAddToSegments     = writes("segments.add_user", "AddToSegments", TargetUser)
+	opRemoveFromSegment = writes("segments.remove_user", "RemoveFromSegment", TargetUser)
 
-	opRecordEvent = writes("activity.record", "RecordEvent", ofUser)
-	opEvents      = reads("activity.list", "Events", ofUser)
-	opFeed        = reads("activity.feed", "Feed", ofProject)
+	opRecordEvent = writes("activity.record", "RecordEvent", TargetUser)
+	opEvents      = reads("activity.list", "Events", TargetUser)
+	opFeed        = reads("activity.feed", "Feed", TargetProject)
 )
 
 // call is one call of a method of Manager that has come through the door.
@@ -123,6 +120,7 @@ type call struct {
 	manager   *manager
 	operation *operation
 	target    [16]byte  // the id of what the call is about; zero: unknown, or all of the project
+	asked     bool      // somebody asks whether there may be such a call
 	began     time.Time // only while calls are logged
 }
 
@@ -159,7 +157,8 @@ var noTarget UserID
 // door, so that one call of the host comes through the door once.
 func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) (context.Context, call, error) {
 	c := call{manager: m, operation: op, target: target}
-	c.actor = ActorFrom(ctx)
+	from := callerOf(ctx)
+	c.actor = from.actor
 	if err := c.actor.validate(); err != nil {
 		return ctx, call{}, err
 	}
@@ -170,7 +169,28 @@ func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) 
 	if m.logger.Enabled(ctx, slog.LevelDebug) {
 		c.began = time.Now()
 	}
-	return ctx, c, nil
+	if m.authorizer == nil || from.trusted {
+		return ctx, c, nil
+	}
+	inner, err := m.admit(ctx, &c)
+	if err != nil {
+		c.leave(ctx, &err)
+		return ctx, call{}, err
+	}
+	return inner, c, nil
+}
+
+// admit asks whether a call may be made, and records where not.
+func (m *manager) admit(ctx context.Context, c *call) (context.Context, error) {
+	user, err := m.owner(ctx, c)
+	if err != nil {
+		return ctx, err
+	}
+	inner, err := m.authorize(ctx, c, user)
+	if refusal, ok := errors.AsType[*Error](err); ok && errors.Is(refusal, ErrForbidden) {
+		m.recordRefusal(ctx, c, user, refusal)
+	}
+	return inner, err
 }
 
 // leave ends a call with its error, which becomes one of userkit's own if a store

@@ -108,11 +108,13 @@ const (
 
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
+	CodeNotAllowed       Code = "not_allowed"
 
 	CodeClosed            Code = "closed"
 	CodeStoreUnavailable  Code = "store_unavailable"
 	CodePurchaseUndecided Code = "purchase_undecided"
 	CodeMailNotSent       Code = "mail_not_sent"
+	CodeAuthorizerFailed  Code = "authorizer_failed"
 	CodeSchemaOutdated    Code = "schema_outdated"
 	CodeStoreRefused      Code = "store_refused"
 )
@@ -195,11 +197,13 @@ var codeTable = []CodeInfo{
 
 	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
+	{CodeNotAllowed, ErrForbidden, "the actor may not do this; see WithAuthorizer"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
 	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},
 	{CodeStoreUnavailable, ErrUnavailable, "the store did not answer; whether the change happened is unknown"},
 	{CodeMailNotSent, ErrUnavailable, "the mail could not be sent now"},
+	{CodeAuthorizerFailed, ErrUnavailable, "the authorizer failed or did not answer; nothing happened"},
 	{CodeSchemaOutdated, ErrUnavailable, "the database schema is not the one that this version needs"},
 	{CodeStoreRefused, ErrUnavailable, "the database refuses the statement, for lack of rights or because it is read-only; nothing happened"},
 }

@@ -29,6 +29,7 @@ type Manager interface {
 	BulkManager
 	ImportManager
 	ActivityManager
+	AuthorizationManager
 
 	// WithStore returns a manager with the same options that works on another
 	// store, without waiting for a batch. With a store that is bound to the
@@ -218,7 +219,9 @@ func (m *manager) attempt(ctx context.Context, duty duty) (err error) {
 			err = panicked(reason)
 		}
 	}()
-	return duty.do(m, ctx)
+	from := callerOf(ctx)
+	from.trusted = true
+	return duty.do(m, withCaller(ctx, from))
 }
 
 // panicked returns the error that stands for what was recovered from a panic.

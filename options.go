@@ -37,6 +37,9 @@ type options struct {
 	pace             *pace
 	activation       ActivationPolicy
 	mailPace         *mailPace
+	authorizer       Authorizer    // nil: everything is allowed
+	authorizing      chan struct{} // has an element for every question that is open
+	refusals         *refusalPace
 }
 
 func defaultOptions() options {
@@ -57,6 +60,8 @@ func defaultOptions() options {
 		purchaseGrace:    24 * time.Hour,
 		pace:             newPace(20),
 		mailPace:         newMailPace(),
+		authorizing:      make(chan struct{}, maxAuthorizing),
+		refusals:         &refusalPace{},
 	}
 }
 

@@ -136,8 +136,18 @@ type resolver struct {
 // maxResolved bounds the comparisons of a filter with the rules that it names.
 const maxResolved = 4096
 
-// storeFilter makes a filter ready for a store.
+// storeFilter makes the filter of a call ready for a store, and joins the scope of its
+// actor.
 func (m *manager) storeFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
+	filter, err := m.readyFilter(ctx, filter)
+	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
+		filter.Filter = AllOf(filter.Filter, scope)
+	}
+	return filter, err
+}
+
+// readyFilter makes a filter ready for a store.
+func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
 	if filter.Moment.At.IsZero() {
 		filter.Moment.At = m.now()
 	}

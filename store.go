@@ -134,6 +134,10 @@ type Store interface {
 
 	// Events lists events by a field of EventFields.
 	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
+	// CommitEvent records an event of no user; its UserID is zero. Its errors are
+	// ErrExists with CodeIDTaken, or one after which it is unknown whether it is
+	// recorded.
+	CommitEvent(ctx context.Context, event Event) error
 	// Feed lists events after a position in the order of positions, each with its
 	// FeedPosition. It lists an event only when no event can any more appear
 	// before it. A position whose Feed is set and is not the store's is ErrInvalid

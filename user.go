@@ -940,8 +940,13 @@ func (m *manager) CreateUser(ctx context.Context, user NewUser) (_ User, err err
 	if err != nil {
 		return User{}, err
 	}
+	scope := scopeOf(ctx)
 	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
-		return user.create(state, call.origin)
+		created, change, err := user.create(state, call.origin)
+		if err == nil && !meets(UserFilter{Filter: scope, Moment: Moment{At: call.now, Zone: m.zone}}, &State{User: created}) {
+			err = NewError(CodeNotAllowed, "", "the actor may create other users only")
+		}
+		return created, change, err
 	})
 }
 
@@ -966,6 +971,21 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	if err := checkLine(key.field, key.value, MaxExtRef); err != nil {
 		return User{}, err
 	}
+	user, err := m.findUser(ctx, key)
+	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
+		var within bool
+		if within, err = m.within(ctx, UserFilter{Filter: scope, Moment: Moment{At: call.now, Zone: m.zone}}, user.ID); err == nil && !within {
+			err = NewError(CodeUserNotFound, key.field, "no such user that the actor may see")
+		}
+	}
+	if err != nil {
+		return User{}, err
+	}
+	return user, nil
+}
+
+// findUser reads the user of a key that was checked.
+func (m *manager) findUser(ctx context.Context, key UserKey) (User, error) {
 	if key.field == "id" {
 		id, err := ParseID[User](key.value)
 		if err != nil {

@@ -208,3 +208,22 @@ func (s *Store) someOfFeed(after *event, limit int) []*event {
 	}
 	return rows
 }
+
+// CommitEvent records an event of no user.
+func (s *Store) CommitEvent(ctx context.Context, event userkit.Event) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	next := eventOf(userkit.UserID{}, &event)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(context.Background()); err != nil {
+		return err
+	}
+	if s.events.get(next.id) != nil {
+		return idTaken("event")
+	}
+	s.events.commits++
+	s.events.put(nil, next)
+	return nil
+}

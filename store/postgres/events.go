@@ -45,6 +45,24 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	return selectRecords(ctx, s, q, eventTargets)
 }
 
+// CommitEvent implements userkit.Store.
+func (s *Store) CommitEvent(ctx context.Context, event userkit.Event) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	event.UserID = userkit.UserID{}
+	w := &work{store: s, q: &statement{}}
+	w.insertEvents([]*userkit.Event{&event})
+	w.q.add(")\nSELECT true")
+	if w.err != nil {
+		return w.err
+	}
+	var made flag
+	return s.atomically(ctx, func(s *Store) error {
+		return s.query(ctx, w.q, func(rows *sql.Rows) error { return rows.Scan(&made) })
+	})
+}
+
 // alongPositions is the condition of events_by_position, which holds for every event.
 const alongPositions = "e.position > -9223372036854775808"
 

@@ -27,6 +27,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		trafficGroups(),
 		balanceGroups(),
 		activityGroups(),
+		authorizerGroups(),
 		segmentGroups(),
 		bulkGroups(),
 		importGroups(),

@@ -698,6 +698,11 @@ func calls(d dossier) []call {
 			_, err := store.CommitSegment(ctx, userkit.SegmentChange{ID: segment.ID, Segment: segment, Event: event})
 			return err
 		}},
+		{"CommitEvent", true, func(ctx context.Context, store userkit.Store) error {
+			event := newSegmentEvent(1)
+			event.ID = userkit.NewID[userkit.Event]()
+			return store.CommitEvent(ctx, event)
+		}},
 		read("Device", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Device(ctx, d.devices[0].ID)
 			return err

@@ -25,6 +25,7 @@ func storeEventGroups() []group {
 			{"takes the events that every part of the filter takes", eventsFilters},
 			{"takes events that happened from From on and before To", eventsSpan},
 		}},
+		{"CommitEvent", []testCase{{"records an event of no user, once", commitEvent}}},
 		{"Feed", []testCase{
 			{"of an empty store is empty", feedEmpty},
 			{"gives every event in the order of the commits", feedOrder},
@@ -451,4 +452,14 @@ func feedOfAnotherStore(t *testing.T, env env) {
 	requireCode(t, err, userkit.ErrInvalid, userkit.CodeCursorMismatch)
 	own.Feed = [16]byte{}
 	require.Equal(t, events[1].Event.ID, feed(t, env.store, own, 1)[0].Event.ID, "a position that says nothing of its feed")
+}
+
+func commitEvent(t *testing.T, env env) {
+	event := newSegmentEvent(1)
+	event.UserID = userkit.UserID{}
+	require.NoError(t, env.store.CommitEvent(t.Context(), event))
+	requireCode(t, env.store.CommitEvent(t.Context(), event), userkit.ErrExists, userkit.CodeIDTaken)
+	events, err := env.store.Events(t.Context(), userkit.EventFilter{}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, canonicalEvents(t, []userkit.Event{event}), canonicalEvents(t, events))
 }

@@ -1,0 +1,467 @@
+package userkit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// TargetKind is the kind of thing that a call is about.
+type TargetKind string
+
+// The kinds of target.
+const (
+	TargetProject    TargetKind = "project" // all of it, or a part that is known only to the call
+	TargetUser       TargetKind = "user"
+	TargetDevice     TargetKind = "device"
+	TargetSession    TargetKind = "session"
+	TargetPurchase   TargetKind = "purchase"
+	TargetSegment    TargetKind = "segment"
+	TargetConnection TargetKind = "connection"
+)
+
+// Operation is something that a Manager does: one of its methods.
+type Operation struct {
+	Name    string     `json:"name"`    // role and verb, such as "users.create"
+	Target  TargetKind `json:"target"`  // what it is about
+	Changes bool       `json:"changes"` // whether it changes records
+	// Narrowed means that the operation is about many users and does with a scope what
+	// it does with a filter: it is about those who meet it. An operation about one user
+	// is refused when the user does not meet the scope; any other operation is refused
+	// for an actor who has a scope.
+	Narrowed bool `json:"narrowed"`
+}
+
+// Operations lists every operation in the order of their names, for hosts that write
+// tables of what may be done.
+func Operations() []Operation {
+	list := make([]Operation, len(operations))
+	for i, op := range operations {
+		list[i] = Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed}
+	}
+	slices.SortFunc(list, func(a, b Operation) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// AuthorizationRequest is what an Authorizer is asked: may this actor do this?
+type AuthorizationRequest struct {
+	Actor     Actor // as it will be recorded: OnBehalfOf is set while the actor is connected to a user
+	Operation Operation
+	ID        string // of the target; empty: all of the project, or something that is yet to be created
+	// UserID is the user whom the call is about: the target itself, or the owner of the
+	// device, session, purchase or connection that is the target. Zero: no user, or
+	// several, or a target that is not there.
+	UserID UserID
+}
+
+// Authorization is the answer of an Authorizer. The zero Authorization refuses.
+type Authorization struct {
+	Allowed bool
+	// Scope says for whom it is allowed: the users who meet it. The zero Filter means
+	// everybody. It is joined with the filter of the call by and.
+	Scope Filter
+}
+
+// Authorizer says what an actor may do. A manager asks it before every call, reads
+// included; see WithAuthorizer. It is called by many goroutines at once.
+//
+// It fails closed: an error, a panic, a scope that is no filter, or no answer within
+// five seconds end the call with ErrUnavailable and CodeAuthorizerFailed. Calls of the
+// manager with the context that it gets are not asked about, so that it may look users
+// up.
+type Authorizer interface {
+	// Authorize says whether the actor may do the operation, and for which users.
+	Authorize(ctx context.Context, request AuthorizationRequest) (Authorization, error)
+}
+
+// AuthorizerFunc is a function that is an Authorizer.
+type AuthorizerFunc func(ctx context.Context, request AuthorizationRequest) (Authorization, error)
+
+// Authorize calls the function.
+func (f AuthorizerFunc) Authorize(ctx context.Context, request AuthorizationRequest) (Authorization, error) {
+	return f(ctx, request)
+}
+
+// allowAll allows everything.
+type allowAll struct{}
+
+func (allowAll) Authorize(context.Context, AuthorizationRequest) (Authorization, error) {
+	return Authorization{Allowed: true}, nil
+}
+
+// AllowAll returns the authorizer that allows everything: the default, which costs
+// nothing.
+func AllowAll() Authorizer { return allowAll{} }
+
+// WithAuthorizer sets who says what an actor may do. The default is AllowAll. The
+// standing duties of Run are not asked about. A refusal is ErrForbidden with
+// CodeNotAllowed and is recorded as EventAccessRefused, of the user whom the call was
+// about or else of the project: ten times a minute for an actor and a hundred times in
+// all, for each process; the next event tells how many were left out.
+func WithAuthorizer(authorizer Authorizer) Option {
+	return func(o *options) error {
+		switch authorizer.(type) {
+		case nil:
+			return invalidOption("WithAuthorizer", "nil")
+		case allowAll:
+			authorizer = nil
+		}
+		o.authorizer = authorizer
+		return nil
+	}
+}
+
+// Role is what those who have it may do.
+type Role struct {
+	// Operations are names of operations: "users.update", all of a group as "users.*",
+	// those of it that read as "users.read", and all as "*" or "read".
+	Operations []string `json:"operations"`
+	// Scope says for which users; the zero Filter means everybody.
+	Scope Filter `json:"scope,omitzero"`
+	// Self means: for the user who acts, by its id, and for nobody else.
+	Self bool `json:"self,omitempty"`
+}
+
+// roleAuthorizer is the authorizer of NewRoles.
+type roleAuthorizer struct {
+	allowed map[string]map[string]bool // role, operation
+	roles   map[string]Role
+	rolesOf func(ctx context.Context, actor Actor) []string
+}
+
+// NewRoles returns an authorizer by a table of roles: an actor may do what one of its
+// roles allows, for the users of its scope. rolesOf gives the roles of an actor; one that
+// the table does not have allows nothing. It returns ErrInvalid with CodeInvalidOption
+// for an operation that does not exist and for a scope that is no filter.
+func NewRoles(table map[string]Role, rolesOf func(ctx context.Context, actor Actor) []string) (Authorizer, error) {
+	if rolesOf == nil {
+		return nil, invalidOption("NewRoles", "nothing says who has which role")
+	}
+	r := &roleAuthorizer{allowed: map[string]map[string]bool{}, roles: maps.Clone(table), rolesOf: rolesOf}
+	for name, role := range table {
+		allowed := map[string]bool{}
+		for _, pattern := range role.Operations {
+			found := false
+			for _, op := range operations {
+				if op.matches(pattern) {
+					allowed[op.name], found = true, true
+				}
+			}
+			if !found {
+				return nil, invalidOption("NewRoles", "role %q: %q is no operation", clip(name), clip(pattern))
+			}
+		}
+		if _, err := role.Scope.check(); err != nil {
+			return nil, invalidOption("NewRoles", "role %q: its scope is no filter", clip(name)).Because(err)
+		}
+		r.allowed[name] = allowed
+	}
+	return r, nil
+}
+
+// matches reports whether a pattern of a Role names the operation.
+func (op *operation) matches(pattern string) bool {
+	group, _, _ := strings.Cut(op.name, ".")
+	switch pattern {
+	case op.name, "*", group + ".*":
+		return true
+	case "read", group + ".read":
+		return !op.changes
+	}
+	return false
+}
+
+func (r *roleAuthorizer) Authorize(ctx context.Context, request AuthorizationRequest) (Authorization, error) {
+	var scopes []Filter
+	for _, name := range r.rolesOf(ctx, request.Actor) {
+		if !r.allowed[name][request.Operation.Name] {
+			continue
+		}
+		role := r.roles[name]
+		scope := role.Scope
+		if role.Self {
+			self, err := ParseID[User](request.Actor.ID)
+			if err != nil || request.Actor.Kind != ActorUser {
+				continue // no user, who is nobody's self
+			}
+			scope = AllOf(scope, Equal("id", self))
+		}
+		if scope.IsZero() {
+			return Authorization{Allowed: true}, nil
+		}
+		scopes = append(scopes, scope)
+	}
+	return Authorization{Allowed: len(scopes) > 0, Scope: AnyOf(scopes...)}, nil
+}
+
+// AuthorizationManager tells what the actor of a context may do.
+type AuthorizationManager interface {
+	// Allows reports whether the authorizer lets the actor of the context do an operation
+	// about a user; zero: about no user in particular. It is for whoever offers the
+	// operation, such as a page: nothing is recorded. The operation's own rules are not
+	// looked at. It returns ErrInvalid with CodeUnknownValue for an operation that does
+	// not exist.
+	Allows(ctx context.Context, operation string, user UserID) (bool, error)
+}
+
+func (m *manager) Allows(ctx context.Context, name string, user UserID) (bool, error) {
+	at := slices.IndexFunc(operations, func(op *operation) bool { return op.name == name })
+	if at < 0 {
+		return false, NewError(CodeUnknownValue, "operation", "%q is no operation", clip(name))
+	}
+	actor := ActorFrom(ctx)
+	if err := actor.validate(); err != nil {
+		return false, err
+	}
+	if m.authorizer == nil || callerOf(ctx).trusted {
+		return true, nil
+	}
+	op := operations[at]
+	c := call{manager: m, operation: op, asked: true}
+	c.actor, c.now = actor, m.now()
+	_, err := m.authorize(ctx, &c, user)
+	if errors.Is(err, ErrForbidden) {
+		return false, nil
+	}
+	return err == nil, unavailableOrNil(err)
+}
+
+func unavailableOrNil(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(err)
+}
+
+// owner returns the user whom a call is about, and zero when that is no user.
+func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
+	switch id := c.target; {
+	case id == ([16]byte{}):
+	case c.operation.target == TargetUser:
+		return UserID(id), nil
+	case c.operation.target == TargetDevice:
+		var device Device
+		device, err = m.store.Device(ctx, DeviceID(id))
+		user = device.UserID
+	case c.operation.target == TargetSession:
+		var session Session
+		session, err = m.store.Session(ctx, SessionID(id))
+		user = session.UserID
+	case c.operation.target == TargetPurchase:
+		var purchase Purchase
+		purchase, err = m.store.Purchase(ctx, PurchaseID(id))
+		user = purchase.UserID
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = nil // the call itself says so, if it may
+	}
+	return user, err
+}
+
+// authorize asks whether a call may be made, and returns the context with the scope that
+// narrows it.
+func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.Context, error) {
+	op := c.operation
+	request := AuthorizationRequest{
+		Actor: c.actor, UserID: user,
+		Operation: Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed},
+	}
+	if c.target != ([16]byte{}) {
+		request.ID = UserID(c.target).String()
+	}
+	answer, err := m.askAuthorizer(ctx, request)
+	if err != nil {
+		return ctx, err
+	}
+	if !answer.Allowed {
+		return ctx, NewError(CodeNotAllowed, "", "the actor may not do %s", op.name)
+	}
+	if answer.Scope.IsZero() {
+		return ctx, nil
+	}
+	scope, err := m.readyFilter(ctx, UserFilter{Filter: answer.Scope, Moment: Moment{At: c.now}})
+	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrNotFound) {
+		err = NewError(CodeAuthorizerFailed, "", "the scope that the authorizer gave is no filter").Because(err)
+	}
+	if err != nil {
+		return ctx, err
+	}
+	switch {
+	case op.narrowed || op == opCreateUser:
+		return context.WithValue(ctx, scopeKey{}, scope.Filter), nil
+	case user.IsZero():
+		if c.asked {
+			return ctx, nil // whom it will be about is not said yet
+		}
+		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s for some users only", op.name)
+	}
+	within, err := m.within(ctx, scope, user)
+	if err == nil && !within {
+		err = NewError(CodeNotAllowed, "", "the actor may not do %s for this user", op.name)
+	}
+	return ctx, err
+}
+
+// scopeKey is the key of the scope that the door gives a context.
+type scopeKey struct{}
+
+// scopeOf returns what narrows a call to the users whom its actor may see; the zero Filter
+// for everybody.
+func scopeOf(ctx context.Context) Filter {
+	scope, _ := ctx.Value(scopeKey{}).(Filter)
+	return scope
+}
+
+// within reports whether a user meets a filter that is ready for a store.
+func (m *manager) within(ctx context.Context, filter UserFilter, user UserID) (bool, error) {
+	states, err := m.store.Load(ctx, []Want{{User: user, Profile: true, Segments: true}})
+	if err != nil {
+		return false, err
+	}
+	state := &states[0]
+	return state.Exists && meets(filter, state), nil
+}
+
+// meets reports whether the user of a state meets a filter that is ready for a store.
+func meets(filter UserFilter, state *State) bool {
+	member := func(id SegmentID) bool { return slices.Contains(state.Segments, id) }
+	match := MatchUsers(filter, readUser(filter.Moment, member))
+	return match == nil || match(&state.User)
+}
+
+// The bounds of asking a host's authorizer.
+const (
+	// authorizerTimeout is how long it has for an answer.
+	authorizerTimeout = 5 * time.Second
+	// maxAuthorizing is how many questions may be open at once. Those that hang are left
+	// and count until they end.
+	maxAuthorizing = 4096
+)
+
+// askAuthorizer asks the host's authorizer, which may panic, hang or fail.
+func (m *manager) askAuthorizer(ctx context.Context, request AuthorizationRequest) (Authorization, error) {
+	within, cancel := context.WithTimeout(withCaller(ctx, caller{actor: request.Actor, trusted: true}), authorizerTimeout)
+	defer cancel()
+	select {
+	case m.authorizing <- struct{}{}:
+	case <-within.Done():
+		return Authorization{}, noAnswer(ctx)
+	}
+	type answer struct {
+		Authorization
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			<-m.authorizing
+			if reason := recover(); reason != nil {
+				a = answer{err: panicked(reason)}
+			}
+			answers <- a
+		}()
+		a.Authorization, a.err = m.authorizer.Authorize(within, request)
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			if ctx.Err() != nil {
+				return Authorization{}, ctx.Err()
+			}
+			m.logger.WarnContext(ctx, "userkit: the authorizer failed", "operation", request.Operation.Name, "error", a.err)
+			return Authorization{}, NewError(CodeAuthorizerFailed, "", "the authorizer failed")
+		}
+		return a.Authorization, nil
+	case <-within.Done():
+		return Authorization{}, noAnswer(ctx)
+	}
+}
+
+// noAnswer is the error of a question that was not answered in time.
+func noAnswer(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return NewError(CodeAuthorizerFailed, "", "the authorizer did not answer within %s", authorizerTimeout)
+}
+
+// refusalPace bounds how many refusals this process records.
+type refusalPace struct {
+	mu      sync.Mutex
+	from    time.Time // of the minute that is counted
+	all     int
+	actors  map[actorID]int
+	skipped int // since the last that was recorded
+}
+
+// actorID tells actors apart.
+type actorID struct {
+	kind ActorKind
+	id   string
+}
+
+const (
+	refusalWindow      = time.Minute
+	refusalsOfAnActor  = 10
+	refusalsInAMinute  = 100
+	skippedRefusalName = "left_out"
+)
+
+// take reports whether a refusal is to be recorded, and how many before it were not.
+func (p *refusalPace) take(actor Actor, now time.Time) (skipped int, record bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.actors == nil || now.Before(p.from) || now.Sub(p.from) >= refusalWindow {
+		p.from, p.all, p.actors = now, 0, map[actorID]int{}
+	}
+	of := actorID{actor.Kind, actor.ID}
+	if p.all >= refusalsInAMinute || p.actors[of] >= refusalsOfAnActor {
+		p.skipped++
+		return 0, false
+	}
+	p.all++
+	p.actors[of]++
+	skipped, p.skipped = p.skipped, 0
+	return skipped, true
+}
+
+// recordRefusal records that a call was refused. The refusal stands whether or not that
+// succeeds.
+func (m *manager) recordRefusal(ctx context.Context, c *call, user UserID, refusal *Error) {
+	skipped, record := m.refusals.take(c.actor, c.now)
+	if !record {
+		return
+	}
+	data := []any{"operation", c.operation.name, "code", refusal.Code}
+	if c.target != ([16]byte{}) && c.operation.target != TargetUser {
+		data = append(data, string(c.operation.target), UserID(c.target).String())
+	}
+	if skipped > 0 {
+		data = append(data, skippedRefusalName, skipped)
+	}
+	event := Event{ID: NewID[Event](), Name: EventAccessRefused, Actor: c.actor, At: c.now, Data: eventData(data)}
+	err := error(NewError(CodeUserNotFound, "", "no user"))
+	if !user.IsZero() {
+		event.UserID = user
+		_, err = change(ctx, m, command{want: Want{User: user}}, func(state *State) (Event, Change, error) {
+			change := state.change()
+			change.Events = append(change.Events, event)
+			return event, change, nil
+		})
+	}
+	if ErrorCode(err) == CodeUserNotFound {
+		event.UserID = UserID{}
+		err = m.store.CommitEvent(ctx, event)
+	}
+	if err != nil {
+		m.logger.WarnContext(ctx, "userkit: a refusal could not be recorded", "operation", c.operation.name,
+			"actor", cmp.Or(c.actor.ID, string(c.actor.Kind)), "error", fmt.Sprint(err))
+	}
+}
