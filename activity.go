@@ -95,6 +95,8 @@ const (
 	EventPurchaseActivated   EventName = "purchase.activated"
 	EventPurchaseDeactivated EventName = "purchase.deactivated"
 	EventPurchaseTransferred EventName = "purchase.transferred"
+	EventPurchaseWithheld    EventName = "purchase.withheld" // its user was deleted; whoever submits it does not have it
+	EventPurchaseReleased    EventName = "purchase.released" // it is not withheld any more
 	EventSegmentsAdded       EventName = "user.segments_added"
 	EventSegmentRemoved      EventName = "user.segment_removed"
 	EventSegmentCreated      EventName = "segment.created" // this and those below are of no user
@@ -204,6 +206,7 @@ var ownEvents = map[EventName]bool{
 	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,
 	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
 	EventActivationRequested: true, EventEmailConfirmed: true, EventAccessRefused: true,
+	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 }
 
 // validate checks an actor that the host put into a context.

@@ -314,7 +314,7 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 	outcomes := make([]bulkOutcome, len(users))
 	for i, id := range users {
 		o := o.again()
-		want := Want{User: id, Profile: true, Segments: true, RowCounts: request.Action == BulkDelete}
+		want := Want{User: id, Profile: true, Segments: true, RowCounts: request.Action == BulkDelete, Purchases: request.Action == BulkDelete}
 		commands[i] = &command{want: want, decide: func(state *State) (change Change, err error) {
 			change, outcomes[i], err = request.decide(state, o, filter)
 			return change, err

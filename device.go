@@ -211,7 +211,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		if policy == DeviceRefuse {
 			return Device{}, Change{}, NewError(CodeDeviceLimit, "", "the user has %d devices, and the license allows %d", c.Account.Devices, slots)
 		}
-		if state.complete != (completeness{devices: true, openSessions: true}) {
+		if !state.complete.devices || !state.complete.openSessions {
 			return Device{}, Change{}, needMore{Want{AllDevices: true, OpenSessions: true}}
 		}
 		for _, old := range state.devicesBy(policy)[:c.Account.Devices-slots+1] {

@@ -137,7 +137,8 @@ type PurchaseManager interface {
 	// ErrRefused with CodePurchaseInvalid and ReasonEnvironment for a sandbox
 	// purchase (see WithSandboxPurchases) or ReasonAccount for one that was made for
 	// another user, and with CodePurchaseDeactivated for one that an administrator
-	// took away; and ErrExists with CodePurchaseTaken for the purchase of another
+	// took away, be it from a user who has been deleted since: then the purchase is kept,
+	// for ActivatePurchase; and ErrExists with CodePurchaseTaken for the purchase of another
 	// user, unless the policy is to transfer it, or the store says that it was made for
 	// this one (see PurchaseFacts.AccountToken). That holds for a family-shared purchase
 	// as well: each member of the family has a stable id of its own to show.
@@ -212,6 +213,7 @@ type verification struct {
 	jitter  float64 // from 0 to 1; drawn before, since rules draw nothing
 
 	owns     bool // the store says that it was made for this user
+	moves    bool // the purchase comes from another user, with what an administrator made of it
 	late     bool // the store took all the time that it had
 	panicked bool // the verifier did
 }
@@ -394,7 +396,7 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 		before = state.Purchases[at]
 	}
 	if before.Reason == ReasonDeactivated && submitted && v.verdict.Outcome == VerdictValid {
-		return Purchase{}, Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+		return Purchase{}, Change{}, takenAway()
 	}
 	after := v.become(before, o.now, revive)
 	c := state.change()
@@ -415,14 +417,15 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	default:
 		c.Purchases.Insert = append(c.Purchases.Insert, after)
 	}
+	if (at < 0 || strings.HasPrefix(before.StableID, provisional) && twin < 0) && !v.moves {
+		v.withhold(state, &after)
+		c.putPurchase(after)
+	}
 	superseded := v.supersede(state, &c, after, o.now)
 	c.countPurchases(state, v.grace)
 	if name, tells := purchaseEvent(before, after, at < 0); tells || len(superseded) > 0 {
-		if after.UpdatedAt = o.now; len(c.Purchases.Insert) > 0 {
-			c.Purchases.Insert[0] = after
-		} else {
-			c.Purchases.Update[0] = after
-		}
+		after.UpdatedAt = latest(before.UpdatedAt, o.now)
+		c.putPurchase(after)
 		data := []any{"purchase_id", after.ID.String(), "store", after.Store, "product_id", after.ProductID,
 			"active", after.Active, "reason", after.Reason, "superseded", superseded}
 		if !after.ExpiresAt.IsZero() {
@@ -431,6 +434,20 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 		o.record(&c, name, DeviceID{}, data...)
 	}
 	return after, c, nil
+}
+
+// putPurchase changes the purchase that a change is about, the first of it.
+func (c *Change) putPurchase(p Purchase) {
+	if len(c.Purchases.Insert) > 0 {
+		c.Purchases.Insert[0] = p
+	} else {
+		c.Purchases.Update[0] = p
+	}
+}
+
+// takenAway is the error of a purchase that an administrator deactivated.
+func takenAway() error {
+	return NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
 }
 
 // waitingReceipts counts the receipts whose stores have not said anything yet.
@@ -601,7 +618,7 @@ func (v verification) supersede(state *State, c *Change, by Purchase, now time.T
 		if p.ID == by.ID || p.Store != by.Store || !p.Active || !slices.Contains(v.verdict.Facts.Supersedes, p.StableID) {
 			continue
 		}
-		p.Active, p.Reason, p.DueAt, p.UpdatedAt = false, ReasonSuperseded, time.Time{}, now
+		p.Active, p.Reason, p.DueAt, p.UpdatedAt = false, ReasonSuperseded, time.Time{}, latest(p.UpdatedAt, now)
 		c.Purchases.Update = append(c.Purchases.Update, p)
 		superseded = append(superseded, p.ID)
 	}
@@ -656,7 +673,7 @@ func endPurchase(state *State, o origin, id PurchaseID, reason PurchaseReason, g
 	if p.Reason == reason || p.Reason == ReasonDeactivated {
 		return p, Change{}, nil
 	}
-	p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.Undecided, p.UpdatedAt = false, reason, time.Time{}, time.Time{}, 0, o.now
+	p.Active, p.Reason, p.DueAt, p.LeasedUntil, p.Undecided, p.UpdatedAt = false, reason, time.Time{}, time.Time{}, 0, latest(p.UpdatedAt, o.now)
 	c := state.change()
 	c.Purchases.Update = append(c.Purchases.Update, p)
 	c.countPurchases(state, grace)
@@ -673,7 +690,7 @@ func (v verification) take(from *State, o origin, to UserID) (Change, error) {
 	}
 	old := from.Purchases[at]
 	if old.Reason == ReasonDeactivated {
-		return Change{}, NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+		return Change{}, takenAway()
 	}
 	c := from.change()
 	c.Purchases.Delete = []PurchaseID{old.ID}
@@ -843,7 +860,8 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	o := call.origin
 	o.now = m.now()
 	fresh := NewID[Purchase]()
-	purchase, err := changePurchases(ctx, m, user, func(state *State) (Purchase, Change, error) {
+	want := Want{User: user, Purchases: true, Marks: v.marks()}
+	purchase, err := change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
 		return v.apply(state, o, PurchaseID{}, fresh, false)
 	})
 	if ErrorCode(err) == CodePurchaseTaken && (v.owns || m.purchasePolicy == PurchaseTransfer) && v.verdict.Outcome == VerdictValid {
@@ -857,6 +875,8 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 		return purchase, nil
 	case v.verdict.Outcome == VerdictInvalid:
 		return Purchase{}, v.refusal()
+	case v.verdict.Outcome == VerdictValid && purchase.Reason == ReasonDeactivated:
+		return Purchase{}, takenAway()
 	case v.verdict.Outcome == VerdictValid && !purchase.Active: // by what the store said later
 		v.verdict.Reason = purchase.Reason
 		return Purchase{}, v.refusal()
@@ -870,7 +890,7 @@ func (m *manager) transferPurchase(ctx context.Context, to UserID, v verificatio
 	taken := o.again() // the event of the user who loses it
 	c := command{subject: &together{
 		wants: func(ctx context.Context) ([]Want, error) {
-			wants := []Want{{User: to, Purchases: true}}
+			wants := []Want{{User: to, Purchases: true, Marks: v.marks()}}
 			known, err := m.store.FindPurchases(ctx, v.receipt.Store, v.verdict.Facts.StableID)
 			if at := slices.IndexFunc(known, v.owned); at >= 0 && known[at].UserID != to {
 				wants = append(wants, Want{User: known[at].UserID, Purchases: true})
@@ -889,7 +909,9 @@ func (m *manager) transferPurchase(ctx context.Context, to UserID, v verificatio
 				changes = append(changes, change)
 			}
 			var given Change
-			if purchase, given, err = v.apply(&states[0], o, PurchaseID{}, fresh, false); err != nil {
+			moving := v
+			moving.moves = len(states) == 2
+			if purchase, given, err = moving.apply(&states[0], o, PurchaseID{}, fresh, false); err != nil {
 				return nil, err
 			}
 			if given.writes() {
@@ -1045,6 +1067,9 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 	}
 	o.now = m.now()
 	want := Want{User: purchase.UserID, Purchases: true}
+	if strings.HasPrefix(purchase.StableID, provisional) {
+		want.Marks = v.marks()
+	}
 	if !event.IsZero() {
 		o.event = event
 		want.Events = []EventID{event}
@@ -1175,7 +1200,12 @@ func (m *manager) notified(ctx context.Context, store string, content Notificati
 // from the notification, so that a repeated one is known (UUID version 8, RFC 9562
 // section 5.8).
 func notificationEvent(store, id string, purchase PurchaseID) EventID {
-	digest := sha256.Sum256([]byte(strings.Join([]string{store, id, purchase.String()}, "\n")))
+	return digestEvent(store, id, purchase.String())
+}
+
+// digestEvent makes the id of an event out of what it is about.
+func digestEvent(about ...string) EventID {
+	digest := sha256.Sum256([]byte(strings.Join(about, "\n")))
 	event := EventID(digest[:16])
 	event[6] = event[6]&0x0f | 0x80
 	event[8] = event[8]&0x3f | 0x80

@@ -186,9 +186,12 @@ var recordKinds = []recordKind{
 	},
 	{
 		// A state holds no events but the ids of those that a want names.
-		name:  RowsEvents,
-		wants: func(w, other *Want) { w.Events = append(w.Events, other.Events...) },
-		asks:  func(w *Want) bool { return len(w.Events) > 0 },
+		name: RowsEvents,
+		wants: func(w, other *Want) {
+			w.Events = append(w.Events, other.Events...)
+			w.Marks = append(slices.Clip(w.Marks), other.Marks...)
+		},
+		asks:  func(w *Want) bool { return len(w.Events)+len(w.Marks) > 0 },
 		clone: func(*State) {},
 		apply: func(*State, *Change) {},
 		merge: func(c, next *Change) { c.Events = append(c.Events, next.Events...) },

@@ -186,7 +186,8 @@ type Want struct {
 	Activation bool // the one that is open
 	Segments   bool // which lists the user is in
 
-	Events    []EventID // which of these are recorded
+	Events    []EventID // which of these are recorded of the user
+	Marks     []EventID // which of these are recorded, whoever's they are
 	RowCounts bool      // how many records of each kind the user has
 }
 
@@ -204,7 +205,7 @@ func (w Want) merge(other Want) Want {
 // for it. Records that are not there are left out; each is there once, in no
 // order, however often the want named it.
 type State struct {
-	Exists bool // whether there is such a user; when not, only Events may be set
+	Exists bool // whether there is such a user; when not, only Events and Marks may be set
 	User   User // only ID and Account without Want.Profile
 
 	Devices      []DeviceRecord
@@ -215,6 +216,7 @@ type State struct {
 	Segments     []SegmentID // the lists that the user is in
 	Activation   Activation  // the one that is open; zero: none
 	Events       []EventID   // those of Want.Events that are recorded, also of a user who was deleted
+	Marks        []EventID   // those of Want.Marks that are recorded
 	RowCounts    map[string]int
 
 	complete completeness
@@ -223,7 +225,7 @@ type State struct {
 
 // loadedBy notes which kinds of record a want has loaded whole.
 func (s *State) loadedBy(want *Want) {
-	s.complete = completeness{devices: want.AllDevices, openSessions: want.OpenSessions, usageFrom: want.UsageFrom}
+	s.complete = completeness{devices: want.AllDevices, openSessions: want.OpenSessions, marks: want.Marks, usageFrom: want.UsageFrom}
 }
 
 // of makes the state that of a user, to be decided from the version that it has.
@@ -236,6 +238,7 @@ func (s *State) of(user UserID) {
 type completeness struct {
 	devices      bool // all of the user's
 	openSessions bool
+	marks        []EventID // that were asked for
 	usageFrom    Optional[Day]
 }
 

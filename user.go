@@ -654,6 +654,12 @@ func deleteUser(state *State, o origin) (Erasure, Change, error) {
 	o.actor = receipt.Actor
 	c := state.change()
 	c.Delete = true
+	if marks := marksOf(state.Purchases); len(marks) > 0 {
+		if slices.ContainsFunc(marks, func(id EventID) bool { return !slices.Contains(state.complete.marks, id) }) {
+			return Erasure{}, Change{}, needMore{Want{Marks: marks}}
+		}
+		state.markWithheld(&c, o)
+	}
 	o.record(&c, EventUserDeleted, DeviceID{}, "rows", receipt.Rows)
 	return receipt, c, nil
 }
@@ -1073,7 +1079,7 @@ func (m *manager) DeleteUser(ctx context.Context, id UserID, confirm string) (_ 
 	if confirm != id.String() {
 		return Erasure{}, NewError(CodeConfirmationMismatch, "confirm", "the confirmation is not the id of the user")
 	}
-	return change(ctx, m, command{want: Want{User: id, RowCounts: true}}, func(state *State) (Erasure, Change, error) {
+	return change(ctx, m, command{want: Want{User: id, RowCounts: true, Purchases: true}}, func(state *State) (Erasure, Change, error) {
 		return deleteUser(state, call.origin)
 	})
 }

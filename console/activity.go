@@ -30,7 +30,7 @@ var eventNames = []userkit.EventName{
 	userkit.EventTokenResealed, userkit.EventSessionStarted, userkit.EventSessionEnded, userkit.EventTrafficReported,
 	userkit.EventTrafficLimitSet, userkit.EventBalanceRefilled, userkit.EventBalanceCharged, userkit.EventBalanceCancelled,
 	userkit.EventPurchaseSubmitted, userkit.EventPurchaseUpdated, userkit.EventPurchaseActivated, userkit.EventPurchaseDeactivated,
-	userkit.EventPurchaseTransferred, userkit.EventSegmentsAdded, userkit.EventSegmentRemoved, userkit.EventSegmentCreated,
+	userkit.EventPurchaseTransferred, userkit.EventPurchaseWithheld, userkit.EventPurchaseReleased, userkit.EventSegmentsAdded, userkit.EventSegmentRemoved, userkit.EventSegmentCreated,
 	userkit.EventSegmentUpdated, userkit.EventSegmentFrozen, userkit.EventSegmentDeleted,
 }
 

@@ -33,6 +33,11 @@ func (s *Store) load(want *userkit.Want, state *userkit.State) {
 			state.Events = append(state.Events, id)
 		}
 	}
+	for _, id := range distinct(want.Marks) {
+		if s.events.get(id) != nil {
+			state.Marks = append(state.Marks, id)
+		}
+	}
 	found := s.users.get(want.User)
 	if found == nil {
 		return

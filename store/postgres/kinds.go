@@ -444,10 +444,50 @@ func (l *loading) events(ctx context.Context) error {
 	}
 	q := &statement{hot: true}
 	l.search(q, userkit.RowsEvents, "t.user_id, t.id", wantedIDs, rows, hasID)
-	return loadRecords(ctx, l, q,
+	err := loadRecords(ctx, l, q,
 		func(to []any, found *ownedID) []any {
 			return append(to, (*identifier)(&found.user), (*identifier)(&found.id))
 		},
 		func(found *ownedID) (userkit.UserID, [16]byte) { return found.user, found.id },
 		func(state *userkit.State, found ownedID) { state.Events = append(state.Events, found.id) })
+	if err != nil {
+		return err
+	}
+	return l.marks(ctx)
+}
+
+// marks finds out which events are recorded, whoever's they are.
+func (l *loading) marks(ctx context.Context) error {
+	var rows []*wanted
+	recorded := map[userkit.EventID]bool{}
+	for _, want := range l.wants {
+		for _, id := range want.Marks {
+			if _, again := recorded[id]; !again {
+				recorded[id] = false
+				rows = append(rows, &wanted{id: id})
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	q := &statement{}
+	l.search(q, userkit.RowsEvents, "t.id", wantedIDs, rows, "t.id = n.id")
+	err := l.store.query(ctx, q, func(found *sql.Rows) error {
+		var id userkit.EventID
+		err := found.Scan((*identifier)(&id))
+		recorded[id] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, want := range l.wants {
+		for _, id := range want.Marks {
+			if recorded[id] && !slices.Contains(l.states[i].Marks, id) {
+				l.states[i].Marks = append(l.states[i].Marks, id)
+			}
+		}
+	}
+	return nil
 }

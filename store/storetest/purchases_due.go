@@ -765,6 +765,87 @@ func activatePurchaseCases() []testCase {
 			d.requireSubscribed(t, user.ID, false)
 			require.True(t, d.user(t, user.ID).PurchasesEndAt.IsZero())
 		}},
+		{"what was taken away does not come back with another user", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			gone := func(user userkit.User, bulk bool) {
+				if bulk {
+					request := userkit.BulkRequest{Action: userkit.BulkDelete, Users: userkit.UserFilter{Filter: userkit.Equal("login", user.Login)}}
+					require.EqualValues(t, 1, d.execute(t, request).Changed)
+					return
+				}
+				_, err := d.DeleteUser(t.Context(), user.ID, user.ID.String())
+				require.NoError(t, err)
+			}
+			user := d.signUp(t)
+			bought, kept := d.buy(t, s, user.ID, "1000"), d.buy(t, s, user.ID, "2000")
+			s.closes(time.Time{})
+			waiting := d.submit(t, user.ID, "waits")
+			s.opens()
+			for _, purchase := range []userkit.Purchase{bought, waiting} {
+				_, err := d.DeactivatePurchase(t.Context(), purchase.ID)
+				require.NoError(t, err)
+			}
+			gone(user, false)
+			s.says("waits", userkit.Valid(d.monthly("3000")))
+
+			var again userkit.Purchase
+			for round := range 2 { // what is withheld stays so
+				user = d.signUp(t)
+				for _, token := range []string{"1000", "waits", "1000"} {
+					_, err := d.SubmitPurchase(t.Context(), user.ID, receiptOf(token))
+					requireCode(t, err, userkit.ErrRefused, userkit.CodePurchaseDeactivated)
+				}
+				d.requireSubscribed(t, user.ID, false)
+				require.True(t, d.submit(t, user.ID, kept.StableID).Active, "it was not taken away")
+				rows := d.purchases(t, user.ID)
+				require.Len(t, rows, 3)
+				again = rows[slices.IndexFunc(rows, func(p userkit.Purchase) bool { return p.StableID == "1000" })]
+				require.Equal(t, userkit.ReasonDeactivated, again.Reason)
+				require.True(t, again.DueAt.IsZero())
+				if round == 0 {
+					gone(user, true)
+				}
+			}
+
+			// An administrator gives it back, and then it is anybody's who has bought it.
+			_, err := d.ActivatePurchase(t.Context(), again.ID)
+			require.NoError(t, err)
+			d.requireSubscribed(t, user.ID, true)
+			gone(user, false)
+			user = d.signUp(t)
+			d.submit(t, user.ID, "1000")
+			d.requireSubscribed(t, user.ID, true)
+		}},
+		{"what was taken away while it waited stays so when its store says what it is", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			bought := d.buy(t, s, user.ID, "1000")
+			_, err := d.DeactivatePurchase(t.Context(), bought.ID)
+			require.NoError(t, err)
+			_, err = d.DeleteUser(t.Context(), user.ID, user.ID.String())
+			require.NoError(t, err)
+			user = d.signUp(t)
+			s.closes(time.Time{})
+			waiting := d.submit(t, user.ID, "1000 in another form")
+			s.opens()
+			s.says("1000 in another form", userkit.Valid(d.monthly("1000")))
+			d.clock.Advance(time.Hour)
+			d.verifyDue(t)
+			require.Equal(t, userkit.ReasonDeactivated, d.purchase(t, waiting.ID).Reason)
+			d.requireSubscribed(t, user.ID, false)
+		}},
+		{"does not step back with the clock in what it tells of changes", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			bought := d.buy(t, s, user.ID, "1000")
+			d.clock.Advance(-time.Hour)
+			after, err := d.DeactivatePurchase(t.Context(), bought.ID)
+			require.NoError(t, err)
+			require.Equal(t, bought.UpdatedAt, after.UpdatedAt)
+			after, err = d.ActivatePurchase(t.Context(), bought.ID)
+			require.NoError(t, err)
+			require.Equal(t, bought.UpdatedAt, after.UpdatedAt)
+		}},
 		{"what was taken away comes back by no verification, notification or submission", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)

@@ -115,6 +115,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"Events": func(want *userkit.Want, state *userkit.State) {
 			want.Events, state.Events = []userkit.EventID{d.events[1].ID}, []userkit.EventID{d.events[1].ID}
 		},
+		"Marks": func(want *userkit.Want, state *userkit.State) {
+			want.Marks, state.Marks = []userkit.EventID{d.events[1].ID}, []userkit.EventID{d.events[1].ID}
+		},
 	} {
 		want, expected := userkit.Want{User: userID(1)}, narrow
 		ask(&want, &expected)
@@ -272,11 +275,13 @@ func loadEventsOfDeleted(t *testing.T, env env) {
 	want.RowCounts = false
 	want.Events = append(want.Events, eventID(61), eventID(900), other.events[0].ID, eventID(61))
 	theirs := userkit.Want{User: other.user.ID, Events: []userkit.EventID{eventID(61), other.events[0].ID}}
-	never := userkit.Want{User: userID(3), Events: want.Events}
+	theirs.Marks = []userkit.EventID{eventID(61), eventID(61), eventID(900)} // whoever's they are
+	never := userkit.Want{User: userID(3), Events: want.Events, Marks: theirs.Marks}
 	states := load(t, env.store, want, theirs, never)
 	require.Equal(t, userkit.State{Events: []userkit.EventID{eventID(61)}}, withoutEmpty(states[0]))
 	require.Equal(t, []userkit.EventID{other.events[0].ID}, states[1].Events)
-	require.Equal(t, userkit.State{}, withoutEmpty(states[2]))
+	require.Equal(t, []userkit.EventID{eventID(61)}, states[1].Marks)
+	require.Equal(t, userkit.State{Marks: []userkit.EventID{eventID(61)}}, withoutEmpty(states[2]))
 }
 
 func loadRowCounts(t *testing.T, env env) {
