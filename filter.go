@@ -36,6 +36,10 @@ import (
 //     the opposite of eq, so it holds for users without a value.
 //   - An attribute that is a list compares as each of its elements: one that
 //     matches is enough. A comparison with an element of another type is false.
+//     A path goes on into each object of a list: attributes.addr.type is the type of
+//     each of them. attributes.addr[type eq "work" and zip sw "1"] is met by users
+//     of whose objects in addr one meets all of the condition; an object alone counts
+//     as a list of one.
 //   - access, which has several values at once, is eq to each of them.
 //   - segment eq "…" means: is in the segment with this id or this name.
 type Filter struct {
@@ -66,8 +70,8 @@ const (
 	OpLessOrEqual    Operator = "le"
 )
 
-// Expression is a part of a filter: AndExpression, OrExpression, NotExpression
-// or Comparison. Only writers of stores look into filters.
+// Expression is a part of a filter: AndExpression, OrExpression, NotExpression,
+// ElementExpression or Comparison. Only writers of stores look into filters.
 type Expression interface{ expression() }
 
 type (
@@ -77,6 +81,13 @@ type (
 	OrExpression []Expression
 	// NotExpression holds when its part does not.
 	NotExpression struct{ Of Expression }
+	// ElementExpression holds when one of the objects at a path of the attributes meets
+	// a condition. The comparisons in it are of the field "attributes", with paths that
+	// begin in the object, and it holds no ElementExpression.
+	ElementExpression struct {
+		Path []string // not empty
+		Of   Expression
+	}
 	// Comparison compares one field with a value.
 	Comparison struct {
 		Field    string   // a name of UserFields or DerivedUserFields, or "segment"
@@ -92,10 +103,11 @@ type (
 	}
 )
 
-func (AndExpression) expression() {}
-func (OrExpression) expression()  {}
-func (NotExpression) expression() {}
-func (Comparison) expression()    {}
+func (AndExpression) expression()     {}
+func (OrExpression) expression()      {}
+func (NotExpression) expression()     {}
+func (ElementExpression) expression() {}
+func (Comparison) expression()        {}
 
 // FilterValue is what a field can be compared with.
 type FilterValue interface {
@@ -187,6 +199,26 @@ func Not(filter Filter) Filter {
 	return Filter{NotExpression{filter.root}}
 }
 
+// AnyElement is met by users who have at a path of the attributes, such as
+// "attributes.addr", an object that meets a filter, alone or in a list. The fields of the
+// filter are those of the object, as in Equal("type", "work").
+func AnyElement(path string, filter Filter) Filter {
+	name, names := splitField(path)
+	if name != attributesField {
+		names = nil // which no check lets pass
+	}
+	of, _ := mapComparisons(filter.root, func(c Comparison) (Expression, error) {
+		if c.Field != attributesField || len(c.Path) == 0 {
+			c.Path = strings.Split(c.name(), ".")
+		} else {
+			c.Path = append([]string{c.Field}, c.Path...)
+		}
+		c.Field = attributesField
+		return c, nil
+	})
+	return Filter{ElementExpression{Path: names, Of: of}}
+}
+
 // InSegment is met by users who are in the segment.
 func InSegment(id SegmentID) Filter { return Equal(segmentField, id) }
 
@@ -259,7 +291,7 @@ func (f Filter) Parts() []Filter {
 // the same filter.
 func (f Filter) String() string {
 	var text strings.Builder
-	writeExpression(&text, f.root, false)
+	writeExpression(&text, f.root, false, false)
 	return text.String()
 }
 
@@ -275,7 +307,9 @@ func (f *Filter) UnmarshalText(text []byte) error {
 	return err
 }
 
-func writeExpression(text *strings.Builder, expression Expression, nested bool) {
+// writeExpression writes a part of a filter: nested in another one, and inside of an
+// element.
+func writeExpression(text *strings.Builder, expression Expression, nested, inside bool) {
 	join := func(parts []Expression, word string) {
 		if nested {
 			text.WriteByte('(')
@@ -284,7 +318,7 @@ func writeExpression(text *strings.Builder, expression Expression, nested bool) 
 			if i > 0 {
 				text.WriteString(word)
 			}
-			writeExpression(text, part, true)
+			writeExpression(text, part, true, inside)
 		}
 		if nested {
 			text.WriteByte(')')
@@ -297,15 +331,23 @@ func writeExpression(text *strings.Builder, expression Expression, nested bool) 
 		join(expression, " or ")
 	case NotExpression:
 		text.WriteString("not (")
-		writeExpression(text, expression.Of, false)
+		writeExpression(text, expression.Of, false, inside)
 		text.WriteByte(')')
+	case ElementExpression:
+		text.WriteString(attributePrefix + strings.Join(expression.Path, ".") + "[")
+		writeExpression(text, expression.Of, false, true)
+		text.WriteByte(']')
 	case Comparison:
-		expression.write(text)
+		name := expression.name()
+		if inside {
+			name = strings.Join(expression.Path, ".")
+		}
+		expression.write(text, name)
 	}
 }
 
-func (c Comparison) write(text *strings.Builder) {
-	text.WriteString(c.name())
+func (c Comparison) write(text *strings.Builder, name string) {
+	text.WriteString(name)
 	text.WriteByte(' ')
 	text.WriteString(string(c.Operator))
 	if c.Operator == OpPresent {
@@ -364,6 +406,9 @@ func (f Filter) check() (Filter, error) {
 	if deeper(f.root, MaxFilterDepth) {
 		return Filter{}, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
 	}
+	if err := checkElements(f.root, false); err != nil {
+		return Filter{}, err
+	}
 	count := 0
 	root, err := mapComparisons(f.root, func(c Comparison) (Expression, error) {
 		if count++; count > MaxFilterComparisons {
@@ -382,6 +427,49 @@ func (f Filter) check() (Filter, error) {
 	return checked, nil
 }
 
+// checkElements checks the paths of elements.
+func checkElements(expression Expression, inside bool) error {
+	all := func(parts []Expression) error {
+		for _, part := range parts {
+			if err := checkElements(part, inside); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch expression := expression.(type) {
+	case AndExpression:
+		return all(expression)
+	case OrExpression:
+		return all(expression)
+	case NotExpression:
+		return checkElements(expression.Of, inside)
+	case ElementExpression:
+		if inside {
+			return NewError(CodeFilterSyntax, "filter", "brackets of attributes in one another")
+		}
+		if err := expression.check(); err != nil {
+			return err
+		}
+		return checkElements(expression.Of, true)
+	}
+	return nil
+}
+
+// check checks the path of the elements.
+func (e ElementExpression) check() error {
+	name := attributePrefix + strings.Join(e.Path, ".")
+	switch {
+	case len(e.Path) == 0 || slices.ContainsFunc(e.Path, func(name string) bool { return !attributeName(name) }):
+		return NewError(CodeUnknownField, "filter", "no attribute %q", clip(name))
+	case len(e.Path) > maxJSONDepth:
+		return NewError(CodeTooLong, "filter", "%d names deep, at most %d", len(e.Path), maxJSONDepth)
+	case e.Of == nil:
+		return NewError(CodeRequired, "filter", "%s[] needs a condition", clip(name))
+	}
+	return nil
+}
+
 // deeper reports whether expressions are nested in one another more than so deep.
 func deeper(expression Expression, most int) bool {
 	beyond := func(part Expression) bool { return deeper(part, most-1) }
@@ -393,6 +481,8 @@ func deeper(expression Expression, most int) bool {
 	case OrExpression:
 		return most < 1 || slices.ContainsFunc(expression, beyond)
 	case NotExpression:
+		return most < 1 || beyond(expression.Of)
+	case ElementExpression:
 		return most < 1 || beyond(expression.Of)
 	}
 	return most < 1
@@ -419,6 +509,9 @@ func mapComparisons(expression Expression, replace func(Comparison) (Expression,
 	case NotExpression:
 		of, err := mapComparisons(expression.Of, replace)
 		return NotExpression{of}, err
+	case ElementExpression:
+		of, err := mapComparisons(expression.Of, replace)
+		return ElementExpression{Path: expression.Path, Of: of}, err
 	case Comparison:
 		return replace(expression)
 	}

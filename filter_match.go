@@ -92,10 +92,60 @@ func (m matchers[R]) expression(expression Expression) func(*R) bool {
 		}
 	case NotExpression:
 		return opposite(m.expression(expression.Of))
+	case ElementExpression:
+		return m.element(expression)
 	case Comparison:
 		return m.comparison(expression)
 	}
 	panic("userkit: an expression of no known type")
+}
+
+// element compiles a condition on the objects at a path.
+func (m matchers[R]) element(expression ElementExpression) func(*R) bool {
+	inside := matchers[map[string]any]{func(string) FieldReader[map[string]any] {
+		return FieldReader[map[string]any]{
+			Attribute: func(object *map[string]any, name string) (any, bool) { value, ok := (*object)[name]; return value, ok },
+		}
+	}}
+	meets := inside.expression(expression.Of)
+	some := valuesAt(m.read(attributesField), expression.Path)
+	return func(record *R) bool {
+		return some(record, func(value any) bool {
+			return eachElement(value, func(element any) bool {
+				object, ok := element.(map[string]any)
+				return ok && meets(&object)
+			})
+		})
+	}
+}
+
+// valuesAt compiles a path into a function that reports whether one of the values there
+// is what is looked for. The path goes into objects, and into the objects of a list.
+func valuesAt[R any](reader FieldReader[R], path []string) func(record *R, is func(any) bool) bool {
+	return func(record *R, is func(any) bool) bool {
+		value, ok := reader.Attribute(record, path[0])
+		return ok && someAt(value, path[1:], is)
+	}
+}
+
+func someAt(value any, path []string, is func(any) bool) bool {
+	if len(path) == 0 {
+		return is(value)
+	}
+	return eachElement(value, func(element any) bool {
+		object, _ := element.(map[string]any)
+		next, ok := object[path[0]]
+		return ok && someAt(next, path[1:], is)
+	})
+}
+
+// eachElement reports whether one of the elements of a list is what is looked for; what
+// is no list stands for itself.
+func eachElement(value any, is func(any) bool) bool {
+	if list, ok := value.([]any); ok {
+		return slices.ContainsFunc(list, is)
+	}
+	return is(value)
 }
 
 func (m matchers[R]) all(parts []Expression) []func(*R) bool {
@@ -224,27 +274,16 @@ func attributeMatcher[R any](reader FieldReader[R], c Comparison) func(*R) bool 
 	if len(c.Path) == 0 {
 		return reader.Any
 	}
-	find := func(record *R) any {
-		value, _ := reader.Attribute(record, c.Path[0])
-		for _, name := range c.Path[1:] {
-			object, _ := value.(map[string]any)
-			value = object[name]
-		}
-		return value
-	}
+	some := valuesAt(reader, c.Path)
 	if c.Operator == OpPresent {
-		return func(record *R) bool { return attributePresent(find(record)) }
+		return func(record *R) bool { return some(record, attributePresent) }
 	}
 	if c.Value == nil {
-		return func(record *R) bool { return !attributePresent(find(record)) }
+		return func(record *R) bool { return !some(record, attributePresent) }
 	}
 	matches := compareElement(c)
 	return func(record *R) bool {
-		value := find(record)
-		if list, ok := value.([]any); ok {
-			return slices.ContainsFunc(list, matches)
-		}
-		return matches(value)
+		return some(record, func(value any) bool { return eachElement(value, matches) })
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 // The operators are eq, ne, co, sw, ew, pr, gt, ge, lt and le; and binds tighter
 // than or, and not takes its operand in brackets. A value is a JSON string, a
 // JSON number, true, false or null. A condition on attributes may be written
-// attributes[plan eq "gold" and seats gt 5]. An empty text is the zero Filter.
+// attributes[plan eq "gold" and seats gt 5], and one on the objects of a list among
+// them attributes.addr[type eq "work" and zip sw "1"]. An empty text is the zero
+// Filter.
 //
 // It returns ErrInvalid with CodeFilterSyntax for a text that is not of this
 // grammar, CodeUnknownField, CodeUnknownValue, CodeBadFormat, CodeOutOfRange,
@@ -43,10 +45,9 @@ func ParseFilter(text string) (Filter, error) {
 // filterParser reads a filter by recursive descent.
 type filterParser struct {
 	text        string
-	at          int      // the byte to read next; where an error is, the byte at fault
-	comparisons int      // so far
-	prefix      []string // of the names inside of attributes[…]
-	inside      bool     // of attributes[…]
+	at          int  // the byte to read next; where an error is, the byte at fault
+	comparisons int  // so far
+	inside      bool // of attributes[…]
 }
 
 func (p *filterParser) filter() (Expression, error) {
@@ -155,7 +156,7 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 	}
 	c := Comparison{}
 	if p.inside {
-		c.Field, c.Path = attributesField, append(append([]string(nil), p.prefix...), strings.Split(name, ".")...)
+		c.Field, c.Path = attributesField, strings.Split(name, ".")
 	} else {
 		field, path, nested := strings.Cut(name, ".")
 		c.Field = strings.ToLower(field)
@@ -163,10 +164,19 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 			c.Path = strings.Split(path, ".")
 		}
 		if c.Field == attributesField && p.symbol('[') {
-			p.inside, p.prefix = true, c.Path
+			if nested {
+				if err := (ElementExpression{Path: c.Path, Of: c}).check(); err != nil {
+					p.at = begin
+					return nil, err
+				}
+			}
+			p.inside = true
 			inner, err := p.bracket(depth, ']')
-			p.inside, p.prefix = false, nil
-			return inner, err
+			p.inside = false
+			if err != nil || !nested {
+				return inner, err
+			}
+			return ElementExpression{Path: c.Path, Of: inner}, nil
 		}
 	}
 	p.space()

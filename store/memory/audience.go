@@ -87,6 +87,7 @@ func visit(expression userkit.Expression, must bool, look func(c userkit.Compari
 		}
 	case userkit.NotExpression:
 		visit(expression.Of, false, look)
+	case userkit.ElementExpression: // names no segment, and nothing that an index knows
 	case userkit.Comparison:
 		look(expression, must)
 	}

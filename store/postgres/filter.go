@@ -28,7 +28,8 @@ type selection struct {
 	// that nothing else serves.
 	list     userkit.SegmentID
 	byList   bool
-	optional int // how many OR and NOT are around what is being compiled
+	inside   bool // of an element, whose alias is o
+	optional int  // how many OR and NOT are around what is being compiled
 }
 
 // notDisabled is the condition that a user is not disabled.
@@ -112,6 +113,8 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		c.optional--
 		c.where.add(") IS NOT TRUE)")
 		return false, err
+	case userkit.ElementExpression:
+		return c.element(expression)
 	case userkit.Comparison:
 		if expression.Operator == userkit.OpNotEqual {
 			expression.Operator = userkit.OpEqual
@@ -426,8 +429,69 @@ func (c *selection) access(of userkit.Comparison) {
 // attributesFolded is the expression of the index on attributes.
 const attributesFolded = "coalesce(u.folded_attributes, u.attributes)"
 
+// inObject is what comparisons inside of an element look into.
+const inObject = "o.value"
+
+// element adds that one of the objects at a path meets a condition. An index finds those
+// that have what it has to be equal to.
+func (c *selection) element(of userkit.ElementExpression) (served bool, err error) {
+	c.where.add("(u.attributes IS NOT NULL AND ")
+	if must, ok := equalInside(of.Of); ok {
+		must.Path = slices.Concat(of.Path, must.Path)
+		served = c.attribute(must)
+		c.where.add(" AND ")
+	}
+	c.where.add("EXISTS (SELECT FROM jsonb_path_query("+attributesFolded+", ?::jsonpath) AS o(value) WHERE jsonb_typeof(o.value) = 'object' AND ",
+		elementsAt(of.Path))
+	c.inside = true
+	c.optional++ // nothing in there finds a user
+	_, err = c.expression(of.Of)
+	c.optional--
+	c.inside = false
+	c.where.add("))")
+	return served, err
+}
+
+// equalInside finds something that an object has to be equal to.
+func equalInside(expression userkit.Expression) (userkit.Comparison, bool) {
+	switch expression := expression.(type) {
+	case userkit.AndExpression:
+		for _, part := range expression {
+			if found, ok := equalInside(part); ok {
+				return found, true
+			}
+		}
+	case userkit.Comparison:
+		return expression, expression.Operator == userkit.OpEqual && expression.Value != nil
+	}
+	return userkit.Comparison{}, false
+}
+
+// valuesAt is the path of jsonb to the values that a path has: into objects, and into
+// the objects of lists, as lax paths go.
+func valuesAt(path []string) literal { return quoted(jsonPath(path)) }
+
+// elementsAt is valuesAt with each element of a list by itself.
+func elementsAt(path []string) literal { return quoted(jsonPath(path) + "[*]") }
+
+func jsonPath(path []string) string {
+	text := "lax $"
+	for _, name := range path {
+		text += "." + strconv.Quote(name) // of letters, digits, - and _
+	}
+	return text
+}
+
+// longestPattern is how many names a path has at most that an index finds: each of them
+// may have a list or an object, and all of these patterns are looked for.
+const longestPattern = 4
+
 // attribute adds a comparison of an attribute.
 func (c *selection) attribute(of userkit.Comparison) (served bool) {
+	base, guard := attributesFolded, "u.attributes IS NOT NULL AND "
+	if c.inside {
+		base, guard = inObject, ""
+	}
 	if len(of.Path) == 0 {
 		c.where.add("u.attributes IS NOT NULL")
 		return false
@@ -437,8 +501,12 @@ func (c *selection) attribute(of userkit.Comparison) (served bool) {
 		names.text(name)
 	}
 	path := names.of("text")
-	const value = "(" + attributesFolded + " #> ?)"
-	const present = value + ` NOT IN ('null'::jsonb, '""'::jsonb, '[]'::jsonb, '{}'::jsonb)`
+	const nothing = ` NOT IN ('null'::jsonb, '""'::jsonb, '[]'::jsonb, '{}'::jsonb)`
+	present, presentAt := "("+base+" #> ?)"+nothing, any(path)
+	if len(of.Path) > 1 {
+		present = "EXISTS (SELECT FROM jsonb_path_query(" + base + ", ?::jsonpath) AS p(value) WHERE p.value" + nothing + ")"
+		presentAt = valuesAt(of.Path)
+	}
 	compared := of.Value
 	text, isText := compared.(string)
 	if isText {
@@ -447,24 +515,40 @@ func (c *selection) attribute(of userkit.Comparison) (served bool) {
 	}
 	switch {
 	case of.Operator == userkit.OpPresent:
-		c.where.add(present, path)
+		c.where.add(present, presentAt)
 		return false
 	case of.Value == nil:
-		c.where.add("(("+present+") IS NOT TRUE)", path)
+		c.where.add("(("+present+") IS NOT TRUE)", presentAt)
 		return false
 	case names.broken || !storable(text):
 		c.where.add(never)
 		return false
-	case of.Operator == userkit.OpEqual:
+	case of.Operator == userkit.OpEqual && len(of.Path) <= longestPattern:
 		// The condition on attributes is that of the index.
-		c.where.add("(u.attributes IS NOT NULL AND ("+attributesFolded+" @> ? OR "+attributesFolded+" @> ?))",
-			holding(of.Path, compared), holding(of.Path, []any{compared}))
+		c.where.add("(" + guard + "(")
+		for lists := range 1 << len(of.Path) {
+			if lists > 0 {
+				c.where.add(" OR ")
+			}
+			c.where.add(base+" @> ?", holding(of.Path, lists, compared))
+		}
+		c.where.add("))")
 		return true
 	}
 	element := "e.value #>> '{}'"
 	var condition string
 	var args []any
 	switch {
+	case of.Operator == userkit.OpEqual:
+		condition = "WHEN ? THEN e.value = ?"
+		kind := "number"
+		switch compared.(type) {
+		case string:
+			kind = "string"
+		case bool:
+			kind = "boolean"
+		}
+		args = []any{quoted(kind), quotedJSON(compared)}
 	case isText && (of.Operator == userkit.OpContains || of.Operator == userkit.OpStartsWith || of.Operator == userkit.OpEndsWith):
 		condition = "WHEN 'string' THEN (" + element + `) COLLATE "C" LIKE ?`
 		args = []any{pattern(of.Operator, text)}
@@ -475,15 +559,18 @@ func (c *selection) attribute(of userkit.Comparison) (served bool) {
 		condition = "WHEN 'number' THEN (" + element + ")::numeric" + sign(of.Operator) + "(? #>> '{}')::numeric"
 		args = []any{quotedJSON(compared)}
 	}
-	c.where.add("(u.attributes IS NOT NULL AND EXISTS (SELECT FROM jsonb_array_elements(CASE jsonb_typeof("+value+") WHEN 'array' THEN "+value+
-		" ELSE jsonb_build_array("+value+") END) AS e(value) WHERE CASE jsonb_typeof(e.value) "+condition+" ELSE false END))",
-		append([]any{path, path, path}, args...)...)
+	c.where.add("("+guard+"EXISTS (SELECT FROM jsonb_path_query("+base+", ?::jsonpath) AS e(value) WHERE CASE jsonb_typeof(e.value) "+condition+" ELSE false END))",
+		append([]any{elementsAt(of.Path)}, args...)...)
 	return false
 }
 
-// holding gives an object that has a value at a path and nothing else.
-func holding(path []string, value any) literal {
-	for _, name := range slices.Backward(path) {
+// holding gives an object that has a value at a path and nothing else. The bits of lists
+// say which of the names have a list of it.
+func holding(path []string, lists int, value any) literal {
+	for i, name := range slices.Backward(path) {
+		if lists&(1<<(len(path)-1-i)) != 0 {
+			value = []any{value}
+		}
 		value = map[string]any{name: value}
 	}
 	return quotedJSON(value)

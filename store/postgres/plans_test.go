@@ -630,6 +630,8 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 			users(t, "a short term", userkit.UserFilter{Search: "qu", Moment: moment}, field, 51, "users_by_login", "users_by_name", "users_by_email")
 			users(t, "a small segment", userkit.UserFilter{Segment: small, Moment: moment}, field, 51, "memberships_")
 			users(t, "an attribute", filtered(userkit.Equal("attributes.plan", "GOLD")), field, 51, "users_by_attribute")
+			users(t, "an object of a list", filtered(userkit.AnyElement("attributes.addr",
+				userkit.AllOf(userkit.StartsWith("zip", "1"), userkit.Equal("type", "work")))), field, 0, "users_by_attribute")
 			users(t, "a part of a name", filtered(userkit.Contains("name", "VWXY")), field, 51, "users_by_search")
 			users(t, "a reference", filtered(userkit.Equal("extref", "REF777")), field, 1, "users_by_search")
 			users(t, "an address", filtered(userkit.Equal("email", template.Email+"none@example.org")), field, 0)

@@ -231,20 +231,49 @@ func (s *sample) compareText(t *rapid.T, field string, exact bool, value string)
 	return valueFilter(rapid.SampledFrom(operators).Draw(t, "operator"), field, value)
 }
 
+// elementFilter gives the condition that an object at a path meets a filter of attributes,
+// or, where that has an element itself, the filter alone.
+func elementFilter(path string, inner userkit.Filter) userkit.Filter {
+	text := inner.String()
+	if strings.Contains(text, "[") {
+		return inner
+	}
+	filter, err := userkit.ParseFilter(path + "[" + strings.ReplaceAll(text, "attributes.", "") + "]")
+	if err != nil {
+		return inner
+	}
+	return filter
+}
+
 // attribute draws a comparison with an attribute, nested or not, that is there or
 // not.
 func (s *sample) attribute(t *rapid.T, attributes userkit.Attributes) userkit.Filter {
 	path := []string{"attributes"}
 	var value any = map[string]any(attributes)
 	for {
+		if list, ok := value.([]any); ok && len(list) > 0 {
+			value = rapid.SampledFrom(list).Draw(t, "of a list")
+		}
 		object, _ := value.(map[string]any)
+		if len(path) > 1 && object != nil && rapid.IntRange(0, 2).Draw(t, "element") == 0 {
+			inner := s.attribute(t, object)
+			if rapid.Bool().Draw(t, "two") {
+				inner = userkit.AllOf(inner, s.attribute(t, object))
+			}
+			if rapid.IntRange(0, 3).Draw(t, "not") == 0 {
+				inner = userkit.Not(inner)
+			}
+			return elementFilter(strings.Join(path, "."), inner)
+		}
 		names := slices.Sorted(maps.Keys(object))
 		if len(names) == 0 || rapid.IntRange(0, 5).Draw(t, "any name") == 0 {
 			names = someNames
 		}
 		name := rapid.SampledFrom(names).Draw(t, "name")
 		path, value = append(path, name), object[name]
-		if _, nested := value.(map[string]any); !nested && rapid.IntRange(0, 5).Draw(t, "deeper") != 0 || len(path) > 4 {
+		_, isObject := value.(map[string]any)
+		_, isList := value.([]any)
+		if nested := isObject || isList; !nested && rapid.IntRange(0, 5).Draw(t, "deeper") != 0 || len(path) > 4 {
 			break
 		}
 	}
