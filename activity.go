@@ -28,14 +28,16 @@ type Actor struct {
 	Kind ActorKind `json:"kind"`
 	ID   string    `json:"id,omitempty"`   // in the host's own system, or a user id; at most MaxLine characters
 	Name string    `json:"name,omitempty"` // for people to read; at most MaxLine characters
-	// OnBehalfOf is the user for whom an administrator acts; zero: nobody.
+	// OnBehalfOf is the user to whom an administrator is connected; zero: to nobody. Only
+	// Resume sets it: a call of an actor who has it otherwise is refused.
 	OnBehalfOf UserID `json:"on_behalf_of,omitzero"`
 }
 
 // caller is what a context says of who makes a call.
 type caller struct {
-	actor   Actor
-	trusted bool // a duty of the manager's own, or what an authorizer looks up
+	actor      Actor
+	connection *connected // nil: none
+	trusted    bool       // a duty of the manager's own, or what an authorizer looks up
 }
 
 type callerKey struct{}
@@ -45,6 +47,9 @@ func callerOf(ctx context.Context) caller {
 	from, _ := ctx.Value(callerKey{}).(caller)
 	if from.actor.Kind == "" {
 		from.actor.Kind = ActorSystem
+	}
+	if from.connection != nil && from.actor.OnBehalfOf.IsZero() {
+		from.actor.OnBehalfOf = from.connection.user
 	}
 	return from
 }
@@ -103,7 +108,9 @@ const (
 	EventSegmentUpdated      EventName = "segment.updated"
 	EventSegmentFrozen       EventName = "segment.frozen"
 	EventSegmentDeleted      EventName = "segment.deleted"
-	EventAccessRefused       EventName = "access.refused" // of the user that the call was about, or of none
+	EventConnected           EventName = "user.connected"    // an administrator connected to the user
+	EventDisconnected        EventName = "user.disconnected" // before the time of the connection was over
+	EventAccessRefused       EventName = "access.refused"    // of the user that the call was about, or of none
 )
 
 // MaxEventData is the size of an event's data, in bytes of JSON.
@@ -207,6 +214,7 @@ var ownEvents = map[EventName]bool{
 	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
 	EventActivationRequested: true, EventEmailConfirmed: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
+	EventConnected: true, EventDisconnected: true,
 }
 
 // validate checks an actor that the host put into a context.
@@ -299,7 +307,7 @@ func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) 
 }
 
 func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], err error) {
-	ctx, call, err := enter(ctx, m, opEvents, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opEvents, &query.UserID)
 	if err != nil {
 		return Page[Event]{}, err
 	}

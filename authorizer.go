@@ -219,13 +219,14 @@ func (m *manager) Allows(ctx context.Context, name string, user UserID) (bool, e
 	if err := actor.validate(); err != nil {
 		return false, err
 	}
-	if m.authorizer == nil || callerOf(ctx).trusted {
+	from := callerOf(ctx)
+	if from.trusted {
 		return true, nil
 	}
 	op := operations[at]
 	c := call{manager: m, operation: op, asked: true}
 	c.actor, c.now = actor, m.now()
-	_, err := m.authorize(ctx, &c, user)
+	_, err := m.mayCall(ctx, &c, from.connection, user)
 	if errors.Is(err, ErrForbidden) {
 		return false, nil
 	}
@@ -257,6 +258,10 @@ func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
 		var purchase Purchase
 		purchase, err = m.store.Purchase(ctx, PurchaseID(id))
 		user = purchase.UserID
+	case c.operation.target == TargetConnection:
+		var connection Connection
+		connection, err = m.store.Connection(ctx, ConnectionID(id))
+		user = connection.UserID
 	}
 	if errors.Is(err, ErrNotFound) {
 		err = nil // the call itself says so, if it may
@@ -294,7 +299,7 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 	}
 	switch {
 	case op.narrowed || op == opCreateUser:
-		return context.WithValue(ctx, scopeKey{}, scope.Filter), nil
+		return context.WithValue(ctx, scopeKey{}, AllOf(scopeOf(ctx), scope.Filter)), nil
 	case user.IsZero():
 		if c.asked {
 			return ctx, nil // whom it will be about is not said yet

@@ -273,7 +273,7 @@ func (m *manager) CancelLast(ctx context.Context, user UserID, transaction Trans
 }
 
 func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (_ Page[Transaction], err error) {
-	ctx, call, err := enter(ctx, m, opTransactions, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opTransactions, &query.UserID)
 	if err != nil {
 		return Page[Transaction]{}, err
 	}

@@ -232,6 +232,9 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 	if err := request.check(ctx, m); err != nil {
 		return BulkPreview{}, err
 	}
+	if ctx, err = m.alsoMay(ctx, &call, bulkOperations[request.Action]); err != nil {
+		return BulkPreview{}, err
+	}
 	filter, err := m.storeFilter(ctx, request.Users)
 	if err != nil {
 		return BulkPreview{}, err
@@ -251,6 +254,9 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 	defer call.leave(ctx, &err)
 	var result BulkResult
 	if err := request.check(ctx, m); err != nil {
+		return result, err
+	}
+	if ctx, err = m.alsoMay(ctx, &call, bulkOperations[request.Action]); err != nil {
 		return result, err
 	}
 	binding := request.binding()
@@ -370,4 +376,13 @@ func (r BulkRequest) decide(state *State, o origin, filter UserFilter) (change C
 		return Change{}, bulkSkipped, nil
 	}
 	return change, bulkChanged, nil
+}
+
+// bulkOperations are what the actions do to each user.
+var bulkOperations = map[BulkAction]*operation{
+	BulkActivate:          opActivateUser,
+	BulkDeactivate:        opDeactivateUser,
+	BulkDelete:            opDeleteUser,
+	BulkAddToSegments:     opAddToSegments,
+	BulkRemoveFromSegment: opRemoveFromSegment,
 }

@@ -10,11 +10,12 @@ import (
 
 // operation is one method of Manager, as the door knows it.
 type operation struct {
-	name     string     // role and verb, such as "users.create"
-	method   string     // of Manager
-	target   TargetKind // what the call is about
-	changes  bool       // whether it changes records, and so writes an event
-	narrowed bool       // is about the users who meet a filter: a scope joins it
+	name      string     // role and verb, such as "users.create"
+	method    string     // of Manager
+	target    TargetKind // what the call is about
+	changes   bool       // whether it changes records, and so writes an event
+	narrowed  bool       // is about the users who meet a filter: a scope joins it
+	connected connectedRule
 }
 
 // operations holds every operation, one for each method of Manager that does
@@ -43,74 +44,91 @@ func (op *operation) narrow() *operation {
 	return op
 }
 
+// whileConnected marks an operation that is allowed while connected, and whenNamed one
+// that is where the policy names it.
+func (op *operation) whileConnected() *operation {
+	op.connected = connectedByDefault
+	return op
+}
+
+func (op *operation) whenNamed() *operation {
+	op.connected = connectedWhenNamed
+	return op
+}
+
 // The table of operations.
 var (
 	opCreateUser     = writes("users.create", "CreateUser", TargetUser)
-	opUser           = reads("users.get", "User", TargetUser)
-	opFindUser       = reads("users.find", "FindUser", TargetProject).narrow()
-	opUpdateUser     = writes("users.update", "UpdateUser", TargetUser)
-	opActivateUser   = writes("users.activate", "ActivateUser", TargetUser)
-	opDeactivateUser = writes("users.deactivate", "DeactivateUser", TargetUser)
-	opRecordLogin    = writes("users.record_login", "RecordLogin", TargetUser)
-	opAccess         = reads("users.access", "Access", TargetUser)
-	opDeleteUser     = writes("users.delete", "DeleteUser", TargetUser)
-	opUsers          = reads("users.list", "Users", TargetProject).narrow()
-	opAllUsers       = reads("users.walk", "AllUsers", TargetProject).narrow()
-	opCountUsers     = reads("users.count", "CountUsers", TargetProject).narrow()
-	opSendActivation = writes("users.send_activation", "SendActivation", TargetUser)
+	opUser           = reads("users.get", "User", TargetUser).whileConnected()
+	opFindUser       = reads("users.find", "FindUser", TargetProject).narrow().whileConnected()
+	opUpdateUser     = writes("users.update", "UpdateUser", TargetUser).whileConnected()
+	opActivateUser   = writes("users.activate", "ActivateUser", TargetUser).whileConnected()
+	opDeactivateUser = writes("users.deactivate", "DeactivateUser", TargetUser).whileConnected()
+	opRecordLogin    = writes("users.record_login", "RecordLogin", TargetUser).whenNamed()
+	opAccess         = reads("users.access", "Access", TargetUser).whileConnected()
+	opDeleteUser     = writes("users.delete", "DeleteUser", TargetUser).whenNamed()
+	opUsers          = reads("users.list", "Users", TargetProject).narrow().whileConnected()
+	opAllUsers       = reads("users.walk", "AllUsers", TargetProject).narrow().whileConnected()
+	opCountUsers     = reads("users.count", "CountUsers", TargetProject).narrow().whileConnected()
+	opSendActivation = writes("users.send_activation", "SendActivation", TargetUser).whileConnected()
 	opConfirmEmail   = writes("users.confirm_email", "ConfirmEmail", TargetProject)
-	opUserRecords    = reads("users.records", "UserRecords", TargetUser)
+	opUserRecords    = reads("users.records", "UserRecords", TargetUser).whileConnected()
 	opImportUsers    = writes("users.import", "ImportUsers", TargetProject)
 	opPreviewBulk    = reads("users.preview_bulk", "PreviewBulk", TargetProject).narrow()
 	opExecuteBulk    = writes("users.execute_bulk", "ExecuteBulk", TargetProject).narrow()
 
-	opRegisterDevice = writes("devices.register", "RegisterDevice", TargetUser)
+	opRegisterDevice = writes("devices.register", "RegisterDevice", TargetUser).whenNamed()
 	opAuthenticate   = writes("devices.authenticate", "Authenticate", TargetProject)
-	opDevice         = reads("devices.get", "Device", TargetDevice)
-	opDevices        = reads("devices.list", "Devices", TargetUser)
-	opUpdateDevice   = writes("devices.update", "UpdateDevice", TargetDevice)
-	opDeleteDevice   = writes("devices.delete", "DeleteDevice", TargetDevice)
-	opRotateToken    = writes("devices.rotate_token", "RotateToken", TargetDevice)
-	opRevealToken    = writes("devices.reveal_token", "RevealToken", TargetDevice)
+	opDevice         = reads("devices.get", "Device", TargetDevice).whileConnected()
+	opDevices        = reads("devices.list", "Devices", TargetUser).whileConnected()
+	opUpdateDevice   = writes("devices.update", "UpdateDevice", TargetDevice).whileConnected()
+	opDeleteDevice   = writes("devices.delete", "DeleteDevice", TargetDevice).whileConnected()
+	opRotateToken    = writes("devices.rotate_token", "RotateToken", TargetDevice).whenNamed()
+	opRevealToken    = writes("devices.reveal_token", "RevealToken", TargetDevice).whenNamed()
 	opResealTokens   = writes("devices.reseal_tokens", "ResealTokens", TargetProject)
-	opSetLicense     = writes("devices.set_license", "SetLicense", TargetUser)
-	opLicenses       = reads("devices.licenses", "Licenses", TargetProject)
+	opSetLicense     = writes("devices.set_license", "SetLicense", TargetUser).whileConnected()
+	opLicenses       = reads("devices.licenses", "Licenses", TargetProject).whileConnected()
 
-	opStartSession       = writes("sessions.start", "StartSession", TargetUser)
+	opStartSession       = writes("sessions.start", "StartSession", TargetUser).whenNamed()
 	opReportUsage        = writes("sessions.report_usage", "ReportUsage", TargetProject)
-	opEndSession         = writes("sessions.end", "EndSession", TargetSession)
+	opEndSession         = writes("sessions.end", "EndSession", TargetSession).whileConnected()
 	opCloseStaleSessions = writes("sessions.close_stale", "CloseStaleSessions", TargetProject)
-	opSession            = reads("sessions.get", "Session", TargetSession)
-	opSessions           = reads("sessions.list", "Sessions", TargetUser)
-	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", TargetUser)
-	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser)
+	opSession            = reads("sessions.get", "Session", TargetSession).whileConnected()
+	opSessions           = reads("sessions.list", "Sessions", TargetUser).whileConnected()
+	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", TargetUser).whileConnected()
+	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser).whileConnected()
 
-	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", TargetUser)
-	opPurchase                = reads("purchases.get", "Purchase", TargetPurchase)
-	opPurchases               = reads("purchases.list", "Purchases", TargetUser)
-	opActivatePurchase        = writes("purchases.activate", "ActivatePurchase", TargetPurchase)
-	opDeactivatePurchase      = writes("purchases.deactivate", "DeactivatePurchase", TargetPurchase)
+	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", TargetUser).whenNamed()
+	opPurchase                = reads("purchases.get", "Purchase", TargetPurchase).whileConnected()
+	opPurchases               = reads("purchases.list", "Purchases", TargetUser).whileConnected()
+	opActivatePurchase        = writes("purchases.activate", "ActivatePurchase", TargetPurchase).whileConnected()
+	opDeactivatePurchase      = writes("purchases.deactivate", "DeactivatePurchase", TargetPurchase).whileConnected()
 	opVerifyDuePurchases      = writes("purchases.verify_due", "VerifyDuePurchases", TargetProject)
 	opHandleStoreNotification = writes("purchases.handle_notification", "HandleStoreNotification", TargetProject)
 
-	opRefill         = writes("balance.refill", "Refill", TargetUser)
-	opCharge         = writes("balance.charge", "Charge", TargetUser)
-	opCancelLast     = writes("balance.cancel_last", "CancelLast", TargetUser)
-	opTransactions   = reads("balance.transactions", "Transactions", TargetUser)
+	opRefill         = writes("balance.refill", "Refill", TargetUser).whileConnected()
+	opCharge         = writes("balance.charge", "Charge", TargetUser).whileConnected()
+	opCancelLast     = writes("balance.cancel_last", "CancelLast", TargetUser).whileConnected()
+	opTransactions   = reads("balance.transactions", "Transactions", TargetUser).whileConnected()
 	opVerifyBalances = reads("balance.verify", "VerifyBalances", TargetProject)
 
 	opCreateSegment     = writes("segments.create", "CreateSegment", TargetSegment)
-	opSegment           = reads("segments.get", "Segment", TargetSegment)
+	opSegment           = reads("segments.get", "Segment", TargetSegment).whileConnected()
 	opUpdateSegment     = writes("segments.update", "UpdateSegment", TargetSegment)
 	opDeleteSegment     = writes("segments.delete", "DeleteSegment", TargetSegment)
 	opFreezeSegment     = writes("segments.freeze", "FreezeSegment", TargetSegment)
-	opSegments          = reads("segments.list", "Segments", TargetProject)
-	opUserSegments      = reads("segments.of_user", "UserSegments", TargetUser)
-	opAddToSegments     = writes("segments.add_user", "AddToSegments", TargetUser)
-	opRemoveFromSegment = writes("segments.remove_user", "RemoveFromSegment", TargetUser)
+	opSegments          = reads("segments.list", "Segments", TargetProject).whileConnected()
+	opUserSegments      = reads("segments.of_user", "UserSegments", TargetUser).whileConnected()
+	opAddToSegments     = writes("segments.add_user", "AddToSegments", TargetUser).whileConnected()
+	opRemoveFromSegment = writes("segments.remove_user", "RemoveFromSegment", TargetUser).whileConnected()
 
-	opRecordEvent = writes("activity.record", "RecordEvent", TargetUser)
-	opEvents      = reads("activity.list", "Events", TargetUser)
+	opConnect     = writes("connections.connect", "Connect", TargetUser)
+	opResume      = reads("connections.resume", "Resume", TargetConnection)
+	opDisconnect  = writes("connections.disconnect", "Disconnect", TargetConnection).whileConnected()
+	opConnections = reads("connections.list", "Connections", TargetUser).whenNamed()
+
+	opRecordEvent = writes("activity.record", "RecordEvent", TargetUser).whileConnected()
+	opEvents      = reads("activity.list", "Events", TargetUser).whileConnected()
 	opFeed        = reads("activity.feed", "Feed", TargetProject)
 )
 
@@ -169,10 +187,10 @@ func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) 
 	if m.logger.Enabled(ctx, slog.LevelDebug) {
 		c.began = time.Now()
 	}
-	if m.authorizer == nil || from.trusted {
+	if from.trusted || m.authorizer == nil && from.connection == nil && c.actor.OnBehalfOf.IsZero() {
 		return ctx, c, nil
 	}
-	inner, err := m.admit(ctx, &c)
+	inner, err := m.admit(ctx, &c, from.connection)
 	if err != nil {
 		c.leave(ctx, &err)
 		return ctx, call{}, err
@@ -180,17 +198,64 @@ func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) 
 	return inner, c, nil
 }
 
+// enterOf is the door of a method that lists what belongs to a user, or to all users: for
+// who is connected to a user, all of them are that user.
+func enterOf(ctx context.Context, m *manager, op *operation, user *UserID) (context.Context, call, error) {
+	if own := callerOf(ctx).connection; own != nil && user.IsZero() {
+		*user = own.user
+	}
+	return enter(ctx, m, op, *user)
+}
+
 // admit asks whether a call may be made, and records where not.
-func (m *manager) admit(ctx context.Context, c *call) (context.Context, error) {
+func (m *manager) admit(ctx context.Context, c *call, own *connected) (context.Context, error) {
 	user, err := m.owner(ctx, c)
 	if err != nil {
 		return ctx, err
 	}
-	inner, err := m.authorize(ctx, c, user)
+	inner, err := m.mayCall(ctx, c, own, user)
 	if refusal, ok := errors.AsType[*Error](err); ok && errors.Is(refusal, ErrForbidden) {
 		m.recordRefusal(ctx, c, user, refusal)
 	}
 	return inner, err
+}
+
+// mayCall asks whether a call may be made: the connection that it is made in, if any, and
+// the authorizer.
+func (m *manager) mayCall(ctx context.Context, c *call, own *connected, user UserID) (context.Context, error) {
+	if own == nil && !c.actor.OnBehalfOf.IsZero() || own != nil && c.actor.OnBehalfOf != own.user {
+		return ctx, NewError(CodeNotConnected, "actor.on_behalf_of", "the actor is not connected to the user; see Resume")
+	}
+	if own != nil {
+		var err error
+		if ctx, err = m.admitConnected(ctx, c, own, user); err != nil {
+			return ctx, err
+		}
+	}
+	if m.authorizer == nil {
+		return ctx, nil
+	}
+	return m.authorize(ctx, c, user)
+}
+
+// alsoMay asks whether a call may do what other operations do as well, for the user of the
+// call or, where that is narrowed, for the users who meet all of the scopes.
+func (m *manager) alsoMay(ctx context.Context, c *call, also ...*operation) (context.Context, error) {
+	from := callerOf(ctx)
+	if from.trusted || m.authorizer == nil && from.connection == nil {
+		return ctx, nil
+	}
+	for _, op := range also {
+		other := *op
+		other.narrowed = c.operation.narrowed
+		part := *c
+		part.operation = &other
+		var err error
+		if ctx, err = m.admit(ctx, &part, from.connection); err != nil {
+			return ctx, err
+		}
+	}
+	return ctx, nil
 }
 
 // leave ends a call with its error, which becomes one of userkit's own if a store

@@ -430,7 +430,7 @@ func (m *manager) Device(ctx context.Context, id DeviceID) (_ Device, err error)
 }
 
 func (m *manager) Devices(ctx context.Context, query DeviceQuery) (_ Page[Device], err error) {
-	ctx, call, err := enter(ctx, m, opDevices, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opDevices, &query.UserID)
 	if err != nil {
 		return Page[Device]{}, err
 	}

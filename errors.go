@@ -44,6 +44,7 @@ const (
 	CodeTransactionNotFound Code = "transaction_not_found"
 	CodeSegmentNotFound     Code = "segment_not_found"
 	CodePurchaseNotFound    Code = "purchase_not_found"
+	CodeConnectionNotFound  Code = "connection_not_found"
 
 	CodeLoginTaken  Code = "login_taken"
 	CodeEmailTaken  Code = "email_taken"
@@ -110,6 +111,16 @@ const (
 	CodeInvalidSignature Code = "invalid_signature"
 	CodeNotAllowed       Code = "not_allowed"
 
+	CodeNotAdministrator  Code = "not_administrator"
+	CodeSelfConnection    Code = "self_connection"
+	CodeConnectedAlready  Code = "connected_already"
+	CodeConnectionsOff    Code = "connections_off"
+	CodeConnectionEnded   Code = "connection_ended"
+	CodeNotYourConnection Code = "not_your_connection"
+	CodeNotConnected      Code = "not_connected"
+	CodeNotWhileConnected Code = "not_while_connected"
+	CodeOtherUser         Code = "other_user"
+
 	CodeClosed            Code = "closed"
 	CodeStoreUnavailable  Code = "store_unavailable"
 	CodePurchaseUndecided Code = "purchase_undecided"
@@ -134,6 +145,7 @@ var codeTable = []CodeInfo{
 	{CodeTransactionNotFound, ErrNotFound, "no such transaction of this user"},
 	{CodeSegmentNotFound, ErrNotFound, "no such segment in this project"},
 	{CodePurchaseNotFound, ErrNotFound, "no such purchase in this project"},
+	{CodeConnectionNotFound, ErrNotFound, "no such connection in this project"},
 
 	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
 	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},
@@ -198,6 +210,15 @@ var codeTable = []CodeInfo{
 	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 	{CodeNotAllowed, ErrForbidden, "the actor may not do this; see WithAuthorizer"},
+	{CodeNotAdministrator, ErrForbidden, "only an administrator with an id connects to users"},
+	{CodeSelfConnection, ErrForbidden, "nobody connects to oneself"},
+	{CodeConnectedAlready, ErrForbidden, "who is connected to a user connects to no other, nor to the same one again"},
+	{CodeConnectionsOff, ErrForbidden, "nobody may connect to users here; see WithConnections"},
+	{CodeConnectionEnded, ErrForbidden, "the connection was ended, its time is over, or its user is gone"},
+	{CodeNotYourConnection, ErrForbidden, "the connection is of another administrator"},
+	{CodeNotConnected, ErrForbidden, "the actor acts on behalf of a user without a connection; see Resume"},
+	{CodeNotWhileConnected, ErrForbidden, "this may not be done while connected to a user"},
+	{CodeOtherUser, ErrForbidden, "this is about another user than the one that the connection is to"},
 
 	{CodeClosed, ErrUnavailable, "the manager or the store is closed"},
 	{CodePurchaseUndecided, ErrUnavailable, "the store of the purchase does not answer now; Error.Until, where it is set, is when to ask again"},

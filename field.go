@@ -282,6 +282,11 @@ func TransactionFields() []Field[Transaction] {
 	return append([]Field[Transaction](nil), transactionFields.fields...)
 }
 
+// ConnectionFields is the table of the fields of a connection that lists sort by.
+func ConnectionFields() []Field[Connection] {
+	return append([]Field[Connection](nil), connectionFields.fields...)
+}
+
 // EventFields is the table of the fields of an event that lists sort by.
 func EventFields() []Field[Event] { return append([]Field[Event](nil), eventFields.fields...) }
 
@@ -348,6 +353,12 @@ var transactionFields = newFieldTable(
 	Order{Field: "at", Descending: true},
 	Field[Transaction]{Name: "at", Kind: KindTime, Get: func(t *Transaction) any { return t.At }},
 	Field[Transaction]{Name: "sequence", Kind: KindInteger, Get: func(t *Transaction) any { return t.Sequence }},
+)
+
+var connectionFields = newFieldTable(
+	func(c *Connection) [16]byte { return c.ID },
+	Order{Field: "started_at", Descending: true},
+	Field[Connection]{Name: "started_at", Kind: KindTime, Get: func(c *Connection) any { return c.StartedAt }},
 )
 
 var eventFields = newFieldTable(

@@ -35,6 +35,9 @@ type (
 	// SegmentID identifies a Segment.
 	SegmentID = ID[Segment]
 
+	// ConnectionID identifies a Connection.
+	ConnectionID = ID[Connection]
+
 	// PurchaseID identifies a Purchase.
 	PurchaseID = ID[Purchase]
 )

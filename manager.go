@@ -29,6 +29,7 @@ type Manager interface {
 	BulkManager
 	ImportManager
 	ActivityManager
+	ConnectionManager
 	AuthorizationManager
 
 	// WithStore returns a manager with the same options that works on another
@@ -220,7 +221,7 @@ func (m *manager) attempt(ctx context.Context, duty duty) (err error) {
 		}
 	}()
 	from := callerOf(ctx)
-	from.trusted = true
+	from.trusted, from.connection, from.actor.OnBehalfOf = true, nil, UserID{}
 	return duty.do(m, withCaller(ctx, from))
 }
 

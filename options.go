@@ -37,13 +37,19 @@ type options struct {
 	pace             *pace
 	activation       ActivationPolicy
 	mailPace         *mailPace
+	connections      ConnectionPolicy
 	authorizer       Authorizer    // nil: everything is allowed
 	authorizing      chan struct{} // has an element for every question that is open
 	refusals         *refusalPace
 }
 
 func defaultOptions() options {
+	connections, err := ConnectionPolicy{}.normalise()
+	if err != nil {
+		panic(err)
+	}
 	return options{
+		connections:      connections,
 		clock:            time.Now,
 		zone:             time.UTC,
 		logger:           slog.New(slog.DiscardHandler),

@@ -134,6 +134,13 @@ func (p *pipeline) do(ctx context.Context, commands ...*command) error {
 	if err := ctx.Err(); err != nil || len(commands) == 0 {
 		return err
 	}
+	if own := callerOf(ctx).connection; own != nil {
+		for _, c := range commands {
+			if err := own.guard(c); err != nil {
+				return err
+			}
+		}
+	}
 	if p.lanes == 0 || commands[0].subject != nil {
 		return p.doDirectly(ctx, commands)
 	}
@@ -771,6 +778,8 @@ type together struct {
 	// moved reports whether an outcome means that other users have to be loaded.
 	moved func(outcome error) bool
 
+	connected *connected // the connection that the command is done in; nil: none
+
 	states  []State
 	changes []Change
 }
@@ -782,6 +791,9 @@ func (t *together) load(ctx context.Context, store Store, events []EventID) (rec
 	}
 	for i := range wants {
 		wants[i].Events = events
+		if t.connected != nil && wants[i].User == t.connected.user {
+			wants[i].Connections = []ConnectionID{t.connected.id}
+		}
 	}
 	if t.states, err = store.Load(ctx, wants); err != nil {
 		return false, err
@@ -795,10 +807,22 @@ func (t *together) load(ctx context.Context, store Store, events []EventID) (rec
 }
 
 func (t *together) decide() (events []EventID, err error) {
+	if t.connected != nil {
+		at := slices.IndexFunc(t.states, func(s State) bool { return s.User.ID == t.connected.user })
+		if at < 0 {
+			return nil, errOtherUser()
+		}
+		if err := t.connected.check(&t.states[at]); err != nil {
+			return nil, err
+		}
+	}
 	if t.changes, err = t.choose(t.states); err != nil {
 		return nil, err
 	}
 	for i := range t.changes {
+		if t.connected != nil && t.changes[i].User != t.connected.user {
+			return nil, errOtherUser()
+		}
 		for _, event := range t.changes[i].Events {
 			events = append(events, event.ID)
 		}

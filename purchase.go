@@ -993,7 +993,7 @@ func (m *manager) Purchase(ctx context.Context, id PurchaseID) (_ Purchase, err 
 }
 
 func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (_ Page[Purchase], err error) {
-	ctx, call, err := enter(ctx, m, opPurchases, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opPurchases, &query.UserID)
 	if err != nil {
 		return Page[Purchase]{}, err
 	}

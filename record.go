@@ -17,6 +17,7 @@ const (
 	RowsTransactions = "transactions"
 	RowsMemberships  = "memberships"
 	RowsActivations  = "activations"
+	RowsConnections  = "connections"
 	RowsEvents       = "events"
 )
 
@@ -26,7 +27,7 @@ const RecordUser = "user"
 // Record is one record of a user, of any kind.
 type Record struct {
 	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
-	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation or Event
+	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, Connection or Event
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
@@ -184,6 +185,18 @@ var recordKinds = []recordKind{
 			})
 		},
 	},
+	recordsOf(RowsConnections, connectionID,
+		func(c *Change) *Records[Connection, ConnectionID] { return &c.Connections },
+		func(s *State) *[]Connection { return &s.Connections },
+		recordKind{
+			wants: func(w, other *Want) { w.Connections = append(w.Connections, other.Connections...) },
+			asks:  func(w *Want) bool { return len(w.Connections) > 0 },
+			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+				return walkList(connectionFields, "started_at", func(list List) ([]Connection, error) {
+					return store.Connections(ctx, ConnectionFilter{UserID: user}, list)
+				})
+			},
+		}),
 	{
 		// A state holds no events but the ids of those that a want names.
 		name: RowsEvents,
@@ -277,6 +290,7 @@ func indexID[T any, I comparable](records []T, wanted I, id func(*T) I) int {
 func deviceRecordID(d *DeviceRecord) DeviceID    { return d.ID }
 func sessionID(s *Session) SessionID             { return s.ID }
 func purchaseID(p *Purchase) PurchaseID          { return p.ID }
+func connectionID(c *Connection) ConnectionID    { return c.ID }
 func transactionID(t *Transaction) TransactionID { return t.ID }
 
 // each yields what one read returns.

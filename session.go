@@ -809,7 +809,7 @@ func (m *manager) Session(ctx context.Context, id SessionID) (_ Session, err err
 }
 
 func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Session], err error) {
-	ctx, call, err := enter(ctx, m, opSessions, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opSessions, &query.UserID)
 	if err != nil {
 		return Page[Session]{}, err
 	}

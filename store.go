@@ -126,6 +126,12 @@ type Store interface {
 	// returned to two callers. It raises no version, since a lease decides nothing.
 	LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]Purchase, error)
 
+	// Connection returns one connection.
+	Connection(ctx context.Context, id ConnectionID) (Connection, error)
+	// Connections lists connections by started_at. Of an OpenAt that is set, it takes those
+	// that have not ended and expire after it.
+	Connections(ctx context.Context, filter ConnectionFilter, list List) ([]Connection, error)
+
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
 	// Ledgers sums up, in order of user id, the ledgers of users after the given
@@ -182,9 +188,10 @@ type Want struct {
 
 	UsageFrom Optional[Day] // the use per day from this day on
 
-	Purchases  bool // all of the user's
-	Activation bool // the one that is open
-	Segments   bool // which lists the user is in
+	Purchases   bool           // all of the user's
+	Activation  bool           // the one that is open
+	Connections []ConnectionID // these, where they are to the user
+	Segments    bool           // which lists the user is in
 
 	Events    []EventID // which of these are recorded of the user
 	Marks     []EventID // which of these are recorded, whoever's they are
@@ -215,8 +222,9 @@ type State struct {
 	Usage        []DayUsage  // in order of days
 	Segments     []SegmentID // the lists that the user is in
 	Activation   Activation  // the one that is open; zero: none
-	Events       []EventID   // those of Want.Events that are recorded, also of a user who was deleted
-	Marks        []EventID   // those of Want.Marks that are recorded
+	Connections  []Connection
+	Events       []EventID // those of Want.Events that are recorded, also of a user who was deleted
+	Marks        []EventID // those of Want.Marks that are recorded
 	RowCounts    map[string]int
 
 	complete completeness
@@ -304,6 +312,8 @@ type Change struct {
 	// there makes the outcome ErrNotFound with CodeSegmentNotFound.
 	AddSegments    []SegmentID
 	RemoveSegments []SegmentID
+
+	Connections Records[Connection, ConnectionID]
 
 	// Activation, when set, takes the place of the user's activation, of which there is
 	// one at most; the zero Activation leaves none.

@@ -1011,6 +1011,12 @@ func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (_
 	if patch, err = patch.normalise(m); err != nil {
 		return User{}, err
 	}
+	if ctx, err = m.alsoMay(ctx, &call, patch.operations()...); err != nil {
+		return User{}, err
+	}
+	if callerOf(ctx).connection != nil && patch.credentials() && !m.connections.allowed[ChangeCredentials] {
+		return User{}, NewError(CodeNotWhileConnected, "", "what a user signs in with is not changed while connected")
+	}
 	steps := patch.steps(m, call.origin)
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
 		return patch.apply(state, steps)
@@ -1123,4 +1129,22 @@ func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (_ int64, e
 		return 0, err
 	}
 	return m.store.CountUsers(ctx, filter)
+}
+
+// operations are what a patch does besides editing the profile.
+func (p *UserPatch) operations() (also []*operation) {
+	if status, set := p.Status.Get(); set {
+		if status == StatusDisabled {
+			also = append(also, opDeactivateUser)
+		} else {
+			also = append(also, opActivateUser)
+		}
+	}
+	if !p.License.IsZero() {
+		also = append(also, opSetLicense)
+	}
+	if p.TrafficLimit != (TrafficLimitPatch{}) {
+		also = append(also, opSetTrafficLimit)
+	}
+	return also
 }

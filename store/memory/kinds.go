@@ -257,6 +257,41 @@ var kinds = []kind{
 		},
 		erase: func(*Store, *user, *belongings) {}, // it goes with the belongings
 	},
+	(&records[userkit.Connection, userkit.ConnectionID, connection]{
+		name: userkit.RowsConnections, one: "connection", made: connectionOf,
+		changes: func(c *userkit.Change) (insert, update []userkit.Connection, gone []userkit.ConnectionID) {
+			return c.Connections.Insert, c.Connections.Update, c.Connections.Delete
+		},
+		key: func(c *connection) (userkit.ConnectionID, userkit.UserID) { return c.id, c.user },
+		get: func(s *Store, id userkit.ConnectionID) *connection { return s.connections.byID[id] },
+		put: func(s *Store, own *belongings, next, _ *connection) { s.connections.put(own, next) },
+		remove: func(s *Store, own *belongings, gone *connection) {
+			s.connections.remove(gone)
+			own.connections.remove(gone)
+		},
+		forget: func(s *Store, _ *belongings, gone *connection) { s.connections.remove(gone) },
+		each: func(own *belongings) iter.Seq[*connection] {
+			if own.connections == nil {
+				return nothing[connection]
+			}
+			return own.connections.each
+		},
+		count: func(own *belongings) int {
+			if own.connections == nil {
+				return 0
+			}
+			return own.connections.len()
+		},
+		load: func(s *Store, want *userkit.Want, own *belongings, state *userkit.State) {
+			var found []*connection
+			for _, id := range want.Connections {
+				if connection := s.connections.byID[id]; connection != nil && connection.user == want.User {
+					found = append(found, connection)
+				}
+			}
+			state.Connections = convertAny(distinct(found), (*connection).out)
+		},
+	}).kind(),
 	(&records[userkit.Event, userkit.EventID, event]{
 		name: userkit.RowsEvents, one: "event", made: eventOf, outlive: true,
 		changes: func(c *userkit.Change) (insert, update []userkit.Event, gone []userkit.EventID) {

@@ -49,6 +49,7 @@ type Store struct {
 	sessions     sessions
 	purchases    purchases
 	transactions transactions
+	connections  connections
 	events       events
 }
 
@@ -77,6 +78,9 @@ func New() *Store {
 		purchases: purchases{
 			byID: make(map[userkit.PurchaseID]*purchase),
 		},
+		connections: connections{
+			byID: make(map[userkit.ConnectionID]*connection),
+		},
 		transactions: transactions{
 			byKey: make(map[entryKey]*transaction),
 		},
@@ -104,11 +108,12 @@ func (s *Store) ready(ctx context.Context) error {
 // belongings are the records of one user. They are read and changed under the
 // store's lock.
 type belongings struct {
-	devices   set[device, byRegistration]
-	events    set[event, byTime]
-	sessions  *history                       // nil: none
-	purchases *set[purchase, byPurchaseTime] // nil: none
-	ledger    *ledger                        // nil: none
+	devices     set[device, byRegistration]
+	events      set[event, byTime]
+	sessions    *history                            // nil: none
+	purchases   *set[purchase, byPurchaseTime]      // nil: none
+	ledger      *ledger                             // nil: none
+	connections *set[connection, byConnectionStart] // nil: none
 
 	activation *userkit.Activation // nil: none; never changed, only replaced
 }

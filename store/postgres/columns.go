@@ -478,6 +478,24 @@ var transactionColumns = append(slices.Clip(newTransactionColumns), columns[user
 	optionalIDColumn("cancelled_by_behalf", func(t *userkit.Transaction) *[16]byte { return (*[16]byte)(&t.CancelledBy.OnBehalfOf) }),
 }...)
 
+// connectionColumns are the columns of connections.
+var connectionColumns = columns[userkit.Connection]{
+	idColumn("id", func(c *userkit.Connection) *[16]byte { return (*[16]byte)(&c.ID) }),
+	idColumn("user_id", func(c *userkit.Connection) *[16]byte { return (*[16]byte)(&c.UserID) }),
+	textColumn("actor_kind", func(c *userkit.Connection) *string { return (*string)(&c.Actor.Kind) }),
+	textColumn("actor_id", func(c *userkit.Connection) *string { return &c.Actor.ID }),
+	textColumn("actor_name", func(c *userkit.Connection) *string { return &c.Actor.Name }),
+	optionalIDColumn("on_behalf_of", func(c *userkit.Connection) *[16]byte { return (*[16]byte)(&c.Actor.OnBehalfOf) }),
+	textColumn("reason", func(c *userkit.Connection) *string { return &c.Reason }),
+	timeColumn("started_at", func(c *userkit.Connection) *time.Time { return &c.StartedAt }),
+	timeColumn("expires_at", func(c *userkit.Connection) *time.Time { return &c.ExpiresAt }),
+	optionalTimeColumn("ended_at", func(c *userkit.Connection) *time.Time { return &c.EndedAt }),
+	textColumn("ended_by_kind", func(c *userkit.Connection) *string { return (*string)(&c.EndedBy.Kind) }),
+	textColumn("ended_by_id", func(c *userkit.Connection) *string { return &c.EndedBy.ID }),
+	textColumn("ended_by_name", func(c *userkit.Connection) *string { return &c.EndedBy.Name }),
+	optionalIDColumn("ended_by_behalf", func(c *userkit.Connection) *[16]byte { return (*[16]byte)(&c.EndedBy.OnBehalfOf) }),
+}
+
 // eventColumns are the columns of events, without the position.
 var eventColumns = columns[userkit.Event]{
 	idColumn("id", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.ID) }),

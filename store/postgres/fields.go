@@ -291,6 +291,11 @@ var transactionSortings = map[string]sorting{
 	"sequence": byInteger("t.sequence"),
 }
 
+// connectionSortings is where the one order of connections is.
+var connectionSortings = map[string]sorting{
+	"started_at": byTime("c.started_at").withIndex("c.started_at > " + noTime),
+}
+
 // segmentSortings is where the fields of userkit.SegmentFields are.
 var segmentSortings = map[string]sorting{
 	"id":         byID("g.id"),

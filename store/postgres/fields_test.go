@@ -40,6 +40,7 @@ func TestEveryFieldHasItsPlace(t *testing.T) {
 	requireSortings(t, userkit.PurchaseFields(), purchaseSortings)
 	requireSortings(t, userkit.TransactionFields(), transactionSortings)
 	requireSortings(t, userkit.EventFields(), eventSortings)
+	requireSortings(t, userkit.ConnectionFields(), connectionSortings)
 	requireSortings(t, userkit.SegmentFields(), segmentSortings)
 }
 

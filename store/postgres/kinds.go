@@ -115,6 +115,21 @@ var kinds = []kind{
 	}.kind(),
 	{table: userkit.RowsMemberships, gather: func() gatherer { return &gatheredMemberships{} }, load: (*loading).segments},
 	{table: userkit.RowsActivations, gather: func() gatherer { return &gatheredActivations{} }, load: (*loading).activations},
+	recordTable[userkit.Connection, userkit.ConnectionID]{
+		name: userkit.RowsConnections, columns: connectionColumns,
+		changes: func(c *userkit.Change) *userkit.Records[userkit.Connection, userkit.ConnectionID] {
+			return &c.Connections
+		},
+		loaded: func(s *userkit.State) *[]userkit.Connection { return &s.Connections },
+		keys:   func(c *userkit.Connection) (userkit.UserID, [16]byte) { return c.UserID, c.ID },
+		searches: []search{
+			{wantedIDs, hasID, func(want *userkit.Want, add func(wanted)) {
+				for _, id := range want.Connections {
+					add(wanted{id: id})
+				}
+			}},
+		},
+	}.kind(),
 	{table: userkit.RowsEvents, gather: func() gatherer { return &gatheredEvents{} }, load: (*loading).events, outlive: true},
 }
 

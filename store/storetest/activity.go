@@ -157,13 +157,12 @@ func everyChangeCases() []testCase {
 		}},
 	}
 	return []testCase{
-		{"writes one event that says who, on whose behalf, what and when, and none for another user", func(t *testing.T, env env) {
+		{"writes one event that says who, what and when, and none for another user", func(t *testing.T, env env) {
 			d := env.desk(t, patient, userkit.WithSealingKeys(sealingKey(1)))
 			for _, change := range changes {
 				t.Run(change.name, func(t *testing.T) {
 					scene, beside := set(t, d), set(t, d)
 					actor := administrator
-					actor.OnBehalfOf = scene.user.ID
 					before := d.events(t, beside.user.ID)
 					events := d.eventsDuring(t, scene.user.ID, func() { require.NoError(t, change.make(t, d, scene, actor)) })
 					require.Equal(t, []userkit.EventName{change.event}, eventNames(events))

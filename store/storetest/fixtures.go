@@ -60,6 +60,7 @@ func sessionID(n int) userkit.SessionID         { return idOf[userkit.Session](n
 func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transaction](n) }
 func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
 func segmentID(n int) userkit.SegmentID         { return idOf[userkit.Segment](n) }
+func connectionID(n int) userkit.ConnectionID   { return idOf[userkit.Connection](n) }
 func purchaseID(n int) userkit.PurchaseID       { return idOf[userkit.Purchase](n) }
 
 // newUser makes the n-th user, as it is stored at version 1. No field is zero
@@ -217,6 +218,14 @@ func newActor(n int) userkit.Actor {
 	}
 }
 
+// newConnection makes the n-th connection. No field is zero.
+func newConnection(owner userkit.UserID, n int) userkit.Connection {
+	return userkit.Connection{
+		ID: connectionID(n), UserID: owner, Actor: newActor(6000 + n), Reason: fmt.Sprintf("Reason %d: ?$1'\"", n),
+		StartedAt: at(24000 + n), ExpiresAt: at(25000 + n), EndedAt: at(24500 + n), EndedBy: newActor(7000 + n),
+	}
+}
+
 // newPurchase makes the n-th purchase, which is shared in a family.
 func newPurchase(owner userkit.UserID, n int) userkit.Purchase {
 	return userkit.Purchase{
@@ -326,6 +335,7 @@ type dossier struct {
 	events       []userkit.Event
 	segments     []userkit.SegmentID
 	activation   userkit.Activation // zero: none
+	connections  []userkit.Connection
 }
 
 // newDossier makes the n-th user (n below 1000) with two records of each kind:
@@ -342,6 +352,7 @@ func newDossier(n int) dossier {
 		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
 		activation:   newActivation(n),
+		connections:  []userkit.Connection{newConnection(user.ID, first), newConnection(user.ID, second)},
 	}
 }
 
@@ -355,6 +366,7 @@ func (d dossier) creation() userkit.Change {
 	change.Usage = d.usage
 	change.Events = d.events
 	change.AddSegments = d.segments
+	change.Connections.Insert = d.connections
 	if !d.activation.IsZero() {
 		change.Activation = userkit.Set(d.activation)
 	}
@@ -482,6 +494,9 @@ func (d dossier) everything() userkit.Want {
 	for _, transaction := range d.transactions {
 		want.Transactions = append(want.Transactions, transaction.ID)
 	}
+	for _, connection := range d.connections {
+		want.Connections = append(want.Connections, connection.ID)
+	}
 	for _, event := range d.events {
 		want.Events = append(want.Events, event.ID)
 	}
@@ -499,6 +514,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsEvents:       len(d.events),
 		userkit.RowsMemberships:  len(d.segments),
 		userkit.RowsActivations:  d.activations(),
+		userkit.RowsConnections:  len(d.connections),
 	}
 }
 
@@ -522,6 +538,10 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
 	require.Equal(t, want.activation, state.Activation)
+	requireRecords(t, want.connections, state.Connections, connectionRecordID)
+	connections, err := store.Connections(ctx, userkit.ConnectionFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "started_at"}, Limit: whole})
+	require.NoError(t, err)
+	requireRecords(t, want.connections, connections, connectionRecordID)
 	requireRowCounts(t, want.rowCounts(), state.RowCounts)
 	require.Len(t, state.Events, len(want.events))
 	requireSegmentIDs(t, want.segments, state.Segments)
@@ -902,6 +922,7 @@ func recordID(device *userkit.DeviceRecord) [16]byte                { return dev
 func deviceRecordID(device *userkit.Device) [16]byte                { return device.ID }
 func sessionRecordID(session *userkit.Session) [16]byte             { return session.ID }
 func transactionRecordID(transaction *userkit.Transaction) [16]byte { return transaction.ID }
+func connectionRecordID(connection *userkit.Connection) [16]byte    { return connection.ID }
 func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }
 func purchaseRecordID(purchase *userkit.Purchase) [16]byte          { return purchase.ID }
 func segmentRecordID(segment *userkit.Segment) [16]byte             { return segment.ID }

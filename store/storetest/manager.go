@@ -28,6 +28,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		balanceGroups(),
 		activityGroups(),
 		authorizerGroups(),
+		connectionGroups(),
 		segmentGroups(),
 		bulkGroups(),
 		importGroups(),

@@ -105,6 +105,9 @@ func emptyDossier(n int) dossier {
 			Amount: userkit.Money{Amount: 1, Currency: "JPY"}, Balance: userkit.Money{Amount: 1, Currency: "JPY"},
 			Key: "k", Actor: userkit.Actor{Kind: userkit.ActorSystem}, At: at(n),
 		}},
+		connections: []userkit.Connection{{
+			ID: connectionID(n), UserID: user.ID, Actor: userkit.Actor{Kind: userkit.ActorAdministrator, ID: "a"}, Reason: "r", StartedAt: at(n), ExpiresAt: at(n + 1),
+		}},
 		usage:  []userkit.DayUsage{{Day: newDayUsage(n).Day}},
 		events: []userkit.Event{{ID: eventID(n), UserID: user.ID, Name: "e", Actor: userkit.Actor{Kind: userkit.ActorSystem}, At: at(n)}},
 	}
@@ -904,7 +907,7 @@ func commitFreesOnDelete(t *testing.T, env env) {
 	heir.user.ID = userID(9)
 	for i := range heir.devices {
 		heir.devices[i].UserID, heir.sessions[i].UserID, heir.transactions[i].UserID, heir.events[i].UserID = userID(9), userID(9), userID(9), userID(9)
-		heir.purchases[i].UserID = userID(9)
+		heir.purchases[i].UserID, heir.connections[i].UserID = userID(9), userID(9)
 	}
 	createAll(t, env.store, heir)
 	requireDossier(t, env.store, heir)

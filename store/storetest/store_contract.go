@@ -486,6 +486,8 @@ func valuesOfIDs(t *testing.T, env env) {
 		d.user.ID = id
 		d.user.LastTransaction = id
 		d.devices, d.sessions, d.transactions, d.events = d.devices[:1], d.sessions[:1], d.transactions[:1], d.events[:1]
+		d.connections = d.connections[:1]
+		d.connections[0].ID, d.connections[0].UserID, d.connections[0].Actor.OnBehalfOf = id, id, id
 		d.purchases = d.purchases[:1]
 		d.purchases[0].ID, d.purchases[0].UserID = id, id
 		d.devices[0].ID, d.sessions[0].ID, d.transactions[0].ID, d.events[0].ID = id, id, id, id
@@ -760,6 +762,14 @@ func calls(d dossier) []call {
 			_, err := store.LeasePurchases(ctx, at(100_000), at(100_001), 10)
 			return err
 		}},
+		read("Connection", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Connection(ctx, d.connections[0].ID)
+			return err
+		}),
+		read("Connections", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Connections(ctx, userkit.ConnectionFilter{ActorID: "a"}, list("started_at"))
+			return err
+		}),
 		read("Transactions", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Transactions(ctx, userkit.TransactionFilter{}, list("at"))
 			return err

@@ -66,6 +66,12 @@ var kindRows = map[string]kindRow{
 		},
 		remove: setActivation(userkit.Activation{}),
 	},
+	userkit.RowsConnections: recordsRow(newConnection,
+		func(c *userkit.Change) *userkit.Records[userkit.Connection, userkit.ConnectionID] {
+			return &c.Connections
+		},
+		func(d *dossier) *[]userkit.Connection { return &d.connections },
+		func(c *userkit.Connection) (*userkit.ConnectionID, *userkit.UserID) { return &c.ID, &c.UserID }),
 	userkit.RowsEvents: {insert: func(d *dossier, change *userkit.Change) {
 		change.Events = []userkit.Event{newEvent(d.user.ID, 50)}
 		d.events = append(d.events, change.Events...)

@@ -103,6 +103,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"TransactionKeys": func(want *userkit.Want, state *userkit.State) {
 			want.TransactionKeys, state.Transactions = []string{d.transactions[1].Key}, d.transactions[1:]
 		},
+		"Connections": func(want *userkit.Want, state *userkit.State) {
+			want.Connections, state.Connections = []userkit.ConnectionID{d.connections[1].ID}, d.connections[1:]
+		},
 		"Activation": func(want *userkit.Want, state *userkit.State) {
 			want.Activation, state.Activation = true, d.activation
 		},

@@ -1,0 +1,388 @@
+package userkit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Connection is the right of an administrator to work as a user: for a reason, for a
+// limited time, on that user alone.
+type Connection struct {
+	ID        ConnectionID `json:"id"`
+	UserID    UserID       `json:"user_id"`
+	Actor     Actor        `json:"actor"` // the administrator
+	Reason    string       `json:"reason"`
+	StartedAt time.Time    `json:"started_at"`
+	ExpiresAt time.Time    `json:"expires_at"`
+	EndedAt   time.Time    `json:"ended_at,omitzero"` // when it was disconnected; zero: it was not
+	EndedBy   Actor        `json:"ended_by,omitzero"` // who disconnected it
+}
+
+// Open reports whether the connection can be used at a moment.
+func (c Connection) Open(now time.Time) bool { return c.EndedAt.IsZero() && now.Before(c.ExpiresAt) }
+
+// The bounds of a connection.
+const (
+	DefaultConnectionDuration = 30 * time.Minute
+	MaxConnectionDuration     = 8 * time.Hour
+)
+
+// ConnectOptions are those of Connect.
+type ConnectOptions struct {
+	Reason   string   `json:"reason"`            // required; at most MaxLine characters
+	Duration Duration `json:"duration,omitzero"` // how long, at most; zero: as ConnectionPolicy says
+}
+
+// ConnectionQuery asks for a page of connections, the newest first.
+type ConnectionQuery struct {
+	ConnectionFilter
+	PageQuery // the only order is by started_at
+}
+
+// ConnectionFilter says which connections; the zero filter means all of the project.
+type ConnectionFilter struct {
+	UserID  UserID `json:"user_id,omitzero"`   // zero: to all users
+	ActorID string `json:"actor_id,omitempty"` // empty: of all administrators
+	// OpenAt takes those that can be used at a moment; zero: also those that are over.
+	OpenAt time.Time `json:"open_at,omitzero"`
+}
+
+// ChangeCredentials stands in ConnectionPolicy.Operations for a change of what a user
+// signs in with: login, email, email_verified, phone, extref and auth_method of
+// UpdateUser.
+const ChangeCredentials = "users.change_credentials"
+
+// ConnectionPolicy says how administrators may connect to users.
+type ConnectionPolicy struct {
+	Off         bool          // nobody may connect, and connections that are open end
+	Duration    time.Duration // of a connection that asks for none; default DefaultConnectionDuration
+	MaxDuration time.Duration // of any connection; default and at most MaxConnectionDuration
+	// Operations are what may be done while connected, by the names of Operations and
+	// ChangeCredentials; nil: ConnectedOperations. What an administrator may do while
+	// connected is what both this and the authorizer allow. What is about no user in
+	// particular is refused with ErrInvalid and CodeInvalidOption.
+	Operations []string
+	// SamePerson reports whether an administrator is a user, to whom it may then not
+	// connect. An actor whose ID is the id or the email address of the user always is.
+	SamePerson func(administrator Actor, user User) bool
+
+	allowed map[string]bool
+}
+
+// WithConnections sets how administrators may connect to users.
+func WithConnections(policy ConnectionPolicy) Option {
+	return func(o *options) error {
+		normal, err := policy.normalise()
+		if err != nil {
+			return err
+		}
+		o.connections = normal
+		return nil
+	}
+}
+
+// ConnectedOperations lists what may be done while connected to a user by default:
+// everything about the user but its deletion, and what reveals, makes or changes what it
+// or its devices sign in with.
+func ConnectedOperations() []string {
+	var names []string
+	for _, op := range operations {
+		if op.connected == connectedByDefault {
+			names = append(names, op.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
+	if p.MaxDuration == 0 {
+		p.MaxDuration = MaxConnectionDuration
+	}
+	if p.Duration == 0 {
+		p.Duration = min(DefaultConnectionDuration, p.MaxDuration)
+	}
+	if p.MaxDuration < time.Second || p.MaxDuration > MaxConnectionDuration || p.Duration < time.Second || p.Duration > p.MaxDuration {
+		return p, invalidOption("WithConnections", "%s and at most %s is not from a second to %s", p.Duration, p.MaxDuration, MaxConnectionDuration)
+	}
+	names := p.Operations
+	if names == nil {
+		names = ConnectedOperations()
+	}
+	p.allowed = map[string]bool{opDisconnect.name: true}
+	for _, name := range names {
+		known := name == ChangeCredentials || slices.ContainsFunc(operations, func(op *operation) bool {
+			return op.name == name && op.connected != neverConnected
+		})
+		if !known {
+			return p, invalidOption("WithConnections", "%q is no operation for who is connected", clip(name))
+		}
+		p.allowed[name] = true
+	}
+	p.Operations = nil
+	return p, nil
+}
+
+// ConnectionManager lets administrators work as a user, on that user alone.
+//
+// While connected, every call about another user returns ErrForbidden with
+// CodeOtherUser, reads included; lists of users have that user alone, and lists of what
+// belongs to users what is its own. A call that the policy does not allow returns
+// ErrForbidden with CodeNotWhileConnected, and every call after the end of the
+// connection ErrForbidden with CodeConnectionEnded: at once, in every process. Changes
+// are recorded as done by the administrator on behalf of the user.
+type ConnectionManager interface {
+	// Connect connects the actor of the context, an administrator with an id, to a user.
+	// It returns ErrForbidden with CodeNotAdministrator for any other actor, with
+	// CodeConnectedAlready in a context of Resume, with CodeSelfConnection when the
+	// administrator is the user, and with CodeConnectionsOff where the policy is Off;
+	// ErrInvalid with CodeRequired without a reason and CodeOutOfRange for a time that is
+	// longer than the policy allows.
+	Connect(ctx context.Context, user UserID, options ConnectOptions) (Connection, error)
+
+	// Resume returns a context whose calls are made while connected. Its actor must be
+	// the one who connected, else ErrForbidden with CodeNotYourConnection. It is meant
+	// for every request of a session of an administrator; a context that is kept ends
+	// with the connection. WithActor does not leave the connection: that takes a context
+	// without it.
+	Resume(ctx context.Context, id ConnectionID) (context.Context, error)
+
+	// Disconnect ends a connection, one's own or another's: who may is up to the
+	// authorizer. One that has ended stays as it is.
+	Disconnect(ctx context.Context, id ConnectionID) (Connection, error)
+
+	// Connections returns a page of connections, the newest first.
+	Connections(ctx context.Context, query ConnectionQuery) (Page[Connection], error)
+}
+
+// ConnectionOf returns the connection of a context that Resume returned, and the user whom
+// it is to.
+func ConnectionOf(ctx context.Context) (id ConnectionID, user UserID, connected bool) {
+	if own := callerOf(ctx).connection; own != nil {
+		return own.id, own.user, true
+	}
+	return ConnectionID{}, UserID{}, false
+}
+
+// connected is the connection of a caller.
+type connected struct {
+	id   ConnectionID
+	user UserID
+}
+
+// connectedRule says whether an operation may be done while connected.
+type connectedRule int
+
+const (
+	neverConnected connectedRule = iota
+	connectedWhenNamed
+	connectedByDefault
+)
+
+func errConnectionEnded() error {
+	return NewError(CodeConnectionEnded, "", "the connection has ended")
+}
+
+func errOtherUser() error {
+	return NewError(CodeOtherUser, "", "the connection is to another user")
+}
+
+// admitConnected checks that a call may be made by who is connected, and is about the
+// user whom it is connected to.
+func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, user UserID) (context.Context, error) {
+	connection, err := m.store.Connection(ctx, own.id)
+	switch {
+	case errors.Is(err, ErrNotFound): // its user was deleted, or it is of another project
+		return ctx, errConnectionEnded()
+	case err != nil:
+		return ctx, err
+	case m.connections.Off:
+		return ctx, errConnectionsOff()
+	case !connection.ofActor(c.actor) || connection.UserID != own.user:
+		return ctx, errNotYours()
+	case !connection.Open(c.now):
+		return ctx, errConnectionEnded()
+	}
+	op := c.operation
+	switch {
+	case op == opConnect || op == opResume:
+		return ctx, NewError(CodeConnectedAlready, "", "the actor is connected to a user already")
+	case !m.connections.allowed[op.name]:
+		return ctx, NewError(CodeNotWhileConnected, "", "%s is not allowed while connected", op.name)
+	case op.narrowed:
+		return context.WithValue(ctx, scopeKey{}, Equal("id", own.user)), nil
+	case op.target == TargetProject || op.target == TargetSegment || c.asked && user.IsZero():
+		return ctx, nil
+	case user != own.user:
+		return ctx, errOtherUser()
+	}
+	return ctx, nil
+}
+
+func errConnectionsOff() error {
+	return NewError(CodeConnectionsOff, "", "nobody may connect to users here")
+}
+
+func errNotYours() error {
+	return NewError(CodeNotYourConnection, "", "the connection is of another administrator")
+}
+
+// ofActor reports whether it was the actor who connected.
+func (c *Connection) ofActor(actor Actor) bool {
+	return c.Actor.Kind == actor.Kind && c.Actor.ID == actor.ID
+}
+
+// guard makes sure that a command changes nobody but the user whom the caller is
+// connected to, and that its commit does not come after the end of the connection: an end
+// is a change of the same user, so that one of the two is decided after the other.
+func (own *connected) guard(c *command) error {
+	switch subject := c.subject.(type) {
+	case nil:
+		if c.want.User != own.user {
+			return errOtherUser()
+		}
+		c.want.Connections = append(slices.Clip(c.want.Connections), own.id)
+		decide := c.decide
+		c.decide = func(state *State) (Change, error) {
+			if err := own.check(state); err != nil {
+				return Change{}, err
+			}
+			return decide(state)
+		}
+		return nil
+	case *together:
+		subject.connected = own
+		return nil
+	}
+	return errOtherUser()
+}
+
+// check returns the error of a state in which the connection has ended.
+func (own *connected) check(state *State) error {
+	at := slices.IndexFunc(state.Connections, func(c Connection) bool { return c.ID == own.id })
+	if at < 0 || !state.Connections[at].EndedAt.IsZero() {
+		return errConnectionEnded()
+	}
+	return nil
+}
+
+// samePerson reports whether an administrator is a user.
+func (p *ConnectionPolicy) samePerson(administrator Actor, user User) bool {
+	return administrator.ID == user.ID.String() || user.Email != "" && Fold(administrator.ID) == Fold(user.Email) ||
+		p.SamePerson != nil && p.SamePerson(administrator, user)
+}
+
+func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptions) (_ Connection, err error) {
+	ctx, call, err := enter(ctx, m, opConnect, user)
+	if err != nil {
+		return Connection{}, err
+	}
+	defer call.leave(ctx, &err)
+	duration := time.Duration(options.Duration)
+	if duration == 0 {
+		duration = m.connections.Duration
+	}
+	switch err := checkLine("reason", options.Reason, MaxLine); {
+	case m.connections.Off:
+		return Connection{}, errConnectionsOff()
+	case call.actor.Kind != ActorAdministrator || call.actor.ID == "":
+		return Connection{}, NewError(CodeNotAdministrator, "actor", "only an administrator with an id connects to users")
+	case err != nil:
+		return Connection{}, err
+	case strings.TrimSpace(options.Reason) == "":
+		return Connection{}, NewError(CodeRequired, "reason", "a connection needs a reason")
+	case duration < time.Second || duration > m.connections.MaxDuration:
+		return Connection{}, NewError(CodeOutOfRange, "duration", "%s is not from a second to %s", duration, m.connections.MaxDuration)
+	}
+	known, err := m.store.User(ctx, user)
+	if err != nil {
+		return Connection{}, err
+	}
+	if m.connections.samePerson(call.actor, known) {
+		return Connection{}, NewError(CodeSelfConnection, "user_id", "nobody connects to oneself")
+	}
+	connection := Connection{
+		ID: NewID[Connection](), UserID: user, Actor: call.actor, Reason: options.Reason,
+		StartedAt: call.now, ExpiresAt: storedTime(call.now.Add(duration)),
+	}
+	return change(ctx, m, command{want: Want{User: user}}, func(state *State) (Connection, Change, error) {
+		c := state.change()
+		c.Connections.Insert = []Connection{connection}
+		call.record(&c, EventConnected, DeviceID{}, "connection", connection.ID, "reason", connection.Reason, "expires_at", connection.ExpiresAt)
+		return connection, c, nil
+	})
+}
+
+func (m *manager) Resume(outer context.Context, id ConnectionID) (_ context.Context, err error) {
+	ctx, call, err := enter(outer, m, opResume, id)
+	if err != nil {
+		return nil, err
+	}
+	defer call.leave(ctx, &err)
+	connection, err := m.store.Connection(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.connections.Off:
+		return nil, errConnectionsOff()
+	case !connection.ofActor(call.actor):
+		return nil, errNotYours()
+	case !connection.Open(call.now):
+		return nil, errConnectionEnded()
+	}
+	return withCaller(outer, caller{actor: call.actor, connection: &connected{id, connection.UserID}}), nil
+}
+
+func (m *manager) Disconnect(ctx context.Context, id ConnectionID) (_ Connection, err error) {
+	ctx, call, err := enter(ctx, m, opDisconnect, id)
+	if err != nil {
+		return Connection{}, err
+	}
+	defer call.leave(ctx, &err)
+	connection, err := m.store.Connection(ctx, id)
+	if err != nil {
+		return Connection{}, err
+	}
+	want := Want{User: connection.UserID, Connections: []ConnectionID{id}}
+	return change(ctx, m, command{want: want}, func(state *State) (Connection, Change, error) {
+		at := slices.IndexFunc(state.Connections, func(c Connection) bool { return c.ID == id })
+		if at < 0 {
+			return Connection{}, Change{}, NewError(CodeConnectionNotFound, "", "no connection %s", id)
+		}
+		connection := state.Connections[at]
+		if !connection.Open(call.now) {
+			return connection, Change{}, nil
+		}
+		connection.EndedAt, connection.EndedBy = call.now, call.actor
+		c := state.change()
+		c.Connections.Update = []Connection{connection}
+		call.record(&c, EventDisconnected, DeviceID{}, "connection", id)
+		return connection, c, nil
+	})
+}
+
+func (m *manager) Connections(ctx context.Context, query ConnectionQuery) (_ Page[Connection], err error) {
+	ctx, call, err := enterOf(ctx, m, opConnections, &query.UserID)
+	if err != nil {
+		return Page[Connection]{}, err
+	}
+	defer call.leave(ctx, &err)
+	if query.Sort != "" && query.Sort != "started_at" {
+		return Page[Connection]{}, NewError(CodeUnknownField, "sort", "connections have one order only")
+	}
+	if err := firstError(checkLine("actor_id", query.ActorID, MaxLine), checkTime("open_at", query.OpenAt)); err != nil {
+		return Page[Connection]{}, err
+	}
+	query.OpenAt = storedTime(query.OpenAt)
+	return readPage(query.PageQuery, connectionFields, "connections", query.ConnectionFilter, func(list List) ([]Connection, error) {
+		return m.store.Connections(ctx, query.ConnectionFilter, list)
+	})
+}
+
+// credentials reports whether a patch changes what a user signs in with.
+func (p *UserPatch) credentials() bool {
+	return !p.Login.IsZero() || !p.Email.IsZero() || !p.EmailVerified.IsZero() || !p.Phone.IsZero() || !p.ExtRef.IsZero() || !p.AuthMethod.IsZero()
+}

@@ -1,0 +1,50 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/userkit/userkit"
+)
+
+var connectionReads = connectionColumns.reads("c")
+
+func connectionTargets(to []any, connection *userkit.Connection) []any {
+	return connectionColumns.targets(to, connection)
+}
+
+// selectConnections adds a statement over the connections of the project; a condition may
+// follow.
+func (s *Store) selectConnections(q *statement) {
+	q.add("SELECT "+connectionReads+"\nFROM ? AS c\nWHERE c.project = ?", s.table("connections"), quoted(s.project))
+}
+
+// Connection implements userkit.Store.
+func (s *Store) Connection(ctx context.Context, id userkit.ConnectionID) (userkit.Connection, error) {
+	q := &statement{}
+	s.selectConnections(q)
+	q.add(" AND c.id = ?", quotedID(id))
+	return selectOne(ctx, s, q, userkit.CodeConnectionNotFound, connectionTargets)
+}
+
+// Connections implements userkit.Store.
+func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.List) ([]userkit.Connection, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	if !storable(filter.ActorID) {
+		return []userkit.Connection{}, nil
+	}
+	q := &statement{}
+	s.selectConnections(q)
+	q.within("c", filter.UserID, connectionSortings, list, "started_at")
+	if filter.ActorID != "" {
+		q.add(" AND c.actor_id = ?", quoted(filter.ActorID))
+	}
+	if !filter.OpenAt.IsZero() {
+		q.add(" AND c.ended_at IS NULL AND c.expires_at > ?", quotedTime(filter.OpenAt))
+	}
+	if err := q.page(list, connectionSortings, "c.id"); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, s, q, connectionTargets)
+}
