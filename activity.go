@@ -80,6 +80,8 @@ const (
 	EventUserLoggedIn        EventName = "user.logged_in"
 	EventActivationRequested EventName = "user.activation_requested"
 	EventEmailConfirmed      EventName = "user.email_confirmed"
+	EventPushMailGenerated   EventName = "user.push_mail_generated"
+	EventPushMailRevoked     EventName = "user.push_mail_revoked"
 	EventUserDeleted         EventName = "user.deleted"
 	EventLicenseSet          EventName = "user.license_set"
 	EventDeviceRegistered    EventName = "device.registered"
@@ -212,7 +214,7 @@ var ownEvents = map[EventName]bool{
 	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
 	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,
 	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
-	EventActivationRequested: true, EventEmailConfirmed: true, EventAccessRefused: true,
+	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
 }

@@ -80,6 +80,7 @@ const (
 	CodeInvalidBulkToken     Code = "invalid_bulk_token"
 	CodeUnknownStore         Code = "unknown_store"
 	CodeNoMailer             Code = "no_mailer"
+	CodeNoPushMail           Code = "no_push_mail"
 
 	CodeRevisionMismatch Code = "revision_mismatch"
 	CodeTooManyConflicts Code = "too_many_conflicts"
@@ -105,6 +106,7 @@ const (
 	CodeMailRefused         Code = "mail_refused"
 	CodeAlreadyConfirmed    Code = "already_confirmed"
 	CodeTooManyMails        Code = "too_many_mails"
+	CodeTooManyAddresses    Code = "too_many_addresses"
 	CodeActivationExpired   Code = "activation_expired"
 
 	CodeInvalidToken     Code = "invalid_token"
@@ -179,6 +181,7 @@ var codeTable = []CodeInfo{
 	{CodeIDMismatch, ErrInvalid, "the record names one user by its key and another by its id"},
 	{CodeUnknownStore, ErrInvalid, "the project has no verifier of this name, or it does not do this"},
 	{CodeNoMailer, ErrInvalid, "the manager has no mailer; see WithActivation"},
+	{CodeNoPushMail, ErrInvalid, "the manager has no domain for push mail; see WithPushMail"},
 	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged, or belongs to another bulk action"},
 
 	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
@@ -205,6 +208,7 @@ var codeTable = []CodeInfo{
 	{CodeMailRefused, ErrRefused, "the address takes no mail"},
 	{CodeAlreadyConfirmed, ErrRefused, "the email address is confirmed, and the user is active"},
 	{CodeTooManyMails, ErrRefused, "the user or the address has got as many mails as it may; Error.Until is when it may get the next"},
+	{CodeTooManyAddresses, ErrRefused, "the user has got as many push mail addresses as it may; Error.Until is when it may get the next"},
 	{CodeActivationExpired, ErrRefused, "the activation has expired; another mail helps"},
 
 	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},

@@ -21,6 +21,7 @@ import (
 type Manager interface {
 	UserManager
 	ActivationManager
+	PushMailManager
 	DeviceManager
 	SessionManager
 	PurchaseManager

@@ -36,6 +36,7 @@ type options struct {
 	sandboxPurchases bool
 	pace             *pace
 	activation       ActivationPolicy
+	pushMail         PushMailPolicy
 	mailPace         *mailPace
 	connections      ConnectionPolicy
 	authorizer       Authorizer    // nil: everything is allowed
@@ -373,6 +374,19 @@ func WithActivation(policy ActivationPolicy) Option {
 			return err
 		}
 		o.activation = normal
+		return nil
+	}
+}
+
+// WithPushMail sets what the push mail addresses of users are. Without it GeneratePushMail
+// returns ErrInvalid with CodeNoPushMail.
+func WithPushMail(policy PushMailPolicy) Option {
+	return func(o *options) error {
+		normal, err := policy.normalise()
+		if err != nil {
+			return err
+		}
+		o.pushMail = normal
 		return nil
 	}
 }

@@ -18,6 +18,7 @@ const (
 	RowsMemberships  = "memberships"
 	RowsActivations  = "activations"
 	RowsConnections  = "connections"
+	RowsPushMails    = "push_mails"
 	RowsEvents       = "events"
 )
 
@@ -27,7 +28,7 @@ const RecordUser = "user"
 // Record is one record of a user, of any kind.
 type Record struct {
 	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
-	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, Connection or Event
+	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, PushMail, Connection or Event
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
@@ -197,6 +198,31 @@ var recordKinds = []recordKind{
 				})
 			},
 		}),
+	{
+		name:  RowsPushMails,
+		wants: func(w, other *Want) { w.PushMail = w.PushMail || other.PushMail },
+		asks:  func(w *Want) bool { return w.PushMail },
+		clone: func(*State) {},
+		apply: func(s *State, change *Change) {
+			if pushMail, set := change.PushMail.Get(); set {
+				s.PushMail = pushMail
+			}
+		},
+		merge: func(c, next *Change) {
+			if !next.PushMail.IsZero() {
+				c.PushMail = next.PushMail
+			}
+		},
+		read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+			return each(func() ([]PushMail, error) {
+				states, err := store.Load(ctx, []Want{{User: user, PushMail: true}})
+				if err != nil || states[0].PushMail.IsZero() {
+					return nil, err
+				}
+				return []PushMail{states[0].PushMail}, nil
+			})
+		},
+	},
 	{
 		// A state holds no events but the ids of those that a want names.
 		name: RowsEvents,

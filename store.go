@@ -192,6 +192,7 @@ type Want struct {
 	Activation  bool           // the one that is open
 	Connections []ConnectionID // these, where they are to the user
 	Segments    bool           // which lists the user is in
+	PushMail    bool           // the push mail address
 
 	Events    []EventID // which of these are recorded of the user
 	Marks     []EventID // which of these are recorded, whoever's they are
@@ -225,6 +226,7 @@ type State struct {
 	Connections  []Connection
 	Events       []EventID // those of Want.Events that are recorded, also of a user who was deleted
 	Marks        []EventID // those of Want.Marks that are recorded
+	PushMail     PushMail  // zero: none
 	RowCounts    map[string]int
 
 	complete completeness
@@ -318,6 +320,10 @@ type Change struct {
 	// Activation, when set, takes the place of the user's activation, of which there is
 	// one at most; the zero Activation leaves none.
 	Activation Optional[Activation]
+
+	// PushMail, when set, takes the place of the user's push mail, of which there is one at
+	// most; the zero PushMail leaves none.
+	PushMail Optional[PushMail]
 }
 
 // SegmentChange is what becomes of one segment: one atomic step.

@@ -977,7 +977,11 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	if err := checkLine(key.field, key.value, MaxExtRef); err != nil {
 		return User{}, err
 	}
-	user, err := m.findUser(ctx, key)
+	find := m.findUser
+	if key.field == pushMailKey {
+		find = func(ctx context.Context, key UserKey) (User, error) { return m.findPushMail(ctx, key.value) }
+	}
+	user, err := find(ctx, key)
 	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
 		var within bool
 		if within, err = m.within(ctx, UserFilter{Filter: scope, Moment: Moment{At: call.now, Zone: m.zone}}, user.ID); err == nil && !within {

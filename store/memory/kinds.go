@@ -292,6 +292,28 @@ var kinds = []kind{
 			state.Connections = convertAny(distinct(found), (*connection).out)
 		},
 	}).kind(),
+	{
+		name: userkit.RowsPushMails,
+		edit: func(change *userkit.Change) edit {
+			if change.PushMail.IsZero() {
+				return nil
+			}
+			return (*pushMail)(change)
+		},
+		check: func(*Store, []step, int) error { return nil },
+		load: func(_ *Store, want *userkit.Want, _ *user, own *belongings, state *userkit.State) {
+			if want.PushMail && own.pushMail != nil {
+				state.PushMail = *own.pushMail
+			}
+		},
+		count: func(_ *Store, _ *user, own *belongings) int {
+			if own.pushMail == nil {
+				return 0
+			}
+			return 1
+		},
+		erase: func(*Store, *user, *belongings) {}, // it goes with the belongings
+	},
 	(&records[userkit.Event, userkit.EventID, event]{
 		name: userkit.RowsEvents, one: "event", made: eventOf, outlive: true,
 		changes: func(c *userkit.Change) (insert, update []userkit.Event, gone []userkit.EventID) {
@@ -565,5 +587,25 @@ func (a *activation) put(_ *Store, _ *user, own *belongings) {
 		next.SentAt, next.ExpiresAt = microsOf(next.SentAt).time(), microsOf(next.ExpiresAt).time()
 		next.CountedFrom = microsOf(next.CountedFrom).time()
 		own.activation = &next
+	}
+}
+
+// pushMail is what a change does to the push mail of a user.
+type pushMail userkit.Change
+
+func (p *pushMail) adds() bool {
+	next, _ := p.PushMail.Get()
+	return !next.IsZero()
+}
+
+func (p *pushMail) put(_ *Store, _ *user, own *belongings) {
+	if own == nil {
+		return
+	}
+	own.pushMail = nil
+	if next, _ := p.PushMail.Get(); !next.IsZero() {
+		next.CreatedAt, next.RevokedAt = microsOf(next.CreatedAt).time(), microsOf(next.RevokedAt).time()
+		next.CountedFrom = microsOf(next.CountedFrom).time()
+		own.pushMail = &next
 	}
 }

@@ -116,4 +116,5 @@ type belongings struct {
 	connections *set[connection, byConnectionStart] // nil: none
 
 	activation *userkit.Activation // nil: none; never changed, only replaced
+	pushMail   *userkit.PushMail   // the same
 }

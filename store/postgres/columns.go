@@ -420,6 +420,22 @@ var activationColumns = columns[userActivation]{
 	timeColumn("counted_from", func(a *userActivation) *time.Time { return &a.CountedFrom }),
 }
 
+// userPushMail is a push mail with its user.
+type userPushMail struct {
+	user userkit.UserID
+	userkit.PushMail
+}
+
+// pushMailColumns are the columns of push_mails.
+var pushMailColumns = columns[userPushMail]{
+	idColumn("user_id", func(p *userPushMail) *[16]byte { return (*[16]byte)(&p.user) }),
+	textColumn("address", func(p *userPushMail) *string { return &p.Address }),
+	timeColumn("created_at", func(p *userPushMail) *time.Time { return &p.CreatedAt }),
+	optionalTimeColumn("revoked_at", func(p *userPushMail) *time.Time { return &p.RevokedAt }),
+	countColumn("generated", func(p *userPushMail) *int { return &p.Generated }),
+	timeColumn("counted_from", func(p *userPushMail) *time.Time { return &p.CountedFrom }),
+}
+
 // purchaseColumns are the columns of purchases.
 var purchaseColumns = columns[userkit.Purchase]{
 	idColumn("id", func(p *userkit.Purchase) *[16]byte { return (*[16]byte)(&p.ID) }),

@@ -130,6 +130,7 @@ var kinds = []kind{
 			}},
 		},
 	}.kind(),
+	{table: userkit.RowsPushMails, gather: func() gatherer { return &gatheredPushMails{} }, load: (*loading).pushMails},
 	{table: userkit.RowsEvents, gather: func() gatherer { return &gatheredEvents{} }, load: (*loading).events, outlive: true},
 }
 
@@ -352,6 +353,42 @@ func (g *gatheredActivations) write(w *work) {
 // activationReplacement puts an activation in the place of the one before.
 var activationReplacement = strings.ReplaceAll(activationColumns[1:].assignments(), "n.", "excluded.")
 
+// gatheredPushMails gathers the push mails that are put, and the users whose goes.
+type gatheredPushMails struct {
+	put  []*userPushMail
+	gone []*wanted
+}
+
+func (g *gatheredPushMails) add(change *userkit.Change) {
+	pushMail, set := change.PushMail.Get()
+	switch {
+	case !set:
+	case pushMail.IsZero():
+		g.gone = append(g.gone, &wanted{user: change.User})
+	default:
+		g.put = append(g.put, &userPushMail{change.User, pushMail})
+	}
+}
+
+func (g *gatheredPushMails) write(w *work) {
+	if len(g.gone) > 0 {
+		w.cte("deleted_from_push_mails")
+		w.q.add("DELETE FROM ? AS t USING ", w.store.table(userkit.RowsPushMails))
+		from(w, wantedUsers, g.gone)
+		w.wherePassed("n.user_id")
+		w.q.add("\nAND t.project = ? AND "+keyed("t.user_id", "n.user_id"), quoted(w.store.project))
+	}
+	if len(g.put) > 0 {
+		w.cte("inserted_into_push_mails")
+		insert(w, userkit.RowsPushMails, pushMailColumns, g.put)
+		w.wherePassed("n.user_id")
+		w.q.add("\nON CONFLICT (user_id, project) DO UPDATE SET " + pushMailReplacement)
+	}
+}
+
+// pushMailReplacement puts a push mail in the place of the one before.
+var pushMailReplacement = strings.ReplaceAll(pushMailColumns[1:].assignments(), "n.", "excluded.")
+
 // gatheredEvents gathers events.
 type gatheredEvents struct{ events []*userkit.Event }
 
@@ -444,6 +481,28 @@ func (l *loading) activations(ctx context.Context) error {
 			return err
 		}
 		l.states[l.places[found.user]].Activation = found.Activation
+		return nil
+	})
+}
+
+func (l *loading) pushMails(ctx context.Context) error {
+	q := &statement{hot: true}
+	l.search(q, userkit.RowsPushMails, pushMailColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+		if want.PushMail {
+			add(wanted{})
+		}
+	}), ofUser)
+	if q.text.Len() == 0 {
+		return nil
+	}
+	var found, none userPushMail
+	to := pushMailColumns.targets(nil, &found)
+	return l.store.query(ctx, q, func(rows *sql.Rows) error {
+		found = none
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		l.states[l.places[found.user]].PushMail = found.PushMail
 		return nil
 	})
 }

@@ -336,6 +336,7 @@ type dossier struct {
 	segments     []userkit.SegmentID
 	activation   userkit.Activation // zero: none
 	connections  []userkit.Connection
+	pushMail     userkit.PushMail // zero: none
 }
 
 // newDossier makes the n-th user (n below 1000) with two records of each kind:
@@ -353,6 +354,7 @@ func newDossier(n int) dossier {
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
 		activation:   newActivation(n),
 		connections:  []userkit.Connection{newConnection(user.ID, first), newConnection(user.ID, second)},
+		pushMail:     newPushMail(n),
 	}
 }
 
@@ -370,6 +372,9 @@ func (d dossier) creation() userkit.Change {
 	if !d.activation.IsZero() {
 		change.Activation = userkit.Set(d.activation)
 	}
+	if !d.pushMail.IsZero() {
+		change.PushMail = userkit.Set(d.pushMail)
+	}
 	return change
 }
 
@@ -379,6 +384,21 @@ func (d dossier) activations() int {
 		return 0
 	}
 	return 1
+}
+
+// pushMails is how many push mails the dossier holds.
+func (d dossier) pushMails() int {
+	if d.pushMail.IsZero() {
+		return 0
+	}
+	return 1
+}
+
+// newPushMail makes the n-th push mail. No field is zero.
+func newPushMail(n int) userkit.PushMail {
+	return userkit.PushMail{
+		Address: fmt.Sprintf("secret%d@push.example.org", n), CreatedAt: at(6100 + n), RevokedAt: at(6200 + n), Generated: 1 + n, CountedFrom: at(6000 + n),
+	}
 }
 
 // newActivation makes the n-th activation. No field is zero.
@@ -486,7 +506,7 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 func (d dossier) everything() userkit.Want {
 	want := userkit.Want{
 		User: d.user.ID, Profile: true, AllDevices: true, OpenSessions: true,
-		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Purchases: true, Segments: true, Activation: true, RowCounts: true,
+		UsageFrom: userkit.Set(userkit.Day{Year: 1, Month: time.January, Day: 1}), Purchases: true, Segments: true, Activation: true, PushMail: true, RowCounts: true,
 	}
 	for _, session := range d.sessions {
 		want.Sessions = append(want.Sessions, session.ID)
@@ -515,6 +535,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsMemberships:  len(d.segments),
 		userkit.RowsActivations:  d.activations(),
 		userkit.RowsConnections:  len(d.connections),
+		userkit.RowsPushMails:    d.pushMails(),
 	}
 }
 
@@ -542,6 +563,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	connections, err := store.Connections(ctx, userkit.ConnectionFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "started_at"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.connections, connections, connectionRecordID)
+	require.Equal(t, want.pushMail, state.PushMail)
 	requireRowCounts(t, want.rowCounts(), state.RowCounts)
 	require.Len(t, state.Events, len(want.events))
 	requireSegmentIDs(t, want.segments, state.Segments)
@@ -857,7 +879,7 @@ func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
 		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
-		userkit.RowsMemberships, userkit.RowsActivations,
+		userkit.RowsMemberships, userkit.RowsActivations, userkit.RowsPushMails,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}

@@ -462,6 +462,8 @@ func userRecordCases() []testCase {
 			require.NoError(t, d.beside(t, env.store, withPostbox(&postbox{})).SendActivation(t.Context(), user.ID, ""))
 			_, err := d.Connect(userkit.WithActor(t.Context(), administrator), user.ID, userkit.ConnectOptions{Reason: "a call"})
 			require.NoError(t, err)
+			_, err = d.beside(t, env.store, withPushMail).GeneratePushMail(t.Context(), user.ID)
+			require.NoError(t, err)
 			want := d.picture(t, user.ID)
 
 			var kinds []string
@@ -484,6 +486,7 @@ func userRecordCases() []testCase {
 			requireRecords(t, lists, valuesOf[userkit.Segment](t, records[userkit.RowsMemberships]), segmentRecordID)
 			require.Len(t, valuesOf[userkit.Activation](t, records[userkit.RowsActivations]), 1)
 			require.Len(t, valuesOf[userkit.Connection](t, records[userkit.RowsConnections]), 1)
+			require.Len(t, valuesOf[userkit.PushMail](t, records[userkit.RowsPushMails]), 1)
 			events := valuesOf[userkit.Event](t, records[userkit.RowsEvents])
 			requireEvents(t, sortedByID(want.Events, eventRecordID), sortedByID(events, eventRecordID))
 			oldestFirst(t, valuesOf[userkit.Device](t, records[userkit.RowsDevices]), func(device userkit.Device) time.Time { return device.RegisteredAt })

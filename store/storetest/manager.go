@@ -22,6 +22,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		managerGroups(),
 		userGroups(),
 		activationGroups(),
+		pushMailGroups(),
 		deviceGroups(),
 		sessionGroups(),
 		trafficGroups(),

@@ -72,6 +72,15 @@ var kindRows = map[string]kindRow{
 		},
 		func(d *dossier) *[]userkit.Connection { return &d.connections },
 		func(c *userkit.Connection) (*userkit.ConnectionID, *userkit.UserID) { return &c.ID, &c.UserID }),
+	userkit.RowsPushMails: {
+		insert:  setPushMail(newPushMail(50)),
+		replace: setPushMail(newPushMail(60)),
+		empty: func(d *dossier, change *userkit.Change) {
+			full := newPushMail(70)
+			setPushMail(userkit.PushMail{CreatedAt: full.CreatedAt, CountedFrom: full.CountedFrom})(d, change)
+		},
+		remove: setPushMail(userkit.PushMail{}),
+	},
 	userkit.RowsEvents: {insert: func(d *dossier, change *userkit.Change) {
 		change.Events = []userkit.Event{newEvent(d.user.ID, 50)}
 		d.events = append(d.events, change.Events...)
@@ -83,6 +92,14 @@ func setActivation(activation userkit.Activation) func(d *dossier, change *userk
 	return func(d *dossier, change *userkit.Change) {
 		d.activation = activation
 		change.Activation = userkit.Set(activation)
+	}
+}
+
+// setPushMail gives the user a push mail, or none.
+func setPushMail(pushMail userkit.PushMail) func(d *dossier, change *userkit.Change) {
+	return func(d *dossier, change *userkit.Change) {
+		d.pushMail = pushMail
+		change.PushMail = userkit.Set(pushMail)
 	}
 }
 

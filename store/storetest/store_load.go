@@ -106,6 +106,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"Connections": func(want *userkit.Want, state *userkit.State) {
 			want.Connections, state.Connections = []userkit.ConnectionID{d.connections[1].ID}, d.connections[1:]
 		},
+		"PushMail": func(want *userkit.Want, state *userkit.State) {
+			want.PushMail, state.PushMail = true, d.pushMail
+		},
 		"Activation": func(want *userkit.Want, state *userkit.State) {
 			want.Activation, state.Activation = true, d.activation
 		},
