@@ -76,6 +76,7 @@ const (
 	CodeSegmentCycle         Code = "segment_cycle"
 	CodeSegmentIsRule        Code = "segment_is_rule"
 	CodeSegmentIsList        Code = "segment_is_list"
+	CodeSegmentInUse         Code = "segment_in_use"
 	CodeIDMismatch           Code = "id_mismatch"
 	CodeInvalidBulkToken     Code = "invalid_bulk_token"
 	CodeUnknownStore         Code = "unknown_store"
@@ -178,6 +179,7 @@ var codeTable = []CodeInfo{
 	{CodeSegmentCycle, ErrInvalid, "the rule of a segment leads back to the segment"},
 	{CodeSegmentIsRule, ErrInvalid, "the members of a rule segment follow from its rule"},
 	{CodeSegmentIsList, ErrInvalid, "the segment has no rule"},
+	{CodeSegmentInUse, ErrRefused, "the rules of other segments name the segment"},
 	{CodeIDMismatch, ErrInvalid, "the record names one user by its key and another by its id"},
 	{CodeUnknownStore, ErrInvalid, "the project has no verifier of this name, or it does not do this"},
 	{CodeNoMailer, ErrInvalid, "the manager has no mailer; see WithActivation"},

@@ -397,7 +397,7 @@ func (c Comparison) name() string {
 	if len(c.Path) == 0 {
 		return c.Field
 	}
-	return attributePrefix + strings.Join(c.Path, ".")
+	return c.Field + "." + strings.Join(c.Path, ".")
 }
 
 // check returns the filter with its values in the types of their fields. It
@@ -542,7 +542,7 @@ var filterFields = func() map[string]filterField {
 func (c Comparison) check() (Comparison, error) {
 	field, ok := filterFields[c.Field]
 	if !ok {
-		return c, NewError(CodeUnknownField, "filter", "no field %q", clip(c.Field))
+		return c, NewError(CodeUnknownField, "filter", "no field %q", clip(c.name()))
 	}
 	if len(c.Path) > maxJSONDepth {
 		return c, NewError(CodeTooLong, "filter", "%d names deep, at most %d", len(c.Path), maxJSONDepth)

@@ -3,6 +3,7 @@ package userkit
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -45,9 +46,11 @@ func ParseFilter(text string) (Filter, error) {
 // filterParser reads a filter by recursive descent.
 type filterParser struct {
 	text        string
-	at          int  // the byte to read next; where an error is, the byte at fault
-	comparisons int  // so far
-	inside      bool // of attributes[…]
+	at          int      // the byte to read next; where an error is, the byte at fault
+	comparisons int      // so far
+	inside      bool     // of attributes[…]
+	path        []string // of the brackets; empty: of the attributes
+	written     string   // what stands before them
 }
 
 func (p *filterParser) filter() (Expression, error) {
@@ -170,9 +173,9 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 					return nil, err
 				}
 			}
-			p.inside = true
+			p.inside, p.path, p.written = true, c.Path, name+"."
 			inner, err := p.bracket(depth, ']')
-			p.inside = false
+			p.inside, p.path, p.written = false, nil, ""
 			if err != nil || !nested {
 				return inner, err
 			}
@@ -199,12 +202,18 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 		p.at = begin
 		return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
 	}
+	relative := c.Path
+	if p.inside { // errors name all of the path
+		c.Path = append(slices.Clone(p.path), relative...)
+	}
 	checked, err := c.check()
+	checked.Path = relative
 	if err != nil {
 		if p.at = begin; ErrorCode(err) != CodeUnknownField {
 			p.at = valueAt
+			return nil, err
 		}
-		return nil, err
+		return nil, NewError(CodeUnknownField, "filter", "no field %q", clip(p.written+name))
 	}
 	p.space()
 	return checked, nil

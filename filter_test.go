@@ -65,6 +65,7 @@ func TestParseFilterReadsTheGrammarOfSCIM(t *testing.T) {
 		`attributes.a[]`:                      "filter_syntax 14",
 		`attributes.a[b[c pr]]`:               "filter_syntax 15",
 		`attributes.1[c pr]`:                  "unknown_field 1",
+		`login.x pr`:                          "unknown_field 1",
 		`attributes.a[1 pr]`:                  "unknown_field 14",
 		`attributes.a[b gt true]`:             "bad_format 19",
 		`login[x pr]`:                         "filter_syntax 6",
@@ -73,7 +74,6 @@ func TestParseFilterReadsTheGrammarOfSCIM(t *testing.T) {
 		`name eq "имя" and lgin pr`:           "unknown_field 19",
 		`attributes.1x pr`:                    "unknown_field 1",
 		`attributes..x pr`:                    "unknown_field 1",
-		`login.x pr`:                          "unknown_field 1",
 		`devices eq "two"`:                    "bad_format 12",
 		`devices eq 2.5`:                      "bad_format 12",
 		`devices eq 99999999999999999999`:     "bad_format 12",
@@ -265,4 +265,19 @@ func FuzzParseFilter(f *testing.F) {
 		require.Equal(t, filter, again)
 		filter.Meets(&User{}, Moment{}, nil)
 	})
+}
+
+// An error names what was written, all of it.
+func TestFilterErrorsNameTheWrittenPath(t *testing.T) {
+	for text, name := range map[string]string{
+		`login.first eq "a"`:                 `"login.first"`,
+		`Shoe.Size eq 5`:                     `"Shoe.Size"`,
+		`attributes.addr[1zip eq 5]`:         `"attributes.addr.1zip"`,
+		`attributes.addr[geo.lat gt true]`:   `"gt"`,
+		`attributes.addr[geo.lat co 5]`:      `"co"`,
+		`Attributes.a.b[c eq 1 and d..e pr]`: `"Attributes.a.b.d..e"`,
+	} {
+		_, err := ParseFilter(text)
+		require.ErrorContains(t, err, name, text)
+	}
 }

@@ -3,7 +3,10 @@ package userkit
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -71,7 +74,8 @@ type SegmentFilter struct {
 // SegmentQuery asks for a page of segments.
 type SegmentQuery struct {
 	SegmentFilter
-	PageQuery // default order: by name; any field of SegmentFields
+	RefersTo  SegmentID `json:"refers_to,omitzero"` // only rules that name this segment themselves; zero: all segments
+	PageQuery           // default order: by name; any field of SegmentFields
 }
 
 // SegmentManager keeps segments and who is in them. The users of a segment are
@@ -92,13 +96,15 @@ type SegmentManager interface {
 
 	// UpdateSegment renames a segment or sets another rule. It returns what
 	// CreateSegment returns, ErrConflict with CodeRevisionMismatch, and ErrInvalid
-	// with CodeSegmentIsList for the rule of a list. A patch that changes nothing
-	// writes nothing.
+	// with CodeSegmentIsList for the rule of a list. A rule that other rules which name
+	// the segment, directly or through others, could not be followed with is ErrRefused
+	// with CodeSegmentInUse, naming them. A patch that changes nothing writes nothing.
 	UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (Segment, error)
 
-	// DeleteSegment deletes a segment; its members stay users. A rule that names
-	// it is refused with ErrInvalid and CodeUnknownSegment from then on, wherever
-	// it is used.
+	// DeleteSegment deletes a segment; its members stay users. It returns ErrRefused
+	// with CodeSegmentInUse, naming them, while rules name the segment (see
+	// SegmentQuery.RefersTo). Other filters that name it are refused with ErrInvalid
+	// and CodeUnknownSegment from then on.
 	DeleteSegment(ctx context.Context, id SegmentID) error
 
 	// Segments returns a page of segments.
@@ -225,12 +231,122 @@ func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
 			return nil, NewError(CodeSegmentCycle, "filter", "the rule of segment %q leads back to it", clip(segment.Name))
 		}
 		rule, err := r.resolve(segment.Rule, append(slices.Clone(path), id)...)
-		if err != nil || c.Operator == OpEqual {
-			return rule.root, err
+		if err != nil {
+			return nil, inRule(segment, err)
+		}
+		if c.Operator == OpEqual {
+			return rule.root, nil
 		}
 		return NotExpression{rule.root}, nil
 	})
 	return Filter{root}, err
+}
+
+// inRule makes an error about the rule of a segment tell the way there.
+func inRule(segment Segment, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Field != "filter" {
+		return err
+	}
+	return NewError(e.Code, e.Field, "in the rule of segment %q: %s", clip(segment.Name), e.Message)
+}
+
+// refersTo reports whether a filter names a segment by its id.
+func (f Filter) refersTo(id SegmentID) (refers bool) {
+	_, _ = mapComparisons(f.root, func(c Comparison) (Expression, error) {
+		if text, ok := c.Value.(string); ok && c.Field == segmentField && text == id.String() {
+			refers = true
+		}
+		return c, nil
+	})
+	return refers
+}
+
+// allRules returns the rules of a store.
+func allRules(ctx context.Context, store Store) (rules []Segment, err error) {
+	walk := walkList(segmentFields, "id", func(list List) ([]Segment, error) {
+		return store.Segments(ctx, SegmentFilter{Kind: SegmentRule}, list)
+	})
+	for rule, err := range walk {
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, rule.(Segment))
+	}
+	return rules, nil
+}
+
+// refuseInUse returns the error that names the rules which are in the way of a change of
+// a segment; nil: there are none.
+func refuseInUse(what string, rules []Segment) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	var names []string
+	for i, rule := range rules {
+		if i == 10 {
+			names = append(names, fmt.Sprintf("and %d others", len(rules)-i))
+			break
+		}
+		names = append(names, strconv.Quote(clip(rule.Name)))
+	}
+	return NewError(CodeSegmentInUse, "", "%s: %s", what, strings.Join(names, ", "))
+}
+
+// dependents refuses another rule for a segment with which other rules, that depend on
+// the segment and can be followed now, could not be followed any more.
+func (m *manager) dependents(ctx context.Context, segment Segment, rule Filter) error {
+	rules, err := allRules(ctx, m.store)
+	if err != nil {
+		return err
+	}
+	depends := map[SegmentID]bool{segment.ID: true}
+	for grows := true; grows; {
+		grows = false
+		for _, other := range rules {
+			for id := range depends {
+				if !depends[other.ID] && other.Rule.refersTo(id) {
+					depends[other.ID], grows = true, true
+				}
+			}
+		}
+	}
+	// follow reports whether a rule can be followed, with the segment as it is then.
+	follow := func(other, segment Segment) (bool, error) {
+		r := m.newResolver(ctx)
+		for _, known := range rules {
+			r.known[known.ID] = known
+		}
+		r.known[segment.ID] = segment
+		_, err := r.resolve(other.Rule, other.ID)
+		if ErrorCode(err) == CodeStoreUnavailable || err != nil && ErrorCode(err) == "" {
+			return false, err
+		}
+		return err == nil, nil
+	}
+	var broken []Segment
+	next := segment
+	next.Rule = rule
+	for _, other := range rules {
+		if other.ID == segment.ID || !depends[other.ID] {
+			continue
+		}
+		after, err := follow(other, next)
+		if err != nil {
+			return err
+		}
+		if after {
+			continue
+		}
+		before, err := follow(other, segment)
+		if err != nil {
+			return err
+		}
+		if before {
+			broken = append(broken, other)
+		}
+	}
+	return refuseInUse("with this rule, these rules that name the segment could not be followed", broken)
 }
 
 // name replaces the names of segments in a checked filter by their ids.
@@ -446,7 +562,13 @@ func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch Segment
 			return Segment{}, err
 		}
 	}
-	s := &segmentSubject{id: id, choose: func(segment Segment) (SegmentChange, error) {
+	prepare := func(ctx context.Context, segment Segment) error {
+		if !newRule || !segment.IsRule() || segment.Rule.String() == rule.String() {
+			return nil
+		}
+		return m.dependents(ctx, segment, rule)
+	}
+	s := &segmentSubject{id: id, prepare: prepare, choose: func(segment Segment) (SegmentChange, error) {
 		before := segment
 		if patch.Revision != 0 && patch.Revision != segment.Revision {
 			return SegmentChange{}, NewError(CodeRevisionMismatch, "revision", "the segment is at revision %d, not %d", segment.Revision, patch.Revision)
@@ -475,7 +597,15 @@ func (m *manager) DeleteSegment(ctx context.Context, id SegmentID) (err error) {
 		return err
 	}
 	defer call.leave(ctx, &err)
-	return changeSegment(ctx, m, &segmentSubject{id: id, choose: func(segment Segment) (SegmentChange, error) {
+	unused := func(ctx context.Context, segment Segment) error {
+		rules, err := allRules(ctx, m.store)
+		if err != nil {
+			return err
+		}
+		rules = slices.DeleteFunc(rules, func(rule Segment) bool { return rule.ID == id || !rule.Rule.refersTo(id) })
+		return refuseInUse("rules name segment "+strconv.Quote(clip(segment.Name)), rules)
+	}
+	return changeSegment(ctx, m, &segmentSubject{id: id, prepare: unused, choose: func(segment Segment) (SegmentChange, error) {
 		return SegmentChange{Delete: true, Event: call.segmentEvent(EventSegmentDeleted, segment)}, nil
 	}})
 }
@@ -532,9 +662,46 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 		return Page[Segment]{}, err
 	}
 	query.Search = Fold(strings.TrimSpace(query.Search))
-	return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list List) ([]Segment, error) {
-		return m.store.Segments(ctx, query.SegmentFilter, list)
+	if query.RefersTo.IsZero() {
+		return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list List) ([]Segment, error) {
+			return m.store.Segments(ctx, query.SegmentFilter, list)
+		})
+	}
+	bound := []any{query.SegmentFilter, query.RefersTo}
+	return readPage(query.PageQuery, segmentFields, "segments", bound, func(list List) ([]Segment, error) {
+		return m.referring(ctx, query, list)
 	})
+}
+
+// referring lists the rules that name a segment. Rules are few, and are looked at one by
+// one.
+func (m *manager) referring(ctx context.Context, query SegmentQuery, list List) (found []Segment, err error) {
+	if query.Kind == SegmentList { // which has no rule
+		return nil, nil
+	}
+	query.Kind = SegmentRule
+	field := segmentFields.byName[list.Order.Field]
+	part := list
+	part.Limit = MaxPageLimit
+	for {
+		rules, err := m.store.Segments(ctx, query.SegmentFilter, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, rule := range rules {
+			if rule.Rule.refersTo(query.RefersTo) {
+				found = append(found, rule)
+			}
+			if len(found) == list.Limit {
+				return found, nil
+			}
+		}
+		if len(rules) < part.Limit {
+			return found, nil
+		}
+		last := &rules[len(rules)-1]
+		part.After = &Position{Key: field.Key(last), ID: last.ID}
+	}
 }
 
 func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, err error) {
@@ -571,7 +738,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, e
 		r.comparisons = 0
 		rule, err := r.resolve(segment.Rule, segment.ID)
 		switch ErrorCode(err) {
-		case CodeUnknownSegment, CodeSegmentCycle:
+		case CodeUnknownSegment, CodeSegmentCycle, CodeTooLong:
 			continue // nobody is in a rule that cannot be followed
 		}
 		if err != nil {

@@ -372,7 +372,8 @@ func deleteSegmentCases() []testCase {
 			second := d.rule(t, "second", `not (segment eq "rule")`)
 			good := d.rule(t, "good", `name pr`)
 			d.requireMembers(t, rule.ID, "ada", "bob")
-			require.NoError(t, d.DeleteSegment(t.Context(), gone.ID))
+			_, err := env.store.CommitSegment(t.Context(), userkit.SegmentChange{ID: gone.ID, Was: gone.Revision, Delete: true}) // past the rules
+			require.NoError(t, err)
 			for _, id := range []userkit.SegmentID{rule.ID, second.ID} {
 				d.requireFilterRefused(t, userkit.UserFilter{Segment: id}, userkit.ErrInvalid, userkit.CodeUnknownSegment, "filter")
 				d.requireFilterRefused(t, userkit.UserFilter{Filter: userkit.Not(userkit.InSegment(id))}, userkit.ErrInvalid, userkit.CodeUnknownSegment, "filter")
@@ -386,13 +387,62 @@ func deleteSegmentCases() []testCase {
 			d.list(t, "gone", users["ada"]) // another segment of the same name
 			d.requireFilterRefused(t, userkit.UserFilter{Segment: rule.ID}, userkit.ErrInvalid, userkit.CodeUnknownSegment, "filter")
 
-			_, err := d.UpdateSegment(t.Context(), rule.ID, userkit.SegmentPatch{Name: userkit.Set("still renamed")})
+			_, err = d.UpdateSegment(t.Context(), rule.ID, userkit.SegmentPatch{Name: userkit.Set("still renamed")})
 			require.NoError(t, err)
 			_, err = d.UpdateSegment(t.Context(), rule.ID, userkit.SegmentPatch{Rule: userkit.Set(filterOf(`login eq "bob"`))})
 			require.NoError(t, err)
 			d.requireMembers(t, rule.ID, "bob")
 			d.requireMembers(t, second.ID, "ada")
-			require.NoError(t, d.DeleteSegment(t.Context(), rule.ID))
+		}},
+		{"and an edit are refused while rules depend on it, which are named", func(t *testing.T, env env) {
+			d := env.desk(t)
+			users := d.people(t, "ada")
+			list := d.list(t, "list", users["ada"])
+			first := d.rule(t, "first", `segment eq "list"`)
+			second := d.rule(t, "second", `not (segment eq "first")`)
+			refers := func(id userkit.SegmentID, search string) (names []string) {
+				for _, rule := range everyItem(t, userkit.PageQuery{Limit: 1, Sort: "name", Descending: true}, func(page userkit.PageQuery) (userkit.Page[userkit.Segment], error) {
+					return d.Segments(t.Context(), userkit.SegmentQuery{SegmentFilter: userkit.SegmentFilter{Search: search}, RefersTo: id, PageQuery: page})
+				}) {
+					names = append(names, rule.Name)
+				}
+				return names
+			}
+			d.rule(t, "third", `segment ne "list" or attributes.segment eq "`+first.ID.String()+`"`)
+			require.Equal(t, []string{"third", "first"}, refers(list.ID, ""))
+			require.Equal(t, []string{"first"}, refers(list.ID, "irst"))
+			require.Equal(t, []string{"second"}, refers(first.ID, ""))
+			require.Empty(t, refers(second.ID, ""))
+
+			for id, names := range map[userkit.SegmentID][]string{list.ID: {`"first"`, `"third"`}, first.ID: {`"second"`}} {
+				err := d.DeleteSegment(t.Context(), id)
+				requireCode(t, err, userkit.ErrRefused, userkit.CodeSegmentInUse)
+				for _, name := range names {
+					require.ErrorContains(t, err, name)
+				}
+			}
+
+			// A rule may be as large as a filter, and those that name it often enough may not.
+			var parts []userkit.Filter
+			for n := range userkit.MaxFilterComparisons {
+				parts = append(parts, userkit.Equal("devices", n))
+			}
+			var often []userkit.Filter
+			for range 20 {
+				often = append(often, userkit.InSegment(first.ID))
+			}
+			many, err := d.CreateSegment(t.Context(), userkit.NewSegment{Name: "many", Rule: userkit.AnyOf(often...)})
+			require.NoError(t, err)
+			d.requireUserSegments(t, users["ada"].ID, "first", "list", "many")
+			_, err = d.UpdateSegment(t.Context(), first.ID, userkit.SegmentPatch{Rule: userkit.Set(userkit.AnyOf(parts...))})
+			requireCode(t, err, userkit.ErrRefused, userkit.CodeSegmentInUse)
+			require.ErrorContains(t, err, `"many"`)
+			require.NotContains(t, err.Error(), "second")
+			d.requireUserSegments(t, users["ada"].ID, "first", "list", "many")
+
+			for _, id := range []userkit.SegmentID{many.ID, second.ID, first.ID} { // in an order that leaves none behind
+				require.NoError(t, d.DeleteSegment(t.Context(), id))
+			}
 		}},
 	}
 }
