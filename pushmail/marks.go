@@ -51,3 +51,22 @@ func marks(header message.Header, reports []string) []Mark {
 	add(MarkLoop, hops.Len() > maxHops)
 	return found
 }
+
+// order puts marks in the order of their constants, each once.
+func order(found []Mark) []Mark {
+	all := []Mark{MarkAutomatic, MarkReply, MarkReport, MarkBulk, MarkList, MarkBounce, MarkLoop, MarkIncomplete}
+	return slices.DeleteFunc(all, func(mark Mark) bool { return !slices.Contains(found, mark) })
+}
+
+// delivered counts how often a mail names an address among those that it was delivered to.
+func delivered(header message.Header, recipient string) int {
+	count := 0
+	for _, key := range []string{"Delivered-To", "X-Loop"} {
+		for fields := header.FieldsByKey(key); fields.Next(); {
+			if strings.EqualFold(strings.Trim(fields.Value(), " <>"), recipient) {
+				count++
+			}
+		}
+	}
+	return count
+}

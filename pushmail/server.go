@@ -1,0 +1,347 @@
+package pushmail
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/userkit/userkit"
+)
+
+// Users finds the user of a push mail address; a userkit.Manager does.
+type Users interface {
+	// FindUser returns the user of a key, and ErrNotFound where there is none.
+	FindUser(ctx context.Context, key userkit.UserKey) (userkit.User, error)
+}
+
+// Delivery is one mail to one user.
+type Delivery struct {
+	User         userkit.User
+	EnvelopeFrom string // whom SMTP named as the sender; empty: nobody
+	DMARC        DMARC  // empty: it was not looked at
+	Mail         Mail   // its Key tells it from the other mails to the user
+}
+
+// Deliver keeps a mail for its user. It returns nil only when the mail is kept durably, and
+// also when one with the same Key has been kept for the same user before: a sender who did
+// not hear the answer sends again. After any error the sender is told that the mail was not
+// taken: to send it again later, or, for ErrInvalid and ErrRefused, never.
+type Deliver func(ctx context.Context, delivery Delivery) error
+
+// AttachmentPolicy says what becomes of the attachments of a mail.
+type AttachmentPolicy string
+
+// The policies of attachments. What an attachment holds is never kept.
+const (
+	AttachmentsListed  AttachmentPolicy = "listed"  // their names are told; the default
+	AttachmentsDropped AttachmentPolicy = "dropped" // nothing is told of them
+	AttachmentsRefused AttachmentPolicy = "refused" // a mail that has one is refused
+)
+
+// Config is what a Server is made from. Users, Deliver and Hostname are required; the zero
+// value of each other field is its default.
+type Config struct {
+	Users    Users
+	Deliver  Deliver
+	Hostname string // of this server, as it greets
+
+	LMTP       bool        // speak LMTP, behind a mail server of the host's, instead of SMTP
+	TLS        *tls.Config // offers STARTTLS; nil: no TLS
+	RequireTLS bool        // takes no mail without it
+
+	Limits      Limits
+	Attachments AttachmentPolicy
+	Recipients  int // of one mail, up to 1,000; default: 20
+
+	// PerAddress and PerSender are how many mails in an hour are taken for one address, and
+	// from one sender (the network of the client in SMTP, the envelope's sender in LMTP). A
+	// sender that tries addresses in vain is counted as well. Each process counts for
+	// itself. Defaults: 60 and 300.
+	PerAddress, PerSender int
+
+	// TakeReplies takes what nobody wrote as an answer, and reports on other mails. By default
+	// these are accepted and make no message. No mail is ever answered by a mail.
+	TakeReplies bool
+
+	// CheckDMARC looks at who signed a mail (DKIM) and at the policy of the domain of its
+	// author (DMARC); RequireDMARC refuses what does not pass. SPF is not looked at.
+	CheckDMARC, RequireDMARC bool
+	// LookupTXT finds the records of DNS; nil: the resolver of the system.
+	LookupTXT func(domain string) ([]string, error)
+
+	Timeout time.Duration // of one command, of its answer, and of a delivery; default: 1 minute
+	Logger  *slog.Logger  // nil: slog.Default()
+	Clock   func() time.Time
+}
+
+// Server receives mails and hands them over. Its methods may be called from any goroutine.
+type Server struct {
+	config    Config
+	smtp      *smtp.Server
+	addresses *pace
+	senders   *pace
+}
+
+// NewServer makes a server, which takes mails once Serve is called.
+func NewServer(config Config) (*Server, error) {
+	switch {
+	case config.Users == nil:
+		return nil, errors.New("pushmail: no users")
+	case config.Deliver == nil:
+		return nil, errors.New("pushmail: nothing to deliver to")
+	case config.Hostname == "" || strings.ContainsAny(config.Hostname, " \r\n"):
+		return nil, errors.New("pushmail: no host name")
+	case config.RequireTLS && config.TLS == nil:
+		return nil, errors.New("pushmail: TLS is required and not configured")
+	}
+	switch config.Attachments {
+	case "":
+		config.Attachments = AttachmentsListed
+	case AttachmentsListed, AttachmentsDropped, AttachmentsRefused:
+	default:
+		return nil, errors.New("pushmail: unknown policy of attachments")
+	}
+	config.Limits = config.Limits.normalise()
+	set := func(value *int, otherwise int) {
+		if *value <= 0 {
+			*value = otherwise
+		}
+	}
+	set(&config.Recipients, 20)
+	config.Recipients = min(config.Recipients, 1000)
+	set(&config.PerAddress, 60)
+	set(&config.PerSender, 300)
+	if config.Timeout <= 0 {
+		config.Timeout = time.Minute
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	if config.LookupTXT == nil {
+		config.LookupTXT = net.LookupTXT
+	}
+	s := &Server{config: config, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
+	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return &session{server: s, conn: c}, nil
+	}))
+	s.smtp.Domain, s.smtp.LMTP, s.smtp.TLSConfig = config.Hostname, config.LMTP, config.TLS
+	s.smtp.MaxMessageBytes, s.smtp.MaxRecipients = int64(config.Limits.Bytes), config.Recipients
+	s.smtp.MaxLineLength = 64 << 10
+	s.smtp.ReadTimeout, s.smtp.WriteTimeout = config.Timeout, config.Timeout
+	s.smtp.EnableSMTPUTF8 = true
+	s.smtp.ErrorLog = slog.NewLogLogger(config.Logger.Handler(), slog.LevelWarn)
+	return s, nil
+}
+
+// Serve takes mails that come in on a listener, until the server is shut down or closed; it
+// then returns nil.
+func (s *Server) Serve(listener net.Listener) error {
+	if err := s.smtp.Serve(listener); !errors.Is(err, smtp.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no further mail and waits until those that are under way are answered.
+func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.Shutdown(ctx) }
+
+// Close ends all connections at once. Senders that were not answered send again.
+func (s *Server) Close() error { return s.smtp.Close() }
+
+// session is one connection.
+type session struct {
+	server     *Server
+	conn       *smtp.Conn
+	from       string
+	recipients []recipient
+}
+
+type recipient struct {
+	address string
+	user    userkit.User
+}
+
+// The answers of the server. Whatever is wrong with an address, the answer is the same.
+var (
+	errNoMailbox = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such address here"}
+	errTooMany   = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "Too many mails, try again later"}
+	errLater     = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "The mail could not be kept, try again later"}
+	errRefused   = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "The mail is refused"}
+	errLoop      = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "The mail goes in circles"}
+	errDMARC     = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 26}, Message: "The author of the mail is not proven"}
+	errDMARCTemp = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 26}, Message: "The author of the mail cannot be proven now"}
+	errAttached  = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 1}, Message: "Attachments are not taken"}
+	errNoTLS     = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Must issue a STARTTLS command first"}
+)
+
+func (s *session) Reset()        { s.from, s.recipients = "", nil }
+func (s *session) Logout() error { return nil }
+
+// sender is whom mails are counted for.
+func (s *session) sender() string {
+	if s.server.config.LMTP {
+		return strings.ToLower(s.from)
+	}
+	host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String())
+	if err != nil {
+		return "other"
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		return ip.Mask(net.CIDRMask(64, 128)).String() // one customer has a network of IPv6
+	}
+	return host
+}
+
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	if _, secure := s.conn.TLSConnectionState(); s.server.config.RequireTLS && !secure {
+		return errNoTLS
+	}
+	s.from, s.recipients = from, nil
+	if from != "" {
+		s.from = address(from)
+		if s.from == "" {
+			return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "The sender is no address"}
+		}
+	}
+	return nil
+}
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	now := s.server.config.Clock()
+	if !s.server.senders.take(s.sender(), now) {
+		return errTooMany
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.server.config.Timeout)
+	defer cancel()
+	user, err := s.server.config.Users.FindUser(ctx, userkit.ByPushMail(to))
+	switch {
+	case errors.Is(err, userkit.ErrUnavailable), errors.Is(err, userkit.ErrForbidden), errors.Is(err, context.DeadlineExceeded):
+		s.server.config.Logger.Error("pushmail: an address cannot be looked up", "error", err)
+		return errLater
+	case err != nil, user.Status == userkit.StatusDisabled:
+		return errNoMailbox
+	case !s.server.addresses.take(user.ID.String(), now):
+		return errTooMany
+	}
+	s.recipients = append(s.recipients, recipient{to, user})
+	return nil
+}
+
+// Data answers for all recipients at once, as SMTP has it: the mail is taken when it is kept
+// for each of them. When it is not, the sender sends again, and those who have it get no
+// second one.
+func (s *session) Data(r io.Reader) error {
+	mail, raw, err := s.read(r)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, to := range s.recipients {
+		if err := s.deliver(to, mail, raw); err != nil && (failed == nil || isLater(err)) {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// LMTPData answers for each recipient.
+func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
+	mail, raw, err := s.read(r)
+	if err != nil {
+		return err
+	}
+	for _, to := range s.recipients {
+		status.SetStatus(to.address, s.deliver(to, mail, raw))
+	}
+	return nil
+}
+
+func isLater(err error) bool {
+	var answer *smtp.SMTPError
+	return errors.As(err, &answer) && answer.Temporary()
+}
+
+// read reads a mail whole and then what it says.
+func (s *session) read(r io.Reader) (Delivery, []byte, error) {
+	config := &s.server.config
+	raw, err := io.ReadAll(io.LimitReader(r, int64(config.Limits.Bytes)+1))
+	if err != nil { // cut off before its end was said: nobody was told that it is taken
+		return Delivery{}, nil, err
+	}
+	mail, err := Parse(raw, config.Limits)
+	if err != nil {
+		return Delivery{}, nil, smtp.ErrDataTooLarge
+	}
+	if s.from == "" {
+		mail.Marks = order(append(mail.Marks, MarkBounce))
+	}
+	delivery := Delivery{EnvelopeFrom: s.from, Mail: mail}
+	switch {
+	case slices.Contains(mail.Marks, MarkLoop):
+		return delivery, nil, errLoop
+	case config.Attachments == AttachmentsRefused && len(mail.Attachments) > 0:
+		return delivery, nil, errAttached
+	}
+	if config.Attachments == AttachmentsDropped {
+		delivery.Mail.Attachments = nil
+	}
+	if config.CheckDMARC || config.RequireDMARC {
+		delivery.DMARC = checkDMARC(raw, mail.From.Email, config.LookupTXT)
+		if config.RequireDMARC && delivery.DMARC == DMARCTempError {
+			return delivery, nil, errDMARCTemp
+		}
+		if config.RequireDMARC && delivery.DMARC != DMARCPass {
+			return delivery, nil, errDMARC
+		}
+	}
+	return delivery, raw, nil
+}
+
+// deliver hands a mail over for one recipient. It returns nil only when the mail is kept, or
+// is one that makes no message.
+func (s *session) deliver(to recipient, delivery Delivery, raw []byte) (answer error) {
+	config := &s.server.config
+	header, _, _ := readHeader(raw)
+	// The server in front of an LMTP server may have added one of its own.
+	if times := delivered(header, to.address); times > 1 || times == 1 && !config.LMTP {
+		return errLoop
+	}
+	marked := func(mark Mark) bool { return slices.Contains(delivery.Mail.Marks, mark) }
+	if !config.TakeReplies && (marked(MarkReply) || marked(MarkReport) || marked(MarkBounce)) {
+		return nil
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			config.Logger.Error("pushmail: delivering a mail panicked", "reason", reason)
+			answer = errLater
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), config.Timeout)
+	defer cancel()
+	delivery.User = to.user
+	err := config.Deliver(ctx, delivery)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, userkit.ErrNotFound): // deleted since
+		return errNoMailbox
+	case errors.Is(err, userkit.ErrInvalid), errors.Is(err, userkit.ErrRefused):
+		config.Logger.Warn("pushmail: a mail was refused", "error", err)
+		return errRefused
+	}
+	config.Logger.Error("pushmail: a mail could not be kept", "error", err)
+	return errLater
+}
+
+var _ smtp.LMTPSession = (*session)(nil)
