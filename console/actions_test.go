@@ -191,6 +191,23 @@ func TestAttributesAreEdited(t *testing.T) {
 	s.post(of+"/attributes", "do", "attributes", "revision", "2", "attribute-name", "bad name!", "attribute-value", "x").says(422, `value="bad name!"`)
 }
 
+func TestPushMail(t *testing.T) {
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), userkit.WithPushMail(userkit.PushMailPolicy{Domain: "push.example.org"})})
+	user, _, _, _, _ := s.full()
+	of := "/users/" + user.ID.String()
+	s.get(of).says(200, "No address.", "Generate an address")
+	s.post(of + "/push-mail").leads(of)
+	first, err := s.users.PushMail(t.Context(), user.ID)
+	require.NoError(t, err)
+	s.get(of).says(200, "The address is new.", `data-copy="`+first.Address+`"`)
+	s.post(of + "/push-mail").leads(of)
+	second, err := s.users.PushMail(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.NotEqual(t, first.Address, second.Address)
+	s.post(of + "/revoke-push-mail").leads(of)
+	s.get(of).says(200, "The address is revoked.", "No address.")
+}
+
 func TestStatusLimitAndDeletion(t *testing.T) {
 	s := newSite(t)
 	user, _, _, _, _ := s.full()

@@ -43,6 +43,14 @@ func (c *console) routes() {
 		_, err := c.users.DeactivateUser(r.Context(), id)
 		return err
 	}))
+	c.handle("POST /users/{user}/push-mail", "users.generate_push_mail", c.actOnUser("The address is new. One that the user had before is good no more.", func(r *http.Request, id userkit.UserID) error {
+		_, err := c.users.GeneratePushMail(r.Context(), id)
+		return err
+	}))
+	c.handle("POST /users/{user}/revoke-push-mail", "users.revoke_push_mail", c.actOnUser("The address is revoked.", func(r *http.Request, id userkit.UserID) error {
+		_, err := c.users.RevokePushMail(r.Context(), id)
+		return err
+	}))
 	c.handle("POST /users/{user}/limit", "sessions.set_traffic_limit", c.setTrafficLimit)
 	c.handle("POST /users/{user}/delete", "users.delete", c.deleteUser)
 	c.handle("GET /users/{user}/archive.zip", "users.records", c.archiveUser)

@@ -96,6 +96,7 @@ type generalPage struct {
 	Inputs    []input
 	Attrs     []attributeInput
 	Conflicts []conflict
+	PushMail  userkit.PushMail
 }
 
 // askedAccess is the effective access at another moment.
@@ -227,6 +228,11 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	p := generalPage{userPage: base, Conflicts: conflicts}
 	if p.Licenses, err = c.licenseChoices(v, r); err != nil {
 		return err
+	}
+	if p.Can("users.push_mail") {
+		if p.PushMail, err = c.users.PushMail(r.Context(), base.User.ID); err != nil {
+			return err
+		}
 	}
 	for _, group := range []factGroup{{Name: "profile", Title: v.T("Profile")}, {Name: "billing", Title: v.T("Billing")}} {
 		for _, field := range fieldsOf(group.Name) {
