@@ -341,6 +341,7 @@ type productPurchase struct {
 	AcknowledgementState int         `json:"acknowledgementState"`
 	ProductID            string      `json:"productId"`
 	ObfuscatedAccountID  string      `json:"obfuscatedExternalAccountId"`
+	RefundableQuantity   *int        `json:"refundableQuantity"` // 0: all of it was refunded
 }
 
 func (v *Verifier) readProduct(name tokenName, product string, a vendorapi.Answer) (finding, error) {
@@ -369,8 +370,13 @@ func (v *Verifier) readProduct(name tokenName, product string, a vendorapi.Answe
 		return finding{}, err
 	}
 	found := finding{name: name, found: true, acknowledged: purchase.AcknowledgementState == 1}
+	refunded := purchase.RefundableQuantity != nil && *purchase.RefundableQuantity == 0
 	switch *purchase.State {
 	case 0:
+		if refunded {
+			found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
+			break
+		}
 		found.verdict = userkit.Valid(facts)
 	case 1:
 		found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
@@ -395,6 +401,9 @@ type productPurchaseV2 struct {
 	ObfuscatedAccountID    string  `json:"obfuscatedExternalAccountId"`
 	LineItems              []struct {
 		ProductID string `json:"productId"`
+		Offer     struct {
+			RefundableQuantity *int `json:"refundableQuantity"` // 0: all of it was refunded
+		} `json:"productOfferDetails"`
 	} `json:"productLineItem"`
 }
 
@@ -406,11 +415,13 @@ func (v *Verifier) readProductV2(name tokenName, product string, a vendorapi.Ans
 	facts := v.facts(name, a)
 	facts.TransactionID = purchase.OrderID
 	facts.ProductID = purchase.LineItems[0].ProductID
-	for _, line := range purchase.LineItems {
+	about := 0
+	for i, line := range purchase.LineItems {
 		if line.ProductID == product {
-			facts.ProductID = product
+			facts.ProductID, about = product, i
 		}
 	}
+	left := purchase.LineItems[about].Offer.RefundableQuantity
 	var err error
 	if facts.PurchasedAt, err = parseTime(purchase.PurchaseCompletionTime); err != nil {
 		return finding{}, err
@@ -425,6 +436,10 @@ func (v *Verifier) readProductV2(name tokenName, product string, a vendorapi.Ans
 	found := finding{name: name, found: true, acknowledged: purchase.AcknowledgementState == acknowledged}
 	switch purchase.StateContext.State {
 	case "PURCHASED":
+		if left != nil && *left == 0 {
+			found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
+			break
+		}
 		found.verdict = userkit.Valid(facts)
 	case "CANCELLED":
 		found.verdict = userkit.Invalid(userkit.ReasonRevoked, facts)
