@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,18 @@ type Actor struct {
 	// OnBehalfOf is the user to whom an administrator is connected; zero: to nobody. Only
 	// Resume sets it: a call of an actor who has it otherwise is refused.
 	OnBehalfOf UserID `json:"on_behalf_of,omitzero"`
+}
+
+// Without returns what stays of an actor once a user is deleted: all of it but what
+// names that user.
+func (a Actor) Without(user UserID) Actor {
+	if a.ID == user.String() {
+		a.ID, a.Name = "", ""
+	}
+	if a.OnBehalfOf == user {
+		a.OnBehalfOf = UserID{}
+	}
+	return a
 }
 
 // caller is what a context says of who makes a call.
@@ -118,6 +131,9 @@ const (
 // MaxEventData is the size of an event's data, in bytes of JSON.
 const MaxEventData = 16 * 1024
 
+// MaxMentions is how many other users an event can mention.
+const MaxMentions = 20
+
 // Event is something that happened to a user or that a user did. Events are the
 // activity list, the audit trail and the change feed; what userkit itself does
 // writes its event in the commit that does it.
@@ -128,7 +144,8 @@ type Event struct {
 	Name     EventName       `json:"name"`
 	Actor    Actor           `json:"actor"`
 	At       time.Time       `json:"at"`
-	Data     json.RawMessage `json:"data,omitempty"` // a JSON value; its spacing and key order may change in storage
+	Data     json.RawMessage `json:"data,omitempty"`     // a JSON value; its spacing and key order may change in storage
+	Mentions []UserID        `json:"mentions,omitempty"` // other users that Data is about
 
 	// Cursor continues a feed after this event. Only Feed sets it.
 	Cursor FeedCursor `json:"cursor,omitempty"`
@@ -140,6 +157,10 @@ type NewEvent struct {
 	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: none
 	At       time.Time `json:"at,omitzero"`        // zero: now
 	Data     any       `json:"data,omitempty"`     // anything that encoding/json can write, at most MaxEventData bytes; nil: none
+
+	// Mentions are the other users that Data is about, at most MaxMentions. When one of
+	// them is deleted, Data is deleted with it.
+	Mentions []UserID `json:"mentions,omitempty"`
 }
 
 // newEventFields are a NewEvent without its methods.
@@ -177,8 +198,11 @@ type EventFilter struct {
 	// or with an id (see Actor); empty: of all.
 	ActorKind ActorKind `json:"actor_kind,omitempty"`
 	ActorID   string    `json:"actor_id,omitempty"`
-	From      time.Time `json:"from,omitzero"` // happened in [From, To); zero: no bound
-	To        time.Time `json:"to,omitzero"`
+	// Naming takes the events of other users, and of no user, that name this one: as the
+	// actor, as whom the actor acts for, or among those mentioned; zero: all.
+	Naming UserID    `json:"naming,omitzero"`
+	From   time.Time `json:"from,omitzero"` // happened in [From, To); zero: no bound
+	To     time.Time `json:"to,omitzero"`
 }
 
 // FeedCursor is a place in the change feed, opaque; empty: the beginning.
@@ -272,6 +296,9 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 	if err := checkTime("at", n.At); err != nil {
 		return nil, err
 	}
+	if len(n.Mentions) > MaxMentions {
+		return nil, NewError(CodeTooLong, "mentions", "%d users, at most %d", len(n.Mentions), MaxMentions)
+	}
 	if n.Data == nil {
 		return nil, nil
 	}
@@ -301,6 +328,11 @@ func (m *manager) RecordEvent(ctx context.Context, user UserID, event NewEvent) 
 		at = storedTime(event.At)
 	}
 	recorded := Event{ID: call.event, UserID: user, DeviceID: event.DeviceID, Name: event.Name, Actor: call.actor, At: at, Data: data}
+	for _, id := range event.Mentions {
+		if id != user && !id.IsZero() && !slices.Contains(recorded.Mentions, id) {
+			recorded.Mentions = append(recorded.Mentions, id)
+		}
+	}
 	return change(ctx, m, command{want: Want{User: user}}, func(state *State) (Event, Change, error) {
 		c := state.change()
 		c.Events = append(c.Events, recorded)

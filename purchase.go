@@ -697,6 +697,7 @@ func (v verification) take(from *State, o origin, to UserID) (Change, error) {
 	c.countPurchases(from, v.grace)
 	o.record(&c, EventPurchaseTransferred, DeviceID{}, "purchase_id", old.ID.String(), "store", old.Store,
 		"product_id", old.ProductID, "to", to.String())
+	c.Events[len(c.Events)-1].Mentions = []UserID{to}
 	return c, nil
 }
 

@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -32,7 +33,8 @@ type Record struct {
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
-// which UserRecords yields them. They are those of Erasure.Rows.
+// which UserRecords yields them. They are those of Erasure.Rows, and UserRecords adds
+// to the events those of others that name the user (EventFilter.Naming).
 func RecordKinds() []string {
 	kinds := make([]string, len(recordKinds))
 	for i := range recordKinds {
@@ -235,8 +237,12 @@ var recordKinds = []recordKind{
 		apply: func(*State, *Change) {},
 		merge: func(c, next *Change) { c.Events = append(c.Events, next.Events...) },
 		read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-			return walkList(eventFields, "at", func(list List) ([]Event, error) {
-				return store.Events(ctx, EventFilter{UserID: user}, list)
+			events := func(filter EventFilter) iter.Seq2[any, error] {
+				return walkList(eventFields, "at", func(list List) ([]Event, error) { return store.Events(ctx, filter, list) })
+			}
+			return inOrder(events(EventFilter{UserID: user}), events(EventFilter{Naming: user}), func(a, b any) int {
+				one, other := a.(Event), b.(Event)
+				return cmp.Or(one.At.Compare(other.At), one.ID.Compare(other.ID))
 			})
 		},
 	},
@@ -329,6 +335,32 @@ func each[T any](read func() ([]T, error)) iter.Seq2[any, error] {
 		}
 		for _, item := range items {
 			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// inOrder yields what two sequences in the same order yield, in that order, up to an
+// error of either.
+func inOrder(a, b iter.Seq2[any, error], compare func(a, b any) int) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		next, stop := iter.Pull2(b)
+		defer stop()
+		second, failed, more := next()
+		for first, err := range a {
+			for more && (failed != nil || err == nil && compare(second, first) < 0) {
+				if !yield(second, failed) || failed != nil {
+					return
+				}
+				second, failed, more = next()
+			}
+			if !yield(first, err) {
+				return
+			}
+		}
+		for ; more; second, failed, more = next() {
+			if !yield(second, failed) {
 				return
 			}
 		}

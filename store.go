@@ -298,7 +298,10 @@ type Change struct {
 	Profile *User
 
 	// Delete deletes the user and every record of it, events included, before
-	// Events are written. Nothing else of the change is used then.
+	// Events are written. Nothing else of the change is used then. What names the
+	// user in records of others goes as well: the actors of events and transactions
+	// become Actor.Without the user, and an event that mentions it loses Data and the
+	// mention. Whoever has such a transaction gets a higher version.
 	Delete bool
 
 	Devices      Records[DeviceRecord, DeviceID]

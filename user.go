@@ -646,7 +646,7 @@ func (s Status) refusal() error {
 
 // deleteUser decides a deletion.
 func deleteUser(state *State, o origin) (Erasure, Change, error) {
-	receipt := Erasure{UserID: state.User.ID, At: o.now, Actor: o.actor, Rows: maps.Clone(state.RowCounts)}
+	receipt := Erasure{UserID: state.User.ID, At: o.now, Actor: o.actor.Without(state.User.ID), Rows: maps.Clone(state.RowCounts)}
 	if o.actor.Kind == ActorUser {
 		// A user who deletes itself must not stay in the books under its name.
 		receipt.Actor = Actor{Kind: ActorUser}

@@ -226,4 +226,5 @@ func (s *Store) erase(gone *user) {
 		kinds[i].erase(s, gone, own)
 	}
 	s.users.remove(gone.profile)
+	s.eraseName(gone.profile.id)
 }

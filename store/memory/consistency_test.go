@@ -193,6 +193,28 @@ func requireIndexes(t *testing.T, s *Store) {
 	requireSame(t, events, s.events.byID)
 	requireSame(t, events, s.events.byTime)
 	requireSame(t, events, s.events.feed)
+	requireNamed(t, s.events.naming, events, (*event).named)
+	requireNamed(t, s.transactions.naming, transactions, (*transaction).named)
+}
+
+// requireNamed demands that records are found by the users of whom they are not, and
+// whom they name, and none by others.
+func requireNamed[T any, O order[T]](t *testing.T, got map[userkit.UserID]*set[T, O], all map[*T]bool, named func(*T, func(userkit.UserID) bool)) {
+	t.Helper()
+	want := map[userkit.UserID]map[*T]bool{}
+	for record := range all {
+		named(record, func(user userkit.UserID) bool {
+			if want[user] == nil {
+				want[user] = map[*T]bool{}
+			}
+			want[user][record] = true
+			return true
+		})
+	}
+	require.Len(t, got, len(want))
+	for user, records := range want {
+		requireSame(t, records, *got[user])
+	}
 }
 
 // requireSame demands that a set is in order and holds exactly these records.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"iter"
 	"slices"
 	"time"
 	"unique"
@@ -17,6 +18,8 @@ type events struct {
 	byID    set[event, byEventID]
 	byTime  set[event, byTime]
 	feed    set[event, byCommit]
+	// naming are, by the users that they name, events of others.
+	naming map[userkit.UserID]*set[event, byTime]
 }
 
 // event is a userkit.Event as it is kept. What it is ordered by comes first, in
@@ -30,6 +33,48 @@ type event struct {
 	name   word
 	actor  unique.Handle[userkit.Actor]
 	data   []byte
+
+	mentions []userkit.UserID
+}
+
+// named yields the users other than its own that an event names.
+func (e *event) named(yield func(userkit.UserID) bool) {
+	for id := range namedBy(e.user, e.actor) {
+		if !yield(id) {
+			return
+		}
+	}
+	for _, id := range e.mentions {
+		if !yield(id) {
+			return
+		}
+	}
+}
+
+// namedBy yields the users that an actor names, but for the owner of the record.
+func namedBy(owner userkit.UserID, actor unique.Handle[userkit.Actor]) iter.Seq[userkit.UserID] {
+	return func(yield func(userkit.UserID) bool) {
+		a := actor.Value()
+		if len(a.ID) == 36 {
+			if id, err := userkit.ParseID[userkit.User](a.ID); err == nil && id != owner && id.String() == a.ID && !yield(id) {
+				return
+			}
+		}
+		if id := a.OnBehalfOf; !id.IsZero() && id != owner {
+			yield(id)
+		}
+	}
+}
+
+// without returns the event without the name of a user.
+func (e *event) without(user userkit.UserID) *event {
+	next := *e
+	next.actor = unique.Make(e.actor.Value().Without(user))
+	if slices.Contains(e.mentions, user) {
+		next.mentions = slices.DeleteFunc(slices.Clone(e.mentions), func(id userkit.UserID) bool { return id == user })
+		next.data = nil
+	}
+	return &next
 }
 
 type byEventID struct{}
@@ -66,6 +111,9 @@ func eventOf(user userkit.UserID, from *userkit.Event) *event {
 	if len(from.Data) > 0 {
 		e.data = slices.Clone(from.Data)
 	}
+	if len(from.Mentions) > 0 {
+		e.mentions = slices.Clone(from.Mentions)
+	}
 	return e
 }
 
@@ -78,6 +126,7 @@ func (e *event) fill(to *userkit.Event) {
 		Actor:    e.actor.Value(),
 		At:       e.at.time(),
 		Data:     slices.Clone(json.RawMessage(e.data)),
+		Mentions: slices.Clone(e.mentions),
 	}
 }
 
@@ -98,11 +147,57 @@ func (e *events) get(id userkit.EventID) *event {
 // put adds an event of the current commit. own is nil for an event of no user.
 func (e *events) put(own *belongings, next *event) {
 	next.commit = e.commits
+	e.place(own, next)
+}
+
+// place puts an event into all indexes, or in the place of the one with its id.
+func (e *events) place(own *belongings, next *event) {
 	e.byID.put(next)
 	e.byTime.put(next)
 	e.feed.put(next)
 	if own != nil {
 		own.events.put(next)
+	}
+	for user := range next.named {
+		addNamed(e.naming, user, next)
+	}
+}
+
+// addNamed adds a record to those that name a user.
+func addNamed[T any, O order[T]](naming map[userkit.UserID]*set[T, O], user userkit.UserID, record *T) {
+	all := naming[user]
+	if all == nil {
+		all = &set[T, O]{}
+		naming[user] = all
+	}
+	all.put(record)
+}
+
+// dropNamed takes a record from those that name a user.
+func dropNamed[T any, O order[T]](naming map[userkit.UserID]*set[T, O], user userkit.UserID, record *T) {
+	if all := naming[user]; all != nil {
+		if all.remove(record); all.len() == 0 {
+			delete(naming, user)
+		}
+	}
+}
+
+// eraseName takes the name of a user who is deleted from the records of others.
+func (s *Store) eraseName(user userkit.UserID) {
+	if all := s.events.naming[user]; all != nil {
+		delete(s.events.naming, user)
+		for record := range all.each {
+			s.events.place(s.users.belongings(record.user), record.without(user))
+		}
+	}
+	if all := s.transactions.naming[user]; all != nil {
+		delete(s.transactions.naming, user)
+		for record := range all.each {
+			owner := *s.users.get(record.user)
+			s.transactions.put(owner.own, record.without(user), record)
+			owner.account.version++
+			s.users.table.put(owner.profile.number, &owner)
+		}
 	}
 }
 
@@ -111,6 +206,9 @@ func (e *events) remove(gone *event) {
 	e.byID.remove(gone)
 	e.byTime.remove(gone)
 	e.feed.remove(gone)
+	for user := range gone.named {
+		dropNamed(e.naming, user, gone)
+	}
 }
 
 var eventFields = fieldsByName(userkit.EventFields())
@@ -124,13 +222,14 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 		fill:   (*event).fill,
 	}
 	var match func(*event) bool
-	if !filter.DeviceID.IsZero() || filter.Name != "" || filter.ActorKind != "" || filter.ActorID != "" {
+	if !filter.DeviceID.IsZero() || filter.Name != "" || filter.ActorKind != "" || filter.ActorID != "" || !filter.Naming.IsZero() {
 		name := wordOf(filter.Name)
 		match = func(e *event) bool {
 			return (filter.DeviceID.IsZero() || e.device == filter.DeviceID) &&
 				(filter.Name == "" || e.name == name) &&
 				(filter.ActorKind == "" || e.actor.Value().Kind == filter.ActorKind) &&
-				(filter.ActorID == "" || e.actor.Value().ID == filter.ActorID)
+				(filter.ActorID == "" || e.actor.Value().ID == filter.ActorID) &&
+				(filter.Naming.IsZero() || slices.Contains(slices.Collect(e.named), filter.Naming))
 		}
 	}
 	rows, err := query.run(ctx, s, list, func(snapshot bool) source[event] {
@@ -140,6 +239,10 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 			events = &set[event, byTime]{}
 			if own := s.users.belongings(filter.UserID); own != nil {
 				events = &own.events
+			}
+		} else if !filter.Naming.IsZero() {
+			if events = s.events.naming[filter.Naming]; events == nil {
+				events = &set[event, byTime]{}
 			}
 		}
 		var part span[event]

@@ -14,6 +14,8 @@ type transactions struct {
 	byID   set[transaction, byTransactionID]
 	byTime set[transaction, byTransactionTime]
 	byKey  map[entryKey]*transaction
+	// naming are, by the users that they name, transactions of others.
+	naming map[userkit.UserID]*set[transaction, byTransactionID]
 }
 
 // ledger holds the transactions of one user.
@@ -127,6 +129,33 @@ func (t *transaction) out() (to userkit.Transaction) {
 	return to
 }
 
+// named yields the users other than its own that a transaction names.
+func (t *transaction) named(yield func(userkit.UserID) bool) {
+	for id := range namedBy(t.user, t.actor) {
+		if !yield(id) {
+			return
+		}
+	}
+	if t.cancelled == nil {
+		return
+	}
+	for id := range namedBy(t.user, t.cancelled.by) {
+		if !yield(id) {
+			return
+		}
+	}
+}
+
+// without returns the transaction without the name of a user.
+func (t *transaction) without(user userkit.UserID) *transaction {
+	next := *t
+	next.actor = unique.Make(t.actor.Value().Without(user))
+	if t.cancelled != nil {
+		next.cancelled = &cancellation{t.cancelled.at, unique.Make(t.cancelled.by.Value().Without(user))}
+	}
+	return &next
+}
+
 func (t *transaction) counts() bool { return t.cancelled == nil || t.cancelled.at == none }
 
 func (t *transaction) delta() int64 {
@@ -159,6 +188,12 @@ func (t *transactions) put(own *belongings, next, before *transaction) {
 		if before.sequence != next.sequence {
 			own.ledger.bySequence.remove(before)
 		}
+		for user := range before.named {
+			dropNamed(t.naming, user, before)
+		}
+	}
+	for user := range next.named {
+		addNamed(t.naming, user, next)
 	}
 	t.byID.put(next)
 	t.byTime.put(next)
@@ -172,6 +207,9 @@ func (t *transactions) remove(own *ledger, gone *transaction) {
 	t.byID.remove(gone)
 	t.byTime.remove(gone)
 	delete(t.byKey, entryKey{own, gone.key})
+	for user := range gone.named {
+		dropNamed(t.naming, user, gone)
+	}
 }
 
 var transactionFields = fieldsByName(userkit.TransactionFields())

@@ -82,8 +82,10 @@ func New() *Store {
 			byID: make(map[userkit.ConnectionID]*connection),
 		},
 		transactions: transactions{
-			byKey: make(map[entryKey]*transaction),
+			byKey:  make(map[entryKey]*transaction),
+			naming: make(map[userkit.UserID]*set[transaction, byTransactionID]),
 		},
+		events: events{naming: make(map[userkit.UserID]*set[event, byTime])},
 	}
 }
 

@@ -524,6 +524,40 @@ var eventColumns = columns[userkit.Event]{
 	textColumn("actor_name", func(e *userkit.Event) *string { return &e.Actor.Name }),
 	optionalIDColumn("on_behalf_of", func(e *userkit.Event) *[16]byte { return (*[16]byte)(&e.Actor.OnBehalfOf) }),
 	optionalJSONColumn("data", func(e *userkit.Event) *json.RawMessage { return &e.Data }),
+	{name: "mentions", kind: "text",
+		put: func(values *array, e *userkit.Event) { values.text(mentionsOf(e.Mentions)) },
+		get: func(e *userkit.Event) any { return (*mentions)(&e.Mentions) }},
+}
+
+// mentions are ids as a text with spaces between them.
+type mentions []userkit.UserID
+
+func mentionsOf(ids []userkit.UserID) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+// Scan reads the text of a database.
+func (m *mentions) Scan(from any) error {
+	var whole text
+	if err := whole.Scan(from); err != nil {
+		return err
+	}
+	*m = nil
+	for one := range strings.FieldsSeq(string(whole)) {
+		id, err := userkit.ParseID[userkit.User](one)
+		if err != nil {
+			return err
+		}
+		*m = append(*m, id)
+	}
+	return nil
 }
 
 // segmentColumns are the columns of segments.

@@ -54,13 +54,18 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 	if err != nil {
 		return err
 	}
-	run := func(s *Store) error {
+	return s.together(ctx, func(s *Store) error {
 		passed, err := s.passed(ctx, q)
 		if err == nil && len(passed) < len(changes) {
 			err = userkit.ErrConflict
 		}
 		return err
-	}
+	})
+}
+
+// together runs statements that write in one transaction, and all of them anew where
+// transactions get into each other's way.
+func (s *Store) together(ctx context.Context, run func(*Store) error) error {
 	if s.tx != nil {
 		return s.withSavepoint(ctx, run)
 	}
@@ -109,7 +114,28 @@ func (s *Store) send(ctx context.Context, batch []pending) error {
 		passed, err = s.passed(ctx, q)
 		return err
 	}
-	if err := s.atomically(ctx, run); err != nil {
+	deletes := slices.ContainsFunc(batch, func(change pending) bool { return change.Delete })
+	if deletes {
+		err = s.together(ctx, func(s *Store) error {
+			if err := run(s); err != nil {
+				return err
+			}
+			var gone []*wanted
+			for _, change := range batch {
+				if change.Delete && passed[change.User] {
+					gone = append(gone, &wanted{user: change.User})
+				}
+			}
+			if len(gone) == 0 {
+				return nil
+			}
+			// It sees what the first statement did, and so touches no record twice.
+			return s.eraseNames(ctx, gone)
+		})
+	} else {
+		err = s.atomically(ctx, run)
+	}
+	if err != nil {
 		return err
 	}
 	for _, change := range batch {

@@ -65,11 +65,27 @@ func TestDeletedUsersLeaveNothing(t *testing.T) {
 		require.NotZero(t, before[table], table)
 	}
 
+	// What the first user did and what is said of it stands in records of others too.
+	by := userkit.Actor{Kind: userkit.ActorUser, ID: users[0].ID.String(), Name: "Zuse, Konrad"}
+	_, err = manager.RecordEvent(userkit.WithActor(ctx, by), users[4].ID, userkit.NewEvent{Name: "host.event", Data: by, Mentions: []userkit.UserID{users[0].ID}})
+	require.NoError(t, err)
+	named := func() int {
+		count := 0
+		for _, table := range []string{"accounts", "users", "events", "transactions", "devices", "purchases"} {
+			var rows int
+			require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM userkit."+table+" AS t WHERE t::text LIKE '%Zuse%'").Scan(&rows))
+			count += rows
+		}
+		return count
+	}
+	require.NotZero(t, named())
+
 	receipt, err := manager.DeleteUser(ctx, users[0].ID, users[0].ID.String())
 	require.NoError(t, err)
 	require.Equal(t, 1, receipt.Rows[userkit.RowsMemberships])
 	require.Equal(t, 3, receipt.Rows[userkit.RowsPurchases])
 	require.Empty(t, traces(t, db, users[0].ID))
+	require.Zero(t, named(), "the name of the deleted user in a column of a table")
 
 	request := userkit.BulkRequest{Action: userkit.BulkDelete, Users: userkit.UserFilter{Filter: userkit.NotEqual("login", users[5].Login)}}
 	preview, err := manager.PreviewBulk(ctx, request)

@@ -23,11 +23,18 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	q.add("SELECT "+eventReads+"\nFROM ? AS e\nWHERE e.project = ?", s.table("events"), quoted(s.project))
 	if filter.UserID.IsZero() && filter.ActorID != "" {
 		q.add(" AND e.actor_id = ? AND e.actor_id <> ''", quoted(filter.ActorID)) // the index events_by_actor
-	} else {
+	} else if !filter.UserID.IsZero() || filter.Naming.IsZero() {
 		q.within("e", filter.UserID, eventSortings, list, "at")
 		if filter.ActorID != "" {
 			q.add(" AND e.actor_id = ?", quoted(filter.ActorID))
 		}
+	}
+	// The events that name a user are gathered and sorted.
+	if !filter.Naming.IsZero() {
+		user := &wanted{user: filter.Naming}
+		q.add(" AND e.user_id <> ? AND e.id = ANY (ARRAY(", quotedID(filter.Naming))
+		q.naming(s, "(SELECT n.user_id, n.user_id::text AS id FROM ", func() { unnest(q, wantedUsers, []*wanted{user}) })
+		q.add("))")
 	}
 	if filter.ActorKind != "" {
 		q.add(" AND e.actor_kind = ?", quoted(string(filter.ActorKind)))
@@ -116,4 +123,66 @@ func (s *Store) feedID(ctx context.Context) ([16]byte, error) {
 		s.feed.Store(&known)
 	}
 	return known, nil
+}
+
+// naming adds what selects the ids of the events that name one of the users n.
+func (q *statement) naming(s *Store, begin string, users func()) {
+	separator := ""
+	for _, condition := range []string{
+		"e.actor_id = g.id AND e.actor_id <> ''",
+		"e.on_behalf_of = g.user_id AND e.on_behalf_of IS NOT NULL",
+		"string_to_array(e.mentions, ' ') @> ARRAY[g.id] AND e.mentions <> ''",
+	} {
+		q.add(separator + "SELECT e.id FROM " + begin)
+		users()
+		q.add(") AS g")
+		q.lookUp(s, "events", "e", condition)
+		separator = "\nUNION ALL "
+	}
+}
+
+// eraseNames takes the names of users who were deleted from the records of others.
+func (s *Store) eraseNames(ctx context.Context, users []*wanted) error {
+	const gone, texts = "(SELECT user_id, id FROM gone", "(SELECT id FROM gone)"
+	w := &work{store: s, q: &statement{hot: true}}
+	w.cte("gone")
+	w.q.add("SELECT n.user_id, n.user_id::text AS id FROM ")
+	from(w, wantedUsers, users)
+	// actor assigns the columns of an actor, of which the name in the middle ends with the id.
+	actor := func(id, name, behalf string) string {
+		named := "t." + id + " IN " + texts
+		return id + " = CASE WHEN " + named + " THEN '' ELSE t." + id + " END, " +
+			name + " = CASE WHEN " + named + " THEN '' ELSE t." + name + " END, " +
+			behalf + " = CASE WHEN t." + behalf + " IN (SELECT user_id FROM gone) THEN NULL ELSE t." + behalf + " END"
+	}
+	mentioned := "string_to_array(t.mentions, ' ') && ARRAY" + texts
+	w.cte("erased_events")
+	w.q.add("UPDATE ? AS t SET "+actor("actor_id", "actor_name", "on_behalf_of")+
+		",\ndata = CASE WHEN "+mentioned+" THEN NULL ELSE t.data END"+
+		",\nmentions = CASE WHEN "+mentioned+" THEN array_to_string(ARRAY(SELECT m FROM unnest(string_to_array(t.mentions, ' ')) WITH ORDINALITY AS o(m, place) WHERE m NOT IN "+texts+" ORDER BY place), ' ') ELSE t.mentions END"+
+		"\nWHERE t.project = ? AND t.id = ANY (ARRAY(", s.table("events"), quoted(s.project))
+	w.q.naming(s, gone, func() {})
+	w.q.add("))")
+	w.cte("erased_transactions")
+	w.q.add("UPDATE ? AS t SET "+actor("actor_id", "actor_name", "on_behalf_of")+",\n"+actor("cancelled_by_id", "cancelled_by_name", "cancelled_by_behalf")+
+		"\nWHERE t.project = ? AND t.id = ANY (ARRAY(", s.table("transactions"), quoted(s.project))
+	separator := ""
+	for _, column := range []string{"actor_id", "cancelled_by_id"} {
+		w.q.add(separator + "SELECT e.id FROM " + gone + ") AS g")
+		w.q.lookUp(s, "transactions", "e", "e."+column+" = g.id AND e."+column+" <> ''")
+		separator = "\nUNION ALL "
+	}
+	for _, column := range []string{"on_behalf_of", "cancelled_by_behalf"} {
+		w.q.add(separator + "SELECT e.id FROM " + gone + ") AS g")
+		w.q.lookUp(s, "transactions", "e", "e."+column+" = g.user_id AND e."+column+" IS NOT NULL")
+	}
+	// A change that was decided from what these transactions were must not bring the
+	// names back.
+	w.q.add("))\nRETURNING t.user_id),\nraised AS (UPDATE ? AS t SET version = t.version + 1 WHERE t.project = ? AND t.user_id = ANY (ARRAY(SELECT user_id FROM erased_transactions)))\nSELECT true",
+		s.table("accounts"), quoted(s.project))
+	if w.err != nil {
+		return w.err
+	}
+	var done flag
+	return s.query(ctx, w.q, func(rows *sql.Rows) error { return rows.Scan(&done) })
 }

@@ -95,6 +95,10 @@ type explained struct {
 }
 
 func (e *explainer) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
+	switch event.Operation() {
+	case "BEGIN", "COMMIT", "ROLLBACK":
+		return ctx
+	}
 	for _, setting := range e.settings {
 		tx, err := e.db.DB.Begin()
 		require.NoError(e.t, err)
@@ -184,7 +188,7 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 						// projects.
 						first, known := leading[node.Index]
 						byID := node.Index == "users_pkey" && (name == "Users by id" || name == "Ledgers")
-						if known && !byID && !strings.Contains(node.Condition, "("+first+" = ") {
+						if known && !byID && !strings.Contains(node.Condition, "("+first+" = ") && !strings.Contains(node.Condition, "("+first+" @> ") {
 							t.Errorf("%s, without %q: goes through all of %s\n%s\n%.3000s", name, plan.setting, node.Index, plan.text, plan.statement)
 						}
 						// What a bitmap finds in an index may be dead; the heap is counted.
@@ -374,6 +378,10 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.Events(ctx, userkit.EventFilter{UserID: one.ID}, page("at", true, now))
 			return err
 		},
+		"Events that name a user": func() error {
+			_, err := store.Events(ctx, userkit.EventFilter{Naming: one.ID}, page("at", true, now))
+			return err
+		},
 		"Events": func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
 		"Feed": func() error {
 			_, err := store.Feed(ctx, userkit.FeedPosition{Commit: 1 << 40}, 20)
@@ -382,6 +390,17 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 	} {
 		check(name, aPage, work)
 	}
+	var deletions []userkit.Change
+	for _, user := range users[1100:1105] {
+		found, err := store.User(ctx, user.ID)
+		require.NoError(t, err)
+		deletions = append(deletions, userkit.Change{User: user.ID, Version: found.Version, Delete: true, Events: []userkit.Event{newEvent(user.ID)}})
+	}
+	check("Commit 5 deletions", 5, func() error {
+		outcomes, err := store.Commit(ctx, deletions)
+		require.Equal(t, make([]error, len(deletions)), outcomes)
+		return err
+	})
 }
 
 // However many purchases are due, a lease reads as many as it takes, and those before

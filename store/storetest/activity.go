@@ -177,6 +177,7 @@ func everyChangeCases() []testCase {
 				})
 			}
 		}},
+		{"of a deleted user stays in no record of others", nameErased},
 		{"creating, disabling and deleting a user write theirs", func(t *testing.T, env env) {
 			d := env.desk(t)
 			ctx := userkit.WithActor(t.Context(), administrator)
@@ -544,4 +545,74 @@ func feedCases() []testCase {
 			requireCode(t, err, userkit.ErrInvalid, userkit.CodeInvalidCursor)
 		}},
 	}
+}
+
+// nameErased deletes a user who acted, for whom somebody acted and whom an event
+// mentions, and looks for it in everything that is left.
+func nameErased(t *testing.T, env env) {
+	d := env.desk(t)
+	gone, other, third := d.signUp(t), d.signUp(t), d.signUp(t)
+	id := gone.ID.String()
+	self := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorUser, ID: id, Name: "Ada Lovelace"})
+	behalf := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: third.ID.String(), Name: "Staff"})
+	_, err := d.Refill(self, other.ID, userkit.Entry{Amount: euro(1), Key: "1"})
+	require.NoError(t, err)
+	second, err := d.Refill(behalf, other.ID, userkit.Entry{Amount: euro(1), Key: "2"})
+	require.NoError(t, err)
+	_, err = d.CancelLast(self, other.ID, second.ID)
+	require.NoError(t, err)
+	_, err = d.CreateSegment(self, userkit.NewSegment{Name: "made by the user"})
+	require.NoError(t, err)
+	_, err = d.RecordEvent(t.Context(), other.ID, userkit.NewEvent{
+		Name: "host.gift", Data: map[string]any{"to": id, "name": "Ada Lovelace"}, Mentions: []userkit.UserID{gone.ID, third.ID, other.ID},
+	})
+	require.NoError(t, err)
+
+	// everything is what records and the feed say, in JSON.
+	everything := func() string {
+		var records []any
+		for _, user := range []userkit.User{other, third} {
+			for record, err := range d.UserRecords(t.Context(), user.ID) {
+				require.NoError(t, err)
+				records = append(records, record.Value)
+			}
+		}
+		for event, err := range d.Feed(t.Context(), "") {
+			require.NoError(t, err)
+			if event.UserID != gone.ID { // the receipt
+				records = append(records, event)
+			}
+		}
+		text, err := json.Marshal(records)
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Contains(t, everything(), id)
+	var archived []userkit.EventName
+	var last userkit.Event
+	for record, err := range d.UserRecords(t.Context(), gone.ID) {
+		require.NoError(t, err)
+		if event, is := record.Value.(userkit.Event); is {
+			require.False(t, event.At.Before(last.At))
+			last, archived = event, append(archived, event.Name)
+		}
+	}
+	require.ElementsMatch(t, []userkit.EventName{
+		userkit.EventUserCreated, userkit.EventBalanceRefilled, userkit.EventBalanceCancelled,
+		userkit.EventSegmentCreated, "host.gift",
+	}, archived)
+
+	_, err = d.DeleteUser(self, gone.ID, id)
+	require.NoError(t, err)
+	after := everything()
+	require.NotContains(t, after, id)
+	require.NotContains(t, after, "Lovelace")
+	require.Contains(t, after, "Staff")
+	page, err := d.Events(t.Context(), userkit.EventQuery{EventFilter: userkit.EventFilter{Naming: third.ID, Name: "host.gift"}})
+	require.NoError(t, err)
+	require.Len(t, page.Items, 1)
+	require.Equal(t, []userkit.UserID{third.ID}, page.Items[0].Mentions)
+	require.Empty(t, page.Items[0].Data)
+	_, err = d.Refill(t.Context(), other.ID, userkit.Entry{Amount: euro(1), Key: "3"}) // on the version that was raised
+	require.NoError(t, err)
 }
