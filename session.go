@@ -98,7 +98,7 @@ type UsageOutcome string
 // The outcomes of a report.
 const (
 	UsageCounted   UsageOutcome = "counted"   // its bytes beyond the last reading count
-	UsageRepeated  UsageOutcome = "repeated"  // this reading is known; nothing counts
+	UsageRepeated  UsageOutcome = "repeated"  // this reading is known, also from an attempt whose answer was lost; nothing counts
 	UsageLate      UsageOutcome = "late"      // a newer reading has counted; nothing counts
 	UsageRestarted UsageOutcome = "restarted" // the counter began anew; all its bytes count
 	UsageRejected  UsageOutcome = "rejected"  // see UsageResult.Err
@@ -220,7 +220,9 @@ type SessionManager interface {
 	// order never counts twice. Bytes count to the days between the last reading
 	// and this one, in proportion to the time. Reaching the traffic limit ends
 	// all the user's sessions in the same commit, and so does the end of the
-	// user's time. A report for a session that
+	// user's time. A reading is no news: it is in the session and in the figures of
+	// the day, and writes an event (EventTrafficReported) only where it ends sessions;
+	// see WithUsageEvents. A report for a session that
 	// has ended still counts, and its result says that it has ended; one that
 	// was closed as stale then ends at the time of the report. The error is only
 	// for a call that did nothing at all; ErrInvalid with CodeTooLong beyond
@@ -480,7 +482,7 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 		results[i].finish(state, &c, u)
 	}
 	switch {
-	case received > 0 || sent > 0 || len(ended) > 0:
+	case len(ended) > 0 || u.events && (received > 0 || sent > 0):
 		o.record(&c, EventTrafficReported, DeviceID{}, "received", received, "sent", sent, "sessions", int64(len(c.Sessions.Update)), "ended_sessions", ended)
 	case c.Sessions.Empty():
 		return results, Change{}, nil
@@ -669,7 +671,7 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) (_ []U
 	commands := make([]*command, len(ordered))
 	for i, group := range ordered {
 		commands[i] = &group.command
-		group.decide(call.again(), usage{zone: m.zone, now: call.now})
+		group.decide(call.again(), usage{zone: m.zone, now: call.now, events: m.usageEvents})
 	}
 	if err := m.pipeline.do(ctx, commands...); err != nil {
 		return nil, err

@@ -125,6 +125,20 @@ func TestBytesOfYesterdayDoNotUseUpToday(t *testing.T) {
 	require.Equal(t, []DayUsage{{Day: Day{2026, 5, 3}, Received: 1000}}, state.Usage)
 }
 
+// Readings are no news: they write an event only where the host asks for it, or where
+// they end sessions.
+func TestReadingsWriteNoEvents(t *testing.T) {
+	for _, events := range []bool{false, true} {
+		state, id := sessionState()
+		u := usage{zone: time.UTC, now: noon, events: events}
+		_, c, err := reportUsage(state, testOrigin(noon), u, []UsageReport{{SessionID: id, Received: 5, At: noon}})
+		require.NoError(t, err)
+		require.True(t, c.writes())
+		require.Len(t, c.Events, map[bool]int{true: 1}[events])
+		require.EqualValues(t, 5, c.Usage[0].Received)
+	}
+}
+
 func TestReachingTheLimitAsksForAllSessionsAndEndsThem(t *testing.T) {
 	state, id := sessionState()
 	state.User.Traffic.Limit.Bytes = 100

@@ -183,8 +183,9 @@ func addUsage(days []DayUsage, more DayUsage) []DayUsage {
 
 // usage says when and in which zone bytes are counted.
 type usage struct {
-	zone *time.Location
-	now  time.Time
+	zone   *time.Location
+	now    time.Time
+	events bool // each reading writes one
 }
 
 // add counts bytes that were used between two moments. They belong to the days

@@ -158,7 +158,7 @@ func everyChangeCases() []testCase {
 	}
 	return []testCase{
 		{"writes one event that says who, what and when, and none for another user", func(t *testing.T, env env) {
-			d := env.desk(t, patient, userkit.WithSealingKeys(sealingKey(1)))
+			d := env.desk(t, patient, userkit.WithUsageEvents(), userkit.WithSealingKeys(sealingKey(1)))
 			for _, change := range changes {
 				t.Run(change.name, func(t *testing.T) {
 					scene, beside := set(t, d), set(t, d)

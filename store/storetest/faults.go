@@ -192,6 +192,7 @@ func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]e
 // the store itself, which never fails.
 func (e env) faulty(t *testing.T, options ...userkit.Option) (broken *desk, faults *faultyStore, sound *desk) {
 	t.Helper()
+	options = append([]userkit.Option{userkit.WithUsageEvents()}, options...)
 	sound = e.desk(t, options...)
 	faults = newFaultyStore(e.store)
 	return sound.beside(t, faults, options...), faults, sound
