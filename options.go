@@ -235,9 +235,9 @@ func WithStaleAfter(silence time.Duration) Option {
 }
 
 // WithUsageEvents writes an event (EventTrafficReported) for each user of each call of
-// ReportUsage that counted bytes. By default only those that end sessions write one: an
-// event takes about 465 bytes, and a thousand sessions that report each minute would
-// write 0.67 GB a day.
+// ReportUsage that counted bytes. By default only readings that reach the traffic limit
+// or end sessions write one: an event takes about 500 bytes with its index entries, and a
+// thousand sessions that report each minute would write 0.7 GB a day.
 func WithUsageEvents() Option {
 	return func(o *options) error {
 		o.usageEvents = true

@@ -221,8 +221,8 @@ type SessionManager interface {
 	// and this one, in proportion to the time. Reaching the traffic limit ends
 	// all the user's sessions in the same commit, and so does the end of the
 	// user's time. A reading is no news: it is in the session and in the figures of
-	// the day, and writes an event (EventTrafficReported) only where it ends sessions;
-	// see WithUsageEvents. A report for a session that
+	// the day, and writes an event (EventTrafficReported) only where it reaches the
+	// traffic limit or ends sessions; see WithUsageEvents. A report for a session that
 	// has ended still counts, and its result says that it has ended; one that
 	// was closed as stale then ends at the time of the report. The error is only
 	// for a call that did nothing at all; ErrInvalid with CodeTooLong beyond
@@ -457,6 +457,7 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 // reportUsage decides the readings of one user's sessions.
 func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]UsageResult, Change, error) {
 	c := state.change()
+	was := c.Account.Traffic.usedUp(u.now, u.zone)
 	results := make([]UsageResult, len(reports))
 	var received, sent int64
 	for i, report := range reports {
@@ -481,8 +482,9 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 	for i := range results {
 		results[i].finish(state, &c, u)
 	}
+	crossed := !was && c.Account.Traffic.usedUp(u.now, u.zone)
 	switch {
-	case len(ended) > 0 || u.events && (received > 0 || sent > 0):
+	case crossed || len(ended) > 0 || u.events && (received > 0 || sent > 0):
 		o.record(&c, EventTrafficReported, DeviceID{}, "received", received, "sent", sent, "sessions", int64(len(c.Sessions.Update)), "ended_sessions", ended)
 	case c.Sessions.Empty():
 		return results, Change{}, nil

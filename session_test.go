@@ -125,8 +125,8 @@ func TestBytesOfYesterdayDoNotUseUpToday(t *testing.T) {
 	require.Equal(t, []DayUsage{{Day: Day{2026, 5, 3}, Received: 1000}}, state.Usage)
 }
 
-// Readings are no news: they write an event only where the host asks for it, or where
-// they end sessions.
+// Readings are no news: they write an event only where the host asks for it, where they
+// reach the limit, be it once, or where they end sessions.
 func TestReadingsWriteNoEvents(t *testing.T) {
 	for _, events := range []bool{false, true} {
 		state, id := sessionState()
@@ -136,6 +136,17 @@ func TestReadingsWriteNoEvents(t *testing.T) {
 		require.True(t, c.writes())
 		require.Len(t, c.Events, map[bool]int{true: 1}[events])
 		require.EqualValues(t, 5, c.Usage[0].Received)
+	}
+	state, id := sessionState()
+	state.User.Account.OpenSessions = 0
+	state.Sessions[0].EndedAt, state.Sessions[0].EndReason = noon, EndedByClient
+	state.User.Traffic.Limit.Bytes = 100
+	for i, want := range []int{0, 1, 0} {
+		u := usage{zone: time.UTC, now: noon}
+		_, c, err := reportUsage(state, testOrigin(noon), u, []UsageReport{{SessionID: id, Received: int64(i+1) * 60, At: noon}})
+		require.NoError(t, err)
+		require.Len(t, c.Events, want, "reading %d", i)
+		state.apply(c)
 	}
 }
 
