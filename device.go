@@ -122,6 +122,12 @@ type DeviceFilter struct {
 	OnlyActive bool   `json:"only_active,omitempty"` // leave out the devices of disabled users
 }
 
+// RotateOption says how RotateToken goes about it.
+type RotateOption string
+
+// KeepSessions leaves the open sessions of the device as they are.
+const KeepSessions RotateOption = "keep_sessions"
+
 // DeviceManager registers devices, tells them by their tokens, and gives users
 // their licenses.
 //
@@ -165,8 +171,10 @@ type DeviceManager interface {
 	// the history under its name. It returns the device as it was.
 	DeleteDevice(ctx context.Context, id DeviceID) (Device, error)
 
-	// RotateToken gives the device a new access token; the old one stops working.
-	RotateToken(ctx context.Context, id DeviceID) (Device, error)
+	// RotateToken gives the device a new access token; the old one stops working. The
+	// open sessions of the device, which began with the old one, end in the same
+	// commit, unless KeepSessions is given.
+	RotateToken(ctx context.Context, id DeviceID, options ...RotateOption) (Device, error)
 
 	// RevealToken returns the access token of a device, for an administrator to
 	// read out, and records who asked. It returns ErrRefused with
@@ -201,8 +209,14 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		if n.Location != (Location{}) {
 			record.Location = n.Location
 		}
+		// Its sessions began with the token that now stops working, and would hold the
+		// place of those that it begins with the new one.
+		if c.Account.OpenSessions > 0 && !state.complete.openSessions {
+			return Device{}, Change{}, needMore{Want{OpenSessions: true}}
+		}
+		ended := state.endSessions(&c, o.now, EndedReplaced, func(session Session) bool { return session.DeviceID == record.ID })
 		c.Devices.Update = append(c.Devices.Update, record.withToken(token, sealed))
-		o.record(&c, EventDeviceRegistered, record.ID, "name", n.Name, "again", true)
+		o.record(&c, EventDeviceRegistered, record.ID, "name", n.Name, "again", true, "ended_sessions", ended)
 		return record.shown(token), c, nil
 	}
 
@@ -390,7 +404,7 @@ func (m *manager) Authenticate(ctx context.Context, token string) (_ Authenticat
 		if err := m.seen(ctx, user.ID, device.ID, now); err != nil {
 			m.logger.WarnContext(ctx, "userkit: recording when a device was seen failed", "device", device.ID.String(), "error", err)
 		} else {
-			device.LastSeenAt, user.LastSeenAt = now, now
+			device.LastSeenAt, user.LastSeenAt = latest(device.LastSeenAt, now), latest(user.LastSeenAt, now)
 		}
 	}
 	access := user.Access(now, m.zone)
@@ -410,10 +424,10 @@ func (m *manager) seen(ctx context.Context, user UserID, device DeviceID, now ti
 			return struct{}{}, Change{}, err
 		}
 		c := state.change()
-		record.LastSeenAt = now
+		record.LastSeenAt = latest(record.LastSeenAt, now)
 		c.Devices.Update = append(c.Devices.Update, record)
 		if c.Account.LastSeenAt.Before(now) {
-			c.Account.LastSeenAt = now
+			c.Account.LastSeenAt = latest(c.Account.LastSeenAt, now)
 		}
 		return struct{}{}, c, nil
 	})
@@ -512,17 +526,26 @@ func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (_ Device, err 
 	})
 }
 
-func (m *manager) RotateToken(ctx context.Context, id DeviceID) (_ Device, err error) {
+func (m *manager) RotateToken(ctx context.Context, id DeviceID, options ...RotateOption) (_ Device, err error) {
 	ctx, call, err := enter(ctx, m, opRotateToken, id)
 	if err != nil {
 		return Device{}, err
 	}
 	defer call.leave(ctx, &err)
+	for _, option := range options {
+		if option != KeepSessions {
+			return Device{}, NewError(CodeUnknownValue, "options", "%q is no option of RotateToken", clip(string(option)))
+		}
+	}
 	token := newToken()
-	return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+	return changeDevice(ctx, m, call.origin, id, Want{OpenSessions: len(options) == 0}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		c := state.change()
+		var ended []SessionID
+		if len(options) == 0 {
+			ended = state.endSessions(&c, o.now, EndedTokenRotated, func(session Session) bool { return session.DeviceID == id })
+		}
 		c.Devices.Update = append(c.Devices.Update, record.withToken(token, m.sealer))
-		o.record(&c, EventTokenRotated, id)
+		o.record(&c, EventTokenRotated, id, "ended_sessions", ended)
 		return record.shown(token), c, nil
 	})
 }

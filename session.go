@@ -22,7 +22,8 @@ const (
 	EndedUserExpired   EndReason = "user_expired"  // the user's time was over
 	EndedUserDisabled  EndReason = "user_disabled" // DeactivateUser
 	EndedDeviceDeleted EndReason = "device_deleted"
-	EndedReplaced      EndReason = "replaced" // a newer session took its place
+	EndedReplaced      EndReason = "replaced"      // a newer session took its place, or its device registered again
+	EndedTokenRotated  EndReason = "token_rotated" // RotateToken
 )
 
 // Counter is a pair of cumulative byte counters as a node reports them.
@@ -55,9 +56,11 @@ type Session struct {
 	Received int64 `json:"received"` // bytes that counted
 	Sent     int64 `json:"sent"`     // bytes that counted
 
-	// Counter is the newest reading that counted. ReportedAt is when the last
-	// sign of life came, by the manager's clock.
+	// Counter is the newest reading that counted. Aside is one that was out of
+	// order, by which the next is judged, see UsageReport. ReportedAt is when the
+	// last sign of life came, by the manager's clock.
 	Counter    Counter   `json:"counter"`
+	Aside      Counter   `json:"aside,omitzero"`
 	ReportedAt time.Time `json:"reported_at"`
 }
 
@@ -85,10 +88,20 @@ type UsageReport struct {
 	Received int64 `json:"received"` // bytes since the counter began, not since the last report
 	Sent     int64 `json:"sent"`     // bytes since the counter began
 
-	// At is when the node read the counters. Reports are put in order by it, so
-	// a node must use one clock for one session. Zero: now, and then a counter
-	// that restarted cannot be told from a report that comes late. A node's clock
-	// may be ahead by a day; bytes of the future then count to now.
+	// CounterBits is the width of the node's counters: 32 or 64. A counter of 32 bits
+	// that is lower than before by more than half of its range has wrapped, and goes
+	// on. 0: not known. Then a counter is taken for one of 32 bits that wrapped where
+	// it alone is lower, as both begin anew when a node restarts.
+	CounterBits int `json:"counter_bits,omitempty"`
+
+	// At is when the node read the counters. Reports are put in order by it. Zero:
+	// now, and then a counter that restarted cannot be told from a report that comes
+	// late.
+	//
+	// A node's clock may be ahead by a day; bytes of the future count to now. It may
+	// also be set: a reading behind the newest counts as far as its counters are
+	// beyond all that the session has counted, and two such readings in a row, between
+	// which the node's clock went on as the manager's did, begin the order anew.
 	At time.Time `json:"at,omitzero"`
 }
 
@@ -100,7 +113,7 @@ const (
 	UsageCounted   UsageOutcome = "counted"   // its bytes beyond the last reading count
 	UsageRepeated  UsageOutcome = "repeated"  // this reading is known, also from an attempt whose answer was lost; nothing counts
 	UsageLate      UsageOutcome = "late"      // a newer reading has counted; nothing counts
-	UsageRestarted UsageOutcome = "restarted" // the counter began anew; all its bytes count
+	UsageRestarted UsageOutcome = "restarted" // a counter began anew; all its bytes count
 	UsageRejected  UsageOutcome = "rejected"  // see UsageResult.Err
 )
 
@@ -292,7 +305,7 @@ func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, 
 			return Session{}, Change{}, NewError(CodeNoDeviceSlot, "device_id", "the license allows %d devices", slots)
 		}
 		session.DeviceID, session.DeviceName = device.ID, device.Name
-		device.LastSeenAt = o.now
+		device.LastSeenAt = latest(device.LastSeenAt, o.now)
 		c.Devices.Update = append(c.Devices.Update, device)
 	}
 
@@ -301,14 +314,19 @@ func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, 
 	if err != nil {
 		return Session{}, Change{}, err
 	}
-	if c.Account.ValidFor > 0 {
-		c.Account.ExpiresAt, c.Account.ValidFor = o.now.Add(time.Duration(c.Account.ValidFor)), 0
-	}
-	c.Account.LastSeenAt = o.now
+	c.Account.use(o.now)
+	c.Account.LastSeenAt = latest(c.Account.LastSeenAt, o.now)
 	c.Account.OpenSessions++
 	c.Sessions.Insert = append(c.Sessions.Insert, session)
 	o.record(&c, EventSessionStarted, n.DeviceID, "session", session.ID, "node", session.Node, "ended_sessions", append(ended, replaced...))
 	return session, c, nil
+}
+
+// use begins the time for which an account is valid from its first use on.
+func (a *Account) use(now time.Time) {
+	if a.ValidFor > 0 {
+		a.ExpiresAt, a.ValidFor = now.Add(time.Duration(a.ValidFor)), 0
+	}
 }
 
 // makeRoom ends the oldest sessions until one more may run, or refuses. All open
@@ -402,33 +420,82 @@ func (s *State) endStale(c *Change, before, now time.Time) (ended []SessionID) {
 	return ended
 }
 
+// advance is how far one counter has come.
+type advance struct {
+	bytes     int64
+	wrapped   bool // it went through the largest number of 32 bits
+	restarted bool // it began anew
+}
+
+// advance judges one counter by itself.
+func (r UsageReport) advance(last, now int64) advance {
+	const counters = int64(1) << 32
+	switch {
+	case now >= last:
+		return advance{bytes: now - last}
+	case r.CounterBits != 64 && last < counters && last-now > counters/2:
+		return advance{bytes: now + counters - last, wrapped: true}
+	}
+	return advance{bytes: now, restarted: true}
+}
+
+// advances judges both counters. They begin anew together, and wrap each at its own
+// time: so one has not wrapped where the other began anew, nor, where the width is
+// not known, unless the other stands or goes on.
+func (r UsageReport) advances(last Counter) (received, sent advance) {
+	received, sent = r.advance(last.Received, r.Received), r.advance(last.Sent, r.Sent)
+	wrapped := func(one, other advance, otherLast int64) bool {
+		return one.wrapped && !other.restarted && (r.CounterBits == 32 || !other.wrapped && otherLast > 0)
+	}
+	receivedWrapped, sentWrapped := wrapped(received, sent, last.Sent), wrapped(sent, received, last.Received)
+	if received.wrapped && !receivedWrapped {
+		received = advance{bytes: r.Received, restarted: true}
+	}
+	if sent.wrapped && !sentWrapped {
+		sent = advance{bytes: r.Sent, restarted: true}
+	}
+	return received, sent
+}
+
+// maxJump is how far ahead of the manager's clock a reading may be that is the first
+// of a counter that began anew, unless the reading before was as far ahead.
+const maxJump = 5 * time.Minute
+
+// follows reports whether a reading that comes now was made after the one that came
+// with the report before: between the two, the node's clock went on as the manager's
+// did. Readings that waited for each other, or that are sent again, do not follow.
+func follows(before, at, reported, now time.Time) bool {
+	passed := now.Sub(reported)
+	return !before.IsZero() && passed > 0 && (at.Sub(before)-passed).Abs() <= passed/2
+}
+
 // count decides what a reading adds to a session.
+//
+// Readings are put in order by the node's clock. One that is behind the newest may be
+// late, or the clock was set back, and by itself it does not tell which. It counts as
+// far as it proves: a counter that is higher than all that has counted has counted
+// that much. And it is put aside: when the next report brings one that follows it, the
+// clock was set back, and the order begins there.
 func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 	result := UsageResult{SessionID: r.SessionID, Outcome: UsageCounted}
-	at, last := r.At, session.Counter
+	at, last, aside, reported := r.At, session.Counter, session.Aside, session.ReportedAt
 	inOrder := !at.IsZero()
 	if !inOrder {
 		at = u.now
 	}
-	same := r.Received == last.Received && r.Sent == last.Sent
-	behind := r.Received < last.Received || r.Sent < last.Sent
-	switch {
-	case inOrder && at.Before(last.At):
-		result.Outcome = UsageLate
-	case same && (!inOrder || at.Equal(last.At)):
-		result.Outcome = UsageRepeated
-	case behind && (!inOrder || !at.After(last.At)):
-		result.Outcome = UsageLate
-	case behind:
-		result.Outcome = UsageRestarted
-		result.Received, result.Sent = r.Received, r.Sent
-	default:
-		result.Received, result.Sent = r.Received-last.Received, r.Sent-last.Sent
-	}
-	if result.Outcome == UsageLate {
-		return result
-	}
+	session.ReportedAt = latest(reported, u.now) // every report is a sign of life
 
+	received, sent := r.advances(last)
+	restarted := received.restarted || sent.restarted
+	grows := received.bytes > 0 || sent.bytes > 0
+	newer := !at.Before(last.At)
+	if restarted {
+		newer = at.After(last.At) && (at.Sub(u.now) <= maxJump || follows(last.At, at, reported, u.now))
+	}
+	anew := inOrder && !newer && !at.Equal(last.At) && r.Received >= aside.Received && r.Sent >= aside.Sent &&
+		follows(aside.At, at, reported, u.now)
+
+	reading := Counter{Received: r.Received, Sent: r.Sent, At: at}
 	// Bytes belong to the time between the readings, as far as the session ran then.
 	within := func(t time.Time) time.Time {
 		if t.After(u.now) {
@@ -436,20 +503,50 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 		}
 		return latest(t, session.StartedAt)
 	}
+	from, to := within(last.At), within(at)
+	switch {
+	case inOrder && reading == last, inOrder && reading == aside, !inOrder && !restarted && !grows:
+		result.Outcome = UsageRepeated
+		return result
+	case inOrder && (newer || anew):
+		if restarted {
+			result.Outcome = UsageRestarted
+		}
+		result.Received, result.Sent = received.bytes, sent.bytes
+		session.Counter = reading
+		if anew {
+			session.Aside = last // that it comes again is told by this
+		}
+	case !inOrder && !restarted:
+		result.Received, result.Sent = received.bytes, sent.bytes
+		session.Counter = Counter{Received: r.Received, Sent: r.Sent, At: latest(at, last.At)}
+	case !inOrder:
+		result.Outcome = UsageLate
+		return result
+	default:
+		result.Received, result.Sent = max(r.Received-session.Received, 0), max(r.Sent-session.Sent, 0)
+		if result.Received > 0 {
+			session.Counter.Received = r.Received
+		}
+		if result.Sent > 0 {
+			session.Counter.Sent = r.Sent
+		}
+		session.Aside = reading
+		if result.Received == 0 && result.Sent == 0 {
+			result.Outcome = UsageLate
+			return result
+		}
+	}
+	if !newer || at.Before(session.StartedAt) { // what such a clock says is no time of the session's
+		from, to = within(reported), within(u.now)
+	}
 	if result.Received > 0 || result.Sent > 0 {
-		u.add(c, result.Received, result.Sent, within(last.At), within(at))
+		u.add(c, result.Received, result.Sent, from, to)
 	}
 	session.Received = addClamped(session.Received, result.Received)
 	session.Sent = addClamped(session.Sent, result.Sent)
-	session.ReportedAt = latest(session.ReportedAt, u.now)
-	if result.Outcome != UsageRepeated {
-		if at.Before(last.At) {
-			at = last.At
-		}
-		session.Counter = Counter{Received: r.Received, Sent: r.Sent, At: at}
-	}
-	if session.EndReason == EndedStale && session.EndedAt.Before(within(at)) {
-		session.EndedAt = within(at)
+	if session.EndReason == EndedStale && session.EndedAt.Before(to) {
+		session.EndedAt = to
 	}
 	return result
 }
@@ -468,6 +565,9 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 		}
 		before := *session
 		results[i] = report.count(session, &c, u)
+		if session.Active() || results[i].Received > 0 || results[i].Sent > 0 {
+			c.Account.use(u.now)
+		}
 		received, sent = addClamped(received, results[i].Received), addClamped(sent, results[i].Sent)
 		if at >= 0 {
 			c.Sessions.Update[at] = *session
@@ -486,7 +586,7 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 	switch {
 	case crossed || len(ended) > 0 || u.events && (received > 0 || sent > 0):
 		o.record(&c, EventTrafficReported, DeviceID{}, "received", received, "sent", sent, "sessions", int64(len(c.Sessions.Update)), "ended_sessions", ended)
-	case c.Sessions.Empty():
+	case c.Sessions.Empty() && c.Account == state.User.Account:
 		return results, Change{}, nil
 	}
 	return results, c, nil
@@ -555,6 +655,9 @@ func endSession(state *State, o origin, u usage, id SessionID, last UsageReport)
 	if last != (UsageReport{SessionID: id}) {
 		counted = last.count(session, &c, u)
 	}
+	if before.Active() || counted.Received > 0 || counted.Sent > 0 {
+		c.Account.use(u.now)
+	}
 	if session.Active() {
 		session.end(u.now, u.now, EndedByClient)
 		c.Account.OpenSessions--
@@ -594,6 +697,9 @@ func (r UsageReport) normalise(now time.Time) (UsageReport, error) {
 	r.At = storedTime(r.At)
 	if r.Received < 0 || r.Sent < 0 {
 		return r, NewError(CodeOutOfRange, "received", "a counter is negative: %d, %d", r.Received, r.Sent)
+	}
+	if r.CounterBits != 0 && r.CounterBits != 32 && r.CounterBits != 64 {
+		return r, NewError(CodeOutOfRange, "counter_bits", "%d is not 32 or 64", r.CounterBits)
 	}
 	if r.At.Sub(now) > maxAhead {
 		return r, NewError(CodeOutOfRange, "at", "%s is more than %s in the future", r.At.Format(time.RFC3339), maxAhead)

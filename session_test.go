@@ -48,16 +48,16 @@ func TestReportOutcomes(t *testing.T) {
 		{"the same again", 100, 10, at(1), UsageRepeated, 0, 100},
 		{"a later one", 250, 20, at(3), UsageCounted, 150, 250},
 		{"one from in between", 180, 15, at(2), UsageLate, 0, 250},
-		{"an old one with more bytes than ever", 9999, 9999, at(2), UsageLate, 0, 250},
-		{"no traffic since", 250, 20, at(4), UsageCounted, 0, 250},
-		{"a counter that began anew", 30, 5, at(5), UsageRestarted, 30, 280},
-		{"and goes on", 50, 6, at(6), UsageCounted, 20, 300},
-		{"one from before it began anew", 260, 21, at(4), UsageLate, 0, 300},
-		{"without a time, more", 60, 6, time.Time{}, UsageCounted, 10, 310},
-		{"without a time, the same", 60, 6, time.Time{}, UsageRepeated, 0, 310},
-		{"without a time, less", 1, 1, time.Time{}, UsageLate, 0, 310},
-		{"one counter less, the other more", 70, 5, at(101), UsageRestarted, 70, 380},
-		{"less at the same time", 60, 5, at(101), UsageLate, 0, 380},
+		{"an old one that proves more than has counted", 300, 15, at(2), UsageCounted, 50, 300},
+		{"no traffic since", 300, 20, at(4), UsageCounted, 0, 300},
+		{"a counter that began anew", 30, 5, at(5), UsageRestarted, 30, 330},
+		{"and goes on", 50, 6, at(6), UsageCounted, 20, 350},
+		{"one from before it began anew", 310, 21, at(4), UsageLate, 0, 350},
+		{"without a time, more", 60, 6, time.Time{}, UsageCounted, 10, 360},
+		{"without a time, the same", 60, 6, time.Time{}, UsageRepeated, 0, 360},
+		{"without a time, less", 1, 1, time.Time{}, UsageLate, 0, 360},
+		{"one counter less, the other more", 70, 5, at(101), UsageRestarted, 10, 370},
+		{"less at the same time", 60, 5, at(101), UsageLate, 0, 370},
 	}
 	for _, step := range steps {
 		result := report(t, state, arrival, UsageReport{SessionID: id, Received: step.received, Sent: step.sent, At: step.at})
@@ -66,7 +66,7 @@ func TestReportOutcomes(t *testing.T) {
 		require.Equal(t, step.total, state.Sessions[0].Received, step.name)
 		require.False(t, result.Ended, step.name)
 	}
-	require.Equal(t, 380+state.Sessions[0].Sent, state.User.Traffic.Used)
+	require.Equal(t, 370+state.Sessions[0].Sent, state.User.Traffic.Used)
 }
 
 func TestReportsInAnyOrderWithRepeatsCountOnce(t *testing.T) {
@@ -243,4 +243,21 @@ func TestNoSessionEndsBeforeItStarted(t *testing.T) {
 		require.Equal(t, started, session.EndedAt, name)
 		require.Equal(t, started, session.ReportedAt, name)
 	}
+}
+
+// What was seen last does not become earlier when the clock does.
+func TestWhatWasSeenLastStays(t *testing.T) {
+	state, _ := sessionState()
+	device := DeviceRecord{Device: Device{ID: NewID[Device](), UserID: state.User.ID, LastSeenAt: noon}}
+	state.Devices, state.User.LastSeenAt, state.User.Devices = []DeviceRecord{device}, noon, 1
+	earlier := noon.Add(-time.Minute)
+	m := &manager{}
+	m.zone = time.UTC
+	_, c, err := NewSession{ID: NewID[Session](), UserID: state.User.ID, DeviceID: device.ID, Node: "node"}.start(state, testOrigin(earlier), m)
+	require.NoError(t, err)
+	require.Equal(t, noon, c.Account.LastSeenAt)
+	require.Equal(t, noon, c.Devices.Update[0].LastSeenAt)
+	user, _, err := recordLogin(state, testOrigin(earlier), "password")
+	require.NoError(t, err)
+	require.Equal(t, noon, user.LastSeenAt)
 }

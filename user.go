@@ -620,7 +620,7 @@ func recordLogin(state *State, o origin, method string) (User, Change, error) {
 		return User{}, Change{}, err
 	}
 	c := state.change()
-	c.Account.LastSeenAt = o.now
+	c.Account.LastSeenAt = latest(c.Account.LastSeenAt, o.now)
 	first := user.Status == StatusInvited
 	if first {
 		user.Status = StatusActive

@@ -44,6 +44,9 @@ type session struct {
 	counterReceived       int64
 	counterSent           int64
 	counterAt             micros
+	asideReceived         int64
+	asideSent             int64
+	asideAt               micros
 }
 
 type dayUsage struct {
@@ -96,6 +99,9 @@ func sessionOf(user userkit.UserID, from *userkit.Session) *session {
 		counterReceived: from.Counter.Received,
 		counterSent:     from.Counter.Sent,
 		counterAt:       microsOf(from.Counter.At),
+		asideReceived:   from.Aside.Received,
+		asideSent:       from.Aside.Sent,
+		asideAt:         microsOf(from.Aside.At),
 		reportedAt:      microsOf(from.ReportedAt),
 	}
 }
@@ -119,6 +125,11 @@ func (s *session) fill(to *userkit.Session) {
 			Received: s.counterReceived,
 			Sent:     s.counterSent,
 			At:       s.counterAt.time(),
+		},
+		Aside: userkit.Counter{
+			Received: s.asideReceived,
+			Sent:     s.asideSent,
+			At:       s.asideAt.time(),
 		},
 		ReportedAt: s.reportedAt.time(),
 	}

@@ -664,6 +664,37 @@ func deleteDeviceCases() []testCase {
 
 func tokenCases() []testCase {
 	return []testCase{
+		{"rotation ends the sessions of the device, unless they are kept", func(t *testing.T, env env) {
+			d := env.desk(t)
+			user := d.signUp(t)
+			device, sibling := d.register(t, user.ID, userkit.NewDevice{}), d.register(t, user.ID, userkit.NewDevice{})
+			session, beside := d.connect(t, user.ID, device.ID), d.connect(t, user.ID, sibling.ID)
+			_, err := d.RotateToken(t.Context(), device.ID, "slowly")
+			requireField(t, err, userkit.ErrInvalid, userkit.CodeUnknownValue, "options")
+			_, err = d.RotateToken(t.Context(), device.ID, userkit.KeepSessions)
+			require.NoError(t, err)
+			require.True(t, d.session(t, session.ID).Active())
+
+			_, err = d.RotateToken(t.Context(), device.ID)
+			require.NoError(t, err)
+			ended := d.session(t, session.ID)
+			require.Equal(t, userkit.EndedTokenRotated, ended.EndReason)
+			require.Equal(t, d.clock.Now(), ended.EndedAt)
+			require.Equal(t, beside, d.session(t, beside.ID))
+			require.Equal(t, 1, d.user(t, user.ID).OpenSessions)
+		}},
+		{"a device that registers again takes over the place of its session", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithSessionLimits(userkit.SessionLimits{PerUser: 2, PerDevice: 1}))
+			user := d.signUp(t)
+			device, sibling := d.register(t, user.ID, userkit.NewDevice{HardwareID: "board"}), d.register(t, user.ID, userkit.NewDevice{})
+			session, beside := d.connect(t, user.ID, device.ID), d.connect(t, user.ID, sibling.ID)
+			again := d.register(t, user.ID, userkit.NewDevice{HardwareID: "board"})
+			require.Equal(t, device.ID, again.ID)
+			require.Equal(t, userkit.EndedReplaced, d.session(t, session.ID).EndReason)
+			require.Equal(t, beside, d.session(t, beside.ID))
+			d.connect(t, user.ID, device.ID)
+			require.Equal(t, 2, d.user(t, user.ID).OpenSessions)
+		}},
 		{"rotation gives a new one and ends the old one", func(t *testing.T, env env) {
 			d := env.desk(t)
 			user := d.signUp(t)

@@ -169,6 +169,7 @@ func newSession(owner userkit.UserID, n int) userkit.Session {
 		Received:     int64(10_000_000_000 + n),
 		Sent:         int64(20_000_000_000 + n),
 		Counter:      userkit.Counter{Received: int64(30_000_000_000 + n), Sent: int64(40_000_000_000 + n), At: at(9000 + n)},
+		Aside:        userkit.Counter{Received: int64(50_000_000_000 + n), Sent: int64(60_000_000_000 + n), At: at(8000 + n)},
 		ReportedAt:   at(10000 + n),
 	}
 }

@@ -346,10 +346,28 @@ func reportUsageCases() []testCase {
 			d.reportAt(t, session.ID, 300, 30, at(600))
 			require.Equal(t, userkit.UsageResult{SessionID: session.ID, Outcome: userkit.UsageRestarted, Received: 50, Sent: 5}, d.reportAt(t, session.ID, 50, 5, at(1200)))
 			require.Equal(t, userkit.UsageResult{SessionID: session.ID, Outcome: userkit.UsageCounted, Received: 10, Sent: 1}, d.reportAt(t, session.ID, 60, 6, at(1800)))
-			require.Equal(t, userkit.UsageResult{SessionID: session.ID, Outcome: userkit.UsageRestarted, Received: 20, Sent: 400}, d.reportAt(t, session.ID, 20, 400, at(2400)), "one counter of the pair that runs backwards tells for both")
+			require.Equal(t, userkit.UsageResult{SessionID: session.ID, Outcome: userkit.UsageRestarted, Received: 20, Sent: 394}, d.reportAt(t, session.ID, 20, 400, at(2400)), "each counter is judged by itself")
 			require.Equal(t, userkit.UsageResult{SessionID: session.ID, Outcome: userkit.UsageRestarted}, d.reportAt(t, session.ID, 0, 0, at(3000)))
-			d.requireBytes(t, session.ID, 380, 436)
-			require.EqualValues(t, 816, d.user(t, user.ID).Traffic.Used)
+			d.requireBytes(t, session.ID, 380, 430)
+			require.EqualValues(t, 810, d.user(t, user.ID).Traffic.Used)
+		}},
+		{"a clock that is wrong once, or set back, neither loses bytes nor ends the session", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithStaleAfter(10*time.Minute))
+			user := d.signUp(t)
+			session := d.connect(t, user.ID, userkit.DeviceID{})
+			d.reportAt(t, session.ID, 5000, 0, at(3*3600))
+			for i := range 4 {
+				d.clock.Advance(5 * time.Minute)
+				d.reportAt(t, session.ID, int64(i+1)*100, 0, d.clock.Now())
+				closed, err := d.CloseStaleSessions(t.Context())
+				require.NoError(t, err)
+				require.Zero(t, closed)
+			}
+			d.requireBytes(t, session.ID, 5400, 0)
+			after := d.session(t, session.ID)
+			require.Equal(t, d.clock.Now(), after.ReportedAt)
+			require.Equal(t, userkit.Counter{Received: 400, At: d.clock.Now()}, after.Counter)
+			require.Equal(t, userkit.Counter{Received: 5000, At: at(3 * 3600)}, after.Aside)
 		}},
 		{"without a time of reading, counters that run backwards count as late", func(t *testing.T, env env) {
 			d := env.desk(t, patient)

@@ -273,7 +273,7 @@ func dossierAt(n int, moment time.Time) dossier {
 		d.devices[i].RegisteredAt, d.devices[i].LastSeenAt, d.devices[i].Location.At = moment, moment, moment
 	}
 	for i := range d.sessions {
-		d.sessions[i].StartedAt, d.sessions[i].Counter.At, d.sessions[i].ReportedAt = moment, moment, moment
+		d.sessions[i].StartedAt, d.sessions[i].Counter.At, d.sessions[i].Aside.At, d.sessions[i].ReportedAt = moment, moment, moment, moment
 	}
 	d.sessions[1].EndedAt = moment
 	for i := range d.purchases {
@@ -337,6 +337,7 @@ func valuesOfNumbers(t *testing.T, env env) {
 		for i := range d.sessions {
 			d.sessions[i].Received, d.sessions[i].Sent = positive, positive
 			d.sessions[i].Counter.Received, d.sessions[i].Counter.Sent = positive, positive
+			d.sessions[i].Aside.Received, d.sessions[i].Aside.Sent = positive, positive
 		}
 		for i := range d.transactions {
 			d.transactions[i].Amount.Amount, d.transactions[i].Balance.Amount = positive, number
