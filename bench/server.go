@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -87,9 +88,14 @@ type database struct {
 	manager  userkit.Manager
 	pgbench  pgbench
 	sessions []userkit.Session
+	tokens   []string     // the access tokens of the devices
 	keys     atomic.Int64 // the idempotency keys that were used
 	readings atomic.Int64 // the calls of usage reports, for counters grow
 }
+
+// seenAgain is how long a device that was seen is not noted as seen again: longer than
+// a run takes.
+const seenAgain = 24 * time.Hour
 
 // database makes users and sessions, once.
 func (b *bench) database(ctx context.Context) (*database, error) {
@@ -109,7 +115,7 @@ func (b *bench) database(ctx context.Context) (*database, error) {
 	if _, err := db.store(ctx, theirSchema); err != nil {
 		return nil, err
 	}
-	db.manager, err = db.manage(ours, userkit.WithAccountCache(b.users),
+	db.manager, err = db.manage(ours, userkit.WithAccountCache(b.users), userkit.WithLastSeenInterval(seenAgain),
 		userkit.WithLicenses(userkit.License{Name: roomyLicense, Devices: roomyDevices}), userkit.WithDefaultLicense(roomyLicense))
 	if err != nil {
 		return nil, err
@@ -176,11 +182,17 @@ func (db *database) fill(ctx context.Context, users, sessions int) error {
 	if err := createUsers(ctx, db.manager, users, plainUser); err != nil {
 		return err
 	}
+	db.tokens = make([]string, users)
 	err := each(ctx, users, func(number int) error {
 		if _, err := db.manager.Refill(ctx, userID(number), entry(db.keys.Add(1))); err != nil {
 			return err
 		}
-		_, err := db.manager.RegisterDevice(ctx, userID(number), userkit.NewDevice{Name: "Laptop", Type: userkit.DeviceLinux})
+		registered, err := db.manager.RegisterDevice(ctx, userID(number), userkit.NewDevice{Name: "Laptop", Type: userkit.DeviceLinux})
+		if err != nil {
+			return err
+		}
+		db.tokens[number] = registered.AccessToken
+		_, err = db.manager.Authenticate(ctx, registered.AccessToken) // from now on it was seen
 		return err
 	})
 	if err != nil {

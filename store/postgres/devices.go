@@ -35,13 +35,13 @@ type owned struct {
 
 // DeviceByToken implements userkit.Store.
 func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (userkit.Device, userkit.User, int, error) {
-	q := &statement{}
+	q := &statement{hot: true}
 	q.add("SELECT "+deviceReads+", "+userReads+`,
 (SELECT count(*) FROM ? AS o WHERE o.project = d.project AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
 FROM ? AS d`, s.table("devices"), s.table("devices"))
 	q.lookUp(s, "users", "u", "u.id = d.user_id")
 	q.lookUp(s, "accounts", "a", "a.user_id = d.user_id")
-	q.add("\nWHERE d.project = ? AND d.token_digest = ?", quoted(s.project), quotedBytes(digest[:]))
+	q.add("\nWHERE d.project = ? AND d.token_digest = ?", quoted(s.project), bytesParameter(digest[:]))
 	found, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, func(to []any, o *owned) []any {
 		return append(userTargets(deviceTargets(to, &o.device), &o.user), (*count)(&o.rank))
 	})

@@ -120,6 +120,10 @@ func integerParameter(number int64) parameter {
 
 func idParameter(id [16]byte) parameter { return parameter{text: appendUUID(nil, id), kind: "uuid"} }
 
+func bytesParameter(data []byte) parameter {
+	return parameter{text: hex.AppendEncode([]byte(`\x`), data), kind: "bytea"}
+}
+
 func timeParameter(t time.Time) parameter {
 	return parameter{text: appendTime(nil, t), kind: "timestamptz"}
 }
