@@ -23,7 +23,7 @@ const MaxSegmentsPerCall = 100
 // one touches none.
 type Segment struct {
 	ID   SegmentID `json:"id"`
-	Name string    `json:"name"` // unique in the project in its folded form (see Fold)
+	Name string    `json:"name"` // unique in the project as SegmentNameKey has it
 
 	// Rule is the filter of a rule; zero: the segment is a list. Segments in it
 	// are named by their ids, so that they may be renamed.
@@ -135,7 +135,7 @@ type resolver struct {
 	ctx         context.Context
 	store       Store
 	known       map[SegmentID]Segment
-	byName      map[string]SegmentID // by the folded name
+	byName      map[string]SegmentID // by SegmentNameKey
 	comparisons int
 }
 
@@ -161,7 +161,7 @@ func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilte
 		filter.Moment.Zone = m.zone
 	}
 	filter.Moment.At = storedTime(filter.Moment.At)
-	if err := firstError(checkLine("search", filter.Search, MaxLine), checkTime("moment", filter.Moment.At)); err != nil {
+	if err := firstError(checkInput("search", filter.Search, MaxLine), checkTime("moment", filter.Moment.At)); err != nil {
 		return filter, err
 	}
 	checked, err := filter.Filter.check()
@@ -203,7 +203,7 @@ func (r *resolver) find(ids []SegmentID, names []string) error {
 	found, err := r.store.FindSegments(r.ctx, ids, names)
 	for _, segment := range found {
 		r.known[segment.ID] = segment
-		r.byName[Fold(segment.Name)] = segment.ID
+		r.byName[SegmentNameKey(segment.Name)] = segment.ID
 	}
 	return err
 }
@@ -359,7 +359,7 @@ func (r *resolver) name(filter Filter) (Filter, error) {
 			if id, err := ParseID[Segment](text); err == nil {
 				ids = append(ids, id)
 			} else {
-				names = append(names, Fold(text))
+				names = append(names, SegmentNameKey(text))
 			}
 		}
 		return c, nil
@@ -377,7 +377,7 @@ func (r *resolver) name(filter Filter) (Filter, error) {
 		text := c.Value.(string)
 		id, err := ParseID[Segment](text)
 		if err != nil {
-			id = r.byName[Fold(text)]
+			id = r.byName[SegmentNameKey(text)]
 		}
 		if _, ok := r.known[id]; !ok {
 			return nil, NewError(CodeUnknownSegment, "filter", "no segment %q", clip(text))
@@ -402,7 +402,10 @@ func checkSegmentName(name string) error {
 	if _, err := ParseID[Segment](name); err == nil {
 		return NewError(CodeBadFormat, "name", "a filter would take it for an id")
 	}
-	return checkUnique("name", name)
+	if Fold(name) == "" {
+		return NewError(CodeBadFormat, "name", "nothing but accents")
+	}
+	return checkKey("name", SegmentNameKey(name))
 }
 
 // rule makes the rule of a segment ready to be kept: it is right, and it does not
@@ -658,7 +661,7 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 	default:
 		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "%q is no kind of segment", clip(string(query.Kind)))
 	}
-	if err := checkLine("search", query.Search, MaxLine); err != nil {
+	if err := checkInput("search", query.Search, MaxLine); err != nil {
 		return Page[Segment]{}, err
 	}
 	query.Search = Fold(strings.TrimSpace(query.Search))

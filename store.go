@@ -78,7 +78,7 @@ type Store interface {
 	// filter is folded.
 	Segments(ctx context.Context, filter SegmentFilter, list List) ([]Segment, error)
 	// FindSegments returns the segments that have one of the ids or one of the
-	// names, which are folded, in no order, each once.
+	// names, as SegmentNameKey has them, in no order, each once.
 	FindSegments(ctx context.Context, ids []SegmentID, names []string) ([]Segment, error)
 	// CommitSegment makes a change whole or not at all, and returns how many
 	// memberships it made or deleted. Its errors are ErrConflict when the

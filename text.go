@@ -92,9 +92,21 @@ func isAccent(r rune) bool {
 	return false
 }
 
-// checkLine checks a text of one line: valid UTF-8, no control characters, at
-// most max characters.
+// checkLine checks a text of one line: valid UTF-8, no control characters, none that
+// nobody sees (see hidden), at most max characters.
 func checkLine(field, text string, max int) error {
+	if err := checkText(field, text, max, false); err != nil {
+		return err
+	}
+	if r, found := hidden(text); found {
+		return NewError(CodeBadText, field, "invisible character %U", r)
+	}
+	return nil
+}
+
+// checkInput is checkLine for what nobody is told apart by, such as a text to look
+// for, where characters that nobody sees do no harm.
+func checkInput(field, text string, max int) error {
 	return checkText(field, text, max, false)
 }
 

@@ -91,8 +91,8 @@ func (a *Attributes) UnmarshalJSON(data []byte) error {
 type User struct {
 	ID UserID `json:"id"`
 
-	// Who it is. Login and Email are unique in the project in their folded form
-	// (see Fold), ExtRef byte by byte; each may be empty.
+	// Who it is. Login is unique in the project as LoginKey has it, Email as
+	// EmailKey has it, ExtRef byte by byte; each may be empty.
 	Login         string `json:"login,omitempty"`
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
@@ -185,7 +185,8 @@ type NewUser struct {
 }
 
 // UserPatch says which fields of a profile to set; what is not set stays. A new
-// email address is unverified unless EmailVerified is set with it.
+// email address is unverified unless EmailVerified is set with it; one that differs in
+// its spelling alone (see EmailKey) is the same address.
 type UserPatch struct {
 	// Revision, when not zero, must be the profile's, else the edit is refused
 	// with ErrConflict and CodeRevisionMismatch.
@@ -254,10 +255,10 @@ type UserKey struct {
 // ByID names the user with this id.
 func ByID(id UserID) UserKey { return UserKey{"id", id.String()} }
 
-// ByLogin names the user with this login, compared in folded form.
+// ByLogin names the user with this login, compared by LoginKey.
 func ByLogin(login string) UserKey { return UserKey{"login", login} }
 
-// ByEmail names the user with this email address, compared in folded form.
+// ByEmail names the user with this email address, compared by EmailKey.
 func ByEmail(email string) UserKey { return UserKey{"email", email} }
 
 // ByExtRef names the user with this external reference, compared byte by byte.
@@ -266,14 +267,18 @@ func ByExtRef(extref string) UserKey { return UserKey{"extref", extref} }
 // Field is the name of the field: id, login, email or extref.
 func (k UserKey) Field() string { return k.field }
 
-// Value is the value to compare with: SortKey of a login or an email address
-// (which is Fold of it, since longer ones are refused), an external reference as
-// it is.
+// Value is the value to compare with: LoginKey of a login, EmailKey of an email
+// address, an id in lower case, an external reference as it is.
 func (k UserKey) Value() string {
-	if k.field == "extref" {
-		return k.value
+	switch k.field {
+	case "login":
+		return LoginKey(k.value)
+	case "email":
+		return EmailKey(k.value)
+	case "id":
+		return SortKey(k.value)
 	}
-	return SortKey(k.value)
+	return k.value
 }
 
 // MarshalJSON writes an object of one member, such as {"login": "ada"}.
@@ -518,9 +523,10 @@ func (p UserPatch) put(user *User) (fields []string, err error) {
 	}
 	note(put(p.Login, &user.Login), "login")
 	note(put(p.Name, &user.Name), "name")
-	if put(p.Email, &user.Email) {
+	if before := user.Email; put(p.Email, &user.Email) {
 		note(true, "email")
-		user.EmailVerified = false
+		// Another spelling of one address is no other address.
+		user.EmailVerified = user.EmailVerified && EmailKey(before) == EmailKey(user.Email)
 	}
 	note(put(p.EmailVerified, &user.EmailVerified), "email_verified")
 	note(put(p.Phone, &user.Phone), "phone")
@@ -754,19 +760,14 @@ func checkLogin(login string) error {
 	if strings.TrimSpace(login) != login {
 		return NewError(CodeBadFormat, "login", "begins or ends with a space")
 	}
-	return checkUnique("login", login)
-}
-
-// checkUnique checks that a text can be told apart by its folded form.
-func checkUnique(field, text string) error {
-	folded := Fold(text)
-	if text != "" && folded == "" {
-		return NewError(CodeBadFormat, field, "nothing but accents")
+	key, err := loginKey(login)
+	if login != "" && Fold(login) == "" {
+		return NewError(CodeBadFormat, "login", "nothing but accents")
 	}
-	if len(folded) > SortKeyBytes {
-		return NewError(CodeTooLong, field, "%d bytes in folded form, at most %d", len(folded), SortKeyBytes)
+	if err != nil {
+		return NewError(CodeBadFormat, "login", "%q has characters that no login may have (RFC 8265)", clip(login))
 	}
-	return nil
+	return checkKey("login", key)
 }
 
 // checkEmail checks an address by RFC 5322: the bare address, no display name, no
@@ -785,7 +786,7 @@ func checkEmail(email string) error {
 	if err != nil || parsed.Name != "" || parsed.Address != email {
 		return NewError(CodeBadFormat, "email", "%q is not an email address", clip(email))
 	}
-	return checkUnique("email", email)
+	return firstError(checkEmailParts(email), checkKey("email", EmailKey(email)))
 }
 
 func checkVerified(verified bool, email string) error {
@@ -974,7 +975,7 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	if key.value == "" {
 		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
 	}
-	if err := checkLine(key.field, key.value, MaxExtRef); err != nil {
+	if err := checkInput(key.field, key.value, MaxExtRef); err != nil {
 		return User{}, err
 	}
 	find := m.findUser

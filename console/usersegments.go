@@ -59,7 +59,7 @@ func (p userSegmentsPage) CanCreate() bool {
 		return false
 	}
 	for _, segment := range append(p.Found, p.Member...) {
-		if userkit.Fold(segment.Name) == userkit.Fold(p.Search) {
+		if userkit.SegmentNameKey(segment.Name) == userkit.SegmentNameKey(p.Search) {
 			return false
 		}
 	}

@@ -166,9 +166,9 @@ func (s *Store) checkProfiles(steps []step) error {
 		return repeated(without, key)
 	}
 	switch {
-	case same(func(p *profile) string { return p.loginKey }):
+	case same(func(p *profile) string { return p.loginIdentity }):
 		return loginTaken()
-	case same(func(p *profile) string { return p.emailKey }):
+	case same(func(p *profile) string { return p.emailIdentity }):
 		return emailTaken()
 	case same(func(p *profile) string { return p.text(p.extRef) }):
 		return extRefTaken()

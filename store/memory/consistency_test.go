@@ -140,7 +140,7 @@ func requireIndexes(t *testing.T, s *Store) {
 	}
 	for id, segment := range s.segments.byID {
 		require.Equal(t, id, segment.id)
-		require.Same(t, segment, s.segments.byName[userkit.Fold(segment.name)])
+		require.Same(t, segment, s.segments.byName[userkit.SegmentNameKey(segment.name)])
 		segments[segment] = true
 		for number := range segment.members.Scan {
 			require.NotNil(t, s.users.table.get(number), "a member that is not there any more")

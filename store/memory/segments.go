@@ -19,7 +19,7 @@ type segments struct {
 	changing sync.Mutex
 
 	byID   map[userkit.SegmentID]*segment
-	byName map[string]*segment // by the folded name
+	byName map[string]*segment // by userkit.SegmentNameKey
 	byKey  set[segment, bySegmentKey]
 }
 
@@ -27,6 +27,7 @@ type segments struct {
 type segment struct {
 	id                   userkit.SegmentID
 	name, folded         string
+	identity             string // by which it is told apart
 	key                  string // of its name, to sort by
 	rule                 userkit.Filter
 	createdAt, updatedAt micros
@@ -51,6 +52,7 @@ func segmentOf(id userkit.SegmentID, from *userkit.Segment) *segment {
 		id:        id,
 		name:      from.Name,
 		folded:    userkit.Fold(from.Name),
+		identity:  userkit.SegmentNameKey(from.Name),
 		key:       userkit.SortKey(from.Name),
 		rule:      from.Rule,
 		createdAt: microsOf(from.CreatedAt),
@@ -225,7 +227,7 @@ func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange)
 	before := s.segments.byID[change.ID]
 	if before != nil {
 		next.members = before.members
-		delete(s.segments.byName, before.folded)
+		delete(s.segments.byName, before.identity)
 		s.segments.byKey.remove(before)
 	}
 	if change.Delete {
@@ -233,7 +235,7 @@ func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange)
 		return int64(before.members.Len()), nil
 	}
 	s.segments.byID[change.ID] = next
-	s.segments.byName[next.folded] = next
+	s.segments.byName[next.identity] = next
 	s.segments.byKey.put(next)
 	if joining == nil {
 		return 0, nil
@@ -250,7 +252,7 @@ func (s *Store) checkSegment(change *userkit.SegmentChange, next *segment, event
 	if change.Was != 0 && (before == nil || before.revision != change.Was) || change.Was == 0 && change.Delete {
 		return userkit.ErrConflict
 	}
-	if holder := s.segments.byName[next.folded]; holder != nil && holder != before && !change.Delete {
+	if holder := s.segments.byName[next.identity]; holder != nil && holder != before && !change.Delete {
 		return userkit.NewError(userkit.CodeSegmentNameTaken, "name", "another segment has this name")
 	}
 	if s.events.get(event.id) != nil {

@@ -62,6 +62,8 @@ func New() *Store {
 		feed: userkit.NewID[Store](),
 		users: users{
 			numbers: make(map[userkit.UserID]uint32),
+			logins:  make(map[string]uint32),
+			emails:  make(map[string]uint32),
 			erased:  make(map[userkit.UserID]*belongings),
 		},
 		segments: segments{

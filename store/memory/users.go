@@ -23,6 +23,10 @@ type users struct {
 	byRegistration set[profile, byUserRegistration]
 	byExtRef       set[profile, byExtRef] // without the empty ones
 
+	// logins and emails are the numbers of users by userkit.LoginKey and
+	// userkit.EmailKey, without the empty ones.
+	logins, emails map[string]uint32
+
 	disabled int64 // how many are
 
 	// erased holds what is recorded of users who are gone: the events that their
@@ -45,6 +49,7 @@ type profile struct {
 	emailVerified bool
 
 	loginKey, nameKey, emailKey, extRefKey string // parts of texts
+	loginIdentity, emailIdentity           string // userkit.LoginKey and userkit.EmailKey; as a rule loginKey and emailKey
 	login, name, email, extRef             part
 	texts                                  string // folded, with line breaks between them, and the phone; then those that folding changes
 	status, kind                           word
@@ -208,6 +213,13 @@ func (p *profile) keepTexts(from *userkit.User) {
 		return text
 	}
 	p.loginKey, p.nameKey, p.emailKey, p.extRefKey = key(foldedParts[0]), key(foldedParts[1]), key(foldedParts[2]), key(foldedParts[3])
+	p.loginIdentity, p.emailIdentity = userkit.LoginKey(from.Login), userkit.EmailKey(from.Email)
+	if p.loginIdentity == p.loginKey {
+		p.loginIdentity = p.loginKey
+	}
+	if p.emailIdentity == p.emailKey {
+		p.emailIdentity = p.emailKey
+	}
 }
 
 // text gives a text of the profile.
@@ -315,6 +327,14 @@ func (u *users) belongings(id userkit.UserID) *belongings {
 	return u.erased[id]
 }
 
+// numbered returns the user whose number stands under a key, or nil.
+func (u *users) numbered(numbers map[string]uint32, key string) *user {
+	if number, ok := numbers[key]; ok {
+		return u.table.get(number)
+	}
+	return nil
+}
+
 // first returns the user of the first profile from a place in an index on for
 // which same holds, or nil.
 func first[O order[profile]](u *users, index *set[profile, O], from *profile, same func(*profile) bool) *user {
@@ -334,9 +354,9 @@ func (u *users) find(field, value string) *user {
 		id, _ := userkit.ParseID[userkit.User](value)
 		return u.get(id)
 	case "login":
-		return first(u, &u.byLogin, &profile{loginKey: value}, func(p *profile) bool { return p.loginKey == value })
+		return u.numbered(u.logins, value)
 	case "email":
-		return first(u, &u.byEmail, &profile{emailKey: value}, func(p *profile) bool { return p.emailKey == value })
+		return u.numbered(u.emails, value)
 	case "extref":
 		from := &profile{extRefKey: userkit.SortKey(value), texts: value, extRef: part{0, uint32(len(value))}}
 		return first(u, &u.byExtRef, from, func(p *profile) bool { return p.text(p.extRef) == value })
@@ -355,9 +375,9 @@ func (u *users) check(next, before *profile) error {
 		return value != held && u.find(field, value) != nil
 	}
 	switch {
-	case taken("login", next.loginKey, before.loginKey):
+	case taken("login", next.loginIdentity, before.loginIdentity):
 		return loginTaken()
-	case taken("email", next.emailKey, before.emailKey):
+	case taken("email", next.emailIdentity, before.emailIdentity):
 		return emailTaken()
 	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
 		return extRefTaken()
@@ -399,6 +419,13 @@ func (u *users) put(next, before *profile) {
 		if before.status == wordDisabled {
 			u.disabled--
 		}
+		u.forget(before)
+	}
+	if next.loginIdentity != "" {
+		u.logins[next.loginIdentity] = next.number
+	}
+	if next.emailIdentity != "" {
+		u.emails[next.emailIdentity] = next.number
 	}
 	u.byID.put(next)
 	u.byLogin.put(next)
@@ -413,8 +440,15 @@ func (u *users) put(next, before *profile) {
 	}
 }
 
+// forget takes the keys of a profile out of the indexes that hold no profiles.
+func (u *users) forget(gone *profile) {
+	delete(u.logins, gone.loginIdentity)
+	delete(u.emails, gone.emailIdentity)
+}
+
 // remove takes a user out of the indexes.
 func (u *users) remove(gone *profile) {
+	u.forget(gone)
 	u.byID.remove(gone)
 	u.byLogin.remove(gone)
 	u.byName.remove(gone)

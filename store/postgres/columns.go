@@ -22,6 +22,9 @@ type column[R any] struct {
 	// read, where set, is the expression to read instead of the column, with $
 	// for the alias of the table.
 	read string
+	// assign, where set, is the expression that an update sets the column to, over
+	// the row t and the record n.
+	assign string
 	// optional means that the column holds NULL for the zero value.
 	optional bool
 }
@@ -39,6 +42,14 @@ func textColumn[R any](name string, at func(*R) *string) column[R] {
 func foldedColumn[R any](name string, at func(*R) *string) column[R] {
 	return column[R]{name: name, kind: "text",
 		put: func(values *array, record *R) { values.text(userkit.SortKey(*at(record))) }}
+}
+
+// identityColumn holds the key by which a text of another column is told apart. It
+// stays empty where it is so for a text that stays: see Conflicts.
+func identityColumn[R any](name, of string, key func(*R) string) column[R] {
+	return column[R]{name: name, kind: "text",
+		put:    func(values *array, record *R) { values.text(key(record)) },
+		assign: "CASE WHEN t." + name + " = '' AND t." + of + " = n." + of + " THEN '' ELSE n." + name + " END"}
 }
 
 // optionalFoldedColumn holds what a text sorts by where that is another text.
@@ -144,7 +155,12 @@ func (c columns[R]) names(prefix string) string {
 
 // assignments lists "name = n.name" for the SET of an update.
 func (c columns[R]) assignments() string {
-	return c.list(func(column column[R]) string { return column.name + " = n." + column.name })
+	return c.list(func(column column[R]) string {
+		if column.assign != "" {
+			return column.name + " = " + column.assign
+		}
+		return column.name + " = n." + column.name
+	})
 }
 
 // reads lists the expressions to select, with the alias of the table.
@@ -278,6 +294,8 @@ var userColumns = columns[userkit.User]{
 	foldedColumn("name_key", func(u *userkit.User) *string { return &u.Name }),
 	textColumn("email", func(u *userkit.User) *string { return &u.Email }),
 	foldedColumn("email_key", func(u *userkit.User) *string { return &u.Email }),
+	identityColumn("login_identity", "login", func(u *userkit.User) string { return userkit.LoginKey(u.Login) }),
+	identityColumn("email_identity", "email", func(u *userkit.User) string { return userkit.EmailKey(u.Email) }),
 	textColumn("phone", func(u *userkit.User) *string { return &u.Phone }),
 	textColumn("extref", func(u *userkit.User) *string { return &u.ExtRef }),
 	foldedColumn("extref_key", func(u *userkit.User) *string { return &u.ExtRef }),
@@ -568,6 +586,7 @@ var segmentColumns = columns[userkit.Segment]{
 	idColumn("id", func(s *userkit.Segment) *[16]byte { return (*[16]byte)(&s.ID) }),
 	textColumn("name", func(s *userkit.Segment) *string { return &s.Name }),
 	foldedColumn("name_key", func(s *userkit.Segment) *string { return &s.Name }),
+	identityColumn("name_identity", "name", func(s *userkit.Segment) string { return userkit.SegmentNameKey(s.Name) }),
 	{name: "rule", kind: "text",
 		put: func(values *array, s *userkit.Segment) { values.text(s.Rule.String()) },
 		get: func(s *userkit.Segment) any { return (*rule)(&s.Rule) }},

@@ -557,7 +557,7 @@ CROSS JOIN LATERAL (SELECT md5('id' || number)::uuid AS id, word AS login,
 	timestamptz '2026-01-02 00:00:00+00' + number * interval '1 second' AS registered_at) AS c
 CROSS JOIN userkit.users AS u
 CROSS JOIN LATERAL jsonb_populate_record(u, to_jsonb(c) || jsonb_build_object(
-	'login_key', c.login, 'name_key', c.name, 'email_key', c.email, 'extref_key', c.extref,
+	'login_key', c.login, 'name_key', c.name, 'email_key', c.email, 'login_identity', c.login, 'email_identity', c.email, 'extref_key', c.extref,
 	'search', concat_ws(chr(10), c.id, c.login, c.name, c.email, c.phone, c.extref))) AS r
 WHERE u.id = ?`, count, user.ID.String())
 	require.NoError(t, err)

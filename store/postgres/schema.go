@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"hash/fnv"
 	"io/fs"
 	"slices"
@@ -23,7 +24,8 @@ var embedded embed.FS
 // (SET LOCAL search_path); it records itself in the table migrations. The files
 // create the extension pg_trgm, in that schema, unless the database has it; then
 // its schema has to come second in search_path. A project also needs its row in the table projects: Migrate adds it, and does nothing
-// else where all files have run.
+// else where all files have run and no row is without its keys of identity, which it
+// fills in.
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
@@ -73,12 +75,23 @@ var migrations = func() []migration {
 // whose transactions count lower than before, the feed goes on counting from
 // where it was. The first change to a project does the same. Until one or the other,
 // CheckSchema reports it and the feed shows nothing new.
+//
+// The keys that users and segments are told apart by are worked out in Go, in
+// batches of a transaction each, wherever a row is without: after an update from a
+// version that had none. Where two users have one key by then, both stay as they
+// are, the one who registered first has the key, and Conflicts names the other.
 func (s *Store) Migrate(ctx context.Context) error {
+	taken := 0
 	for {
 		done, err := s.migrateOnce(ctx)
+		// A user may have taken a key between the look and the batch that gives it.
+		if taken++; errors.Is(err, userkit.ErrExists) && taken < maxContentions {
+			continue
+		}
 		if err != nil || done {
 			return err
 		}
+		taken = 0
 	}
 }
 
@@ -103,6 +116,11 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 		}
 		if err := bound.known(applied); err != nil {
 			return err
+		}
+		for _, table := range identityTables {
+			if some, err := bound.identify(ctx, table); err != nil || some {
+				return err
+			}
 		}
 		done = true
 		return bound.register(ctx)
@@ -340,5 +358,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	if err == nil && restored {
 		err = s.outdated("has project %q from another cluster, and its feed waits until Migrate is called or the project is changed", s.project)
 	}
-	return err
+	if err != nil || restored {
+		return err
+	}
+	return s.identified(ctx)
 }

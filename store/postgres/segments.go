@@ -59,7 +59,7 @@ func (s *Store) FindSegments(ctx context.Context, ids []userkit.SegmentID, names
 		}
 	}
 	q := s.selectSegments()
-	q.add(" AND (g.id = ANY (?) OR g.name_key = ANY (?))", byID.of("uuid"), byName.of("text"))
+	q.add(" AND (g.id = ANY (?) OR g.name_identity = ANY (?))", byID.of("uuid"), byName.of("text"))
 	return selectRecords(ctx, s, q, segmentTargets)
 }
 

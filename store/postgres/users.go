@@ -56,7 +56,7 @@ func (s *Store) FindUser(ctx context.Context, key userkit.UserKey) (userkit.User
 func keyCondition(field string) (string, error) {
 	switch field {
 	case "login", "email":
-		return "u." + field + "_key = ? AND u." + field + "_key <> ''", nil
+		return "u." + field + "_identity = ? AND u." + field + "_identity <> ''", nil
 	case "extref":
 		return "u.extref = ? AND u.extref <> ''", nil
 	}

@@ -113,7 +113,7 @@ func importCases() []testCase {
 			require.Equal(t, "Löwe", d.user(t, outcomes[1].UserID).Login)
 			require.Equal(t, "Ada@Example.org", d.user(t, outcomes[2].UserID).Email)
 			require.Equal(t, "CRM/1", d.user(t, outcomes[3].UserID).ExtRef)
-			for i, key := range []userkit.UserKey{userkit.ByID(id), userkit.ByLogin("LOWE"), userkit.ByEmail("ada@EXAMPLE.org"), userkit.ByExtRef("CRM/1")} {
+			for i, key := range []userkit.UserKey{userkit.ByID(id), userkit.ByLogin("LÖWE"), userkit.ByEmail("ada@EXAMPLE.org"), userkit.ByExtRef("CRM/1")} {
 				again := d.importUsers(t, userkit.ImportUpdate, []userkit.UserImport{record(t, key, "name", "second")}, updated)
 				require.Equal(t, outcomes[i].UserID, again[0].UserID)
 				user := d.user(t, again[0].UserID)
@@ -218,7 +218,7 @@ func importCases() []testCase {
 			outcomes := d.importUsers(t, "", []userkit.UserImport{
 				record(t, userkit.ByLogin("ada"), "name", "one", "country", "DE"), record(t, userkit.ByLogin("bob"), "name", "one"),
 				record(t, userkit.ByLogin("ADA"), "name", "two"), record(t, userkit.ByLogin("BOB"), "name", "two"),
-				record(t, userkit.ByLogin("áda"), "name", "three", "email", "ada@example.org"), record(t, userkit.ByLogin("bob"), "name", "two"),
+				record(t, userkit.ByLogin("Ada"), "name", "three", "email", "ada@example.org"), record(t, userkit.ByLogin("bob"), "name", "two"),
 			}, created, updated, updated, updated, updated, unchanged)
 			ada := d.byLogin(t, "ada")
 			require.Equal(t, "three", ada.Name)
@@ -247,7 +247,7 @@ func importCases() []testCase {
 			users := d.people(t, "ada", "bob", "cyd")
 			d.importUsers(t, "", []userkit.UserImport{record(t, userkit.ByLogin("ada"), "email", "ada@example.org", "extref", "A"), record(t, userkit.ByLogin("bob"), "email", "bob@example.org", "extref", "B")}, updated, updated)
 			outcomes := d.importUsers(t, "", []userkit.UserImport{
-				record(t, userkit.ByLogin("cyd"), "login", "ÁDA"), record(t, userkit.ByLogin("cyd"), "email", "ADA@example.org"), record(t, userkit.ByLogin("new"), "extref", "A"),
+				record(t, userkit.ByLogin("cyd"), "login", "ADA"), record(t, userkit.ByLogin("cyd"), "email", "ADA@example.org"), record(t, userkit.ByLogin("new"), "extref", "A"),
 				record(t, userkit.ByLogin("cyd"), "name", "Cyd"), record(t, userkit.ByLogin("newer"), "id", users["ada"].ID.String()),
 			}, failed, failed, failed, updated, failed)
 			for at, want := range map[int]struct {

@@ -1,0 +1,118 @@
+package userkit
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestKeysTellLookalikesApart(t *testing.T) {
+	for _, pair := range [][2]string{
+		{"victim@gmail.com", "victim@gmáil.com"}, {"u@bücher.de", "u@bucher.de"}, {"mike@example.org", "mıke@example.org"},
+		{"josé@example.org", "jose@example.org"}, {"u@straße.de", "u@strasse.de"},
+	} {
+		require.NotEqual(t, EmailKey(pair[0]), EmailKey(pair[1]))
+	}
+	for _, pair := range [][2]string{{"Сергей", "Сергеи"}, {"суп", "сўп"}, {"ñu", "nu"}, {"елка", "ёлка"}, {"x²", "x2"}} {
+		require.NotEqual(t, LoginKey(pair[0]), LoginKey(pair[1]))
+		require.NotEqual(t, SegmentNameKey(pair[0]), SegmentNameKey(pair[1]))
+	}
+}
+
+func TestKeysOfOneValue(t *testing.T) {
+	for _, group := range [][]string{
+		{"u@xn--bcher-kva.de", "u@bücher.de", "U@BÜCHER.de", "u@bu\u0308cher.de", "u@XN--BCHER-KVA.de"},
+		{"ada@example.org", "Ada@Example.ORG", "ada@ｅxample.org"},
+		{"josé@example.org", "JOSE\u0301@example.org"},
+		{"ada@[127.0.0.1]", "ADA@[127.0.0.1]"},
+	} {
+		for _, email := range group {
+			require.Equal(t, group[0], EmailKey(email), "%q", email)
+			require.NoError(t, checkEmail(email), "%q", email)
+		}
+	}
+	for _, group := range [][]string{
+		{"ada", "ADA", "ａｄａ"}, {"сергей", "СЕРГЕЙ", "Серге\u0438\u0306"}, {"ada lowe", "Ada  Lowe"}, {"ada@example.org", "Ada@Example.org"},
+	} {
+		for _, login := range group {
+			require.Equal(t, group[0], LoginKey(login), "%q", login)
+			require.NoError(t, checkLogin(login), "%q", login)
+		}
+	}
+	require.Equal(t, SegmentNameKey("Straße"), SegmentNameKey("STRASSE"))
+	require.Equal(t, SegmentNameKey("café"), SegmentNameKey("CAFE\u0301"))
+}
+
+func TestPartsOfEmailAddressesHaveTheirLengths(t *testing.T) {
+	require.NoError(t, checkEmail(strings.Repeat("a", 64)+"@example.org"))
+	label := strings.Repeat("b", 63)
+	require.NoError(t, checkEmail("a@"+label+"."+label+"."+label+".org"))
+	for email, code := range map[string]Code{
+		strings.Repeat("a", 65) + "@example.org": CodeTooLong,
+		"a@" + label + "b.org":                   CodeBadFormat,
+		"a@ex_ample.org":                         CodeBadFormat,
+		"a@-example.org":                         CodeBadFormat,
+		"a@xn--0.org":                            CodeBadFormat,
+		"vic\u200btim@gmail.com":                 CodeBadText,
+	} {
+		err := checkEmail(email)
+		require.ErrorIs(t, err, ErrInvalid, "%q", email)
+		var coded *Error
+		require.True(t, errors.As(err, &coded))
+		require.Equal(t, code, coded.Code, "%q", email)
+	}
+}
+
+func TestInvisibleLogins(t *testing.T) {
+	for _, login := range []string{"ada\u200b", "a\u00adda", "\ufeffada", "\u202eada", "\u200b", "\u3164", "ada\u2028", "ﬁn", "ada\U000E0041"} {
+		require.ErrorIs(t, checkLogin(login), ErrInvalid, "%+q", login)
+	}
+}
+
+func FuzzIdentityKeys(f *testing.F) {
+	for _, seed := range []string{"", "Ada", "Straße@Straße.de", "ΣΟΦΌΣ", "u@xn--bcher-kva.de", "İ@İ.de", "a b", "@", "ａ＠ｂ"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) {
+			return
+		}
+		for name, key := range map[string]func(string) string{"login": LoginKey, "email": EmailKey, "segment": SegmentNameKey} {
+			once := key(text)
+			if again := key(once); again != once {
+				t.Fatalf("the %s key of %+q is %+q, and that of the key %+q", name, text, once, again)
+			}
+		}
+	})
+}
+
+func TestHiddenCharactersAreRefusedInLines(t *testing.T) {
+	for _, text := range []string{
+		"ada\u200b", "a\u00adda", "\ufeffada", "\u202eada", "\u200b", "\u3164", "a\u200da", "a\u200ca", "ada\u2028", "\u2029", "\uffa0",
+		"a\ufe0f", "ada\U000E0061", "\u034fada", "\u2060", "\u180e", "\u115f", "आ\u200b", "😀\u200b", "ن\u200d\u200dا", "\u2064", "\u061cada",
+		"渡\U000E0100\U000E0101", "\U0001F3F4a\U000E0067",
+	} {
+		require.Equal(t, CodeBadText, ErrorCode(checkLine("name", text, MaxLine)), "%+q", text)
+		require.Equal(t, CodeBadText, ErrorCode(checkEmail(text+"@example.org")), "%+q", text)
+	}
+	for _, text := range []string{
+		"👩‍👩‍👧‍👦 🇧🇾", "👩🏽‍⚕️", "❤️", "1️⃣", "🏴\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F", "🏳️‍🌈",
+		"می‌خواهم", "क्‍ष", "ශ්‍රී", "渡辺\U000E0100", "ᠠ\u180b", "e\u0301", "한국", "a\u00a0b", "\U0001F9D1\u200d\U0001F4BB", "x\u00a9\ufe0f",
+	} {
+		require.NoError(t, checkLine("name", text, MaxLine), "%+q", text)
+	}
+}
+
+func TestAnotherSpellingOfAnAddressStaysVerified(t *testing.T) {
+	for email, verified := range map[string]bool{
+		"ADA@Bücher.DE": true, "ada@xn--bcher-kva.de": true, "ada@bucher.de": false, "ada@example.org": false, "": false,
+	} {
+		user := User{Email: "ada@bücher.de", EmailVerified: true}
+		_, err := UserPatch{Email: Set(email)}.put(&user)
+		require.NoError(t, err)
+		require.Equal(t, verified, user.EmailVerified, email)
+	}
+}

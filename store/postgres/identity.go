@@ -1,0 +1,219 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/userkit/userkit"
+)
+
+// identityBatch is how many rows Migrate gives their keys at once.
+const identityBatch = 1000
+
+// identityTable says of a table which keys its rows are told apart by.
+type identityTable struct {
+	name  string
+	since string // the column that says who was first
+	keys  []identityKey
+}
+
+// identityKey is a column that holds the key of a text of another column.
+type identityKey struct {
+	text, key string
+	of        func(text string) string
+}
+
+// identityTables are the tables with keys that Go works out.
+var identityTables = []identityTable{
+	{"users", "registered_at", []identityKey{
+		{"login", "login_identity", userkit.LoginKey},
+		{"email", "email_identity", userkit.EmailKey},
+	}},
+	{"segments", "created_at", []identityKey{{"name", "name_identity", userkit.SegmentNameKey}}},
+}
+
+// unidentified is a row without keys.
+type unidentified struct {
+	project, id text
+	texts       []text
+	keys        []string
+}
+
+// heldKey is a key that is somebody's in a project.
+type heldKey struct{ project, key string }
+
+// identify gives keys to some of the rows of a table that have none, of any project,
+// and reports whether there were such. Those who were first have the keys; a key that
+// is taken stays empty, which Conflicts tells.
+func (s *Store) identify(ctx context.Context, table identityTable) (bool, error) {
+	rows, err := s.unidentified(ctx, table)
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	for i := range table.keys {
+		held, err := s.held(ctx, table, i, rows)
+		if err != nil {
+			return false, err
+		}
+		for _, row := range rows {
+			wanted := heldKey{string(row.project), row.keys[i]}
+			switch {
+			case wanted.key == "":
+			case held[wanted]:
+				row.keys[i] = ""
+			default:
+				held[wanted] = true
+			}
+		}
+	}
+	var projects, ids array
+	keys := make([]array, len(table.keys))
+	for _, row := range rows {
+		projects.text(string(row.project))
+		ids.text(string(row.id))
+		for i, key := range row.keys {
+			keys[i].text(key)
+		}
+	}
+	q := &statement{}
+	q.add("UPDATE ? AS t SET ", s.table(table.name))
+	names := ""
+	for i, key := range table.keys {
+		if i > 0 {
+			q.add(", ")
+		}
+		q.add(key.key + " = n." + key.key)
+		names += ", " + key.key
+	}
+	q.add("\nFROM unnest(?, ?", projects.of("text"), ids.of("uuid"))
+	for i := range keys {
+		q.add(", ?", keys[i].of("text"))
+	}
+	q.add(") AS n(project, id" + names + ")\nWHERE t.project = n.project AND " + keyed("t.id", "n.id") + "\nRETURNING true")
+	var done flag
+	return true, s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&done) })
+}
+
+// identified returns an error when rows of the schema have no keys.
+func (s *Store) identified(ctx context.Context) error {
+	for _, table := range identityTables {
+		q := &statement{}
+		q.add("SELECT EXISTS (SELECT FROM ? AS t WHERE t."+table.keys[0].key+" IS NULL)", s.table(table.name))
+		var without flag
+		if err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&without) }); err != nil {
+			return err
+		}
+		if without {
+			return s.outdated("has %s without their keys; Migrate fills them in", table.name)
+		}
+	}
+	return nil
+}
+
+// unidentified reads rows of a table that have no keys, the oldest first, with the
+// keys that they ought to have.
+func (s *Store) unidentified(ctx context.Context, table identityTable) ([]*unidentified, error) {
+	q := &statement{}
+	q.add("SELECT t.project, t.id::text")
+	for _, key := range table.keys {
+		q.add(", t." + key.text)
+	}
+	q.add("\nFROM ? AS t WHERE t."+table.keys[0].key+" IS NULL ORDER BY t."+table.since+", t.id", s.table(table.name))
+	q.limit(identityBatch)
+	q.add(" FOR UPDATE")
+	var all []*unidentified
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		row := &unidentified{texts: make([]text, len(table.keys))}
+		to := []any{&row.project, &row.id}
+		for i := range row.texts {
+			to = append(to, &row.texts[i])
+		}
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		for i, key := range table.keys {
+			row.keys = append(row.keys, key.of(string(row.texts[i])))
+		}
+		all = append(all, row)
+		return nil
+	})
+	return all, err
+}
+
+// held gives which of the keys that rows want in a column are somebody's.
+func (s *Store) held(ctx context.Context, table identityTable, at int, wanted []*unidentified) (map[heldKey]bool, error) {
+	var keys array
+	for _, row := range wanted {
+		if row.keys[at] != "" {
+			keys.text(row.keys[at])
+		}
+	}
+	column := "t." + table.keys[at].key
+	q := &statement{}
+	q.add("SELECT t.project, n.key\nFROM unnest(?) AS n(key)\nCROSS JOIN LATERAL (SELECT t.project FROM ? AS t WHERE "+column+" = n.key AND "+column+" <> '' OFFSET 0) AS t",
+		keys.of("text"), s.table(table.name))
+	held := map[heldKey]bool{}
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		var project, key text
+		err := rows.Scan(&project, &key)
+		held[heldKey{string(project), string(key)}] = true
+		return err
+	})
+	return held, err
+}
+
+// Conflict is a user whose login or email address is, by the rules of today, that of
+// somebody else.
+type Conflict struct {
+	UserID userkit.UserID // who cannot be found by it
+	Field  string         // login or email
+	Value  string         // as it was written
+	Holder userkit.UserID // who is found by it; zero: nobody any more
+}
+
+// Conflicts lists, in order of id, the users of the project who lost the key of
+// their login or email address to another user when Migrate worked out the keys
+// anew, such as two whose addresses are u@bücher.de and u@xn--bcher-kva.de. Nothing
+// of them is lost or changed: they are found by everything else, and may be changed;
+// but a log-in or an import finds the other one. It is for an administrator to
+// decide who they are. The conflict ends when the value of either is changed.
+func (s *Store) Conflicts(ctx context.Context) ([]Conflict, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	const index = "(u.login_identity = '' AND u.login <> '' OR u.email_identity = '' AND u.email <> '')"
+	q := &statement{}
+	q.add("SELECT u.id, u.login_identity = '', u.email_identity = '', u.login, u.email\nFROM ? AS u\nWHERE u.project = ? AND "+index+"\nORDER BY u.id",
+		s.table("users"), quoted(s.project))
+	var conflicts []Conflict
+	err := s.query(ctx, q, func(rows *sql.Rows) error {
+		var id identifier
+		var noLogin, noEmail flag
+		var login, email text
+		if err := rows.Scan(&id, &noLogin, &noEmail, &login, &email); err != nil {
+			return err
+		}
+		if noLogin && login != "" {
+			conflicts = append(conflicts, Conflict{UserID: userkit.UserID(id), Field: "login", Value: string(login)})
+		}
+		if noEmail && email != "" {
+			conflicts = append(conflicts, Conflict{UserID: userkit.UserID(id), Field: "email", Value: string(email)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	for i := range conflicts {
+		key := userkit.ByLogin(conflicts[i].Value)
+		if conflicts[i].Field == "email" {
+			key = userkit.ByEmail(conflicts[i].Value)
+		}
+		holder, err := s.FindUser(ctx, key)
+		if err != nil && userkit.ErrorCode(err) != userkit.CodeUserNotFound {
+			return nil, err
+		}
+		conflicts[i].Holder = holder.ID
+	}
+	return conflicts, nil
+}
