@@ -123,7 +123,7 @@ func requireSegments(t *testing.T, store userkit.Store, want ...userkit.Segment)
 	requireRecords(t, want, got, segmentRecordID)
 	for _, segment := range want {
 		for _, found := range [][]userkit.Segment{
-			foundSegments(t, store, []userkit.SegmentID{segment.ID}), foundSegments(t, store, nil, userkit.SortKey(segment.Name)),
+			foundSegments(t, store, []userkit.SegmentID{segment.ID}), foundSegments(t, store, nil, userkit.SegmentNameKey(segment.Name)),
 		} {
 			require.Equal(t, []userkit.Segment{segment}, found)
 		}
