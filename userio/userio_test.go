@@ -91,7 +91,7 @@ func settable() (columns []string) {
 var oddTexts = []string{
 	"plain", "=1+1", "=HYPERLINK(\"http://evil\",\"x\")", "@SUM(A1)", "+1+1", "-1-1|cmd", "-", "-5", "+375291234567", "'", "'=x", "''@y", "'quoted'",
 	" spaces around ", "comma, semicolon; tab", `say "hello"`, `"`, `""`, "007", "1.50", "1e5", "true", "null", "{}", "[1]", `"quoted"`, `{"a":1`, "5", "-0",
-	"9007199254740993", "Ünïcödé", "日本語", "عربي", "🙂", "＝full width", "sep=;", "#", "_x0041_", "2026-01-02", "<b>&amp;</b>", "\u2028",
+	"9007199254740993", "Ünïcödé", "日本語", "عربي", "🙂", "＝full width", "sep=;", "#", "_x0041_", "2026-01-02", "<b>&amp;</b>", "a\u00a0b",
 }
 
 // oddUsers creates users with values that some step on the way could change.

@@ -237,8 +237,8 @@ func importCases() []testCase {
 			}, eventNames(d.events(t, ada.ID)))
 			d.importUsers(t, userkit.ImportCreate, []userkit.UserImport{record(t, userkit.ByLogin("eve")), record(t, userkit.ByLogin("EVE"))}, created, failed)
 			d.importUsers(t, userkit.ImportUpdate, []userkit.UserImport{
-				record(t, userkit.ByLogin("eve"), "login", "Éva"), record(t, userkit.ByLogin("eva"), "login", "EVA"), record(t, userkit.ByLogin("eva"), "name", "Eva"),
-			}[:1], updated)
+				record(t, userkit.ByLogin("eve"), "login", "Eva"),
+			}, updated)
 			d.importUsers(t, userkit.ImportUpdate, []userkit.UserImport{record(t, userkit.ByLogin("eva"), "login", "EVA"), record(t, userkit.ByLogin("eva"), "name", "Eva")}, updated, updated)
 			require.Equal(t, "EVA", d.byLogin(t, "eva").Login)
 		}},

@@ -42,7 +42,7 @@ func population(t *testing.T, d *desk) []userkit.User {
 	for i, name := range names {
 		d.clock.Advance(time.Second)
 		newcomer := userkit.NewUser{
-			Login: fmt.Sprintf("%s%d", name, i%7), Name: name, Status: statuses[i%4],
+			Login: fmt.Sprintf("%s%d", strings.ReplaceAll(name, "😀", "𠀀"), i%7), Name: name, Status: statuses[i%4],
 			License: licenses[i%4], AuthMethod: []string{"", "oidc", "Password"}[i%3], Description: names[len(names)-1-i], Country: countries[i%4],
 			PreferredMap: names[(i*5)%len(names)], AdditionalInfo: names[(i*8)%len(names)],
 			Payer: userkit.Payer{
