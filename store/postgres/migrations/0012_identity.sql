@@ -22,4 +22,4 @@ ALTER TABLE segments DROP CONSTRAINT segments_name_key;
 ALTER TABLE segments ADD CONSTRAINT segments_name_key UNIQUE (name_identity, project);
 CREATE INDEX segments_without_identity ON segments (created_at, id) WHERE name_identity IS NULL;
 
-INSERT INTO migrations (name) VALUES ('0010_identity');
+INSERT INTO migrations (name) VALUES ('0012_identity');
