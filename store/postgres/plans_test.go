@@ -182,7 +182,13 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 				require.NoError(t, work(), name)
 				require.NotEmpty(t, hook.plans, name)
 				for _, plan := range hook.plans {
+					// Whom an event mentions is in an index of sets, which serves bitmaps only:
+					// without them, the events of the project are looked through.
+					mentions := plan.setting == "enable_bitmapscan" && strings.Contains(plan.statement, "string_to_array(e.mentions")
 					plan.root.each(func(node *planNode) {
+						if mentions && node.Index == "events_pkey" && !strings.Contains(node.Condition, "(id = ") {
+							return
+						}
 						// Entries of an index that are passed over are in no count of rows.
 						// An order by id may be that of the primary key, past the ids of other
 						// projects.
