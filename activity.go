@@ -117,6 +117,8 @@ const (
 	EventPurchaseTransferred EventName = "purchase.transferred"
 	EventPurchaseWithheld    EventName = "purchase.withheld" // its user was deleted; whoever submits it does not have it
 	EventPurchaseReleased    EventName = "purchase.released" // it is not withheld any more
+	EventMessageSent         EventName = "message.sent"
+	EventMessagesRead        EventName = "message.read"
 	EventSegmentsAdded       EventName = "user.segments_added"
 	EventSegmentRemoved      EventName = "user.segment_removed"
 	EventSegmentCreated      EventName = "segment.created" // this and those below are of no user
@@ -241,6 +243,7 @@ var ownEvents = map[EventName]bool{
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
+	EventMessageSent: true, EventMessagesRead: true,
 }
 
 // validate checks an actor that the host put into a context.

@@ -22,6 +22,7 @@ const (
 	TargetDevice     TargetKind = "device"
 	TargetSession    TargetKind = "session"
 	TargetPurchase   TargetKind = "purchase"
+	TargetMessage    TargetKind = "message"
 	TargetSegment    TargetKind = "segment"
 	TargetConnection TargetKind = "connection"
 )
@@ -55,7 +56,7 @@ type AuthorizationRequest struct {
 	Operation Operation
 	ID        string // of the target; empty: all of the project, or something that is yet to be created
 	// UserID is the user whom the call is about: the target itself, or the owner of the
-	// device, session, purchase or connection that is the target. Zero: no user, or
+	// device, session, purchase, message or connection that is the target. Zero: no user, or
 	// several, or a target that is not there.
 	UserID UserID
 }
@@ -262,6 +263,10 @@ func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
 		var connection Connection
 		connection, err = m.store.Connection(ctx, ConnectionID(id))
 		user = connection.UserID
+	case c.operation.target == TargetMessage:
+		var message Message
+		message, err = m.store.Message(ctx, MessageID(id))
+		user = message.UserID
 	}
 	if errors.Is(err, ErrNotFound) {
 		err = nil // the call itself says so, if it may

@@ -109,6 +109,12 @@ var (
 	opVerifyDuePurchases      = writes("purchases.verify_due", "VerifyDuePurchases", TargetProject)
 	opHandleStoreNotification = writes("purchases.handle_notification", "HandleStoreNotification", TargetProject)
 
+	opSendMessage = writes("messages.send", "SendMessage", TargetUser)
+	opMessage     = reads("messages.get", "Message", TargetMessage).whileConnected()
+	opMessages    = reads("messages.list", "Messages", TargetUser).whileConnected()
+	opCountUnread = reads("messages.count_unread", "CountUnread", TargetUser).whileConnected()
+	opMarkRead    = writes("messages.mark_read", "MarkRead", TargetUser).whileConnected()
+
 	opRefill         = writes("balance.refill", "Refill", TargetUser).whileConnected()
 	opCharge         = writes("balance.charge", "Charge", TargetUser).whileConnected()
 	opCancelLast     = writes("balance.cancel_last", "CancelLast", TargetUser).whileConnected()

@@ -45,6 +45,7 @@ const (
 	CodeSegmentNotFound     Code = "segment_not_found"
 	CodePurchaseNotFound    Code = "purchase_not_found"
 	CodeConnectionNotFound  Code = "connection_not_found"
+	CodeMessageNotFound     Code = "message_not_found"
 
 	CodeLoginTaken  Code = "login_taken"
 	CodeEmailTaken  Code = "email_taken"
@@ -149,6 +150,7 @@ var codeTable = []CodeInfo{
 	{CodeSegmentNotFound, ErrNotFound, "no such segment in this project"},
 	{CodePurchaseNotFound, ErrNotFound, "no such purchase in this project"},
 	{CodeConnectionNotFound, ErrNotFound, "no such connection in this project"},
+	{CodeMessageNotFound, ErrNotFound, "no such message in this project"},
 
 	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
 	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},

@@ -40,6 +40,9 @@ type (
 
 	// PurchaseID identifies a Purchase.
 	PurchaseID = ID[Purchase]
+
+	// MessageID identifies a Message.
+	MessageID = ID[Message]
 )
 
 // NewID returns a new id. Ids made by one process increase, also within one

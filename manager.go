@@ -26,6 +26,7 @@ type Manager interface {
 	SessionManager
 	PurchaseManager
 	BalanceManager
+	MessageManager
 	SegmentManager
 	BulkManager
 	ImportManager

@@ -15,6 +15,7 @@ const (
 	RowsSessions     = "sessions"
 	RowsDays         = "usage_days"
 	RowsPurchases    = "purchases"
+	RowsMessages     = "messages"
 	RowsTransactions = "transactions"
 	RowsMemberships  = "memberships"
 	RowsActivations  = "activations"
@@ -123,6 +124,21 @@ var recordKinds = []recordKind{
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 				return walkList(purchaseFields, "created_at", func(list List) ([]Purchase, error) {
 					return store.Purchases(ctx, PurchaseFilter{UserID: user}, list)
+				})
+			},
+		}),
+	recordsOf(RowsMessages, messageID,
+		func(c *Change) *Records[Message, MessageID] { return &c.Messages },
+		func(s *State) *[]Message { return &s.Messages },
+		recordKind{
+			wants: func(w, other *Want) {
+				w.Messages = append(w.Messages, other.Messages...)
+				w.MessageKeys = append(w.MessageKeys, other.MessageKeys...)
+			},
+			asks: func(w *Want) bool { return len(w.Messages)+len(w.MessageKeys) > 0 },
+			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+				return walkList(messageFields, "sent_at", func(list List) ([]Message, error) {
+					return store.Messages(ctx, MessageFilter{UserID: user}, list)
 				})
 			},
 		}),
@@ -323,6 +339,7 @@ func deviceRecordID(d *DeviceRecord) DeviceID    { return d.ID }
 func sessionID(s *Session) SessionID             { return s.ID }
 func purchaseID(p *Purchase) PurchaseID          { return p.ID }
 func connectionID(c *Connection) ConnectionID    { return c.ID }
+func messageID(m *Message) MessageID             { return m.ID }
 func transactionID(t *Transaction) TransactionID { return t.ID }
 
 // each yields what one read returns.

@@ -131,6 +131,14 @@ type Store interface {
 	// Connections lists connections by started_at. Of an OpenAt that is set, it takes those
 	// that have not ended and expire after it.
 	Connections(ctx context.Context, filter ConnectionFilter, list List) ([]Connection, error)
+	// Message returns one message.
+	Message(ctx context.Context, id MessageID) (Message, error)
+	// Messages lists messages by any sortable field of MessageFields. Now of the filter is
+	// set where OnlyUnread is.
+	Messages(ctx context.Context, filter MessageFilter, list List) ([]Message, error)
+	// CountUnread counts the messages of a user that are neither read nor expired at a
+	// moment.
+	CountUnread(ctx context.Context, user UserID, now time.Time) (int64, error)
 
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
@@ -183,6 +191,9 @@ type Want struct {
 	Sessions     []SessionID // these, where they belong to the user
 	OpenSessions bool        // all that have not ended
 
+	Messages    []MessageID // these, where they belong to the user
+	MessageKeys []string    // those with these keys; none is empty
+
 	Transactions    []TransactionID // these, where they belong to the user
 	TransactionKeys []string        // those with these idempotency keys
 
@@ -220,6 +231,7 @@ type State struct {
 	Sessions     []Session
 	Transactions []Transaction
 	Purchases    []Purchase
+	Messages     []Message
 	Usage        []DayUsage  // in order of days
 	Segments     []SegmentID // the lists that the user is in
 	Activation   Activation  // the one that is open; zero: none
@@ -309,8 +321,10 @@ type Change struct {
 	Transactions Records[Transaction, TransactionID]
 	// A stable id of a store is that of one purchase, of one user.
 	Purchases Records[Purchase, PurchaseID]
-	Usage     []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
-	Events    []Event    // to insert
+	// A key of a message that is not empty is that of one message of the user.
+	Messages Records[Message, MessageID]
+	Usage    []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
+	Events   []Event    // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
 	// segment is in both. What is so already stays so. A segment to add that is not

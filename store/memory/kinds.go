@@ -161,6 +161,45 @@ var kinds = []kind{
 			}
 		},
 	}).kind(),
+	(&records[userkit.Message, userkit.MessageID, message]{
+		name: userkit.RowsMessages, one: "message", made: messageOf,
+		changes: func(c *userkit.Change) (insert, update []userkit.Message, gone []userkit.MessageID) {
+			return c.Messages.Insert, c.Messages.Update, c.Messages.Delete
+		},
+		key:     func(m *message) (userkit.MessageID, userkit.UserID) { return m.ID, m.UserID },
+		get:     func(s *Store, id userkit.MessageID) *message { return s.messages.byID[id] },
+		put:     func(s *Store, own *belongings, next, _ *message) { s.messages.put(own, next) },
+		release: func(_ *Store, own *belongings, before *message) { own.mailbox.release(before) },
+		remove: func(s *Store, own *belongings, gone *message) {
+			s.messages.remove(gone)
+			own.mailbox.remove(gone)
+		},
+		forget: func(s *Store, _ *belongings, gone *message) { s.messages.remove(gone) },
+		each: func(own *belongings) iter.Seq[*message] {
+			if own.mailbox == nil {
+				return nothing[message]
+			}
+			return own.mailbox.byTime.each
+		},
+		count: func(own *belongings) int {
+			if own.mailbox == nil {
+				return 0
+			}
+			return own.mailbox.byTime.len()
+		},
+		unique: &uniqueValue[message]{
+			key: (*message).key,
+			holders: func(s *Store, m *message) iter.Seq[*message] {
+				own := s.users.belongings(m.UserID)
+				if own == nil || own.mailbox == nil || m.Key == "" {
+					return nothing[message]
+				}
+				return only(own.mailbox.byKey[m.Key])
+			},
+			taken: messageKeyTaken,
+		},
+		load: loadMessages,
+	}).kind(),
 	(&records[userkit.Transaction, userkit.TransactionID, transaction]{
 		name: userkit.RowsTransactions, one: "transaction", made: transactionOf,
 		changes: func(c *userkit.Change) (insert, update []userkit.Transaction, gone []userkit.TransactionID) {

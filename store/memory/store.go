@@ -48,6 +48,7 @@ type Store struct {
 	devices      devices
 	sessions     sessions
 	purchases    purchases
+	messages     messages
 	transactions transactions
 	connections  connections
 	events       events
@@ -82,6 +83,9 @@ func New() *Store {
 		},
 		connections: connections{
 			byID: make(map[userkit.ConnectionID]*connection),
+		},
+		messages: messages{
+			byID: make(map[userkit.MessageID]*message),
 		},
 		transactions: transactions{
 			byKey:  make(map[entryKey]*transaction),
@@ -118,6 +122,7 @@ type belongings struct {
 	purchases   *set[purchase, byPurchaseTime]      // nil: none
 	ledger      *ledger                             // nil: none
 	connections *set[connection, byConnectionStart] // nil: none
+	mailbox     *mailbox                            // nil: none
 
 	activation *userkit.Activation // nil: none; never changed, only replaced
 	pushMail   *userkit.PushMail   // the same

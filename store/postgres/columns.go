@@ -484,6 +484,32 @@ var purchaseColumns = columns[userkit.Purchase]{
 	flagColumn("acknowledged", func(p *userkit.Purchase) *bool { return &p.Acknowledged }),
 }
 
+// messageColumns are the columns of messages.
+var messageColumns = columns[userkit.Message]{
+	idColumn("id", func(m *userkit.Message) *[16]byte { return (*[16]byte)(&m.ID) }),
+	idColumn("user_id", func(m *userkit.Message) *[16]byte { return (*[16]byte)(&m.UserID) }),
+	textColumn("subject", func(m *userkit.Message) *string { return &m.Subject }),
+	textColumn("body", func(m *userkit.Message) *string { return &m.Body }),
+	textColumn("format", func(m *userkit.Message) *string { return (*string)(&m.Format) }),
+	documentColumn("data", func(m *userkit.Message) *map[string]string { return &m.Data },
+		func(data *map[string]string) bool { return len(*data) == 0 }),
+	textColumn("source", func(m *userkit.Message) *string { return (*string)(&m.Origin.Source) }),
+	textColumn("actor_kind", func(m *userkit.Message) *string { return (*string)(&m.Origin.Actor.Kind) }),
+	textColumn("actor_id", func(m *userkit.Message) *string { return &m.Origin.Actor.ID }),
+	textColumn("actor_name", func(m *userkit.Message) *string { return &m.Origin.Actor.Name }),
+	optionalIDColumn("on_behalf_of", func(m *userkit.Message) *[16]byte { return (*[16]byte)(&m.Origin.Actor.OnBehalfOf) }),
+	documentColumn("mail", func(m *userkit.Message) *userkit.MailOrigin { return &m.Origin.Mail },
+		func(mail *userkit.MailOrigin) bool { return mail.IsZero() }),
+	textColumn("key", func(m *userkit.Message) *string { return &m.Key }),
+	timeColumn("sent_at", func(m *userkit.Message) *time.Time { return &m.SentAt }),
+	optionalTimeColumn("expires_at", func(m *userkit.Message) *time.Time { return &m.ExpiresAt }),
+	optionalTimeColumn("read_at", func(m *userkit.Message) *time.Time { return &m.ReadAt }),
+	documentColumn("deliveries", func(m *userkit.Message) *[]userkit.MessageDelivery { return &m.Deliveries },
+		func(deliveries *[]userkit.MessageDelivery) bool { return len(*deliveries) == 0 }),
+	optionalTimeColumn("due_at", func(m *userkit.Message) *time.Time { return &m.DueAt }),
+	optionalTimeColumn("leased_until", func(m *userkit.Message) *time.Time { return &m.LeasedUntil }),
+}
+
 // newTransactionColumns are the columns of a transaction that is not cancelled;
 // the defaults of the others say so.
 var newTransactionColumns = columns[userkit.Transaction]{

@@ -124,6 +124,8 @@ var taken = map[string]meaning{
 	"sessions_pkey":             {userkit.CodeIDTaken, "id"},
 	"purchases_pkey":            {userkit.CodeIDTaken, "id"},
 	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id"},
+	"messages_pkey":             {userkit.CodeIDTaken, "id"},
+	"messages_key_key":          {userkit.CodeIDTaken, "key"},
 	"transactions_pkey":         {userkit.CodeIDTaken, "id"},
 	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
 	"transactions_key_key":      {userkit.CodeIDTaken, "key"},

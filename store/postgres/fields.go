@@ -34,7 +34,7 @@ func (s sorting) indexed() bool { return s.through != "" }
 func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
 
 // The aliases of the tables in all expressions: u users, a accounts, d devices,
-// s sessions, p purchases, t transactions, e events, g segments.
+// s sessions, p purchases, m messages, t transactions, e events, g segments.
 
 func byText(expression string) sorting {
 	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
@@ -283,6 +283,16 @@ var purchaseSortings = map[string]sorting{
 	"created_at":     byTime("p.created_at"),
 	"verified_at":    byOptionalTime("p.verified_at"),
 	"due_at":         byOptionalTime("p.due_at"),
+}
+
+// messageSortings is where the fields of userkit.MessageFields are.
+var messageSortings = map[string]sorting{
+	"id":         byID("m.id"),
+	"user_id":    byID("m.user_id"),
+	"source":     byText("m.source"),
+	"sent_at":    byTime("m.sent_at").withIndex("m.sent_at > " + noTime),
+	"expires_at": byOptionalTime("m.expires_at"),
+	"read_at":    byOptionalTime("m.read_at"),
 }
 
 // transactionSortings is where the fields of userkit.TransactionFields are.

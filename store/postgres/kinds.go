@@ -91,6 +91,26 @@ var kinds = []kind{
 			}},
 		},
 	}.kind(),
+	recordTable[userkit.Message, userkit.MessageID]{
+		name: userkit.RowsMessages, columns: messageColumns,
+		changes: func(c *userkit.Change) *userkit.Records[userkit.Message, userkit.MessageID] { return &c.Messages },
+		loaded:  func(s *userkit.State) *[]userkit.Message { return &s.Messages },
+		keys:    func(m *userkit.Message) (userkit.UserID, [16]byte) { return m.UserID, m.ID },
+		searches: []search{
+			{wantedIDs, hasID, func(want *userkit.Want, add func(wanted)) {
+				for _, id := range want.Messages {
+					add(wanted{id: id})
+				}
+			}},
+			{wantedTexts, ofUser + " AND t.key = n.value AND t.key <> ''", func(want *userkit.Want, add func(wanted)) {
+				for _, key := range want.MessageKeys {
+					if storable(key) {
+						add(wanted{text: key})
+					}
+				}
+			}},
+		},
+	}.kind(),
 	recordTable[userkit.Transaction, userkit.TransactionID]{
 		name: userkit.RowsTransactions, columns: transactionColumns,
 		inserted: func(transactions []*userkit.Transaction) columns[userkit.Transaction] {

@@ -61,6 +61,7 @@ func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transactio
 func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
 func segmentID(n int) userkit.SegmentID         { return idOf[userkit.Segment](n) }
 func connectionID(n int) userkit.ConnectionID   { return idOf[userkit.Connection](n) }
+func messageID(n int) userkit.MessageID         { return idOf[userkit.Message](n) }
 func purchaseID(n int) userkit.PurchaseID       { return idOf[userkit.Purchase](n) }
 
 // newUser makes the n-th user, as it is stored at version 1. No field is zero
@@ -256,6 +257,45 @@ func newPurchase(owner userkit.UserID, n int) userkit.Purchase {
 	}
 }
 
+// newMessage makes the n-th message. No field is zero.
+func newMessage(owner userkit.UserID, n int) userkit.Message {
+	return userkit.Message{
+		ID:      messageID(n),
+		UserID:  owner,
+		Subject: fmt.Sprintf("Größe %d: ?$1'\"", n),
+		Body:    fmt.Sprintf("Line %d\n\tand <another> & \\ more", n),
+		Format:  userkit.MessageMarkdown,
+		Data:    map[string]string{"n": fmt.Sprint(n), "text": "it's \"said\" & <done>"},
+		Origin: userkit.MessageOrigin{
+			Source: userkit.MessageFromMail,
+			Actor:  newActor(n),
+			Mail: userkit.MailOrigin{
+				MessageID: fmt.Sprintf("<%d@example.org>", n), From: "ada@example.org", FromName: "Ada Löwe", EnvelopeFrom: "bounce@example.org",
+				Marks: []userkit.MailMark{userkit.MailBulk, userkit.MailLoop}, DMARC: userkit.DMARCPass, Truncated: true,
+			},
+		},
+		Key:       fmt.Sprintf("Key %d", n),
+		SentAt:    at(24000 + n),
+		ExpiresAt: at(25000 + n),
+		ReadAt:    at(26000 + n),
+		Deliveries: []userkit.MessageDelivery{
+			{DeviceID: deviceID(n), State: userkit.NotificationLater, Attempts: n + 1, UpdatedAt: at(27000 + n), RetryAt: at(28000 + n)},
+			{DeviceID: deviceID(n + 1), State: userkit.NotificationDelivered, Attempts: 1, UpdatedAt: at(27001 + n)},
+		},
+		DueAt:       at(29000 + n),
+		LeasedUntil: at(30000 + n),
+	}
+}
+
+// newPlainMessage makes the n-th message, which is unread and has no key.
+func newPlainMessage(owner userkit.UserID, n int) userkit.Message {
+	message := newMessage(owner, n)
+	return userkit.Message{
+		ID: message.ID, UserID: owner, Body: message.Body, Format: userkit.MessagePlain,
+		Origin: userkit.MessageOrigin{Source: userkit.MessageFromActor, Actor: message.Origin.Actor}, SentAt: message.SentAt,
+	}
+}
+
 // newOwnPurchase makes the n-th purchase, which is the user's own and not due.
 func newOwnPurchase(owner userkit.UserID, n int) userkit.Purchase {
 	purchase := newPurchase(owner, n)
@@ -331,6 +371,7 @@ type dossier struct {
 	devices      []userkit.DeviceRecord
 	sessions     []userkit.Session
 	purchases    []userkit.Purchase
+	messages     []userkit.Message
 	transactions []userkit.Transaction
 	usage        []userkit.DayUsage
 	events       []userkit.Event
@@ -350,6 +391,7 @@ func newDossier(n int) dossier {
 		devices:      []userkit.DeviceRecord{newDevice(user.ID, first), newDevice(user.ID, second)},
 		sessions:     []userkit.Session{newOpenSession(user.ID, first), newSession(user.ID, second)},
 		purchases:    []userkit.Purchase{newPurchase(user.ID, first), newOwnPurchase(user.ID, second)},
+		messages:     []userkit.Message{newMessage(user.ID, first), newPlainMessage(user.ID, second)},
 		transactions: []userkit.Transaction{newTransaction(user.ID, first), newCountingTransaction(user.ID, second)},
 		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
@@ -365,6 +407,7 @@ func (d dossier) creation() userkit.Change {
 	change.Devices.Insert = d.devices
 	change.Sessions.Insert = d.sessions
 	change.Purchases.Insert = d.purchases
+	change.Messages.Insert = d.messages
 	change.Transactions.Insert = d.transactions
 	change.Usage = d.usage
 	change.Events = d.events
@@ -512,6 +555,9 @@ func (d dossier) everything() userkit.Want {
 	for _, session := range d.sessions {
 		want.Sessions = append(want.Sessions, session.ID)
 	}
+	for _, message := range d.messages {
+		want.Messages = append(want.Messages, message.ID)
+	}
 	for _, transaction := range d.transactions {
 		want.Transactions = append(want.Transactions, transaction.ID)
 	}
@@ -531,6 +577,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsSessions:     len(d.sessions),
 		userkit.RowsDays:         len(d.usage),
 		userkit.RowsPurchases:    len(d.purchases),
+		userkit.RowsMessages:     len(d.messages),
 		userkit.RowsTransactions: len(d.transactions),
 		userkit.RowsEvents:       len(d.events),
 		userkit.RowsMemberships:  len(d.segments),
@@ -557,6 +604,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requireRecords(t, want.devices, state.Devices, recordID)
 	requireRecords(t, want.sessions, state.Sessions, sessionRecordID)
 	requirePurchases(t, want.purchases, state.Purchases)
+	requireRecords(t, want.messages, state.Messages, messageRecordID)
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
 	require.Equal(t, want.activation, state.Activation)
@@ -636,6 +684,25 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		found, err := store.FindPurchases(ctx, record.Store, record.StableID)
 		require.NoError(t, err)
 		requirePurchases(t, []userkit.Purchase{record}, belonging(found, func(purchase userkit.Purchase) bool { return purchase.UserID == want.user.ID }))
+	}
+
+	messages, err := store.Messages(ctx, userkit.MessageFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	require.NoError(t, err)
+	requireRecords(t, want.messages, messages, messageRecordID)
+	unread := belonging(want.messages, func(message userkit.Message) bool { return message.ReadAt.IsZero() && !message.Expired(base) })
+	count, err := store.CountUnread(ctx, want.user.ID, base)
+	require.NoError(t, err)
+	require.EqualValues(t, len(unread), count)
+	for _, record := range want.messages {
+		message, err := store.Message(ctx, record.ID)
+		require.NoError(t, err)
+		require.Equal(t, record, message)
+		byKey := loadOne(t, store, userkit.Want{User: want.user.ID, MessageKeys: []string{record.Key + "no such", record.Key}}).Messages
+		if record.Key == "" {
+			require.Empty(t, byKey)
+		} else {
+			require.Equal(t, []userkit.Message{record}, byKey)
+		}
 	}
 
 	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: want.user.ID, IncludeCancelled: true}, userkit.List{Order: userkit.Order{Field: "sequence"}, Limit: whole})
@@ -722,6 +789,13 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 	purchases, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: gone.user.ID}, order("id"))
 	require.NoError(t, err)
 	require.Empty(t, purchases)
+	messages, err := store.Messages(ctx, userkit.MessageFilter{UserID: gone.user.ID}, order("id"))
+	require.NoError(t, err)
+	require.Empty(t, messages)
+	for _, message := range gone.messages {
+		_, err := store.Message(ctx, message.ID)
+		requireCode(t, err, userkit.ErrNotFound, userkit.CodeMessageNotFound)
+	}
 	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: gone.user.ID, IncludeCancelled: true}, order("sequence"))
 	require.NoError(t, err)
 	require.Empty(t, transactions)
@@ -746,6 +820,9 @@ func withoutEmpty(state userkit.State) userkit.State {
 	}
 	if len(state.Purchases) == 0 {
 		state.Purchases = nil
+	}
+	if len(state.Messages) == 0 {
+		state.Messages = nil
 	}
 	if len(state.Transactions) == 0 {
 		state.Transactions = nil
@@ -880,7 +957,7 @@ func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
 		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
-		userkit.RowsMemberships, userkit.RowsActivations, userkit.RowsPushMails,
+		userkit.RowsMemberships, userkit.RowsActivations, userkit.RowsPushMails, userkit.RowsMessages, userkit.RowsConnections,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}
@@ -948,4 +1025,5 @@ func transactionRecordID(transaction *userkit.Transaction) [16]byte { return tra
 func connectionRecordID(connection *userkit.Connection) [16]byte    { return connection.ID }
 func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }
 func purchaseRecordID(purchase *userkit.Purchase) [16]byte          { return purchase.ID }
+func messageRecordID(message *userkit.Message) [16]byte             { return message.ID }
 func segmentRecordID(segment *userkit.Segment) [16]byte             { return segment.ID }

@@ -464,6 +464,8 @@ func userRecordCases() []testCase {
 			require.NoError(t, err)
 			_, err = d.beside(t, env.store, withPushMail).GeneratePushMail(t.Context(), user.ID)
 			require.NoError(t, err)
+			message, err := d.SendMessage(t.Context(), user.ID, userkit.NewMessage{Body: "Hello"})
+			require.NoError(t, err)
 			want := d.picture(t, user.ID)
 
 			var kinds []string
@@ -487,6 +489,7 @@ func userRecordCases() []testCase {
 			require.Len(t, valuesOf[userkit.Activation](t, records[userkit.RowsActivations]), 1)
 			require.Len(t, valuesOf[userkit.Connection](t, records[userkit.RowsConnections]), 1)
 			require.Len(t, valuesOf[userkit.PushMail](t, records[userkit.RowsPushMails]), 1)
+			require.Equal(t, []userkit.Message{message}, valuesOf[userkit.Message](t, records[userkit.RowsMessages]))
 			events := valuesOf[userkit.Event](t, records[userkit.RowsEvents])
 			requireEvents(t, sortedByID(want.Events, eventRecordID), sortedByID(events, eventRecordID))
 			oldestFirst(t, valuesOf[userkit.Device](t, records[userkit.RowsDevices]), func(device userkit.Device) time.Time { return device.RegisteredAt })

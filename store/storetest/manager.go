@@ -23,6 +23,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		userGroups(),
 		activationGroups(),
 		pushMailGroups(),
+		messageGroups(),
 		deviceGroups(),
 		sessionGroups(),
 		trafficGroups(),

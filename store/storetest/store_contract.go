@@ -281,6 +281,12 @@ func dossierAt(n int, moment time.Time) dossier {
 		purchase.PurchasedAt, purchase.ExpiresAt, purchase.CreatedAt, purchase.UpdatedAt = moment, moment, moment, moment
 		purchase.FactsAt, purchase.VerifiedAt, purchase.DueAt, purchase.LeasedUntil = moment, moment, moment, moment
 	}
+	for i := range d.messages {
+		d.messages[i].SentAt = moment
+	}
+	received := &d.messages[0]
+	received.ExpiresAt, received.ReadAt, received.DueAt, received.LeasedUntil = moment, moment, moment, moment
+	received.Deliveries[0].UpdatedAt, received.Deliveries[0].RetryAt = moment, moment
 	for i := range d.transactions {
 		d.transactions[i].At = moment
 	}
@@ -491,6 +497,8 @@ func valuesOfIDs(t *testing.T, env env) {
 		d.connections[0].ID, d.connections[0].UserID, d.connections[0].Actor.OnBehalfOf = id, id, id
 		d.purchases = d.purchases[:1]
 		d.purchases[0].ID, d.purchases[0].UserID = id, id
+		d.messages = d.messages[:1]
+		d.messages[0].ID, d.messages[0].UserID, d.messages[0].Origin.Actor.OnBehalfOf = id, id, id
 		d.devices[0].ID, d.sessions[0].ID, d.transactions[0].ID, d.events[0].ID = id, id, id, id
 		d.devices[0].UserID, d.sessions[0].UserID, d.transactions[0].UserID, d.events[0].UserID = id, id, id, id
 		d.sessions[0].DeviceID, d.events[0].DeviceID, d.transactions[0].Previous = id, id, id
@@ -753,6 +761,18 @@ func calls(d dossier) []call {
 		}),
 		read("FindPurchases", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.FindPurchases(ctx, d.purchases[0].Store, d.purchases[0].StableID)
+			return err
+		}),
+		read("Message", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Message(ctx, d.messages[0].ID)
+			return err
+		}),
+		read("Messages", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Messages(ctx, userkit.MessageFilter{OnlyUnread: true, Now: base}, list("source"))
+			return err
+		}),
+		read("CountUnread", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountUnread(ctx, d.user.ID, base)
 			return err
 		}),
 		read("Purchases", func(ctx context.Context, store userkit.Store) error {

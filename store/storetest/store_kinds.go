@@ -41,6 +41,10 @@ var kindRows = map[string]kindRow{
 		func(c *userkit.Change) *userkit.Records[userkit.Purchase, userkit.PurchaseID] { return &c.Purchases },
 		func(d *dossier) *[]userkit.Purchase { return &d.purchases },
 		func(p *userkit.Purchase) (*userkit.PurchaseID, *userkit.UserID) { return &p.ID, &p.UserID }),
+	userkit.RowsMessages: recordsRow(newMessage,
+		func(c *userkit.Change) *userkit.Records[userkit.Message, userkit.MessageID] { return &c.Messages },
+		func(d *dossier) *[]userkit.Message { return &d.messages },
+		func(m *userkit.Message) (*userkit.MessageID, *userkit.UserID) { return &m.ID, &m.UserID }),
 	userkit.RowsTransactions: recordsRow(newTransaction,
 		func(c *userkit.Change) *userkit.Records[userkit.Transaction, userkit.TransactionID] {
 			return &c.Transactions

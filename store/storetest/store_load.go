@@ -112,6 +112,12 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"Activation": func(want *userkit.Want, state *userkit.State) {
 			want.Activation, state.Activation = true, d.activation
 		},
+		"Messages": func(want *userkit.Want, state *userkit.State) {
+			want.Messages, state.Messages = []userkit.MessageID{d.messages[0].ID}, d.messages[:1]
+		},
+		"MessageKeys": func(want *userkit.Want, state *userkit.State) {
+			want.MessageKeys, state.Messages = []string{d.messages[0].Key}, d.messages[:1]
+		},
 		"Purchases": func(want *userkit.Want, state *userkit.State) {
 			want.Purchases, state.Purchases = true, d.purchases
 		},

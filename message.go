@@ -1,0 +1,420 @@
+package userkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Message is a private message to one user.
+type Message struct {
+	ID     MessageID `json:"id"`
+	UserID UserID    `json:"user_id"`
+
+	Subject string            `json:"subject,omitempty"`
+	Body    string            `json:"body,omitempty"`
+	Format  MessageFormat     `json:"format"`
+	Data    map[string]string `json:"data,omitempty"` // for the application; see NewMessage.Data
+
+	Origin MessageOrigin `json:"origin"`
+	Key    string        `json:"key,omitempty"` // the idempotency key; unique per user where there is one
+
+	SentAt    time.Time `json:"sent_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
+	ReadAt    time.Time `json:"read_at,omitzero"`    // zero: unread
+
+	// Deliveries tells what became of the message on each device that it was notified to.
+	// They appear when the first attempt is made.
+	Deliveries []MessageDelivery `json:"deliveries,omitempty"`
+	// DueAt is when the devices are notified next; zero: they need not be.
+	DueAt time.Time `json:"due_at,omitzero"`
+	// LeasedUntil is until when a process has the notifications in work.
+	LeasedUntil time.Time `json:"-"`
+}
+
+// Expired reports whether the message's time is over at a moment.
+func (m Message) Expired(now time.Time) bool {
+	return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)
+}
+
+// MessageFormat is how the body of a message is meant to be shown.
+type MessageFormat string
+
+// The formats. A body in Markdown is plain text to everything that does not know it, and
+// whoever renders it must not let HTML in it through.
+const (
+	MessagePlain    MessageFormat = "plain"
+	MessageMarkdown MessageFormat = "markdown"
+)
+
+// MessageSource is the way by which a message came.
+type MessageSource string
+
+// The sources.
+const (
+	MessageFromActor MessageSource = "actor" // somebody called SendMessage
+	MessageFromMail  MessageSource = "mail"  // a mail was received for the user
+)
+
+// MessageOrigin tells where a message comes from.
+type MessageOrigin struct {
+	Source MessageSource `json:"source"`
+	Actor  Actor         `json:"actor"`         // who called SendMessage; of a mail, what received it
+	Mail   MailOrigin    `json:"mail,omitzero"` // only of a mail
+}
+
+// MailOrigin is what is known of a mail that became a message. Nothing of it but DMARC is
+// proof of anything: whoever sends a mail writes what it likes.
+type MailOrigin struct {
+	// MessageID tells mails apart: one with the MessageID of an earlier message to the same
+	// user is that message. It is the mail's Message-ID or, for a mail without one, a digest
+	// of it. 1 to MaxLine characters; a longer one is kept as a digest by the receiver.
+	MessageID string `json:"message_id"`
+
+	From         string      `json:"from,omitempty"`          // the address of the header From
+	FromName     string      `json:"from_name,omitempty"`     // the name beside it
+	EnvelopeFrom string      `json:"envelope_from,omitempty"` // the sender that SMTP named; empty for reports
+	Marks        []MailMark  `json:"marks,omitempty"`         // each once; none: nothing speaks of a machine
+	DMARC        DMARCResult `json:"dmarc,omitempty"`         // empty: it was not looked at
+	Truncated    bool        `json:"truncated,omitempty"`     // the mail was cut short; what came of it was kept
+}
+
+// IsZero reports whether there was no mail.
+func (o MailOrigin) IsZero() bool {
+	return o.MessageID == "" && o.From == "" && o.FromName == "" && o.EnvelopeFrom == "" && len(o.Marks) == 0 && o.DMARC == "" && !o.Truncated
+}
+
+// MailMark is a sign that no person wrote a mail.
+type MailMark string
+
+// The marks.
+const (
+	MailAutoSubmitted  MailMark = "auto_submitted"  // RFC 3834
+	MailBulk           MailMark = "bulk"            // Precedence is bulk, junk or list
+	MailList           MailMark = "list"            // RFC 2919
+	MailSuppressed     MailMark = "suppressed"      // X-Auto-Response-Suppress
+	MailNullSender     MailMark = "null_sender"     // the envelope names no sender
+	MailDeliveryReport MailMark = "delivery_report" // RFC 3464
+	MailLoop           MailMark = "loop"            // it has been delivered to this address before
+)
+
+// DMARCResult is what the domain of a mail's author says of it, by RFC 7489.
+type DMARCResult string
+
+// The results.
+const (
+	DMARCPass      DMARCResult = "pass"
+	DMARCFail      DMARCResult = "fail"
+	DMARCNone      DMARCResult = "none"      // the domain publishes no policy
+	DMARCTempError DMARCResult = "temperror" // it could not be found out
+	DMARCPermError DMARCResult = "permerror" // the policy cannot be read
+)
+
+// NewMessage is what a message is sent from.
+type NewMessage struct {
+	Subject string        `json:"subject,omitempty"` // one line, at most MaxLine characters
+	Body    string        `json:"body,omitempty"`    // at most MaxMessageBody characters; one of the two is required
+	Format  MessageFormat `json:"format,omitempty"`  // empty: MessagePlain
+
+	// Data goes to the application on the user's devices, with the rules of
+	// Notification.Data. It takes at most MaxMessageData bytes, and the key "message_id" is
+	// userkit's own: it is in every notification.
+	Data map[string]string `json:"data,omitempty"`
+
+	// ExpiresAt is when the message is not worth reading any more: it is then neither unread
+	// nor notified. It is later than now; zero: never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+
+	// Key makes the call safe to repeat: a message with the same key and content is the one
+	// that was sent before. At most MaxLine characters, unique per user; empty: every call
+	// sends. A key does not begin with "mail:", which userkit uses for received mail.
+	Key string `json:"key,omitempty"`
+
+	// Mail, where it has a MessageID, tells that the message is a received mail. The
+	// MessageID takes the place of the key, and the first mail with it counts, whatever the
+	// others say.
+	Mail MailOrigin `json:"mail,omitzero"`
+}
+
+// Bounds of messages.
+const (
+	MaxMessageBody = 100_000                  // characters
+	MaxMessageData = MaxNotificationData - 64 // bytes: the rest is for the id of the message
+	MaxMarkRead    = 1000                     // messages in one call of MarkRead
+)
+
+// messageIDKey is where a notification has the id of its message.
+const messageIDKey = "message_id"
+
+// mailKey begins the keys of messages that came by mail.
+const mailKey = "mail:"
+
+// MessageQuery asks for a page of messages.
+type MessageQuery struct {
+	MessageFilter
+	PageQuery // default order: newest first; any field of MessageFields
+}
+
+// MessageFilter says which messages; the zero filter means all of the project.
+type MessageFilter struct {
+	UserID     UserID `json:"user_id,omitzero"`      // zero: of all users
+	OnlyUnread bool   `json:"only_unread,omitempty"` // neither read nor expired
+
+	// Now is the moment of OnlyUnread. Managers set it.
+	Now time.Time `json:"-"`
+}
+
+// MessageManager sends messages to users and knows what they have read.
+//
+// Calls that name a message return ErrNotFound with CodeMessageNotFound when there is none,
+// and calls that name a user ErrNotFound with CodeUserNotFound.
+type MessageManager interface {
+	// SendMessage sends a message to a user. Where the manager has notifiers (see
+	// WithNotifiers), Run then notifies the user's devices of it.
+	//
+	// It returns ErrInvalid with CodeRequired, CodeTooLong, CodeBadText, CodeBadFormat,
+	// CodeUnknownValue or CodeOutOfRange for what cannot be sent, and with CodeKeyReused
+	// when the key sent another message. What status a user has makes no difference.
+	//
+	// The same message goes to many users with the bulk action BulkSendMessage.
+	SendMessage(ctx context.Context, user UserID, message NewMessage) (Message, error)
+
+	// Message returns one message.
+	Message(ctx context.Context, id MessageID) (Message, error)
+
+	// Messages returns a page of messages, those that have expired included unless the
+	// query asks for unread ones.
+	Messages(ctx context.Context, query MessageQuery) (Page[Message], error)
+
+	// CountUnread counts the messages of a user that are neither read nor expired. An
+	// unknown user has none.
+	CountUnread(ctx context.Context, user UserID) (int64, error)
+
+	// MarkRead notes that the user has read messages, at most MaxMarkRead, and returns how
+	// many of them were unread. Ids that are not of a message of the user are left out.
+	// Devices that have not been notified of them yet no longer are.
+	MarkRead(ctx context.Context, user UserID, ids ...MessageID) (int, error)
+}
+
+// MessageFields is the table of the fields of a message that lists sort by.
+func MessageFields() []Field[Message] { return append([]Field[Message](nil), messageFields.fields...) }
+
+var messageFields = newFieldTable(
+	func(m *Message) [16]byte { return m.ID },
+	Order{Field: "sent_at", Descending: true},
+	Field[Message]{Name: "id", Kind: KindID, Get: func(m *Message) any { return m.ID.String() }},
+	Field[Message]{Name: "user_id", Kind: KindID, Get: func(m *Message) any { return m.UserID.String() }},
+	Field[Message]{Name: "source", Kind: KindCode, Get: func(m *Message) any { return string(m.Origin.Source) }},
+	Field[Message]{Name: "sent_at", Kind: KindTime, Get: func(m *Message) any { return m.SentAt }},
+	Field[Message]{Name: "expires_at", Kind: KindTime, Get: func(m *Message) any { return m.ExpiresAt }},
+	Field[Message]{Name: "read_at", Kind: KindTime, Get: func(m *Message) any { return m.ReadAt }},
+)
+
+// normalise checks a message and fills in what it leaves open.
+func (n NewMessage) normalise(now time.Time) (NewMessage, error) {
+	if n.Format == "" {
+		n.Format = MessagePlain
+	}
+	n.ExpiresAt = storedTime(n.ExpiresAt)
+	n.Data = maps.Clone(n.Data)
+	if len(n.Data) == 0 {
+		n.Data = nil
+	}
+	if n.Subject == "" && n.Body == "" {
+		return n, NewError(CodeRequired, "body", "a message has a subject or a body")
+	}
+	if n.Format != MessagePlain && n.Format != MessageMarkdown {
+		return n, NewError(CodeUnknownValue, "format", "%q is no format of messages", clip(string(n.Format)))
+	}
+	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
+		return n, NewError(CodeOutOfRange, "expires_at", "a message expires later than it is sent")
+	}
+	if strings.HasPrefix(n.Key, mailKey) {
+		return n, NewError(CodeBadFormat, "key", "keys that begin with %q are those of received mail", mailKey)
+	}
+	if err := firstError(
+		checkLine("subject", n.Subject, MaxLine), checkLines("body", n.Body, MaxMessageBody), checkMessageData(n.Data),
+		checkTime("expires_at", n.ExpiresAt), checkLine("key", n.Key, MaxLine),
+	); err != nil {
+		return n, err
+	}
+	if n.Mail.IsZero() {
+		return n, nil
+	}
+	if n.Key != "" {
+		return n, NewError(CodeBadFormat, "key", "the key of a mail is its message id")
+	}
+	if n.Mail.MessageID == "" {
+		return n, NewError(CodeRequired, "mail.message_id", "what tells the mail from others")
+	}
+	digest := sha256.Sum256([]byte(n.Mail.MessageID))
+	n.Key = mailKey + hex.EncodeToString(digest[:])
+	n.Mail.Marks = slices.Clone(n.Mail.Marks)
+	return n, n.Mail.check()
+}
+
+func (o MailOrigin) check() error {
+	for i, mark := range o.Marks {
+		switch mark {
+		case MailAutoSubmitted, MailBulk, MailList, MailSuppressed, MailNullSender, MailDeliveryReport, MailLoop:
+		default:
+			return NewError(CodeUnknownValue, "mail.marks", "%q is no mark", clip(string(mark)))
+		}
+		if slices.Contains(o.Marks[:i], mark) {
+			return NewError(CodeBadFormat, "mail.marks", "%s twice", mark)
+		}
+	}
+	switch o.DMARC {
+	case "", DMARCPass, DMARCFail, DMARCNone, DMARCTempError, DMARCPermError:
+	default:
+		return NewError(CodeUnknownValue, "mail.dmarc", "%q is no result of DMARC", clip(string(o.DMARC)))
+	}
+	return firstError(
+		checkLine("mail.message_id", o.MessageID, MaxLine), checkLine("mail.from", o.From, MaxLine),
+		checkLine("mail.from_name", o.FromName, MaxLine), checkLine("mail.envelope_from", o.EnvelopeFrom, MaxLine),
+	)
+}
+
+func checkMessageData(data map[string]string) error {
+	if _, taken := data[messageIDKey]; taken {
+		return NewError(CodeBadFormat, "data", "the key %q is userkit's own", messageIDKey)
+	}
+	size := 0
+	for key, value := range data {
+		size += len(key) + len(value)
+		if err := checkLines("data", value, MaxMessageData); err != nil {
+			return err
+		}
+	}
+	if size > MaxMessageData {
+		return NewError(CodeTooLong, "data", "at most %d bytes, keys included", MaxMessageData)
+	}
+	return checkNotificationData(data)
+}
+
+// send decides on a message under the given id. dueAt is when the devices of the user
+// are to be notified; zero: never.
+func (n NewMessage) send(state *State, o origin, id MessageID, dueAt time.Time) (Message, Change, error) {
+	for _, sent := range state.Messages {
+		if n.Key == "" || sent.Key != n.Key {
+			continue
+		}
+		if n.Mail.IsZero() && !n.made(&sent) {
+			return Message{}, Change{}, NewError(CodeKeyReused, "key", "the key sent message %s, which differs", sent.ID)
+		}
+		return sent, Change{}, nil
+	}
+	message := Message{
+		ID: id, UserID: state.User.ID, Subject: n.Subject, Body: n.Body, Format: n.Format, Data: maps.Clone(n.Data),
+		Origin: MessageOrigin{Source: MessageFromActor, Actor: o.actor}, Key: n.Key,
+		SentAt: o.now, ExpiresAt: n.ExpiresAt, DueAt: dueAt,
+	}
+	if !n.Mail.IsZero() {
+		message.Origin.Source, message.Origin.Mail = MessageFromMail, n.Mail
+		message.Origin.Mail.Marks = slices.Clone(n.Mail.Marks)
+	}
+	c := state.change()
+	c.Messages.Insert = append(c.Messages.Insert, message)
+	o.record(&c, EventMessageSent, DeviceID{}, "message_id", id.String(), "source", message.Origin.Source)
+	return message, c, nil
+}
+
+// made reports whether a message is the one that n sends.
+func (n NewMessage) made(m *Message) bool {
+	return m.Subject == n.Subject && m.Body == n.Body && m.Format == n.Format && maps.Equal(m.Data, n.Data) && m.ExpiresAt.Equal(n.ExpiresAt)
+}
+
+// markRead decides which of the messages that are loaded become read.
+func markRead(state *State, o origin, ids []MessageID) (int, Change, error) {
+	c := state.change()
+	for _, message := range state.Messages {
+		if !slices.Contains(ids, message.ID) || !message.ReadAt.IsZero() {
+			continue
+		}
+		message.ReadAt, message.DueAt, message.LeasedUntil = o.now, time.Time{}, time.Time{}
+		c.Messages.Update = append(c.Messages.Update, message)
+	}
+	count := len(c.Messages.Update)
+	if count == 0 {
+		return 0, Change{}, nil
+	}
+	o.record(&c, EventMessagesRead, DeviceID{}, "messages", count)
+	return count, c, nil
+}
+
+// notifyAt gives when the devices are to be notified of a message that is sent now.
+func (m *manager) notifyAt(now time.Time) time.Time {
+	return time.Time{}
+}
+
+func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessage) (_ Message, err error) {
+	ctx, call, err := enter(ctx, m, opSendMessage, user)
+	if err != nil {
+		return Message{}, err
+	}
+	defer call.leave(ctx, &err)
+	if message, err = message.normalise(call.now); err != nil {
+		return Message{}, err
+	}
+	id := NewID[Message]()
+	want := Want{User: user}
+	if message.Key != "" {
+		want.MessageKeys = []string{message.Key}
+	}
+	return change(ctx, m, command{want: want}, func(state *State) (Message, Change, error) {
+		return message.send(state, call.origin, id, m.notifyAt(call.now))
+	})
+}
+
+func (m *manager) Message(ctx context.Context, id MessageID) (_ Message, err error) {
+	ctx, call, err := enter(ctx, m, opMessage, id)
+	if err != nil {
+		return Message{}, err
+	}
+	defer call.leave(ctx, &err)
+	return m.store.Message(ctx, id)
+}
+
+func (m *manager) Messages(ctx context.Context, query MessageQuery) (_ Page[Message], err error) {
+	ctx, call, err := enter(ctx, m, opMessages, query.UserID)
+	if err != nil {
+		return Page[Message]{}, err
+	}
+	defer call.leave(ctx, &err)
+	filter := query.MessageFilter
+	filter.Now = call.now
+	return readPage(query.PageQuery, messageFields, "messages", query.MessageFilter, func(list List) ([]Message, error) {
+		return m.store.Messages(ctx, filter, list)
+	})
+}
+
+func (m *manager) CountUnread(ctx context.Context, user UserID) (_ int64, err error) {
+	ctx, call, err := enter(ctx, m, opCountUnread, user)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	if user.IsZero() {
+		return 0, nil
+	}
+	return m.store.CountUnread(ctx, user, call.now)
+}
+
+func (m *manager) MarkRead(ctx context.Context, user UserID, ids ...MessageID) (_ int, err error) {
+	ctx, call, err := enter(ctx, m, opMarkRead, user)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	if len(ids) > MaxMarkRead {
+		return 0, NewError(CodeOutOfRange, "ids", "%d messages, at most %d", len(ids), MaxMarkRead)
+	}
+	ids = slices.Clone(ids)
+	return change(ctx, m, command{want: Want{User: user, Messages: ids}}, func(state *State) (int, Change, error) {
+		return markRead(state, call.origin, ids)
+	})
+}

@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/userkit/userkit"
+)
+
+var messageReads = messageColumns.reads("m")
+
+func messageTargets(to []any, message *userkit.Message) []any {
+	return messageColumns.targets(to, message)
+}
+
+// document reads JSON into a value. It is kept as text, since nothing looks into it.
+type document[T any] struct{ value *T }
+
+// Scan implements sql.Scanner.
+func (d document[T]) Scan(source any) error {
+	var spelled text
+	if err := spelled.Scan(source); err != nil {
+		return err
+	}
+	var read T
+	if spelled != "" {
+		if err := json.Unmarshal([]byte(spelled), &read); err != nil {
+			return err
+		}
+	}
+	*d.value = read
+	return nil
+}
+
+// documentColumn holds a value as JSON, and NULL where empty says so.
+func documentColumn[R, T any](name string, at func(*R) *T, empty func(*T) bool) column[R] {
+	return column[R]{name: name, kind: "text",
+		put: func(values *array, record *R) {
+			if empty(at(record)) {
+				values.null()
+				return
+			}
+			written, err := json.Marshal(at(record))
+			if err != nil { // these are texts, numbers and times
+				panic(err)
+			}
+			values.text(string(written))
+		},
+		get: func(record *R) any { return document[T]{at(record)} }}
+}
+
+// selectMessages adds a statement over the messages of the project; a condition may
+// follow.
+func (s *Store) selectMessages(q *statement) {
+	q.add("SELECT "+messageReads+"\nFROM ? AS m\nWHERE m.project = ?", s.table("messages"), quoted(s.project))
+}
+
+// Message implements userkit.Store.
+func (s *Store) Message(ctx context.Context, id userkit.MessageID) (userkit.Message, error) {
+	q := &statement{}
+	s.selectMessages(q)
+	q.add(" AND m.id = ?", quotedID(id))
+	return selectOne(ctx, s, q, userkit.CodeMessageNotFound, messageTargets)
+}
+
+// isUnread is the condition that a message is neither read nor expired at a moment.
+const isUnread = " AND m.read_at IS NULL AND coalesce(m.expires_at, 'infinity'::timestamptz) > ?"
+
+// Messages implements userkit.Store.
+func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.List) ([]userkit.Message, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	q := &statement{}
+	s.selectMessages(q)
+	q.within("m", filter.UserID, messageSortings, list, "sent_at")
+	if filter.OnlyUnread {
+		q.add(isUnread, quotedTime(filter.Now))
+	}
+	if err := q.page(list, messageSortings, "m.id"); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, s, q, messageTargets)
+}
+
+// CountUnread implements userkit.Store.
+func (s *Store) CountUnread(ctx context.Context, user userkit.UserID, now time.Time) (int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	q := &statement{}
+	q.add("SELECT count(*) FROM ? AS m WHERE m.project = ? AND m.user_id = ?"+isUnread,
+		s.table("messages"), quoted(s.project), quotedID(user), quotedTime(now))
+	var unread int64
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan((*integer)(&unread)) })
+	return unread, err
+}
