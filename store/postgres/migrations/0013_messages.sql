@@ -36,4 +36,4 @@ CREATE INDEX messages_unread_by_user ON messages (user_id, project, sent_at, id)
 CREATE INDEX messages_by_sent_at ON messages (project, sent_at, id) WHERE sent_at > '-infinity'::timestamptz;
 CREATE INDEX messages_by_due_at ON messages (project, due_at, id) WHERE due_at IS NOT NULL;
 
-INSERT INTO migrations (name) VALUES ('0010_messages');
+INSERT INTO migrations (name) VALUES ('0013_messages');
