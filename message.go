@@ -173,14 +173,11 @@ type MessageFilter struct {
 // Calls that name a message return ErrNotFound with CodeMessageNotFound when there is none,
 // and calls that name a user ErrNotFound with CodeUserNotFound.
 type MessageManager interface {
-	// SendMessage sends a message to a user. Where the manager has notifiers (see
-	// WithNotifiers), Run then notifies the user's devices of it.
+	// SendMessage sends a message to a user, who finds it in the list of messages.
 	//
 	// It returns ErrInvalid with CodeRequired, CodeTooLong, CodeBadText, CodeBadFormat,
 	// CodeUnknownValue or CodeOutOfRange for what cannot be sent, and with CodeKeyReused
 	// when the key sent another message. What status a user has makes no difference.
-	//
-	// The same message goes to many users with the bulk action BulkSendMessage.
 	SendMessage(ctx context.Context, user UserID, message NewMessage) (Message, error)
 
 	// Message returns one message.
@@ -196,7 +193,6 @@ type MessageManager interface {
 
 	// MarkRead notes that the user has read messages, at most MaxMarkRead, and returns how
 	// many of them were unread. Ids that are not of a message of the user are left out.
-	// Devices that have not been notified of them yet no longer are.
 	MarkRead(ctx context.Context, user UserID, ids ...MessageID) (int, error)
 }
 
