@@ -450,7 +450,7 @@ func (k UserKey) check() error {
 		_, err := ParseID[User](k.value)
 		return err
 	}
-	return checkInput(k.field, k.value, MaxExtRef)
+	return checkInput(k.field, k.value)
 }
 
 // fill sets the field of the key in a new user that does not say it.

@@ -100,7 +100,7 @@ func checkJSON(field string, value any, depth int, numbers bool) error {
 		}
 	case map[string]any:
 		for key, item := range value {
-			if err := firstError(checkInput(field, key, MaxLine), checkJSON(field, item, depth-1, numbers)); err != nil {
+			if err := firstError(checkInput(field, key), checkJSON(field, item, depth-1, numbers)); err != nil {
 				return err
 			}
 		}

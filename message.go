@@ -26,14 +26,6 @@ type Message struct {
 	SentAt    time.Time `json:"sent_at"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
 	ReadAt    time.Time `json:"read_at,omitzero"`    // zero: unread
-
-	// Deliveries tells what became of the message on each device that it was notified to.
-	// They appear when the first attempt is made.
-	Deliveries []MessageDelivery `json:"deliveries,omitempty"`
-	// DueAt is when the devices are notified next; zero: they need not be.
-	DueAt time.Time `json:"due_at,omitzero"`
-	// LeasedUntil is until when a process has the notifications in work.
-	LeasedUntil time.Time `json:"-"`
 }
 
 // Expired reports whether the message's time is over at a moment.
@@ -125,8 +117,8 @@ type NewMessage struct {
 	// userkit's own: it is in every notification.
 	Data map[string]string `json:"data,omitempty"`
 
-	// ExpiresAt is when the message is not worth reading any more: it is then neither unread
-	// nor notified. It is later than now; zero: never.
+	// ExpiresAt is when the message is not worth reading any more: it is then no longer
+	// unread. It is later than now; zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
 	// Key makes the call safe to repeat: a message with the same key and content is the one
@@ -292,9 +284,8 @@ func checkMessageData(data map[string]string) error {
 	return checkNotificationData(data)
 }
 
-// send decides on a message under the given id. dueAt is when the devices of the user
-// are to be notified; zero: never.
-func (n NewMessage) send(state *State, o origin, id MessageID, dueAt time.Time) (Message, Change, error) {
+// send decides on a message under the given id.
+func (n NewMessage) send(state *State, o origin, id MessageID) (Message, Change, error) {
 	for _, sent := range state.Messages {
 		if n.Key == "" || sent.Key != n.Key {
 			continue
@@ -307,7 +298,7 @@ func (n NewMessage) send(state *State, o origin, id MessageID, dueAt time.Time) 
 	message := Message{
 		ID: id, UserID: state.User.ID, Subject: n.Subject, Body: n.Body, Format: n.Format, Data: maps.Clone(n.Data),
 		Origin: MessageOrigin{Source: MessageFromActor, Actor: o.actor}, Key: n.Key,
-		SentAt: o.now, ExpiresAt: n.ExpiresAt, DueAt: dueAt,
+		SentAt: o.now, ExpiresAt: n.ExpiresAt,
 	}
 	if !n.Mail.IsZero() {
 		message.Origin.Source, message.Origin.Mail = MessageFromMail, n.Mail
@@ -331,7 +322,7 @@ func markRead(state *State, o origin, ids []MessageID) (int, Change, error) {
 		if !slices.Contains(ids, message.ID) || !message.ReadAt.IsZero() {
 			continue
 		}
-		message.ReadAt, message.DueAt, message.LeasedUntil = o.now, time.Time{}, time.Time{}
+		message.ReadAt = o.now
 		c.Messages.Update = append(c.Messages.Update, message)
 	}
 	count := len(c.Messages.Update)
@@ -340,11 +331,6 @@ func markRead(state *State, o origin, ids []MessageID) (int, Change, error) {
 	}
 	o.record(&c, EventMessagesRead, DeviceID{}, "messages", count)
 	return count, c, nil
-}
-
-// notifyAt gives when the devices are to be notified of a message that is sent now.
-func (m *manager) notifyAt(now time.Time) time.Time {
-	return time.Time{}
 }
 
 func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessage) (_ Message, err error) {
@@ -362,7 +348,7 @@ func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessa
 		want.MessageKeys = []string{message.Key}
 	}
 	return change(ctx, m, command{want: want}, func(state *State) (Message, Change, error) {
-		return message.send(state, call.origin, id, m.notifyAt(call.now))
+		return message.send(state, call.origin, id)
 	})
 }
 

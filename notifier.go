@@ -49,7 +49,7 @@ func (n Notification) Check() error {
 		return NewError(CodeRequired, "push_token", "a notification goes to a device")
 	}
 	return firstError(
-		checkLine("push_token", n.PushToken, MaxPushToken), checkInput("title", n.Title, MaxLine),
+		checkLine("push_token", n.PushToken, MaxPushToken), checkInput("title", n.Title),
 		checkLines("body", n.Body, MaxNotificationBody),
 		checkNotificationData(n.Data), checkCollapseID(n.CollapseID),
 	)

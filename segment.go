@@ -161,7 +161,7 @@ func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilte
 		filter.Moment.Zone = m.zone
 	}
 	filter.Moment.At = storedTime(filter.Moment.At)
-	if err := firstError(checkInput("search", filter.Search, MaxLine), checkTime("moment", filter.Moment.At)); err != nil {
+	if err := firstError(checkInput("search", filter.Search), checkTime("moment", filter.Moment.At)); err != nil {
 		return filter, err
 	}
 	checked, err := filter.Filter.check()
@@ -661,7 +661,7 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 	default:
 		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "%q is no kind of segment", clip(string(query.Kind)))
 	}
-	if err := checkInput("search", query.Search, MaxLine); err != nil {
+	if err := checkInput("search", query.Search); err != nil {
 		return Page[Segment]{}, err
 	}
 	query.Search = Fold(strings.TrimSpace(query.Search))

@@ -104,10 +104,10 @@ func checkLine(field, text string, max int) error {
 	return nil
 }
 
-// checkInput is checkLine for what nobody is told apart by, such as a text to look
+// checkInput is checkLine, at most MaxLine characters, for what nobody is told apart by, such as a text to look
 // for, where characters that nobody sees do no harm.
-func checkInput(field, text string, max int) error {
-	return checkText(field, text, max, false)
+func checkInput(field, text string) error {
+	return checkText(field, text, MaxLine, false)
 }
 
 // checkLines is checkLine for texts that may hold line breaks and tabs.

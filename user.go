@@ -975,7 +975,7 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	if key.value == "" {
 		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
 	}
-	if err := checkInput(key.field, key.value, MaxExtRef); err != nil {
+	if err := checkInput(key.field, key.value); err != nil {
 		return User{}, err
 	}
 	find := m.findUser

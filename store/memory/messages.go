@@ -43,7 +43,6 @@ func (byMessageTime) compare(a, b *message) int {
 func copyMessage(m userkit.Message) userkit.Message {
 	m.Data = maps.Clone(m.Data)
 	m.Origin.Mail.Marks = slices.Clone(m.Origin.Mail.Marks)
-	m.Deliveries = slices.Clone(m.Deliveries)
 	return m
 }
 

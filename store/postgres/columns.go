@@ -504,10 +504,6 @@ var messageColumns = columns[userkit.Message]{
 	timeColumn("sent_at", func(m *userkit.Message) *time.Time { return &m.SentAt }),
 	optionalTimeColumn("expires_at", func(m *userkit.Message) *time.Time { return &m.ExpiresAt }),
 	optionalTimeColumn("read_at", func(m *userkit.Message) *time.Time { return &m.ReadAt }),
-	documentColumn("deliveries", func(m *userkit.Message) *[]userkit.MessageDelivery { return &m.Deliveries },
-		func(deliveries *[]userkit.MessageDelivery) bool { return len(*deliveries) == 0 }),
-	optionalTimeColumn("due_at", func(m *userkit.Message) *time.Time { return &m.DueAt }),
-	optionalTimeColumn("leased_until", func(m *userkit.Message) *time.Time { return &m.LeasedUntil }),
 }
 
 // newTransactionColumns are the columns of a transaction that is not cancelled;

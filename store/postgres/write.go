@@ -36,10 +36,6 @@ func quotedID(id [16]byte) literal {
 	return append(appendUUID(append(make(literal, 0, 44), '\''), id), `'::uuid`...)
 }
 
-func quotedBytes(data []byte) literal {
-	return append(hex.AppendEncode(literal(`E'\\x`), data), `'::bytea`...)
-}
-
 func quotedTime(t time.Time) literal {
 	return append(appendTime(append(make(literal, 0, 50), '\''), t), `'::timestamptz`...)
 }

@@ -278,12 +278,6 @@ func newMessage(owner userkit.UserID, n int) userkit.Message {
 		SentAt:    at(24000 + n),
 		ExpiresAt: at(25000 + n),
 		ReadAt:    at(26000 + n),
-		Deliveries: []userkit.MessageDelivery{
-			{DeviceID: deviceID(n), State: userkit.NotificationLater, Attempts: n + 1, UpdatedAt: at(27000 + n), RetryAt: at(28000 + n)},
-			{DeviceID: deviceID(n + 1), State: userkit.NotificationDelivered, Attempts: 1, UpdatedAt: at(27001 + n)},
-		},
-		DueAt:       at(29000 + n),
-		LeasedUntil: at(30000 + n),
 	}
 }
 

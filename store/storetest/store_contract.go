@@ -285,8 +285,7 @@ func dossierAt(n int, moment time.Time) dossier {
 		d.messages[i].SentAt = moment
 	}
 	received := &d.messages[0]
-	received.ExpiresAt, received.ReadAt, received.DueAt, received.LeasedUntil = moment, moment, moment, moment
-	received.Deliveries[0].UpdatedAt, received.Deliveries[0].RetryAt = moment, moment
+	received.ExpiresAt, received.ReadAt = moment, moment
 	for i := range d.transactions {
 		d.transactions[i].At = moment
 	}

@@ -3,9 +3,8 @@
 -- What the first file says of itself holds here as well, and what the fourth says of
 -- indexes.
 
--- data, mail and deliveries are JSON that no statement looks into: what goes to the
--- application, what is known of a mail that became the message, and what became of the
--- message on each device. due_at is when the devices are notified next.
+-- data and mail are JSON that no statement looks into: what goes to the application, and
+-- what is known of a mail that became the message.
 CREATE TABLE messages (
     project      text COLLATE "C" NOT NULL,
     id           uuid NOT NULL,
@@ -24,9 +23,6 @@ CREATE TABLE messages (
     sent_at      timestamptz NOT NULL,
     expires_at   timestamptz,
     read_at      timestamptz,
-    deliveries   text COLLATE "C",
-    due_at       timestamptz,
-    leased_until timestamptz,
     CONSTRAINT messages_pkey PRIMARY KEY (id, project)
 );
 
@@ -34,6 +30,5 @@ CREATE UNIQUE INDEX messages_key_key ON messages (user_id, project, key) WHERE k
 CREATE INDEX messages_by_user ON messages (user_id, project, sent_at, id);
 CREATE INDEX messages_unread_by_user ON messages (user_id, project, sent_at, id) WHERE read_at IS NULL;
 CREATE INDEX messages_by_sent_at ON messages (project, sent_at, id) WHERE sent_at > '-infinity'::timestamptz;
-CREATE INDEX messages_by_due_at ON messages (project, due_at, id) WHERE due_at IS NOT NULL;
 
 INSERT INTO migrations (name) VALUES ('0013_messages');
