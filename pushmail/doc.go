@@ -2,7 +2,7 @@
 //
 // A user has a private mail address (userkit.Manager.GeneratePushMail). [Server] takes the
 // mails to these addresses and to no others, and hands each one to a function of the host's,
-// [Deliver], as what a person would read of it. The sender is told that a mail was taken only
+// [Deliver], as what a person would read of it; [ToMessages] is one that sends messages. The sender is told that a mail was taken only
 // after that function has kept it; who was not told sends again, and [Mail.Key] makes that
 // one message.
 //
