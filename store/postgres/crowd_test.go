@@ -88,3 +88,30 @@ func (r *recorder) take() []string {
 	r.statements = nil
 	return taken
 }
+
+// multiply copies a user of a store many times, past the store: what makes a
+// project large. Every hundredth copy has rare values, and every tenth is disabled.
+func multiply(t *testing.T, db *bun.DB, user userkit.User, count int) {
+	t.Helper()
+	_, err := db.Exec(`
+INSERT INTO userkit.users SELECT r.*
+FROM (SELECT i AS number, i % 100 = 0 AS rare, md5(i::text) AS word FROM generate_series(1, ?) AS i) AS n
+CROSS JOIN LATERAL (SELECT md5('id' || number)::uuid AS id, word AS login,
+	CASE WHEN rare THEN 'quvwxy' || number WHEN number % 100 = 50 THEN 'жзшщюя' || number ELSE 'name ' || word END AS name,
+	word || '@example.org' AS email, '+49' || number AS phone, 'ref' || number AS extref,
+	CASE WHEN number % 10 = 0 THEN 'disabled' ELSE 'active' END AS status,
+	jsonb_build_object('plan', CASE WHEN rare THEN 'gold' ELSE 'silver' || number END) AS attributes,
+	timestamptz '2026-01-02 00:00:00+00' + number * interval '1 second' AS registered_at) AS c
+CROSS JOIN userkit.users AS u
+CROSS JOIN LATERAL jsonb_populate_record(u, to_jsonb(c) || jsonb_build_object(
+	'login_key', c.login, 'name_key', c.name, 'email_key', c.email, 'login_identity', c.login, 'email_identity', c.email, 'extref_key', c.extref,
+	'search', concat_ws(chr(10), c.id, c.login, c.name, c.email, c.phone, c.extref))) AS r
+WHERE u.id = ?`, count, user.ID.String())
+	require.NoError(t, err)
+	_, err = db.Exec(`
+INSERT INTO userkit.accounts SELECT r.*
+FROM userkit.accounts AS a CROSS JOIN userkit.users AS u
+CROSS JOIN LATERAL jsonb_populate_record(a, jsonb_build_object('user_id', u.id)) AS r
+WHERE a.user_id = ? AND u.id <> a.user_id`, user.ID.String())
+	require.NoError(t, err)
+}
