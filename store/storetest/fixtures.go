@@ -318,6 +318,7 @@ func newEvent(owner userkit.UserID, n int) userkit.Event {
 		Name:     userkit.EventName(fmt.Sprintf("host.event-%d", n)),
 		Actor:    newActor(2000 + n),
 		At:       at(13000 + n),
+		Mentions: []userkit.UserID{userID(14000 + n)},
 		Data:     fmt.Appendf(nil, `{"n":%d,"list":[1,"two",null,{"x":9007199254740993}],"text":"it's \"said\" & <done>"}`, n),
 	}
 }
