@@ -44,10 +44,23 @@ type Operation struct {
 func Operations() []Operation {
 	list := make([]Operation, len(operations))
 	for i, op := range operations {
-		list[i] = Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed}
+		list[i] = op.described()
 	}
 	slices.SortFunc(list, func(a, b Operation) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+// described returns what hosts are told of the operation.
+func (op *operation) described() Operation {
+	return Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed}
+}
+
+// operationNamed returns the operation with a name; nil: there is none.
+func operationNamed(name string) *operation {
+	if at := slices.IndexFunc(operations, func(op *operation) bool { return op.name == name }); at >= 0 {
+		return operations[at]
+	}
+	return nil
 }
 
 // AuthorizationRequest is what an Authorizer is asked: may this actor do this?
@@ -212,8 +225,8 @@ type AuthorizationManager interface {
 }
 
 func (m *manager) Allows(ctx context.Context, name string, user UserID) (bool, error) {
-	at := slices.IndexFunc(operations, func(op *operation) bool { return op.name == name })
-	if at < 0 {
+	op := operationNamed(name)
+	if op == nil {
 		return false, NewError(CodeUnknownValue, "operation", "%q is no operation", clip(name))
 	}
 	actor := ActorFrom(ctx)
@@ -224,7 +237,6 @@ func (m *manager) Allows(ctx context.Context, name string, user UserID) (bool, e
 	if from.trusted {
 		return true, nil
 	}
-	op := operations[at]
 	c := call{manager: m, operation: op, asked: true}
 	c.actor, c.now = actor, m.now()
 	_, err := m.mayCall(ctx, &c, from.connection, user)
@@ -278,10 +290,7 @@ func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
 // narrows it.
 func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.Context, error) {
 	op := c.operation
-	request := AuthorizationRequest{
-		Actor: c.actor, UserID: user,
-		Operation: Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed},
-	}
+	request := AuthorizationRequest{Actor: c.actor, UserID: user, Operation: op.described()}
 	if c.target != ([16]byte{}) {
 		request.ID = UserID(c.target).String()
 	}

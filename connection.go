@@ -114,10 +114,8 @@ func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
 	}
 	p.allowed = map[string]bool{opDisconnect.name: true}
 	for _, name := range names {
-		known := name == ChangeCredentials || slices.ContainsFunc(operations, func(op *operation) bool {
-			return op.name == name && op.connected != neverConnected
-		})
-		if !known {
+		op := operationNamed(name)
+		if name != ChangeCredentials && (op == nil || op.connected == neverConnected) {
 			return p, invalidOption("WithConnections", "%q is no operation for who is connected", clip(name))
 		}
 		p.allowed[name] = true

@@ -114,7 +114,7 @@ type NewMessage struct {
 
 	// Data goes to the application on the user's devices, with the rules of
 	// Notification.Data. It takes at most MaxMessageData bytes, and the key "message_id" is
-	// userkit's own: it is in every notification.
+	// reserved for the id of the message.
 	Data map[string]string `json:"data,omitempty"`
 
 	// ExpiresAt is when the message is not worth reading any more: it is then no longer
@@ -139,7 +139,7 @@ const (
 	MaxMarkRead    = 1000                     // messages in one call of MarkRead
 )
 
-// messageIDKey is where a notification has the id of its message.
+// messageIDKey is reserved in the data of a message for its id.
 const messageIDKey = "message_id"
 
 // mailKey begins the keys of messages that came by mail.
