@@ -8,10 +8,6 @@ import (
 
 var connectionReads = connectionColumns.reads("c")
 
-func connectionTargets(to []any, connection *userkit.Connection) []any {
-	return connectionColumns.targets(to, connection)
-}
-
 // selectConnections adds a statement over the connections of the project; a condition may
 // follow.
 func (s *Store) selectConnections(q *statement) {
@@ -23,7 +19,7 @@ func (s *Store) Connection(ctx context.Context, id userkit.ConnectionID) (userki
 	q := &statement{}
 	s.selectConnections(q)
 	q.add(" AND c.id = ?", quotedID(id))
-	return selectOne(ctx, s, q, userkit.CodeConnectionNotFound, connectionTargets)
+	return selectOne(ctx, s, q, userkit.CodeConnectionNotFound, connectionColumns.targets)
 }
 
 // Connections implements userkit.Store.
@@ -46,5 +42,5 @@ func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter
 	if err := q.page(list, connectionSortings, "c.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, connectionTargets)
+	return selectRecords(ctx, s, q, connectionColumns.targets)
 }

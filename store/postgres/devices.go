@@ -8,8 +8,6 @@ import (
 
 var deviceReads = deviceColumns.reads("d")
 
-func deviceTargets(to []any, d *userkit.DeviceRecord) []any { return deviceColumns.targets(to, d) }
-
 // selectDevices begins a statement over the devices of the project; a condition
 // may follow.
 func (s *Store) selectDevices() *statement {
@@ -22,7 +20,7 @@ func (s *Store) selectDevices() *statement {
 func (s *Store) Device(ctx context.Context, id userkit.DeviceID) (userkit.Device, error) {
 	q := s.selectDevices()
 	q.add(" AND d.id = ?", quotedID(id))
-	record, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, deviceTargets)
+	record, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, deviceColumns.targets)
 	return record.Device, err
 }
 
@@ -43,7 +41,7 @@ FROM ? AS d`, s.table("devices"), s.table("devices"))
 	q.lookUp(s, "accounts", "a", "a.user_id = d.user_id")
 	q.add("\nWHERE d.project = ? AND d.token_digest = ?", quoted(s.project), bytesParameter(digest[:]))
 	found, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, func(to []any, o *owned) []any {
-		return append(userTargets(deviceTargets(to, &o.device), &o.user), (*count)(&o.rank))
+		return append(userTargets(deviceColumns.targets(to, &o.device), &o.user), (*count)(&o.rank))
 	})
 	return found.device.Device, found.user, found.rank, err
 }
@@ -59,7 +57,7 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 	if err := q.page(list, deviceSortings, "d.id"); err != nil {
 		return nil, err
 	}
-	records, err := selectRecords(ctx, s, q, deviceTargets)
+	records, err := selectRecords(ctx, s, q, deviceColumns.targets)
 	if err != nil {
 		return nil, err
 	}
@@ -74,5 +72,5 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 func (s *Store) SealedDevices(ctx context.Context, after userkit.DeviceID, limit int) ([]userkit.DeviceRecord, error) {
 	q := s.selectDevices()
 	q.add(" AND d.sealed_token IS NOT NULL AND d.id > ?\nORDER BY d.id\nLIMIT ?", quotedID(after), limit)
-	return selectRecords(ctx, s, q, deviceTargets)
+	return selectRecords(ctx, s, q, deviceColumns.targets)
 }

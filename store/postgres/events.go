@@ -9,8 +9,6 @@ import (
 
 var eventReads = eventColumns.reads("e")
 
-func eventTargets(to []any, event *userkit.Event) []any { return eventColumns.targets(to, event) }
-
 // Events implements userkit.Store.
 func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
 	if err := s.ready(ctx); err != nil {
@@ -49,7 +47,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 	if err := q.page(list, eventSortings, "e.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, eventTargets)
+	return selectRecords(ctx, s, q, eventColumns.targets)
 }
 
 // CommitEvent implements userkit.Store.
@@ -98,7 +96,7 @@ ORDER BY e.position, e.id
 LIMIT ?`,
 		s.table("events"), quoted(s.project), after.Commit, quotedID(after.Event), s.table("projects"), quoted(s.project), limit)
 	events, err := selectRecords(ctx, s, q, func(to []any, event *userkit.FeedEvent) []any {
-		return eventTargets(append(to, (*integer)(&event.Position.Commit)), &event.Event)
+		return eventColumns.targets(append(to, (*integer)(&event.Position.Commit)), &event.Event)
 	})
 	for i := range events {
 		events[i].Position.Feed, events[i].Position.Event = feed, events[i].Event.ID

@@ -8,10 +8,6 @@ import (
 
 var transactionReads = transactionColumns.reads("t")
 
-func transactionTargets(to []any, transaction *userkit.Transaction) []any {
-	return transactionColumns.targets(to, transaction)
-}
-
 // Transactions implements userkit.Store.
 func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
 	q := &statement{}
@@ -27,7 +23,7 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 	if err := q.page(list, transactionSortings, "t.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, transactionTargets)
+	return selectRecords(ctx, s, q, transactionColumns.targets)
 }
 
 // Ledgers implements userkit.Store. Sums are made of numerics, which do not

@@ -11,10 +11,6 @@ import (
 
 var messageReads = messageColumns.reads("m")
 
-func messageTargets(to []any, message *userkit.Message) []any {
-	return messageColumns.targets(to, message)
-}
-
 // document reads JSON into a value. It is kept as text, since nothing looks into it.
 type document[T any] struct{ value *T }
 
@@ -62,7 +58,7 @@ func (s *Store) Message(ctx context.Context, id userkit.MessageID) (userkit.Mess
 	q := &statement{}
 	s.selectMessages(q)
 	q.add(" AND m.id = ?", quotedID(id))
-	return selectOne(ctx, s, q, userkit.CodeMessageNotFound, messageTargets)
+	return selectOne(ctx, s, q, userkit.CodeMessageNotFound, messageColumns.targets)
 }
 
 // isUnread is the condition that a message is neither read nor expired at a moment.
@@ -82,7 +78,7 @@ func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list
 	if err := q.page(list, messageSortings, "m.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, messageTargets)
+	return selectRecords(ctx, s, q, messageColumns.targets)
 }
 
 // CountUnread implements userkit.Store.

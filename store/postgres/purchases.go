@@ -9,10 +9,6 @@ import (
 
 var purchaseReads = purchaseColumns.reads("p")
 
-func purchaseTargets(to []any, purchase *userkit.Purchase) []any {
-	return purchaseColumns.targets(to, purchase)
-}
-
 // selectPurchases adds a statement over the purchases of the project; a condition
 // may follow.
 func (s *Store) selectPurchases(q *statement) {
@@ -24,7 +20,7 @@ func (s *Store) Purchase(ctx context.Context, id userkit.PurchaseID) (userkit.Pu
 	q := &statement{}
 	s.selectPurchases(q)
 	q.add(" AND p.id = ?", quotedID(id))
-	return selectOne(ctx, s, q, userkit.CodePurchaseNotFound, purchaseTargets)
+	return selectOne(ctx, s, q, userkit.CodePurchaseNotFound, purchaseColumns.targets)
 }
 
 // FindPurchases implements userkit.Store.
@@ -38,7 +34,7 @@ func (s *Store) FindPurchases(ctx context.Context, store, stableID string) ([]us
 	q := &statement{}
 	s.selectPurchases(q)
 	q.add(" AND p.store = ? AND p.stable_id = ?", quoted(store), quoted(stableID))
-	return selectRecords(ctx, s, q, purchaseTargets)
+	return selectRecords(ctx, s, q, purchaseColumns.targets)
 }
 
 // Purchases implements userkit.Store.
@@ -61,7 +57,7 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	if err := q.page(list, purchaseSortings, "p.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, purchaseTargets)
+	return selectRecords(ctx, s, q, purchaseColumns.targets)
 }
 
 // LeasePurchases implements userkit.Store. It goes along the purchases in the order
@@ -81,7 +77,7 @@ func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit 
 		s.table("purchases"), quotedTime(until), quoted(s.project))
 	var leased []userkit.Purchase
 	err := s.atomically(ctx, func(s *Store) (err error) {
-		leased, err = selectOnce(ctx, s, q, purchaseTargets)
+		leased, err = selectOnce(ctx, s, q, purchaseColumns.targets)
 		return err
 	})
 	if err != nil {

@@ -9,10 +9,6 @@ import (
 
 var segmentReads = segmentColumns.reads("g")
 
-func segmentTargets(to []any, segment *userkit.Segment) []any {
-	return segmentColumns.targets(to, segment)
-}
-
 // selectSegments begins a statement over the segments of the project; a condition
 // may follow.
 func (s *Store) selectSegments() *statement {
@@ -44,7 +40,7 @@ func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list
 	if err := q.page(list, segmentSortings, "g.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, segmentTargets)
+	return selectRecords(ctx, s, q, segmentColumns.targets)
 }
 
 // FindSegments implements userkit.Store.
@@ -60,7 +56,7 @@ func (s *Store) FindSegments(ctx context.Context, ids []userkit.SegmentID, names
 	}
 	q := s.selectSegments()
 	q.add(" AND (g.id = ANY (?) OR g.name_identity = ANY (?))", byID.of("uuid"), byName.of("text"))
-	return selectRecords(ctx, s, q, segmentTargets)
+	return selectRecords(ctx, s, q, segmentColumns.targets)
 }
 
 // CommitSegment implements userkit.Store. The change is one statement. Who is made

@@ -9,10 +9,6 @@ import (
 
 var sessionReads = sessionColumns.reads("s")
 
-func sessionTargets(to []any, session *userkit.Session) []any {
-	return sessionColumns.targets(to, session)
-}
-
 // slotLength is the precision of the index that finds stale sessions.
 const slotLength = 10 * time.Minute
 
@@ -38,7 +34,7 @@ func (s *Store) selectSessions() *statement {
 func (s *Store) Session(ctx context.Context, id userkit.SessionID) (userkit.Session, error) {
 	q := s.selectSessions()
 	q.add(" AND s.id = ?", quotedID(id))
-	return selectOne(ctx, s, q, userkit.CodeSessionNotFound, sessionTargets)
+	return selectOne(ctx, s, q, userkit.CodeSessionNotFound, sessionColumns.targets)
 }
 
 // SessionOwners implements userkit.Store.
@@ -96,7 +92,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	if err := q.page(list, sessionSortings, "s.id"); err != nil {
 		return nil, err
 	}
-	return selectRecords(ctx, s, q, sessionTargets)
+	return selectRecords(ctx, s, q, sessionColumns.targets)
 }
 
 // StaleSessions implements userkit.Store.
@@ -105,7 +101,7 @@ func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) 
 	// The last condition is that of the index sessions_open_by_report.
 	q.add(" AND s.ended_at IS NULL AND s.reported_slot <= ? AND s.reported_at < ? AND s.reported_slot > -9223372036854775808\nLIMIT ?",
 		reportedSlot(before), quotedTime(before), limit)
-	return selectRecords(ctx, s, q, sessionTargets)
+	return selectRecords(ctx, s, q, sessionColumns.targets)
 }
 
 // Usage implements userkit.Store.
