@@ -13,13 +13,13 @@ CREATE UNIQUE INDEX users_email_key ON users (email_identity, project) WHERE ema
 
 -- What is left to fill in, in the order of registration, and what was found to be
 -- in conflict.
-CREATE INDEX users_without_identity ON users (registered_at, id) WHERE login_identity IS NULL;
+CREATE INDEX users_without_identity ON users (registered_at, id, project) WHERE login_identity IS NULL;
 CREATE INDEX users_in_conflict ON users (project, id)
     WHERE login_identity = '' AND login <> '' OR email_identity = '' AND email <> '';
 
 ALTER TABLE segments ADD COLUMN name_identity text COLLATE "C";
 ALTER TABLE segments DROP CONSTRAINT segments_name_key;
 ALTER TABLE segments ADD CONSTRAINT segments_name_key UNIQUE (name_identity, project);
-CREATE INDEX segments_without_identity ON segments (created_at, id) WHERE name_identity IS NULL;
+CREATE INDEX segments_without_identity ON segments (created_at, id, project) WHERE name_identity IS NULL;
 
 INSERT INTO migrations (name) VALUES ('0012_identity');
