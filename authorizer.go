@@ -214,36 +214,89 @@ func (r *roleAuthorizer) Authorize(ctx context.Context, request AuthorizationReq
 	return Authorization{Allowed: len(scopes) > 0, Scope: AnyOf(scopes...)}, nil
 }
 
-// AuthorizationManager tells what the actor of a context may do.
+// AuthorizationManager tells what the actor of a context may do, by the connection that
+// it is made in, if any, and by the authorizer. It answers as the call would: the
+// operation's own rules come after that, and are not looked at.
+//
+// The operation is one of Operations, or ChangeCredentials. id is that of what it is
+// about, as text: of a user for "users.update", of a device for "devices.delete". An
+// empty id asks about all of the project where the operation can be about that, such as
+// a list of the sessions of all users. Of an operation that is always about one record it
+// asks in general: whether there is a record for which it may be allowed.
+//
+// An operation or an id that is none returns ErrInvalid with CodeUnknownValue.
 type AuthorizationManager interface {
-	// Allows reports whether the authorizer lets the actor of the context do an operation
-	// about a user; zero: about no user in particular. It is for whoever offers the
-	// operation, such as a page: nothing is recorded. The operation's own rules are not
-	// looked at. It returns ErrInvalid with CodeUnknownValue for an operation that does
-	// not exist.
-	Allows(ctx context.Context, operation string, user UserID) (bool, error)
+	// Allows reports whether the actor may do an operation. It is for whoever offers the
+	// operation, such as a page: nothing is recorded.
+	Allows(ctx context.Context, operation, id string) (bool, error)
+
+	// Authorize returns the error with which an operation would be refused, nil if it would
+	// not be, and records the refusal as the call does. It is for whoever has work to do
+	// before the call, such as reading a file.
+	Authorize(ctx context.Context, operation, id string) error
 }
 
-func (m *manager) Allows(ctx context.Context, name string, user UserID) (bool, error) {
-	op := operationNamed(name)
-	if op == nil {
-		return false, NewError(CodeUnknownValue, "operation", "%q is no operation", clip(name))
-	}
-	actor := ActorFrom(ctx)
-	if err := actor.validate(); err != nil {
-		return false, err
-	}
-	from := callerOf(ctx)
-	if from.trusted {
-		return true, nil
-	}
-	c := call{manager: m, operation: op, asked: true}
-	c.actor, c.now = actor, m.now()
-	_, err := m.mayCall(ctx, &c, from.connection, user)
+func (m *manager) Allows(ctx context.Context, operation, id string) (bool, error) {
+	err := m.ask(ctx, operation, id, m.mayCall)
 	if errors.Is(err, ErrForbidden) {
 		return false, nil
 	}
-	return err == nil, unavailableOrNil(err)
+	return err == nil, err
+}
+
+func (m *manager) Authorize(ctx context.Context, operation, id string) error {
+	return m.ask(ctx, operation, id, m.admit)
+}
+
+// ask asks whether there may be a call, by a function that the door asks.
+func (m *manager) ask(ctx context.Context, name, id string, may func(context.Context, *call, *connected) (context.Context, error)) error {
+	credentials := name == ChangeCredentials
+	if credentials {
+		name = opUpdateUser.name
+	}
+	c := call{manager: m, operation: operationNamed(name), asked: true}
+	if c.operation == nil {
+		return NewError(CodeUnknownValue, "operation", "%q is no operation", clip(name))
+	}
+	if id != "" {
+		target, err := ParseID[User](id)
+		if err != nil || c.operation.target == TargetProject {
+			return NewError(CodeUnknownValue, "id", "%q is not the id of a %s", clip(id), c.operation.target)
+		}
+		c.target = target
+	}
+	from := callerOf(ctx)
+	c.actor, c.now = from.actor, m.now()
+	if err := c.actor.validate(); err != nil {
+		return err
+	}
+	if from.trusted {
+		return nil
+	}
+	if own := from.connection; own != nil && c.operation.ofProject && c.target == ([16]byte{}) {
+		c.target = own.user // as in enterOf
+	}
+	_, err := may(ctx, &c, from.connection)
+	if err == nil && credentials && from.connection != nil {
+		err = m.mayChangeCredentials()
+	}
+	return unavailableOrNil(err)
+}
+
+// mayChangeCredentials returns the error of a change of what a user signs in with while
+// connected.
+func (m *manager) mayChangeCredentials() error {
+	if m.connections.allowed[ChangeCredentials] {
+		return nil
+	}
+	return NewError(CodeNotWhileConnected, "", "what a user signs in with is not changed while connected")
+}
+
+// inGeneral reports whether somebody asks about an operation on one record without saying
+// which.
+func (c *call) inGeneral() bool {
+	op := c.operation
+	return c.asked && c.target == ([16]byte{}) && !op.ofProject && op.target != TargetProject && op.target != TargetSegment
 }
 
 func unavailableOrNil(err error) error {
@@ -314,10 +367,9 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 	switch {
 	case op.narrowed || op == opCreateUser:
 		return context.WithValue(ctx, scopeKey{}, AllOf(scopeOf(ctx), scope.Filter)), nil
+	case c.inGeneral():
+		return ctx, nil
 	case user.IsZero():
-		if c.asked {
-			return ctx, nil // whom it will be about is not said yet
-		}
 		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s for some users only", op.name)
 	}
 	within, err := m.within(ctx, scope, user)
@@ -453,7 +505,7 @@ func (p *refusalPace) take(actor Actor, now time.Time) (skipped int, record bool
 
 // recordRefusal records that a call was refused. The refusal stands whether or not that
 // succeeds.
-func (m *manager) recordRefusal(ctx context.Context, c *call, user UserID, refusal *Error) {
+func (m *manager) recordRefusal(ctx context.Context, c *call, refusal *Error) {
 	skipped, record := m.refusals.take(c.actor, c.now)
 	if !record {
 		return
@@ -467,9 +519,9 @@ func (m *manager) recordRefusal(ctx context.Context, c *call, user UserID, refus
 	}
 	event := Event{ID: NewID[Event](), Name: EventAccessRefused, Actor: c.actor, At: c.now, Data: eventData(data)}
 	err := error(NewError(CodeUserNotFound, "", "no user"))
-	if !user.IsZero() {
-		event.UserID = user
-		_, err = change(ctx, m, command{want: Want{User: user}}, func(state *State) (Event, Change, error) {
+	if !c.user.IsZero() {
+		event.UserID = c.user
+		_, err = change(ctx, m, command{want: Want{User: c.user}}, func(state *State) (Event, Change, error) {
 			change := state.change()
 			change.Events = append(change.Events, event)
 			return event, change, nil

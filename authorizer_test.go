@@ -42,6 +42,138 @@ func callForError(ctx context.Context, manager userkit.Manager, method string) e
 	return err
 }
 
+// idText is an id as Allows takes it.
+func idText(id userkit.UserID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.String()
+}
+
+// TestAllowsAnswersAsTheCallWould calls every method about a user, about another one and
+// about all of the project, as somebody who may do everything for one user, as somebody
+// who is connected to that user, and as somebody who may only read.
+func TestAllowsAnswersAsTheCallWould(t *testing.T) {
+	c := connect(t)
+	allowedFor := func(reads bool, scope userkit.Filter) userkit.AuthorizerFunc {
+		return func(_ context.Context, request userkit.AuthorizationRequest) (userkit.Authorization, error) {
+			if request.Operation.Target == userkit.TargetUser && request.ID != idText(request.UserID) {
+				return userkit.Authorization{}, errors.New("the id of the target is not that of the user")
+			}
+			return userkit.Authorization{Allowed: !reads || !request.Operation.Changes, Scope: scope}, nil
+		}
+	}
+	connection, err := userkit.New(c.store)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connection.Close(context.Background())) })
+	quiet := userkit.WithLogger(slog.New(slog.DiscardHandler))
+	operations := map[string]userkit.Operation{}
+	for _, op := range userkit.Operations() {
+		operations[op.Name] = op
+	}
+	plain := userkit.WithActor(t.Context(), staff)
+	for name, who := range map[string]struct {
+		manager userkit.Manager
+		ctx     context.Context
+	}{
+		"one user":  {authorizing(t, c.store, allowedFor(false, userkit.Equal("login", "ada")), quiet), plain},
+		"reads":     {authorizing(t, c.store, allowedFor(true, userkit.Filter{}), quiet), plain},
+		"connected": {connection, c.at},
+		"both":      {authorizing(t, c.store, allowedFor(true, userkit.Equal("login", "ada")), quiet), c.at},
+	} {
+		for method, operation := range userkit.OperationMethods() {
+			if method == "DeleteUser" {
+				continue // the others need them
+			}
+			op := operations[operation]
+			for _, user := range []userkit.UserID{{}, c.ada.ID, c.emmy.ID} {
+				about, ok := argumentsAbout(method, user)
+				project := op.Target == userkit.TargetProject || op.Target == userkit.TargetSegment
+				if !ok || !project && op.Target != userkit.TargetUser || !project && user.IsZero() && !about.query {
+					continue // the call is about another record, or cannot be about all of the project
+				}
+				err := about.call(who.ctx, who.manager)
+				id := ""
+				if op.Target == userkit.TargetUser {
+					id = idText(user)
+				}
+				allowed, asked := who.manager.Allows(who.ctx, operation, id)
+				require.NoError(t, asked)
+				require.Equal(t, !errors.Is(err, userkit.ErrForbidden), allowed, "%s: %s %s: %v", name, operation, id, err)
+				refused := who.manager.Authorize(who.ctx, operation, id)
+				require.Equal(t, allowed, refused == nil, "%s: %s %s", name, operation, id)
+				if !allowed {
+					require.Equal(t, userkit.ErrorCode(err), userkit.ErrorCode(refused), "%s: %s %s", name, operation, id)
+				}
+			}
+		}
+	}
+}
+
+// aboutUser is a call of a method with zeros for everything but the user.
+type aboutUser struct {
+	call  func(ctx context.Context, manager userkit.Manager) error
+	query bool // the user is part of a query, which need not name one
+}
+
+// argumentsAbout makes a call about a user, if the method takes one or needs none.
+func argumentsAbout(method string, user userkit.UserID) (aboutUser, bool) {
+	found, query := user.IsZero(), false
+	var ids []reflect.Value
+	function, _ := reflect.TypeFor[userkit.Manager]().MethodByName(method)
+	for i := 1; i < function.Type.NumIn(); i++ {
+		argument := reflect.New(function.Type.In(i)).Elem()
+		switch field := argument; {
+		case argument.Type() == reflect.TypeFor[userkit.UserID]():
+			argument.Set(reflect.ValueOf(user))
+			found = true
+		case argument.Kind() == reflect.Struct && argument.FieldByName("UserID").IsValid() && argument.FieldByName("UserID").Type() == reflect.TypeFor[userkit.UserID]():
+			field = argument.FieldByName("UserID")
+			field.Set(reflect.ValueOf(user))
+			found, query = true, strings.HasSuffix(argument.Type().Name(), "Query") && argument.Type() != reflect.TypeFor[userkit.MessageQuery]()
+		}
+		ids = append(ids, argument)
+	}
+	if function.Type.IsVariadic() {
+		ids = ids[:len(ids)-1]
+	}
+	return aboutUser{query: query, call: func(ctx context.Context, manager userkit.Manager) error {
+		results := reflect.ValueOf(manager).MethodByName(method).Call(append([]reflect.Value{reflect.ValueOf(ctx)}, ids...))
+		last := results[len(results)-1]
+		if last.Kind() == reflect.Func {
+			sequence := last
+			last = reflect.Value{}
+			for _, value := range sequence.Seq2() {
+				last = value
+			}
+		}
+		if !last.IsValid() {
+			return nil
+		}
+		err, _ := reflect.TypeAssert[error](last)
+		return err
+	}}, found
+}
+
+func TestRefusalsOfAuthorizeAreRecordedAndThoseOfAllowsAreNot(t *testing.T) {
+	store := &recordingStore{}
+	manager := authorizing(t, store, userkit.AuthorizerFunc(func(context.Context, userkit.AuthorizationRequest) (userkit.Authorization, error) {
+		return userkit.Authorization{}, nil
+	}))
+	allowed, err := manager.Allows(t.Context(), "users.import", "")
+	require.NoError(t, err)
+	require.False(t, allowed)
+	require.Empty(t, store.events)
+	requireErrorCode(t, userkit.CodeNotAllowed, manager.Authorize(t.Context(), "users.import", ""))
+	require.Len(t, store.events, 1)
+	require.Contains(t, string(store.events[0].Data), "users.import")
+	for _, ask := range []struct{ operation, id string }{{"users.nothing", ""}, {"users.get", "no id"}, {"users.list", userkit.NewID[userkit.User]().String()}} {
+		requireErrorCode(t, userkit.CodeUnknownValue, manager.Authorize(t.Context(), ask.operation, ask.id))
+		_, err := manager.Allows(t.Context(), ask.operation, ask.id)
+		requireErrorCode(t, userkit.CodeUnknownValue, err)
+	}
+}
+
 // recordingStore is a store on which nothing but the recording of an event works.
 type recordingStore struct {
 	userkit.Store
@@ -157,7 +289,7 @@ func TestAnAuthorizerThatFails(t *testing.T) {
 			_, err := manager.Users(t.Context(), userkit.UserQuery{})
 			require.ErrorIs(t, err, userkit.ErrUnavailable)
 			require.Equal(t, userkit.CodeAuthorizerFailed, userkit.ErrorCode(err))
-			_, err = manager.Allows(t.Context(), "users.list", userkit.UserID{})
+			_, err = manager.Allows(t.Context(), "users.list", "")
 			require.Equal(t, userkit.CodeAuthorizerFailed, userkit.ErrorCode(err))
 		})
 	}
@@ -285,7 +417,7 @@ func TestRoles(t *testing.T) {
 		{"nobody", "users.get", ada.ID, false},
 	} {
 		ctx := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: check.actor})
-		allowed, err := manager.Allows(ctx, check.operation, check.user)
+		allowed, err := manager.Allows(ctx, check.operation, idText(check.user))
 		require.NoError(t, err)
 		require.Equal(t, check.allowed, allowed, "%s %s", check.actor, check.operation)
 	}
@@ -297,7 +429,7 @@ func TestRoles(t *testing.T) {
 	_, err = manager.User(userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorUser, ID: "ada"}), ada.ID)
 	require.Equal(t, userkit.CodeNotAllowed, userkit.ErrorCode(err))
 
-	_, err = manager.Allows(t.Context(), "users.nothing", ada.ID)
+	_, err = manager.Allows(t.Context(), "users.nothing", ada.ID.String())
 	require.Equal(t, userkit.CodeUnknownValue, userkit.ErrorCode(err))
 	for _, role := range []userkit.Role{{Operations: []string{"users.udpate"}}, {Operations: []string{"*"}, Scope: userkit.Equal("salary", 1)}} {
 		_, err = userkit.NewRoles(map[string]userkit.Role{"wrong": role}, func(context.Context, userkit.Actor) []string { return nil })

@@ -15,6 +15,7 @@ type operation struct {
 	target    TargetKind // what the call is about
 	changes   bool       // whether it changes records, and so writes an event
 	narrowed  bool       // is about the users who meet a filter: a scope joins it
+	ofProject bool       // can be about all users as well as about one
 	connected connectedRule
 }
 
@@ -41,6 +42,12 @@ func define(op operation) *operation {
 // storeFilter, which joins it, or looked at with within.
 func (op *operation) narrow() *operation {
 	op.narrowed = true
+	return op
+}
+
+// orProject marks an operation that lists what belongs to a user, or to all users.
+func (op *operation) orProject() *operation {
+	op.ofProject = true
 	return op
 }
 
@@ -83,7 +90,7 @@ var (
 	opRegisterDevice = writes("devices.register", "RegisterDevice", TargetUser).whenNamed()
 	opAuthenticate   = writes("devices.authenticate", "Authenticate", TargetProject)
 	opDevice         = reads("devices.get", "Device", TargetDevice).whileConnected()
-	opDevices        = reads("devices.list", "Devices", TargetUser).whileConnected()
+	opDevices        = reads("devices.list", "Devices", TargetUser).orProject().whileConnected()
 	opUpdateDevice   = writes("devices.update", "UpdateDevice", TargetDevice).whileConnected()
 	opDeleteDevice   = writes("devices.delete", "DeleteDevice", TargetDevice).whileConnected()
 	opRotateToken    = writes("devices.rotate_token", "RotateToken", TargetDevice).whenNamed()
@@ -97,13 +104,13 @@ var (
 	opEndSession         = writes("sessions.end", "EndSession", TargetSession).whileConnected()
 	opCloseStaleSessions = writes("sessions.close_stale", "CloseStaleSessions", TargetProject)
 	opSession            = reads("sessions.get", "Session", TargetSession).whileConnected()
-	opSessions           = reads("sessions.list", "Sessions", TargetUser).whileConnected()
+	opSessions           = reads("sessions.list", "Sessions", TargetUser).orProject().whileConnected()
 	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", TargetUser).whileConnected()
 	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser).whileConnected()
 
 	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", TargetUser).whenNamed()
 	opPurchase                = reads("purchases.get", "Purchase", TargetPurchase).whileConnected()
-	opPurchases               = reads("purchases.list", "Purchases", TargetUser).whileConnected()
+	opPurchases               = reads("purchases.list", "Purchases", TargetUser).orProject().whileConnected()
 	opActivatePurchase        = writes("purchases.activate", "ActivatePurchase", TargetPurchase).whileConnected()
 	opDeactivatePurchase      = writes("purchases.deactivate", "DeactivatePurchase", TargetPurchase).whileConnected()
 	opVerifyDuePurchases      = writes("purchases.verify_due", "VerifyDuePurchases", TargetProject)
@@ -118,7 +125,7 @@ var (
 	opRefill         = writes("balance.refill", "Refill", TargetUser).whileConnected()
 	opCharge         = writes("balance.charge", "Charge", TargetUser).whileConnected()
 	opCancelLast     = writes("balance.cancel_last", "CancelLast", TargetUser).whileConnected()
-	opTransactions   = reads("balance.transactions", "Transactions", TargetUser).whileConnected()
+	opTransactions   = reads("balance.transactions", "Transactions", TargetUser).orProject().whileConnected()
 	opVerifyBalances = reads("balance.verify", "VerifyBalances", TargetProject)
 
 	opCreateSegment     = writes("segments.create", "CreateSegment", TargetSegment)
@@ -134,10 +141,10 @@ var (
 	opConnect     = writes("connections.connect", "Connect", TargetUser)
 	opResume      = reads("connections.resume", "Resume", TargetConnection)
 	opDisconnect  = writes("connections.disconnect", "Disconnect", TargetConnection).whileConnected()
-	opConnections = reads("connections.list", "Connections", TargetUser).whenNamed()
+	opConnections = reads("connections.list", "Connections", TargetUser).orProject().whenNamed()
 
 	opRecordEvent = writes("activity.record", "RecordEvent", TargetUser).whileConnected()
-	opEvents      = reads("activity.list", "Events", TargetUser).whileConnected()
+	opEvents      = reads("activity.list", "Events", TargetUser).orProject().whileConnected()
 	opFeed        = reads("activity.feed", "Feed", TargetProject)
 )
 
@@ -147,6 +154,7 @@ type call struct {
 	manager   *manager
 	operation *operation
 	target    [16]byte  // the id of what the call is about; zero: unknown, or all of the project
+	user      UserID    // whom it is about, once the authorizer or the connection is asked
 	asked     bool      // somebody asks whether there may be such a call
 	began     time.Time // only while calls are logged
 }
@@ -218,25 +226,28 @@ func enterOf(ctx context.Context, m *manager, op *operation, user *UserID) (cont
 
 // admit asks whether a call may be made, and records where not.
 func (m *manager) admit(ctx context.Context, c *call, own *connected) (context.Context, error) {
-	user, err := m.owner(ctx, c)
-	if err != nil {
-		return ctx, err
-	}
-	inner, err := m.mayCall(ctx, c, own, user)
+	inner, err := m.mayCall(ctx, c, own)
 	if refusal, ok := errors.AsType[*Error](err); ok && errors.Is(refusal, ErrForbidden) {
-		m.recordRefusal(ctx, c, user, refusal)
+		m.recordRefusal(ctx, c, refusal)
 	}
 	return inner, err
 }
 
 // mayCall asks whether a call may be made: the connection that it is made in, if any, and
 // the authorizer.
-func (m *manager) mayCall(ctx context.Context, c *call, own *connected, user UserID) (context.Context, error) {
+func (m *manager) mayCall(ctx context.Context, c *call, own *connected) (context.Context, error) {
+	if own == nil && m.authorizer == nil && c.actor.OnBehalfOf.IsZero() {
+		return ctx, nil
+	}
+	user, err := m.owner(ctx, c)
+	if err != nil {
+		return ctx, err
+	}
+	c.user = user
 	if own == nil && !c.actor.OnBehalfOf.IsZero() || own != nil && c.actor.OnBehalfOf != own.user {
 		return ctx, NewError(CodeNotConnected, "actor.on_behalf_of", "the actor is not connected to the user; see Resume")
 	}
 	if own != nil {
-		var err error
 		if ctx, err = m.admitConnected(ctx, c, own, user); err != nil {
 			return ctx, err
 		}

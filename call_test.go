@@ -17,6 +17,7 @@ import (
 // doorless are the methods of Manager that do nothing with records: each says why.
 var doorless = map[string]string{
 	"Allows":    "asks what the door would say",
+	"Authorize": "asks what the door would say",
 	"Project":   "tells the options, and asks no store",
 	"WithStore": "makes another manager, whose methods have the door",
 	"Run":       "does duties, which are methods of their own",

@@ -51,9 +51,13 @@ type ConnectionFilter struct {
 }
 
 // ChangeCredentials stands in ConnectionPolicy.Operations for a change of what a user
-// signs in with: login, email, email_verified, phone, extref and auth_method of
-// UpdateUser.
+// signs in with: the CredentialFields of UpdateUser.
 const ChangeCredentials = "users.change_credentials"
+
+// CredentialFields returns the names of the fields that say what a user signs in with.
+func CredentialFields() []string {
+	return []string{"login", "email", "email_verified", "phone", "extref", "auth_method"}
+}
 
 // ConnectionPolicy says how administrators may connect to users.
 type ConnectionPolicy struct {
@@ -212,7 +216,7 @@ func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, u
 		return ctx, NewError(CodeNotWhileConnected, "", "%s is not allowed while connected", op.name)
 	case op.narrowed:
 		return context.WithValue(ctx, scopeKey{}, Equal("id", own.user)), nil
-	case op.target == TargetProject || op.target == TargetSegment || c.asked && user.IsZero():
+	case op.target == TargetProject || op.target == TargetSegment || c.inGeneral():
 		return ctx, nil
 	case user != own.user:
 		return ctx, errOtherUser()

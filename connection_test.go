@@ -279,6 +279,33 @@ func TestConnectionPolicies(t *testing.T) {
 	require.Equal(t, time.Minute, short.ExpiresAt.Sub(short.StartedAt))
 }
 
+// What a user signs in with is what CredentialFields says: those fields of the table, and
+// no others, are refused while connected.
+func TestCredentialFields(t *testing.T) {
+	c := connect(t)
+	allowed, err := c.Allows(c.at, userkit.ChangeCredentials, c.ada.ID.String())
+	require.NoError(t, err)
+	require.False(t, allowed)
+	allowed, err = c.Allows(userkit.WithActor(t.Context(), staff), userkit.ChangeCredentials, c.ada.ID.String())
+	require.NoError(t, err)
+	require.True(t, allowed)
+	named := map[string]bool{}
+	for _, field := range userkit.UserFields() {
+		if !field.Settable() {
+			continue
+		}
+		var draft userkit.UserDraft
+		require.NoError(t, draft.Set(field.Name, field.Get(&c.ada)), field.Name)
+		_, err := c.UpdateUser(c.at, c.ada.ID, draft.Update)
+		refused := userkit.ErrorCode(err) == userkit.CodeNotWhileConnected
+		require.Equal(t, slices.Contains(userkit.CredentialFields(), field.Name), refused, field.Name)
+		named[field.Name] = true
+	}
+	for _, name := range userkit.CredentialFields() {
+		require.True(t, named[name] || name == "email_verified", name)
+	}
+}
+
 // Rights are those that both the authorizer and the policy give.
 func TestRightsWhileConnectedAreAnIntersection(t *testing.T) {
 	var asked userkit.AuthorizationRequest
@@ -290,11 +317,11 @@ func TestRightsWhileConnectedAreAnIntersection(t *testing.T) {
 	requireErrorCode(t, userkit.CodeNotAllowed, err)
 	require.Equal(t, c.ada.ID, asked.Actor.OnBehalfOf)
 	for operation, want := range map[string]bool{"users.access": false, "users.get": true, "users.delete": false} {
-		allowed, err := c.Allows(c.at, operation, c.ada.ID)
+		allowed, err := c.Allows(c.at, operation, c.ada.ID.String())
 		require.NoError(t, err)
 		require.Equal(t, want, allowed, operation)
 	}
-	allowed, err := c.Allows(c.at, "users.get", c.emmy.ID)
+	allowed, err := c.Allows(c.at, "users.get", c.emmy.ID.String())
 	require.NoError(t, err)
 	require.False(t, allowed)
 }

@@ -1019,8 +1019,10 @@ func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (_
 	if ctx, err = m.alsoMay(ctx, &call, patch.operations()...); err != nil {
 		return User{}, err
 	}
-	if callerOf(ctx).connection != nil && patch.credentials() && !m.connections.allowed[ChangeCredentials] {
-		return User{}, NewError(CodeNotWhileConnected, "", "what a user signs in with is not changed while connected")
+	if callerOf(ctx).connection != nil && patch.credentials() {
+		if err := m.mayChangeCredentials(); err != nil {
+			return User{}, err
+		}
 	}
 	steps := patch.steps(m, call.origin)
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -99,6 +100,9 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 	status := http.StatusOK
 	if target := strings.TrimSpace(v.Query("target")); target != "" {
 		id, err := c.findUserID(r, target)
+		if err != nil && !shown(err) && !errors.Is(err, userkit.ErrNotFound) {
+			return err
+		}
 		if err != nil {
 			p.Fault, status = v.ErrorText(err), http.StatusUnprocessableEntity
 		}

@@ -30,6 +30,29 @@ type bulkPage struct {
 	Expected string // what is typed to confirm a deletion
 }
 
+// bulkOperations are what a bulk action does to each user.
+var bulkOperations = map[userkit.BulkAction]string{
+	userkit.BulkActivate: "users.activate", userkit.BulkDeactivate: "users.deactivate", userkit.BulkDelete: "users.delete",
+	userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
+}
+
+// Actions are the bulk actions that the person may do.
+func (p usersPage) Actions() []userkit.BulkAction {
+	if !p.May("users.preview_bulk") || !p.May("users.execute_bulk") {
+		return nil
+	}
+	var all []userkit.BulkAction
+	for _, action := range []userkit.BulkAction{
+		userkit.BulkActivate, userkit.BulkDeactivate, userkit.BulkAddToSegments, userkit.BulkRemoveFromSegment, userkit.BulkDelete,
+	} {
+		toSegment := action == userkit.BulkAddToSegments || action == userkit.BulkRemoveFromSegment
+		if p.May(bulkOperations[action]) && (!toSegment || len(p.Segments) > 0) {
+			all = append(all, action)
+		}
+	}
+	return all
+}
+
 // maxTicked is how many users can be ticked: a filter has this many comparisons.
 const maxTicked = 200
 
@@ -79,17 +102,22 @@ func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inpu
 			back.Set(name, value)
 		}
 	}
-	p.Back = v.at(back, "/users")
+	p.Back = v.Base + "/"
+	if v.May("users.list") {
+		p.Back = v.at(back, "/users")
+	}
 	var err error
 	if p.Preview, err = c.users.PreviewBulk(r.Context(), request); err != nil {
 		return err
 	}
-	sample, err := c.users.Users(r.Context(), userkit.UserQuery{UserFilter: request.Users, PageQuery: userkit.PageQuery{Limit: 10}})
-	if err != nil {
-		return err
+	if v.May("users.list") {
+		sample, err := c.users.Users(r.Context(), userkit.UserQuery{UserFilter: request.Users, PageQuery: userkit.PageQuery{Limit: 10}})
+		if err != nil {
+			return err
+		}
+		p.Sample = sample.Items
 	}
-	p.Sample = sample.Items
-	if len(request.Segments) > 0 {
+	if len(request.Segments) > 0 && v.May("segments.get", request.Segments[0]) {
 		if p.Segment, err = c.users.Segment(r.Context(), request.Segments[0]); err != nil {
 			return err
 		}
@@ -104,11 +132,7 @@ func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) e
 	if fault != nil {
 		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
 	}
-	operation := map[userkit.BulkAction]string{
-		userkit.BulkActivate: "users.activate", userkit.BulkDeactivate: "users.deactivate", userkit.BulkDelete: "users.delete",
-		userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
-	}[request.Action]
-	if err := v.require(operation, userkit.UserID{}); err != nil {
+	if err := v.require(bulkOperations[request.Action]); err != nil {
 		return err
 	}
 	if request.Action == userkit.BulkDelete && r.PostForm.Get("confirm") != r.PostForm.Get("expected") {

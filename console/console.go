@@ -6,6 +6,9 @@
 //		return staff.FromSession(r) // an error refuses the request
 //	})))
 //
+// The authorizer of the manager (userkit.WithAuthorizer) says what a person may do. What
+// it refuses is neither shown nor offered; an attempt to do it none the less is recorded.
+//
 // Everything that it serves is in the program: no request goes to another host. Pages
 // work without JavaScript and are faster with it. They hold no secrets but those that a
 // person asks for, and those are shown once.
@@ -23,7 +26,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -37,14 +40,6 @@ type Option func(*console)
 // its text is not shown. Without this option the console refuses to serve.
 func WithActor(actor func(r *http.Request) (userkit.Actor, error)) Option {
 	return func(c *console) { c.actor = actor }
-}
-
-// WithAuthorizer says what an actor may do. operation is the name of a call of
-// Manager, such as "users.update" or "devices.reveal_token", and user whom it is about,
-// zero for the project or for nobody in particular. What may not be done is neither
-// offered nor carried out. The default allows everything.
-func WithAuthorizer(allowed func(ctx context.Context, actor userkit.Actor, operation string, user userkit.UserID) bool) Option {
-	return func(c *console) { c.allowed = allowed }
 }
 
 // WithPath says where the console is mounted, such as "/admin", for routers other than
@@ -62,19 +57,6 @@ func WithPath(path string) Option {
 // WithTitle sets the name that the console has in its corner. The default is userkit.
 func WithTitle(title string) Option {
 	return func(c *console) { c.title = title }
-}
-
-// WithTimeZone sets the time zone of the project, which must be that of the manager:
-// days, weeks and months begin in it. The default is UTC. Times are shown in the zone of
-// the person who looks.
-func WithTimeZone(zone *time.Location) Option {
-	return func(c *console) { c.zone = zone }
-}
-
-// WithClock sets where the time comes from, which must be that of the manager. The
-// default is time.Now.
-func WithClock(now func() time.Time) Option {
-	return func(c *console) { c.now = now }
 }
 
 // WithGravatar shows the pictures that users have at gravatar.com. The browser of the
@@ -103,34 +85,37 @@ func WithSignOut(address string) Option {
 type console struct {
 	users     userkit.Manager
 	actor     func(*http.Request) (userkit.Actor, error)
-	allowed   func(context.Context, userkit.Actor, string, userkit.UserID) bool
 	path      *string // nil: from the pattern
 	title     string
 	zone      *time.Location
-	now       func() time.Time
 	gravatar  bool
 	maxUpload int64
 	logger    *slog.Logger
 	signOut   string
 
-	policy  string
-	cross   *http.CrossOriginProtection
-	mux     *http.ServeMux
-	limits  *limiter
-	jobs    *jobs
-	uploads *uploads
+	policy string
+	cross  *http.CrossOriginProtection
+	mux    *http.ServeMux
+	// operations of Manager, by the patterns of mux.
+	operations map[string]string
+	limits     *limiter
+	jobs       *jobs
+	uploads    *uploads
 
 	overviews overviews
-	business  atomic.Pointer[bool] // whether the project has no purchases; nil: not known yet
 }
 
 // New returns the console of the users of a manager. The manager stays the caller's to
 // run and to close.
 func New(users userkit.Manager, options ...Option) http.Handler {
+	c := newConsole(users, options...)
+	return c.cross.Handler(http.HandlerFunc(c.serve))
+}
+
+func newConsole(users userkit.Manager, options ...Option) *console {
 	c := &console{
-		users: users, title: "userkit", zone: time.UTC, now: time.Now, maxUpload: 64 << 20,
-		logger:  slog.New(slog.DiscardHandler),
-		allowed: func(context.Context, userkit.Actor, string, userkit.UserID) bool { return true },
+		users: users, title: "userkit", zone: users.Project().Zone, maxUpload: 64 << 20,
+		logger: slog.New(slog.DiscardHandler),
 	}
 	for _, option := range options {
 		option(c)
@@ -140,12 +125,14 @@ func New(users userkit.Manager, options ...Option) http.Handler {
 	c.cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "This request came from another site.", http.StatusForbidden)
 	}))
-	c.limits = newLimiter(c.now)
-	c.jobs = newJobs(c.now)
-	c.uploads = newUploads(c.now)
+	now := func() time.Time { return users.Project().Now }
+	c.limits = newLimiter(now)
+	c.jobs = newJobs(now)
+	c.uploads = newUploads(now)
 	c.mux = http.NewServeMux()
+	c.operations = map[string]string{}
 	c.routes()
-	return c.cross.Handler(http.HandlerFunc(c.serve))
+	return c
 }
 
 // page is a handler of one of the console's addresses. An error that it returns is
@@ -153,11 +140,17 @@ func New(users userkit.Manager, options ...Option) http.Handler {
 type page func(v *view, w http.ResponseWriter, r *http.Request) error
 
 // handle registers a page that carries out or shows an operation of Manager: whoever may
-// not do it gets a refusal. An operation of a user is asked of the user in the path.
+// not do it gets a refusal. It is asked about the user or the segment in the path, where
+// that is what the operation is about.
 func (c *console) handle(pattern, operation string, serve page) {
+	kind := operationTargets()[operation]
+	c.operations[pattern] = operation
 	c.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v := viewOf(r)
-		err := v.require(operation, userOf(r))
+		var err error
+		if operation != "" {
+			err = c.users.Authorize(r.Context(), operation, targetOf(r, kind))
+		}
 		if err == nil && r.Method == http.MethodPost {
 			err = parseForm(r)
 		}
@@ -198,6 +191,28 @@ const maxForm = 1 << 20
 func userOf(r *http.Request) userkit.UserID {
 	id, _ := userkit.ParseID[userkit.User](r.PathValue("user"))
 	return id
+}
+
+// operationTargets says what each operation is about.
+var operationTargets = sync.OnceValue(func() map[string]userkit.TargetKind {
+	targets := map[string]userkit.TargetKind{}
+	for _, operation := range userkit.Operations() {
+		targets[operation.Name] = operation.Target
+	}
+	return targets
+})
+
+// targetOf gives the id in an address of what an operation is about; empty: none, or one
+// that is no id, which the page then does not find.
+func targetOf(r *http.Request, kind userkit.TargetKind) string {
+	if kind != userkit.TargetUser && kind != userkit.TargetSegment {
+		return ""
+	}
+	id, err := userkit.ParseID[userkit.User](r.PathValue(string(kind)))
+	if err != nil || id.IsZero() {
+		return ""
+	}
+	return id.String()
 }
 
 // serve does what holds for every request, before its page.

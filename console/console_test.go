@@ -76,7 +76,6 @@ func newSiteOf(t *testing.T, managerOptions []userkit.Option, options ...Option)
 	t.Cleanup(func() { require.Empty(t, log.String()) })
 	handler := New(users, append([]Option{
 		WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }),
-		WithClock(func() time.Time { return s.now }),
 		WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 	}, options...)...)
 	mux := http.NewServeMux()

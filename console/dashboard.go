@@ -11,8 +11,8 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// overview is what the first page shows. It is the same for all who look, and is made
-// anew once a minute at most.
+// overview is what the first page shows of what its viewer may see. It is made anew once
+// a minute at most.
 type overview struct {
 	At            time.Time
 	Total         int64
@@ -45,14 +45,21 @@ type attention struct {
 	Tone   string
 }
 
-// overviews keeps the overview for a minute.
+// overviews keeps the overviews of people for a minute: each may see other users.
 type overviews struct {
 	mutex sync.Mutex
-	last  *overview
+	last  map[overviewKey]*overview
+}
+
+type overviewKey struct {
+	kind       userkit.ActorKind
+	actor      string
+	connection userkit.ConnectionID
 }
 
 const (
 	overviewAge      = time.Minute
+	maxOverviews     = 100
 	overviewDays     = 14
 	maxMoneyScanned  = 10_000
 	staleAfterSilent = 15 * time.Minute // the default of WithStaleAfter
@@ -61,9 +68,9 @@ const (
 func (c *console) showOverview(v *view, w http.ResponseWriter, r *http.Request) error {
 	v.Title = v.T("Overview")
 	var o *overview
-	if v.May("users.count", userkit.UserID{}) {
+	if v.May("users.count") {
 		var err error
-		if o, err = c.overviewNow(r.Context(), v.Now); err != nil {
+		if o, err = c.overviewNow(r.Context(), v); err != nil {
 			return err
 		}
 	}
@@ -73,10 +80,12 @@ func (c *console) showOverview(v *view, w http.ResponseWriter, r *http.Request) 
 	}{v, o})
 }
 
-func (c *console) overviewNow(ctx context.Context, now time.Time) (*overview, error) {
+func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
+	now, key := v.Now, overviewKey{kind: v.Actor.Kind, actor: v.Actor.ID}
+	key.connection, _, _ = userkit.ConnectionOf(ctx)
 	c.overviews.mutex.Lock()
 	defer c.overviews.mutex.Unlock()
-	if last := c.overviews.last; last != nil && now.Sub(last.At) < overviewAge && !now.Before(last.At) {
+	if last := c.overviews.last[key]; last != nil && now.Sub(last.At) < overviewAge && !now.Before(last.At) {
 		return last, nil
 	}
 	o := &overview{At: now, Refills: map[string]userkit.Money{}, Charges: map[string]userkit.Money{}}
@@ -104,13 +113,18 @@ func (c *console) overviewNow(ctx context.Context, now time.Time) (*overview, er
 		}
 		o.Registrations = append(o.Registrations, dayCount{day, n})
 	}
-	if err := c.addMoney(ctx, o, now); err != nil {
+	if v.May("balance.transactions") {
+		if err := c.addMoney(ctx, o, now); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.addAttention(ctx, v, o, count); err != nil {
 		return nil, err
 	}
-	if err := c.addAttention(ctx, o, now, count); err != nil {
-		return nil, err
+	if c.overviews.last == nil || len(c.overviews.last) >= maxOverviews {
+		c.overviews.last = map[overviewKey]*overview{}
 	}
-	c.overviews.last = o
+	c.overviews.last[key] = o
 	return o, nil
 }
 
@@ -178,7 +192,8 @@ const (
 )
 
 // addAttention finds what a person should look at.
-func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, count func(userkit.Filter) (int64, error)) error {
+func (c *console) addAttention(ctx context.Context, v *view, o *overview, count func(userkit.Filter) (int64, error)) error {
+	now := v.Now
 	for _, watched := range watchedUsers {
 		filter := watched.filter(now)
 		n, err := count(filter)
@@ -189,6 +204,19 @@ func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, 
 			o.Attention = append(o.Attention, attention{Text: watched.text, Count: n, Filter: filter.String(), Tone: watched.tone})
 		}
 	}
+	if v.May("sessions.list") {
+		if err := c.addSilent(ctx, o, now); err != nil {
+			return err
+		}
+	}
+	if v.May("purchases.list") && !v.Business() {
+		return c.addUndecided(ctx, o)
+	}
+	return nil
+}
+
+// addSilent counts the sessions that should have been closed.
+func (c *console) addSilent(ctx context.Context, o *overview, now time.Time) error {
 	active := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit, Sort: "started_at"}}
 	active.State = userkit.SessionsActive
 	sessions, err := c.users.Sessions(ctx, active)
@@ -204,9 +232,14 @@ func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, 
 	if silent > 0 {
 		o.Attention = append(o.Attention, attention{Text: silentSessions, Count: silent, Path: "/sessions", Tone: "bad"})
 	}
-	// Purchases of which a store has said nothing yet come first in the order of verified_at.
+	return nil
+}
+
+// addUndecided counts the purchases of which a store has said nothing yet: they come
+// first in the order of verified_at.
+func (c *console) addUndecided(ctx context.Context, o *overview) error {
 	purchases, err := c.users.Purchases(ctx, userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 200, Sort: "verified_at"}})
-	if err != nil && userkit.ErrorCode(err) != userkit.CodeBusinessProject {
+	if err != nil {
 		return err
 	}
 	var undecided int64
@@ -221,22 +254,30 @@ func (c *console) addAttention(ctx context.Context, o *overview, now time.Time, 
 	return nil
 }
 
+// UsersURL gives the address of users; empty: the person may see no list of them.
+func (v *view) UsersURL(pairs ...string) string {
+	if !v.May("users.list") {
+		return ""
+	}
+	return v.at(map[string][]string{}, "/users", pairs...)
+}
+
 // AttentionURL gives the address of what an attention is about.
 func (v *view) AttentionURL(a attention) string {
 	if a.Filter != "" {
-		return v.at(map[string][]string{}, "/users", "filter", a.Filter, "all", "1")
+		return v.UsersURL("filter", a.Filter, "all", "1")
 	}
 	return v.Base + a.Path
 }
 
 // StatusURL gives the address of the users of a status.
 func (v *view) StatusURL(status userkit.Status) string {
-	return v.at(map[string][]string{}, "/users", "filter", userkit.Equal("status", string(status)).String(), "all", "1")
+	return v.UsersURL("filter", userkit.Equal("status", string(status)).String(), "all", "1")
 }
 
 // OnlineURL gives the address of the users who are connected.
 func (v *view) OnlineURL() string {
-	return v.at(map[string][]string{}, "/users", "filter", userkit.Greater("open_sessions", 0).String())
+	return v.UsersURL("filter", userkit.Greater("open_sessions", 0).String())
 }
 
 // BarChart draws numbers per day as an SVG, which needs no JavaScript.

@@ -29,7 +29,8 @@ func (c *console) find(v *view, w http.ResponseWriter, r *http.Request) error {
 		{"tags", "Segments", "/segments", "segments.list"}, {"plus", "Create segment", "/segments?do=create", "segments.create"},
 		{"scroll-text", "Audit", "/audit", "activity.list"}, {"list-checks", "Jobs", "/jobs", ""}, {"settings", "Preferences", "/preferences", ""},
 	} {
-		if page.operation != "" && !v.May(page.operation, userkit.UserID{}) || page.path == "/purchases" && v.Business() {
+		path, _, _ := strings.Cut(page.path, "?")
+		if route := c.operations["GET "+path]; route != "" && !v.May(route) || page.operation != "" && !v.May(page.operation) || page.path == "/purchases" && v.Business() {
 			continue
 		}
 		if text := v.T(page.text); p.Search == "" || strings.Contains(userkit.Fold(text), userkit.Fold(p.Search)) {
@@ -37,14 +38,14 @@ func (c *console) find(v *view, w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if p.Search != "" {
-		if v.May("users.list", userkit.UserID{}) {
+		if v.May("users.list") && v.May("users.get") {
 			users, err := c.users.Users(r.Context(), userkit.UserQuery{UserFilter: userkit.UserFilter{Search: p.Search}, PageQuery: userkit.PageQuery{Limit: 10}})
 			if err != nil && !shown(err) {
 				return err
 			}
 			p.Users = users.Items
 		}
-		if v.May("segments.list", userkit.UserID{}) {
+		if v.May("segments.list") && v.May("segments.get") {
 			segments, err := c.users.Segments(r.Context(), userkit.SegmentQuery{SegmentFilter: userkit.SegmentFilter{Search: p.Search}, PageQuery: userkit.PageQuery{Limit: 5}})
 			if err != nil && !shown(err) {
 				return err

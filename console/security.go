@@ -1,11 +1,10 @@
 package console
 
 import (
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/userkit/userkit"
 )
 
 // contentPolicy is the Content-Security-Policy of every answer: what comes from elsewhere,
@@ -19,17 +18,32 @@ func contentPolicy(gravatar bool) string {
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
-// May reports whether the person may do an operation to a user; zero: to the project.
-func (v *view) May(operation string, user userkit.UserID) bool {
-	return v.console.allowed(v.request.Context(), v.Actor, operation, user)
+// May reports whether the person may do an operation: about a user, a device or another
+// record, or else about the project or in general. What cannot be found out is not
+// offered.
+func (v *view) May(operation string, about ...fmt.Stringer) bool {
+	id := ""
+	if len(about) > 0 {
+		id = about[0].String()
+	}
+	question := operation + " " + id
+	if answer, known := v.may[question]; known {
+		return answer
+	}
+	allowed, err := v.console.users.Allows(v.request.Context(), operation, id)
+	if err != nil {
+		v.console.logger.ErrorContext(v.request.Context(), "console: what may be done is not known", "operation", operation, "error", err)
+	}
+	v.may[question] = allowed
+	return allowed
 }
 
-// require returns a refusal unless the person may do an operation.
-func (v *view) require(operation string, user userkit.UserID) error {
-	if operation == "" || v.May(operation, user) {
+// require returns a refusal unless the person may do an operation in general.
+func (v *view) require(operation string) error {
+	if operation == "" {
 		return nil
 	}
-	return &refusal{http.StatusForbidden, "You may not do this."}
+	return v.console.users.Authorize(v.request.Context(), operation, "")
 }
 
 // costly counts a call that takes much of the host's time, and refuses it when the person

@@ -169,16 +169,25 @@ func TestRecordsOfOtherUsersAreNotFound(t *testing.T) {
 	}
 }
 
+// refusals are what was attempted and refused since a moment.
+func (s *site) refusals(since time.Time) []userkit.Event {
+	s.t.Helper()
+	found, err := s.users.Events(s.t.Context(), userkit.EventQuery{EventFilter: userkit.EventFilter{Name: userkit.EventAccessRefused, From: since}})
+	require.NoError(s.t, err)
+	return found.Items
+}
+
+// allows is an authorizer that allows what a function says.
+func allows(may func(operation userkit.Operation) bool) userkit.Option {
+	return userkit.WithAuthorizer(userkit.AuthorizerFunc(func(_ context.Context, request userkit.AuthorizationRequest) (userkit.Authorization, error) {
+		return userkit.Authorization{Allowed: request.Actor.Kind == userkit.ActorSystem || may(request.Operation)}, nil
+	}))
+}
+
 func TestWhatMayNotBeDoneIsNeitherOfferedNorDone(t *testing.T) {
-	reads := func(_ context.Context, _ userkit.Actor, operation string, _ userkit.UserID) bool {
-		for _, verb := range []string{".list", ".get", ".count", ".of_user", ".traffic", ".transactions"} {
-			if strings.HasSuffix(operation, verb) {
-				return true
-			}
-		}
-		return false
-	}
-	s := newSite(t, WithAuthorizer(reads))
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), allows(func(operation userkit.Operation) bool {
+		return !operation.Changes && operation.Name != "users.records" && operation.Name != "users.walk"
+	})})
 	user, device, session, purchase, segment := s.full()
 	for _, path := range pages(user, device, session, purchase, segment) {
 		a := s.get(path)
@@ -188,11 +197,12 @@ func TestWhatMayNotBeDoneIsNeitherOfferedNorDone(t *testing.T) {
 		}
 		body := a.ok()
 		for _, found := range regexp.MustCompile(`<form[^>]*method="post"[^>]*>`).FindAllString(body, -1) {
-			require.Regexp(t, `action="/admin/(preferences|users/columns|users/segment|users/[^/]+/(edit|attributes))"`, found, path)
+			require.Regexp(t, `action="/admin/(preferences|users/columns)"`, found, path)
 		}
-		require.NotContains(t, body, "Deactivate</a>", path)
-		require.NotContains(t, body, "archive.zip", path)
 	}
+	refusals := func() int { return len(s.refusals(start)) }
+	require.Equal(t, 4, refusals(), "showing a page attempts nothing")
+	s.now = s.now.Add(time.Hour)
 	of := "/users/" + user.ID.String()
 	for _, path := range []string{
 		"/users", "/bulk", "/import", "/users/segment", "/segments", of + "/edit", of + "/attributes", of + "/activate", of + "/deactivate", of + "/limit", of + "/delete",
@@ -200,10 +210,103 @@ func TestWhatMayNotBeDoneIsNeitherOfferedNorDone(t *testing.T) {
 		of + "/purchases/deactivate", of + "/balance/refill", of + "/balance/charge", of + "/balance/cancel", of + "/segments/add", of + "/segments/remove",
 		"/segments/" + segment.ID.String() + "/edit", "/segments/" + segment.ID.String() + "/freeze", "/segments/" + segment.ID.String() + "/delete",
 	} {
-		require.Equal(t, http.StatusForbidden, s.post(path).status, path)
+		s.post(path).says(http.StatusForbidden, "You may not do this.")
 	}
+	require.Equal(t, 14, refusals(), "an attempt is recorded, ten times a minute")
 	require.Equal(t, http.StatusForbidden, s.get(of+"/archive.zip").status)
 	require.Equal(t, http.StatusForbidden, s.get("/users/export?format=csv").status)
+}
+
+// TestNothingThatIsOfferedIsRefused refuses each operation in turn, and looks at what the
+// pages link to then.
+func TestNothingThatIsOfferedIsRefused(t *testing.T) {
+	var refused string
+	asked := map[string]bool{} // for the page that is served
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), allows(func(operation userkit.Operation) bool {
+		asked[operation.Name] = true
+		return operation.Name != refused
+	})})
+	user, device, session, purchase, segment := s.full()
+	c := newConsole(s.users)
+	used := map[string][]string{} // the pages that ask about an operation
+	for _, path := range pages(user, device, session, purchase, segment) {
+		clear(asked)
+		s.now = s.now.Add(2 * time.Minute) // the overview is made anew, and there is time for costly pages
+		s.get(path).ok()
+		for operation := range asked {
+			used[operation] = append(used[operation], path)
+		}
+	}
+	require.Greater(t, len(used), 40)
+	links := regexp.MustCompile(`<(a|form)[^>]* (?:href|action)="/admin(/[^"?]*)[^"]*"([^>]*)>`)
+	for operation, paths := range used {
+		refused = operation
+		for _, path := range paths {
+			s.now = s.now.Add(2 * time.Minute)
+			a := s.get(path)
+			if a.status == http.StatusForbidden {
+				_, pattern := c.mux.Handler(httptest.NewRequest(http.MethodGet, path, nil))
+				require.Contains(t, []string{operation, "users.get"}, refusedBy(c, pattern, operation), "%s is refused as a whole without %s", path, operation)
+				continue
+			}
+			require.Empty(t, s.refusals(s.now), "%s attempts %s", path, operation)
+			for _, found := range links.FindAllStringSubmatch(a.ok(), -1) {
+				method := http.MethodGet
+				if found[1] == "form" && strings.Contains(found[0], `method="post"`) {
+					method = http.MethodPost
+				}
+				_, pattern := c.mux.Handler(httptest.NewRequest(method, html.UnescapeString(found[2]), nil))
+				require.NotEqual(t, operation, c.operations[pattern], "%s offers %s", path, found[0])
+			}
+		}
+	}
+}
+
+// TestWhoSeesSomeUsersOnlySeesNothingOfOthers looks at the console as somebody who may do
+// everything for the users of one country, after somebody who may do it for all.
+func TestWhoSeesSomeUsersOnlySeesNothingOfOthers(t *testing.T) {
+	actor := administrator
+	roles, err := userkit.NewRoles(map[string]userkit.Role{
+		"all": {Operations: []string{"*"}}, "german": {Operations: []string{"*"}, Scope: userkit.Equal("country", "DE")},
+	}, func(_ context.Context, actor userkit.Actor) []string {
+		if actor.ID == "german" {
+			return []string{"german"}
+		}
+		return []string{"all"}
+	})
+	require.NoError(t, err)
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), userkit.WithAuthorizer(roles)},
+		WithActor(func(*http.Request) (userkit.Actor, error) { return actor, nil }))
+	user, device, session, purchase, segment := s.full()
+	emmy, err := s.users.CreateUser(t.Context(), userkit.NewUser{Login: "emmy", Name: "Emmy Noether", Country: "DE", Status: userkit.StatusActive})
+	require.NoError(t, err)
+	require.Contains(t, s.get("/").ok(), "<b>2</b>")
+	actor.ID = "german"
+	body := s.get("/").ok()
+	require.NotContains(t, body, "<b>2</b>")
+	require.NotContains(t, body, `href="/admin/sessions"`, "the sessions of all users are not offered")
+	require.Contains(t, body, `href="/admin/users"`)
+	for _, path := range pages(user, device, session, purchase, segment) {
+		a := s.get(path)
+		require.NotContains(t, a.body, user.Email, path)
+		if strings.Contains(path, user.ID.String()) && strings.HasPrefix(path, "/users/") {
+			require.Equal(t, http.StatusForbidden, a.status, path)
+		}
+	}
+	s.get("/users/"+emmy.ID.String()).says(http.StatusOK, "Emmy Noether")
+	s.post("/users/" + emmy.ID.String() + "/deactivate").leads("/users/" + emmy.ID.String())
+	s.post("/users/"+user.ID.String()+"/deactivate").says(http.StatusForbidden, "You may not do this.")
+}
+
+// refusedBy gives the operation without which a page cannot be shown.
+func refusedBy(c *console, pattern, operation string) string {
+	if operation == "users.get" && strings.Contains(pattern, "/users/{user}") {
+		return operation // every tab shows the user
+	}
+	if needs := map[string]string{"devices.get": "/devices", "sessions.get": "/sessions", "purchases.get": "/purchases", "users.find": "/audit", "users.activate": "/bulk", "users.delete": "/bulk"}; needs[operation] != "" && strings.Contains(pattern, needs[operation]) {
+		return operation // the dialog, or the search, that the address asks for
+	}
+	return c.operations[pattern]
 }
 
 func TestOversizedBodiesAreRefused(t *testing.T) {

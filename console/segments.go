@@ -22,6 +22,14 @@ type segmentRow struct {
 	Users int64
 }
 
+// NewURL is the address of the form of a new segment; empty: the person may create none.
+func (p segmentsPage) NewURL() string {
+	if !p.May("segments.create") {
+		return ""
+	}
+	return p.Here("do", "create")
+}
+
 func (c *console) showSegments(v *view, w http.ResponseWriter, r *http.Request) error {
 	return c.showSegmentsPage(v, w, r, http.StatusOK, nil)
 }
@@ -38,7 +46,7 @@ func (c *console) showSegmentsPage(v *view, w http.ResponseWriter, r *http.Reque
 	p.List.Next = found.Next
 	for _, segment := range found.Items {
 		row := segmentRow{Segment: segment, Users: -1}
-		if v.May("users.count", userkit.UserID{}) {
+		if v.May("users.count") {
 			if n, err := c.users.CountUsers(r.Context(), userkit.UserFilter{Segment: segment.ID}); err == nil {
 				row.Users = n // a rule that names a deleted segment has no number
 			}
@@ -105,8 +113,11 @@ func (c *console) showSegmentPage(v *view, w http.ResponseWriter, r *http.Reques
 	}
 	v.Title = p.Segment.Name
 	filter := userkit.UserFilter{Segment: id}
-	p.Users, err = c.users.CountUsers(r.Context(), filter)
-	if err == nil {
+	p.Users = -1
+	if v.May("users.count") {
+		p.Users, err = c.users.CountUsers(r.Context(), filter)
+	}
+	if err == nil && v.May("users.list") {
 		var users userkit.Page[userkit.User]
 		users, err = c.users.Users(r.Context(), userkit.UserQuery{UserFilter: filter, PageQuery: userkit.PageQuery{Limit: 10}})
 		p.Sample = users.Items

@@ -77,6 +77,9 @@ func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 	for _, o := range operators {
 		texts[o.text] = true
 	}
+	for _, t := range userTabs {
+		texts[t.Text] = true
+	}
 	for _, watched := range watchedUsers {
 		plurals[watched.text] = true
 	}

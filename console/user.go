@@ -23,10 +23,9 @@ type userPage struct {
 	Subscribed bool
 	License    userkit.License
 	Used       int64 // bytes in the current period of the traffic limit
-	IsBusiness bool
 }
 
-// May reports whether the person may do an operation to this user.
+// Can reports whether the person may do an operation to this user.
 func (p *userPage) Can(operation string) bool { return p.view.May(operation, p.User.ID) }
 
 // URL gives an address below that of the user.
@@ -42,19 +41,40 @@ type tab struct {
 
 // Tabs are the tabs that the person may see.
 func (p *userPage) Tabs() []tab {
-	all := []tab{
-		{"", p.T("General"), "users.get", 0},
-		{"devices", p.T("Devices"), "devices.list", p.User.Devices},
-		{"sessions", p.T("Sessions"), "sessions.list", p.User.OpenSessions},
-		{"traffic", p.T("Traffic"), "sessions.traffic", 0},
-		{"purchases", p.T("Purchases"), "purchases.list", p.User.ActivePurchases},
-		{"balance", p.T("Balance"), "balance.transactions", 0},
-		{"segments", p.T("Segments"), "segments.of_user", 0},
-		{"activity", p.T("Activity"), "activity.list", 0},
+	counts := map[string]int{"devices": p.User.Devices, "sessions": p.User.OpenSessions, "purchases": p.User.ActivePurchases}
+	var all []tab
+	for _, t := range userTabs {
+		if p.Can(t.Operation) && (t.Name != "purchases" || !p.Business()) {
+			all = append(all, tab{t.Name, p.T(t.Text), t.Operation, counts[t.Name]})
+		}
 	}
-	return slices.DeleteFunc(all, func(t tab) bool {
-		return !p.Can(t.Operation) || t.Name == "purchases" && p.IsBusiness
-	})
+	return all
+}
+
+// userTabs are all tabs of a user.
+var userTabs = []tab{
+	{"", "General", "users.get", 0},
+	{"devices", "Devices", "devices.list", 0},
+	{"sessions", "Sessions", "sessions.list", 0},
+	{"traffic", "Traffic", "sessions.traffic", 0},
+	{"purchases", "Purchases", "purchases.list", 0},
+	{"balance", "Balance", "balance.transactions", 0},
+	{"segments", "Segments", "segments.of_user", 0},
+	{"activity", "Activity", "activity.list", 0},
+}
+
+// UserURL gives the address of a tab of a user, which may have a query, for a list of
+// users; empty: the person may see it of nobody.
+func (v *view) UserURL(id userkit.UserID, to string) string {
+	name, _, _ := strings.Cut(to, "?")
+	at := slices.IndexFunc(userTabs, func(t tab) bool { return t.Name == name })
+	if !v.May("users.get") || !v.May(userTabs[at].Operation) {
+		return ""
+	}
+	if to != "" {
+		to = "/" + to
+	}
+	return v.Base + "/users/" + id.String() + to
 }
 
 // loadUser reads the user of the address, and what all its tabs show.
@@ -71,9 +91,8 @@ func (c *console) loadUser(v *view, r *http.Request, tab string) (*userPage, err
 	p := &userPage{
 		view: v, User: user, Tab: tab, Target: r.FormValue("target"),
 		Access: user.Access(v.Now, c.zone), Subscribed: user.Subscribed(v.Now), Used: user.Traffic.UsedIn(v.Now, c.zone),
-		IsBusiness: v.Business(),
 	}
-	if user.License != "" {
+	if user.License != "" && v.May("devices.licenses") {
 		licenses, err := c.users.Licenses(r.Context())
 		if err != nil {
 			return nil, err
@@ -148,6 +167,19 @@ func fieldsOf(group string) []userkit.Field[userkit.User] {
 	return slices.DeleteFunc(userkit.UserFields(), func(f userkit.Field[userkit.User]) bool { return groupOf(f) != group })
 }
 
+// CanEdit reports whether the person may change a field of a card.
+func (p *userPage) CanEdit(group string) bool {
+	return p.Can("users.update") && len(p.editable(group)) > 0
+}
+
+// editable are the fields of a card that the person may change.
+func (p *userPage) editable(group string) []userkit.Field[userkit.User] {
+	return slices.DeleteFunc(fieldsOf(group), func(f userkit.Field[userkit.User]) bool {
+		return f.Name == "license" && !p.Can("devices.set_license") ||
+			slices.Contains(userkit.CredentialFields(), f.Name) && !p.Can(userkit.ChangeCredentials)
+	})
+}
+
 // maxima are how many characters the fields may have.
 var maxima = map[string]int{
 	"login": userkit.MaxLogin, "name": userkit.MaxName, "email": userkit.MaxEmail, "extref": userkit.MaxExtRef,
@@ -200,6 +232,9 @@ func mark(choices []choice, value string) []choice {
 
 // licenseChoices are the licences of the project.
 func (c *console) licenseChoices(v *view, r *http.Request) ([]choice, error) {
+	if !v.May("devices.licenses") {
+		return nil, nil
+	}
 	licenses, err := c.users.Licenses(r.Context())
 	if err != nil {
 		return nil, err
@@ -247,7 +282,7 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	}
 	switch v.Do() {
 	case "profile", "billing":
-		for _, field := range fieldsOf(v.Do()) {
+		for _, field := range p.editable(v.Do()) {
 			p.Inputs = append(p.Inputs, v.inputOf(field, v.fieldText(field, &base.User), refused, p.Licenses))
 		}
 	case "attributes":

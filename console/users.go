@@ -11,9 +11,6 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// NoUser is the user of an operation that is about nobody in particular.
-func (v *view) NoUser() userkit.UserID { return userkit.UserID{} }
-
 // filterFault is a filter that could not be read, with the character at fault.
 type filterFault struct {
 	Text               string
@@ -90,6 +87,14 @@ type userRow struct {
 // List gives the parameters of the list, for forms that come back to it.
 func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
 
+// NewURL is the address of the form of a new user; empty: the person may create none.
+func (p usersPage) NewURL() string {
+	if !p.May("users.create") {
+		return ""
+	}
+	return p.Base + "/users/new"
+}
+
 func (c *console) listUsers(v *view, w http.ResponseWriter, r *http.Request) error {
 	return c.showUsers(v, w, r, http.StatusOK, nil)
 }
@@ -109,7 +114,7 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		case err == nil:
 			p.Next = result.Next
 			p.fill(v, result.Items)
-			if v.May("users.count", userkit.UserID{}) {
+			if v.May("users.count") {
 				if p.Count, err = c.users.CountUsers(ctx, filter); err != nil {
 					return err
 				}
@@ -122,7 +127,7 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		default:
 			return err
 		}
-		if !filter.Segment.IsZero() && p.Fault == nil {
+		if !filter.Segment.IsZero() && p.Fault == nil && v.May("segments.get", filter.Segment) {
 			if p.Segment, err = c.users.Segment(ctx, filter.Segment); err != nil {
 				return err
 			}
@@ -140,7 +145,7 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		h.Numeric = column.Kind == userkit.KindInteger || column.Kind == userkit.KindMoney
 		p.Heads = append(p.Heads, h)
 	}
-	if v.Do() == "bulk" {
+	if v.Do() == "bulk" && v.May("segments.list") {
 		segments, err := c.users.Segments(ctx, userkit.SegmentQuery{SegmentFilter: userkit.SegmentFilter{Kind: userkit.SegmentList}, PageQuery: userkit.PageQuery{Limit: 200}})
 		if err != nil {
 			return err

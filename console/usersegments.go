@@ -38,6 +38,9 @@ func (c *console) showUserSegmentsPage(v *view, w http.ResponseWriter, r *http.R
 			p.Segment = segment
 		}
 	}
+	if !v.May("segments.list") {
+		return v.render(w, status, "user_segments", p)
+	}
 	lists, err := c.users.Segments(r.Context(), userkit.SegmentQuery{
 		SegmentFilter: userkit.SegmentFilter{Search: p.Search, Kind: userkit.SegmentList}, PageQuery: userkit.PageQuery{Limit: 100},
 	})
@@ -55,7 +58,7 @@ func (c *console) showUserSegmentsPage(v *view, w http.ResponseWriter, r *http.R
 
 // CanCreate reports whether a segment of the name that was searched for can be created.
 func (p userSegmentsPage) CanCreate() bool {
-	if p.Search == "" || !p.Can("segments.create") {
+	if p.Search == "" || !p.May("segments.create") {
 		return false
 	}
 	for _, segment := range append(p.Found, p.Member...) {
@@ -79,7 +82,7 @@ func (c *console) addToSegments(v *view, w http.ResponseWriter, r *http.Request)
 	}
 	var err error
 	if name := strings.TrimSpace(r.PostForm.Get("create")); name != "" {
-		if err = v.require("segments.create", userkit.UserID{}); err != nil {
+		if err = v.require("segments.create"); err != nil {
 			return err
 		}
 		var segment userkit.Segment

@@ -75,10 +75,11 @@ type view struct {
 	Notice string // what the last action did
 
 	secret bool // the page shows a secret
+	may    map[string]bool
 }
 
 func (c *console) newView(r *http.Request, actor userkit.Actor, base string) *view {
-	v := &view{console: c, request: r, texts: catalogueFor(r), Base: base, Actor: actor, Zone: c.zone, Now: c.now()}
+	v := &view{console: c, request: r, texts: catalogueFor(r), Base: base, Actor: actor, Zone: c.zone, Now: c.users.Project().Now, may: map[string]bool{}}
 	if cookie, err := r.Cookie(cookieZone); err == nil {
 		if name, err := url.QueryUnescape(cookie.Value); err == nil && name != "Local" {
 			if zone, err := zoneNamed(name); err == nil {
@@ -270,18 +271,8 @@ func (v *view) at(query url.Values, path string, pairs ...string) string {
 	return address
 }
 
-// Business reports whether the project has no purchases, which never changes.
-func (v *view) Business() bool {
-	if known := v.console.business.Load(); known != nil {
-		return *known
-	}
-	_, err := v.console.users.Purchases(v.request.Context(), userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 1}})
-	business := userkit.ErrorCode(err) == userkit.CodeBusinessProject
-	if err == nil || business {
-		v.console.business.Store(&business)
-	}
-	return business
-}
+// Business reports whether the project has no purchases.
+func (v *view) Business() bool { return v.console.users.Project().Kind == userkit.ProjectBusiness }
 
 // ErrorText says to a person what went wrong.
 func (v *view) ErrorText(err error) string {
@@ -351,6 +342,7 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodePurchaseInvalid:      "The store says that the purchase is not good.",
 	userkit.CodePurchaseUndecided:    "The store of the purchase does not answer now. Nothing has changed.",
 	userkit.CodeUnknownStore:         "The project has no verifier for this store.",
+	userkit.CodeNotAllowed:           "You may not do this.",
 	userkit.CodeBusinessProject:      "A business project has no purchases.",
 	userkit.CodeStoreUnavailable:     "The database did not answer. Please look whether the change has happened before you try again.",
 	userkit.CodeUserNotFound:         "There is no such user. It may have been deleted.",

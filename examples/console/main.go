@@ -114,7 +114,7 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 
 	door := newDoor()
 	mux := http.NewServeMux()
-	mux.Handle("/admin/", console.New(users, console.WithActor(door.actor), console.WithClock(clock.now), console.WithTitle("Example VPN"), console.WithLogger(slog.Default())))
+	mux.Handle("/admin/", console.New(users, console.WithActor(door.actor), console.WithTitle("Example VPN"), console.WithLogger(slog.Default())))
 	mux.HandleFunc("GET /sign-in", door.signIn)
 	mux.Handle("/{$}", http.RedirectHandler("/admin/", http.StatusSeeOther))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
