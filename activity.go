@@ -103,6 +103,7 @@ const (
 	EventTokenRotated        EventName = "device.token_rotated"
 	EventTokenRevealed       EventName = "device.token_revealed"
 	EventTokenResealed       EventName = "device.token_resealed"
+	EventLocationsForgotten  EventName = "user.locations_forgotten"
 	EventSessionStarted      EventName = "session.started"
 	EventSessionEnded        EventName = "session.ended"
 	EventTrafficReported     EventName = "traffic.reported"
@@ -243,7 +244,7 @@ var ownEvents = map[EventName]bool{
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
-	EventMessageSent: true, EventMessagesRead: true,
+	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true,
 }
 
 // validate checks an actor that the host put into a context.

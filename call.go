@@ -99,6 +99,10 @@ var (
 	opSetLicense     = writes("devices.set_license", "SetLicense", TargetUser).whileConnected()
 	opLicenses       = reads("devices.licenses", "Licenses", TargetProject).whileConnected()
 
+	opReportLocation  = writes("locations.report", "ReportLocation", TargetDevice).whenNamed()
+	opLocations       = reads("locations.list", "Locations", TargetUser).whileConnected()
+	opForgetLocations = writes("locations.forget", "ForgetLocations", TargetUser).whileConnected()
+
 	opStartSession       = writes("sessions.start", "StartSession", TargetUser).whenNamed()
 	opReportUsage        = writes("sessions.report_usage", "ReportUsage", TargetProject)
 	opEndSession         = writes("sessions.end", "EndSession", TargetSession).whileConnected()

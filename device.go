@@ -24,14 +24,6 @@ const (
 	DeviceOther   DeviceType = "other"
 )
 
-// Location is where a device was.
-type Location struct {
-	Latitude  float64   `json:"latitude"`  // degrees north, -90 to 90 (WGS 84)
-	Longitude float64   `json:"longitude"` // degrees east, -180 to 180
-	Accuracy  float64   `json:"accuracy"`  // metres, the radius; 0: not known
-	At        time.Time `json:"at"`        // when it was measured
-}
-
 // Device is one of a user's machines. It takes one of the slots that the user's
 // license gives, and it proves who it is with an access token.
 type Device struct {
@@ -51,7 +43,11 @@ type Device struct {
 
 	RegisteredAt time.Time `json:"registered_at"`
 	LastSeenAt   time.Time `json:"last_seen_at,omitzero"`
-	Location     Location  `json:"location,omitzero"`
+
+	// Location is the last one that ReportLocation was told; zero: none. There is one only
+	// while LocationConsentAt, when the device agreed that it is kept, is set.
+	Location          Location  `json:"location,omitzero"`
+	LocationConsentAt time.Time `json:"location_consent_at,omitzero"`
 }
 
 // NewDevice is what a device is registered from.
@@ -60,7 +56,10 @@ type NewDevice struct {
 	Type       DeviceType `json:"type,omitempty"`        // empty: DeviceOther
 	HardwareID string     `json:"hardware_id,omitempty"` // at most MaxLine characters
 	PushToken  string     `json:"push_token,omitempty"`  // at most MaxPushToken characters
-	Location   Location   `json:"location,omitzero"`
+
+	// LocationConsent says that whoever uses the device agreed that its location is kept;
+	// see LocationManager.
+	LocationConsent bool `json:"location_consent,omitempty"`
 }
 
 // MaxPushToken is the length of a push token, in characters.
@@ -71,6 +70,10 @@ type DevicePatch struct {
 	Name      Optional[string]     `json:"name,omitzero"`
 	Type      Optional[DeviceType] `json:"type,omitzero"`
 	PushToken Optional[string]     `json:"push_token,omitzero"`
+
+	// LocationConsent says whether the device's location may be kept (see
+	// LocationManager); false deletes the one that is kept.
+	LocationConsent Optional[bool] `json:"location_consent,omitzero"`
 }
 
 // License is a named set of limits. The name usually says what it allows.
@@ -203,12 +206,14 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		return Device{}, Change{}, err
 	}
 	c := state.change()
+	var agreed any // nil, which the event leaves out, or true
+	if n.LocationConsent {
+		agreed = true
+	}
 	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && d.HardwareID == n.HardwareID }); at >= 0 {
 		record := state.Devices[at]
 		record.Name, record.Type, record.PushToken = n.Name, n.Type, n.PushToken
-		if n.Location != (Location{}) {
-			record.Location = n.Location
-		}
+		record.agree(o.now, n.LocationConsent)
 		// Its sessions began with the token that now stops working, and would hold the
 		// place of those that it begins with the new one.
 		if c.Account.OpenSessions > 0 && !state.complete.openSessions {
@@ -216,7 +221,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		}
 		ended := state.endSessions(&c, o.now, EndedReplaced, func(session Session) bool { return session.DeviceID == record.ID })
 		c.Devices.Update = append(c.Devices.Update, record.withToken(token, sealed))
-		o.record(&c, EventDeviceRegistered, record.ID, "name", n.Name, "again", true, "ended_sessions", ended)
+		o.record(&c, EventDeviceRegistered, record.ID, "name", n.Name, "again", true, "ended_sessions", ended, "location_consent", agreed)
 		return record.shown(token), c, nil
 	}
 
@@ -235,11 +240,12 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 	}
 	record := DeviceRecord{Device: Device{
 		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, PushToken: n.PushToken,
-		RegisteredAt: o.now, Location: n.Location,
+		RegisteredAt: o.now,
 	}}
+	record.agree(o.now, n.LocationConsent)
 	c.Devices.Insert = append(c.Devices.Insert, record.withToken(token, sealed))
 	c.Account.Devices++
-	o.record(&c, EventDeviceRegistered, id, "name", n.Name, "replaced", replaced)
+	o.record(&c, EventDeviceRegistered, id, "name", n.Name, "replaced", replaced, "location_consent", agreed)
 	return record.shown(token), c, nil
 }
 
@@ -309,10 +315,9 @@ func (n NewDevice) normalise() (NewDevice, error) {
 	if n.Type == "" {
 		n.Type = DeviceOther
 	}
-	n.Location.At = storedTime(n.Location.At)
 	return n, firstError(
 		checkLine("name", n.Name, MaxLine), checkDeviceType(n.Type), checkLine("hardware_id", n.HardwareID, MaxLine),
-		checkLine("push_token", n.PushToken, MaxPushToken), n.Location.check(),
+		checkLine("push_token", n.PushToken, MaxPushToken),
 	)
 }
 
@@ -322,17 +327,6 @@ func checkDeviceType(kind DeviceType) error {
 		return nil
 	}
 	return NewError(CodeUnknownValue, "type", "%q is no type of device", clip(string(kind)))
-}
-
-func (l Location) check() error {
-	inside := func(x, most float64) bool { return x >= -most && x <= most } // false for NaN
-	if !inside(l.Latitude, 90) || !inside(l.Longitude, 180) || !(l.Accuracy >= 0 && l.Accuracy <= 1e8) {
-		return NewError(CodeOutOfRange, "location", "%g, %g within %g m is no place on earth", l.Latitude, l.Longitude, l.Accuracy)
-	}
-	if l != (Location{}) && l.At.IsZero() {
-		return NewError(CodeRequired, "location.at", "when the location was measured")
-	}
-	return checkTime("location.at", l.At)
 }
 
 // license gives one of the project's licenses; the empty name is one without limits.
@@ -502,12 +496,17 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 		if put(patch.PushToken, &record.PushToken) {
 			fields = append(fields, "push_token")
 		}
+		var consent any // nil, which the event leaves out, or what it became
+		if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {
+			fields = append(fields, "location_consent")
+			consent = agrees
+		}
 		if len(fields) == 0 {
 			return record.Device, Change{}, nil
 		}
 		c := state.change()
 		c.Devices.Update = append(c.Devices.Update, record)
-		o.record(&c, EventDeviceUpdated, id, "fields", fields)
+		o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
 		return record.Device, c, nil
 	})
 }

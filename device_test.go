@@ -2,7 +2,6 @@ package userkit
 
 import (
 	"bytes"
-	"math"
 	"testing"
 	"time"
 
@@ -108,17 +107,4 @@ func TestTokens(t *testing.T) {
 		_, ok := digestToken(bad)
 		require.False(t, ok, bad)
 	}
-}
-
-func TestLocationIsChecked(t *testing.T) {
-	good := Location{Latitude: -90, Longitude: 180, Accuracy: 5, At: noon}
-	require.NoError(t, good.check())
-	require.NoError(t, Location{}.check())
-	for _, bad := range []Location{
-		{Latitude: 90.1, At: noon}, {Longitude: -180.1, At: noon}, {Accuracy: -1, At: noon}, {Latitude: math.NaN(), At: noon},
-		{Longitude: math.Inf(1), At: noon}, {Accuracy: math.NaN(), At: noon},
-	} {
-		require.Equal(t, CodeOutOfRange, ErrorCode(bad.check()), "%v", bad)
-	}
-	require.Equal(t, CodeRequired, ErrorCode(Location{Latitude: 1}.check()))
 }

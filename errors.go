@@ -92,6 +92,7 @@ const (
 	CodeUserInactive        Code = "user_inactive"
 	CodeUserExpired         Code = "user_expired"
 	CodeDeviceLimit         Code = "device_limit"
+	CodeNoLocationConsent   Code = "no_location_consent"
 	CodeNoDeviceSlot        Code = "no_device_slot"
 	CodeSessionLimit        Code = "session_limit"
 	CodeTrafficLimit        Code = "traffic_limit"
@@ -196,6 +197,7 @@ var codeTable = []CodeInfo{
 	{CodeUserInactive, ErrRefused, "the user has not been activated"},
 	{CodeUserExpired, ErrRefused, "the user's time is over"},
 	{CodeDeviceLimit, ErrRefused, "the license allows no further device"},
+	{CodeNoLocationConsent, ErrRefused, "the device has not agreed that its location is kept"},
 	{CodeNoDeviceSlot, ErrRefused, "the device is beyond the number that the license allows"},
 	{CodeSessionLimit, ErrRefused, "no further session may run at the same time"},
 	{CodeTrafficLimit, ErrRefused, "the traffic limit is reached; Error.Until is the next reset"},

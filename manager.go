@@ -23,6 +23,7 @@ type Manager interface {
 	ActivationManager
 	PushMailManager
 	DeviceManager
+	LocationManager
 	SessionManager
 	PurchaseManager
 	BalanceManager

@@ -95,6 +95,10 @@ type Store interface {
 	DeviceByToken(ctx context.Context, digest TokenDigest) (device Device, user User, rank int, err error)
 	// Devices lists devices by any sortable field of DeviceFields.
 	Devices(ctx context.Context, filter DeviceFilter, list List) ([]Device, error)
+	// Locations lists the devices that have a location (its At is set) by place (see
+	// LocationFields); those of Box, where it is set, are in Box.Places and Box.Contains
+	// their location.
+	Locations(ctx context.Context, filter LocationFilter, list List) ([]Device, error)
 	// SealedDevices lists, in order of id, devices after the given id whose
 	// SealedToken is not empty.
 	SealedDevices(ctx context.Context, after DeviceID, limit int) ([]DeviceRecord, error)

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ type devices struct {
 	byToken        map[userkit.TokenDigest]*device
 	byRegistration set[device, byRegistration]
 	sealed         set[device, byDeviceID] // those with a sealed token
+	byPlace        set[device, byPlace]    // those with a location
 }
 
 // device is a userkit.DeviceRecord as it is kept.
@@ -31,6 +33,7 @@ type device struct {
 	pushToken    string
 	lastSeenAt   micros
 	location     *location // nil: none
+	consentAt    micros
 	digest       userkit.TokenDigest
 	sealed       []byte
 }
@@ -38,6 +41,7 @@ type device struct {
 type location struct {
 	latitude, longitude, accuracy float64
 	at                            micros
+	place                         int64
 }
 
 type byDeviceID struct{}
@@ -53,6 +57,18 @@ func (byRegistration) compare(a, b *device) int {
 	return compareIDs(&a.id, &b.id)
 }
 
+type byPlace struct{}
+
+func (byPlace) compare(a, b *device) int {
+	if c := cmp.Compare(a.location.place, b.location.place); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+// located reports whether lists of locations have the device.
+func (d *device) located() bool { return d.location != nil && d.location.at != none }
+
 func deviceOf(user userkit.UserID, from *userkit.DeviceRecord) *device {
 	d := &device{
 		id:           from.ID,
@@ -64,11 +80,12 @@ func deviceOf(user userkit.UserID, from *userkit.DeviceRecord) *device {
 		pushToken:    from.PushToken,
 		registeredAt: microsOf(from.RegisteredAt),
 		lastSeenAt:   microsOf(from.LastSeenAt),
+		consentAt:    microsOf(from.LocationConsentAt),
 		digest:       from.TokenDigest,
 	}
 	if from.Location != (userkit.Location{}) {
 		at := from.Location
-		d.location = &location{at.Latitude, at.Longitude, at.Accuracy, microsOf(at.At)}
+		d.location = &location{at.Latitude, at.Longitude, at.Accuracy, microsOf(at.At), at.Place()}
 	}
 	if len(from.SealedToken) > 0 {
 		d.sealed = slices.Clone(from.SealedToken)
@@ -87,6 +104,8 @@ func (d *device) fill(to *userkit.Device) {
 		PushToken:    d.pushToken,
 		RegisteredAt: d.registeredAt.time(),
 		LastSeenAt:   d.lastSeenAt.time(),
+
+		LocationConsentAt: d.consentAt.time(),
 	}
 	if at := d.location; at != nil {
 		to.Location = userkit.Location{
@@ -121,6 +140,9 @@ func (d *devices) put(own *belongings, next *device) {
 		if before.sealed != nil && next.sealed == nil {
 			d.sealed.remove(before)
 		}
+		if before.located() && (!next.located() || next.location.place != before.location.place) {
+			d.byPlace.remove(before)
+		}
 	}
 	d.byID[next.id] = next
 	d.byToken[next.digest] = next
@@ -128,6 +150,9 @@ func (d *devices) put(own *belongings, next *device) {
 	own.devices.put(next)
 	if next.sealed != nil {
 		d.sealed.put(next)
+	}
+	if next.located() {
+		d.byPlace.put(next)
 	}
 }
 
@@ -138,6 +163,9 @@ func (d *devices) remove(gone *device) {
 	d.byRegistration.remove(gone)
 	if gone.sealed != nil {
 		d.sealed.remove(gone)
+	}
+	if gone.located() {
+		d.byPlace.remove(gone)
 	}
 }
 
@@ -211,6 +239,77 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 		return nil, err
 	}
 	return convert(rows, (*device).out), nil
+}
+
+var locationFields = fieldsByName(userkit.LocationFields())
+
+// Locations lists the devices that have a location by its place. Those of the project
+// have an index.
+func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.List) ([]userkit.Device, error) {
+	query := query[device, userkit.Device]{
+		fields: locationFields,
+		id:     func(d *device) [16]byte { return d.id },
+		fill:   (*device).fill,
+	}
+	box, bounded := filter.Box.Get()
+	places := []userkit.PlaceRange{{First: 0, Last: math.MaxInt64 - 1}}
+	if bounded {
+		places = box.Places()
+	}
+	rows, err := query.run(ctx, s, list, func(snapshot bool) source[device] {
+		from := source[device]{match: func(d *device) bool {
+			if !d.located() || !bounded {
+				return d.located()
+			}
+			return box.Contains(userkit.Location{Latitude: d.location.latitude, Longitude: d.location.longitude})
+		}}
+		if !filter.UserID.IsZero() {
+			devices := set[device, byRegistration]{}
+			if own := s.users.belongings(filter.UserID); own != nil {
+				devices = own.devices.view(snapshot)
+			}
+			from.all = devices.each
+			return from
+		}
+		devices := s.devices.byPlace.view(snapshot)
+		from.rows = alongPlaces(&devices, places, list)
+		return from
+	})
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, (*device).out), nil
+}
+
+// alongPlaces returns what goes through the devices of ranges of places in the order of a
+// list, after its position.
+func alongPlaces(devices *set[device, byPlace], places []userkit.PlaceRange, list userkit.List) func() *device {
+	at := func(place int64, id userkit.DeviceID) *device {
+		return &device{id: id, location: &location{place: place}}
+	}
+	places = slices.Clone(places)
+	if list.Order.Descending {
+		slices.Reverse(places)
+	}
+	var row func() *device
+	return func() *device {
+		for {
+			if row != nil {
+				if next := row(); next != nil {
+					return next
+				}
+			}
+			if len(places) == 0 {
+				return nil
+			}
+			part := span[device]{low: at(places[0].First, userkit.DeviceID{}), high: at(places[0].Last+1, userkit.DeviceID{})}
+			places = places[1:]
+			if list.After != nil {
+				part.after = at(list.After.Key.(int64), list.After.ID)
+			}
+			row = devices.cursor(part, list.Order.Descending).next
+		}
+	}
 }
 
 // SealedDevices lists, in order of id, devices after the given id whose sealed

@@ -367,6 +367,11 @@ var deviceColumns = columns[userkit.DeviceRecord]{
 	realColumn("latitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Latitude }),
 	realColumn("longitude", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Longitude }),
 	realColumn("accuracy", func(d *userkit.DeviceRecord) *float64 { return &d.Location.Accuracy }),
+	{name: "place", kind: "bigint", optional: true,
+		put: func(values *array, d *userkit.DeviceRecord) {
+			optional(values, !d.Location.At.IsZero(), values.integer, d.Location.Place())
+		}},
+	optionalTimeColumn("location_consent_at", func(d *userkit.DeviceRecord) *time.Time { return &d.LocationConsentAt }),
 	{name: "token_digest", kind: "bytea", read: bytesRead("token_digest"),
 		put: func(values *array, d *userkit.DeviceRecord) { values.bytes(d.TokenDigest[:]) },
 		get: func(d *userkit.DeviceRecord) any { return (*digest)(&d.TokenDigest) }},

@@ -51,6 +51,9 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 			for n := range 2 {
 				device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: user.ID, RegisteredAt: start, HardwareID: fmt.Sprint(n)}}
 				copy(device.TokenDigest[:], fmt.Sprintf("%d %d", i, n))
+				if n == 0 {
+					device.Location = userkit.Location{Latitude: float64(i%170 - 85), Longitude: float64(i*7%360 - 180), At: start}
+				}
 				change.Devices.Insert = append(change.Devices.Insert, device)
 			}
 			change.Usage = []userkit.DayUsage{{Day: userkit.DayOf(start, time.UTC), Received: 1}}

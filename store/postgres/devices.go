@@ -46,6 +46,19 @@ FROM ? AS d`, s.table("devices"), s.table("devices"))
 	return found.device.Device, found.user, found.rank, err
 }
 
+// devicesOf returns the devices that a statement finds.
+func (s *Store) devicesOf(ctx context.Context, q *statement) ([]userkit.Device, error) {
+	records, err := selectRecords(ctx, s, q, deviceColumns.targets)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]userkit.Device, len(records))
+	for i, record := range records {
+		devices[i] = record.Device
+	}
+	return devices, nil
+}
+
 // Devices implements userkit.Store.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
 	q := s.selectDevices()
@@ -57,15 +70,61 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 	if err := q.page(list, deviceSortings, "d.id"); err != nil {
 		return nil, err
 	}
-	records, err := selectRecords(ctx, s, q, deviceColumns.targets)
+	return s.devicesOf(ctx, q)
+}
+
+// Locations implements userkit.Store. In a box, a page is put together of the first of each
+// of the ranges of places that cover it.
+func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.List) ([]userkit.Device, error) {
+	q := &statement{}
+	box, bounded := filter.Box.Get()
+	field, err := sortingOf(list, locationSortings)
 	if err != nil {
 		return nil, err
 	}
-	devices := make([]userkit.Device, len(records))
-	for i, record := range records {
-		devices[i] = record.Device
+	within := func() error {
+		if bounded {
+			q.add(" AND d.latitude BETWEEN ? AND ? AND (", quotedReal(box.South), quotedReal(box.North))
+			for i, part := range box.Meridians() {
+				if i > 0 {
+					q.add(" OR ")
+				}
+				q.add("d.longitude BETWEEN ? AND ?", quotedReal(part.West), quotedReal(part.East))
+			}
+			q.add(")")
+		}
+		return q.after(list, field, field.expression, "d.id")
 	}
-	return devices, nil
+	switch {
+	case !filter.UserID.IsZero():
+		// An order that no index has, so that the devices of the user are what is looked at.
+		field = byInteger("coalesce(d.place, 0)")
+		q = s.selectDevices()
+		q.add(" AND d.user_id = ? AND d.located_at IS NOT NULL", quotedID(filter.UserID))
+		err = within()
+	case !bounded:
+		q = s.selectDevices()
+		q.through(locationSortings, list, "place")
+		err = within()
+	default:
+		q.add("SELECT " + deviceReads + "\nFROM (VALUES ")
+		for i, places := range box.Places() {
+			if i > 0 {
+				q.add(", ")
+			}
+			q.add("(?::bigint, ?::bigint)", places.First, places.Last)
+		}
+		q.add(") AS r(first, last)\nCROSS JOIN LATERAL (SELECT * FROM ? AS d WHERE d.project = ? AND d.place BETWEEN r.first AND r.last",
+			s.table("devices"), quoted(s.project))
+		err = within()
+		q.order(list, field.expression, "d.id")
+		q.add(") AS d")
+	}
+	if err != nil {
+		return nil, err
+	}
+	q.order(list, field.expression, "d.id")
+	return s.devicesOf(ctx, q)
 }
 
 // SealedDevices implements userkit.Store.

@@ -250,6 +250,11 @@ var deviceSortings = map[string]sorting{
 	"last_seen_at":  byOptionalTime("d.last_seen_at"),
 }
 
+// locationSortings is where the one order of locations is.
+var locationSortings = map[string]sorting{
+	"place": byInteger("d.place").withIndex("d.place IS NOT NULL"),
+}
+
 // sessionSortings is where the fields of userkit.SessionFields are.
 var sessionSortings = map[string]sorting{
 	"id":            byID("s.id"),

@@ -37,6 +37,7 @@ func TestEveryFieldHasItsPlace(t *testing.T) {
 	requireSortings(t, userkit.UserFields(), userSortings)
 	requireSortings(t, userkit.DeviceFields(), deviceSortings)
 	requireSortings(t, userkit.SessionFields(), sessionSortings)
+	requireSortings(t, userkit.LocationFields(), locationSortings)
 	requireSortings(t, userkit.PurchaseFields(), purchaseSortings)
 	requireSortings(t, userkit.TransactionFields(), transactionSortings)
 	requireSortings(t, userkit.EventFields(), eventSortings)

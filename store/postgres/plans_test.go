@@ -352,6 +352,19 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.SealedDevices(ctx, userkit.DeviceID{}, aPage)
 			return err
 		},
+		"Locations of a user": func() error {
+			_, err := store.Locations(ctx, userkit.LocationFilter{UserID: one.ID}, page("place", false, int64(1)))
+			return err
+		},
+		"Locations": func() error {
+			_, err := store.Locations(ctx, userkit.LocationFilter{}, page("place", false, int64(1)))
+			return err
+		},
+		"Locations in a box": func() error {
+			box := userkit.BoundingBox{West: 170, South: -40, East: -170, North: 40}
+			_, err := store.Locations(ctx, userkit.LocationFilter{Box: userkit.Set(box)}, page("place", false, int64(1)))
+			return err
+		},
 		"SessionOwners": func() error {
 			_, err := store.SessionOwners(ctx, []userkit.SessionID{userkit.NewID[userkit.Session]()})
 			return err

@@ -40,6 +40,10 @@ func quotedTime(t time.Time) literal {
 	return append(appendTime(append(make(literal, 0, 50), '\''), t), `'::timestamptz`...)
 }
 
+func quotedReal(number float64) literal {
+	return append(strconv.AppendFloat(append(make(literal, 0, 50), '\''), number, 'g', -1, 64), `'::double precision`...)
+}
+
 // quotedJSON gives a value of attributes, which JSON can always write.
 func quotedJSON(value any) literal {
 	data, err := json.Marshal(withFractions(value))

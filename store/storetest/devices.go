@@ -3,7 +3,6 @@ package storetest
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -80,8 +79,7 @@ func registerDeviceCases() []testCase {
 			d := env.desk(t)
 			user := d.signUp(t)
 			given := userkit.NewDevice{
-				Name: "Ada's phone", Type: userkit.DeviceAndroid, HardwareID: "hw-1", PushToken: "push-1",
-				Location: userkit.Location{Latitude: 53.9, Longitude: -27.5666667, Accuracy: 12.5, At: at(-60)},
+				Name: "Ada's phone", Type: userkit.DeviceAndroid, HardwareID: "hw-1", PushToken: "push-1", LocationConsent: true,
 			}
 			device := d.register(t, user.ID, given)
 			require.True(t, strings.HasPrefix(device.AccessToken, "ukd_"), device.AccessToken)
@@ -89,7 +87,7 @@ func registerDeviceCases() []testCase {
 			want := userkit.Device{
 				ID: device.ID, UserID: user.ID, AccessToken: device.AccessToken, TokenHint: device.AccessToken[4+43-4:],
 				Name: given.Name, Type: given.Type, HardwareID: given.HardwareID, PushToken: given.PushToken,
-				RegisteredAt: base, LastSeenAt: device.LastSeenAt, Location: given.Location,
+				RegisteredAt: base, LastSeenAt: device.LastSeenAt, LocationConsentAt: base,
 			}
 			require.False(t, device.ID.IsZero())
 			require.Equal(t, want, device)
@@ -161,30 +159,20 @@ func registerDeviceCases() []testCase {
 			d := env.desk(t)
 			user := d.signUp(t)
 			before := d.picture(t, user.ID)
-			place := func(latitude, longitude, accuracy float64) userkit.NewDevice {
-				return userkit.NewDevice{Location: userkit.Location{Latitude: latitude, Longitude: longitude, Accuracy: accuracy, At: base}}
-			}
 			for name, wrong := range map[string]struct {
 				device userkit.NewDevice
 				code   userkit.Code
 				field  string
 			}{
-				"a long name":                  {userkit.NewDevice{Name: strings.Repeat("é", userkit.MaxLine+1)}, userkit.CodeTooLong, "name"},
-				"a name of two lines":          {userkit.NewDevice{Name: "a\nb"}, userkit.CodeBadText, "name"},
-				"a name with a NUL":            {userkit.NewDevice{Name: "a\x00"}, userkit.CodeBadText, "name"},
-				"a name of invalid UTF-8":      {userkit.NewDevice{Name: "a\xff"}, userkit.CodeBadText, "name"},
-				"an unknown type":              {userkit.NewDevice{Type: "toaster"}, userkit.CodeUnknownValue, "type"},
-				"a long hardware id":           {userkit.NewDevice{HardwareID: strings.Repeat("é", userkit.MaxLine+1)}, userkit.CodeTooLong, "hardware_id"},
-				"a hardware id with a NUL":     {userkit.NewDevice{HardwareID: "a\x00"}, userkit.CodeBadText, "hardware_id"},
-				"a long push token":            {userkit.NewDevice{PushToken: strings.Repeat("x", userkit.MaxPushToken+1)}, userkit.CodeTooLong, "push_token"},
-				"a push token with a NUL":      {userkit.NewDevice{PushToken: "a\x00"}, userkit.CodeBadText, "push_token"},
-				"north of the pole":            {place(90.1, 0, 0), userkit.CodeOutOfRange, "location"},
-				"south of the pole":            {place(-90.1, 0, 0), userkit.CodeOutOfRange, "location"},
-				"beyond the date line":         {place(0, 180.1, 0), userkit.CodeOutOfRange, "location"},
-				"west of the date line":        {place(0, -180.1, 0), userkit.CodeOutOfRange, "location"},
-				"a negative accuracy":          {place(1, 1, -1), userkit.CodeOutOfRange, "location"},
-				"a latitude that is no number": {place(math.NaN(), 0, 0), userkit.CodeOutOfRange, "location"},
-				"an infinite accuracy":         {place(1, 1, math.Inf(1)), userkit.CodeOutOfRange, "location"},
+				"a long name":              {userkit.NewDevice{Name: strings.Repeat("é", userkit.MaxLine+1)}, userkit.CodeTooLong, "name"},
+				"a name of two lines":      {userkit.NewDevice{Name: "a\nb"}, userkit.CodeBadText, "name"},
+				"a name with a NUL":        {userkit.NewDevice{Name: "a\x00"}, userkit.CodeBadText, "name"},
+				"a name of invalid UTF-8":  {userkit.NewDevice{Name: "a\xff"}, userkit.CodeBadText, "name"},
+				"an unknown type":          {userkit.NewDevice{Type: "toaster"}, userkit.CodeUnknownValue, "type"},
+				"a long hardware id":       {userkit.NewDevice{HardwareID: strings.Repeat("é", userkit.MaxLine+1)}, userkit.CodeTooLong, "hardware_id"},
+				"a hardware id with a NUL": {userkit.NewDevice{HardwareID: "a\x00"}, userkit.CodeBadText, "hardware_id"},
+				"a long push token":        {userkit.NewDevice{PushToken: strings.Repeat("x", userkit.MaxPushToken+1)}, userkit.CodeTooLong, "push_token"},
+				"a push token with a NUL":  {userkit.NewDevice{PushToken: "a\x00"}, userkit.CodeBadText, "push_token"},
 			} {
 				t.Run(name, func(t *testing.T) {
 					_, err := d.RegisterDevice(t.Context(), user.ID, wrong.device)
@@ -194,7 +182,6 @@ func registerDeviceCases() []testCase {
 			}
 			require.Equal(t, before, d.picture(t, user.ID))
 			d.register(t, user.ID, userkit.NewDevice{PushToken: strings.Repeat("é", userkit.MaxPushToken), HardwareID: strings.Repeat("😀", userkit.MaxLine)})
-			d.register(t, user.ID, place(90, -180, 0))
 		}},
 	}
 }
@@ -294,13 +281,13 @@ func hardwareIDCases() []testCase {
 
 					again := d.register(t, user.ID, userkit.NewDevice{
 						Name: "new name", Type: userkit.DeviceLinux, HardwareID: "hw-1", PushToken: "new push",
-						Location: userkit.Location{Latitude: 1, Longitude: 2, Accuracy: 3, At: d.clock.Now()},
+						LocationConsent: true,
 					})
 					require.Equal(t, userkit.Device{
 						ID: first.ID, UserID: user.ID, AccessToken: again.AccessToken, TokenHint: again.AccessToken[len(again.AccessToken)-4:],
 						Name: "new name", Type: userkit.DeviceLinux, HardwareID: "hw-1", PushToken: "new push",
 						RegisteredAt: registered, LastSeenAt: again.LastSeenAt,
-						Location: userkit.Location{Latitude: 1, Longitude: 2, Accuracy: 3, At: d.clock.Now()},
+						LocationConsentAt: d.clock.Now(),
 					}, again)
 					require.NotEqual(t, first.AccessToken, again.AccessToken)
 					d.requireInvalidToken(t, first.AccessToken)
@@ -543,13 +530,13 @@ func updateDeviceCases() []testCase {
 				{"Name", userkit.DevicePatch{Name: userkit.Set("renamed")}, func(d *userkit.Device) { d.Name = "renamed" }},
 				{"Type", userkit.DevicePatch{Type: userkit.Set(userkit.DeviceRouter)}, func(d *userkit.Device) { d.Type = userkit.DeviceRouter }},
 				{"PushToken", userkit.DevicePatch{PushToken: userkit.Set("pushed")}, func(d *userkit.Device) { d.PushToken = "pushed" }},
+				{"LocationConsent", userkit.DevicePatch{LocationConsent: userkit.Set(true)}, func(d *userkit.Device) { d.LocationConsentAt = base }},
 			}
 			require.Len(t, edits, reflect.TypeFor[userkit.DevicePatch]().NumField())
 			d := env.desk(t, userkit.WithSealingKeys(sealingKey(1)))
 			user, other := d.signUp(t), d.household(t)
 			given := userkit.NewDevice{
 				Name: "name", Type: userkit.DeviceIOS, PushToken: "push",
-				Location: userkit.Location{Latitude: 1, Longitude: 2, Accuracy: 3, At: at(-60)},
 			}
 			beside := d.picture(t, other.ID)
 			for _, edit := range edits {

@@ -147,6 +147,7 @@ func newDevice(owner userkit.UserID, n int) userkit.DeviceRecord {
 				Accuracy:  12.5 + float64(n),
 				At:        at(6000 + n),
 			},
+			LocationConsentAt: at(5500 + n),
 		},
 		TokenDigest: sha256.Sum256(fmt.Appendf(nil, "token %d", n)),
 		SealedToken: fmt.Appendf([]byte{0, 255, 1}, "sealed %d", n),

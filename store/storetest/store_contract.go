@@ -270,7 +270,8 @@ func dossierAt(n int, moment time.Time) dossier {
 	d.user.PurchasesEndAt = moment
 	d.user.Traffic.Period = day
 	for i := range d.devices {
-		d.devices[i].RegisteredAt, d.devices[i].LastSeenAt, d.devices[i].Location.At = moment, moment, moment
+		d.devices[i].RegisteredAt, d.devices[i].LastSeenAt = moment, moment
+		d.devices[i].Location.At, d.devices[i].LocationConsentAt = moment, moment
 	}
 	for i := range d.sessions {
 		d.sessions[i].StartedAt, d.sessions[i].Counter.At, d.sessions[i].Aside.At, d.sessions[i].ReportedAt = moment, moment, moment, moment

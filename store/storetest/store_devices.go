@@ -32,6 +32,7 @@ func storeDeviceGroups() []group {
 			{"leaves out the devices of disabled users when only active ones are asked for", devicesOnlyActive},
 			{"follows a change of the user's status", devicesOnlyActiveAfterChange},
 		}},
+		storeLocationGroup(),
 		{"SealedDevices", []testCase{
 			{"gives the devices with a sealed token in order of id, page by page", sealedDevices},
 			{"follows changes of the sealed token", sealedDevicesAfterChange},
