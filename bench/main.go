@@ -126,6 +126,8 @@ func (c config) measurements() []measurement {
 		{name: "usage-1000-pipelined", open: usageReports(1, updateInBatch)},
 		{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
 		{name: "register-64", goal: goal{ratio: 1.5}, open: registrations(64)},
+		{name: "statistics-usage-1000", goal: goal{ratio: 0.5}, open: growing(grownReports)},
+		{name: "statistics-edits-64", goal: goal{ratio: 0.5}, open: growing(grownEdits)},
 	}, pageMeasurements(c.people), searchMeasurements(c.people[1:]), []measurement{
 		{name: "export-csv", goal: goal{ratio: 0.3}, memory: mostMemory, whole: true, open: csvExports("id", "u.id")},
 		{name: "export-csv-login", whole: true, open: csvExports("login", "u.login_key, u.id")},
