@@ -39,9 +39,6 @@ type unidentified struct {
 	keys        []string
 }
 
-// heldKey is a key that is somebody's in a project.
-type heldKey struct{ project, key string }
-
 // identify gives keys to some of the rows of a table that have none, of any project,
 // and reports whether there were such. Those who were first have the keys; a key that
 // is taken stays empty, which Conflicts tells.
@@ -50,15 +47,29 @@ func (s *Store) identify(ctx context.Context, table identityTable) (bool, error)
 	if err != nil || len(rows) == 0 {
 		return false, err
 	}
-	for i := range table.keys {
-		held, err := s.held(ctx, table, i, rows)
-		if err != nil {
+	projects := map[text][]*unidentified{}
+	for _, row := range rows {
+		projects[row.project] = append(projects[row.project], row)
+	}
+	for project, rows := range projects {
+		if err := s.identifyIn(ctx, table, project, rows); err != nil {
 			return false, err
 		}
+	}
+	return true, nil
+}
+
+// identifyIn gives keys to rows of one project. A row that was changed since it was read
+// stays without.
+func (s *Store) identifyIn(ctx context.Context, table identityTable, project text, rows []*unidentified) error {
+	for i := range table.keys {
+		held, err := s.held(ctx, table, project, i, rows)
+		if err != nil {
+			return err
+		}
 		for _, row := range rows {
-			wanted := heldKey{string(row.project), row.keys[i]}
-			switch {
-			case wanted.key == "":
+			switch wanted := row.keys[i]; {
+			case wanted == "":
 			case held[wanted]:
 				row.keys[i] = ""
 			default:
@@ -66,32 +77,34 @@ func (s *Store) identify(ctx context.Context, table identityTable) (bool, error)
 			}
 		}
 	}
-	var projects, ids array
-	keys := make([]array, len(table.keys))
+	var ids array
+	keys, texts := make([]array, len(table.keys)), make([]array, len(table.keys))
 	for _, row := range rows {
-		projects.text(string(row.project))
 		ids.text(string(row.id))
 		for i, key := range row.keys {
 			keys[i].text(key)
+			texts[i].text(string(row.texts[i]))
 		}
 	}
 	q := &statement{}
 	q.add("UPDATE ? AS t SET ", s.table(table.name))
-	names := ""
+	names, unchanged := "", ""
 	for i, key := range table.keys {
 		if i > 0 {
 			q.add(", ")
 		}
 		q.add(key.key + " = n." + key.key)
-		names += ", " + key.key
+		names += ", " + key.key + ", " + key.text
+		unchanged += " AND t." + key.text + " = n." + key.text
 	}
-	q.add("\nFROM unnest(?, ?", projects.of("text"), ids.of("uuid"))
+	q.add("\nFROM unnest(?", ids.of("uuid"))
 	for i := range keys {
-		q.add(", ?", keys[i].of("text"))
+		q.add(", ?, ?", keys[i].of("text"), texts[i].of("text"))
 	}
-	q.add(") AS n(project, id" + names + ")\nWHERE t.project = n.project AND " + keyed("t.id", "n.id") + "\nRETURNING true")
+	q.add(") AS n(id"+names+")\nWHERE t.project = ? AND "+keyed("t.id", "n.id")+" AND t."+table.keys[0].key+" IS NULL"+unchanged+"\nRETURNING true",
+		quoted(string(project)))
 	var done flag
-	return true, s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&done) })
+	return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&done) })
 }
 
 // identified returns an error when rows of the schema have no keys.
@@ -120,7 +133,6 @@ func (s *Store) unidentified(ctx context.Context, table identityTable) ([]*unide
 	}
 	q.add("\nFROM ? AS t WHERE t."+table.keys[0].key+" IS NULL ORDER BY t."+table.since+", t.id", s.table(table.name))
 	q.limit(identityBatch)
-	q.add(" FOR UPDATE")
 	var all []*unidentified
 	err := s.query(ctx, q, func(rows *sql.Rows) error {
 		row := &unidentified{texts: make([]text, len(table.keys))}
@@ -140,8 +152,8 @@ func (s *Store) unidentified(ctx context.Context, table identityTable) ([]*unide
 	return all, err
 }
 
-// held gives which of the keys that rows want in a column are somebody's.
-func (s *Store) held(ctx context.Context, table identityTable, at int, wanted []*unidentified) (map[heldKey]bool, error) {
+// held gives which of the keys that rows of a project want in a column are somebody's.
+func (s *Store) held(ctx context.Context, table identityTable, project text, at int, wanted []*unidentified) (map[string]bool, error) {
 	var keys array
 	for _, row := range wanted {
 		if row.keys[at] != "" {
@@ -150,13 +162,13 @@ func (s *Store) held(ctx context.Context, table identityTable, at int, wanted []
 	}
 	column := "t." + table.keys[at].key
 	q := &statement{}
-	q.add("SELECT t.project, n.key\nFROM unnest(?) AS n(key)\nCROSS JOIN LATERAL (SELECT t.project FROM ? AS t WHERE "+column+" = n.key AND "+column+" <> '' OFFSET 0) AS t",
-		keys.of("text"), s.table(table.name))
-	held := map[heldKey]bool{}
+	q.add("SELECT n.key\nFROM unnest(?) AS n(key)\nCROSS JOIN LATERAL (SELECT FROM ? AS t WHERE t.project = ? AND "+column+" = n.key AND "+column+" <> '' OFFSET 0) AS t",
+		keys.of("text"), s.table(table.name), quoted(string(project)))
+	held := map[string]bool{}
 	err := s.query(ctx, q, func(rows *sql.Rows) error {
-		var project, key text
-		err := rows.Scan(&project, &key)
-		held[heldKey{string(project), string(key)}] = true
+		var key text
+		err := rows.Scan(&key)
+		held[string(key)] = true
 		return err
 	})
 	return held, err
