@@ -322,11 +322,13 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 	}
 	if len(created) > 0 {
 		passed = append(passed, "created")
-		w.cte("created_users")
-		insert(w, "users", userColumns, newUsers)
+		// Accounts come first: a user who exists meets the one key of accounts, before
+		// a login or an email address that is the user's own already.
 		w.cte("created")
 		insert(w, "accounts", accountRows, created)
 		w.q.add("\nRETURNING t.user_id")
+		w.cte("created_users")
+		insert(w, "users", userColumns, newUsers)
 	}
 	w.passed = passed[0]
 	if len(passed) > 1 {

@@ -35,8 +35,8 @@ type owned struct {
 func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (userkit.Device, userkit.User, int, error) {
 	q := &statement{hot: true}
 	q.add("SELECT "+deviceReads+", "+userReads+`,
-(SELECT count(*) FROM ? AS o WHERE o.project = d.project AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
-FROM ? AS d`, s.table("devices"), s.table("devices"))
+(SELECT count(*) FROM ? AS o WHERE o.project = ? AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
+FROM ? AS d`, s.table("devices"), quoted(s.project), s.table("devices"))
 	q.lookUp(s, "users", "u", "u.id = d.user_id")
 	q.lookUp(s, "accounts", "a", "a.user_id = d.user_id")
 	q.add("\nWHERE d.project = ? AND d.token_digest = ?", quoted(s.project), bytesParameter(digest[:]))

@@ -111,6 +111,22 @@ func TestViolationsByConstraint(t *testing.T) {
 	}
 }
 
+// A server checks the unique indexes of a table in the order in which they were made,
+// which an operator changes who rebuilds one, and which is another one on the shards of
+// Citus. A user who exists is a conflict all the same, and not a login that is taken, so
+// that a creation whose answer was lost is recognised.
+func TestCreationOfAUserWhoExistsAfterReindexing(t *testing.T) {
+	dsn := migrated.Create(t)
+	store := openStore(t, dsn)
+	for _, index := range []string{"users_pkey", "accounts_pkey"} {
+		_, err := openDB(t, dsn).ExecContext(t.Context(), "REINDEX INDEX CONCURRENTLY userkit."+index)
+		require.NoError(t, err)
+	}
+	ada := createUser(t, store, "ada")
+	again := userkit.Change{User: ada.ID, Profile: &ada, Account: ada.Account, Events: []userkit.Event{newEvent(ada.ID)}}
+	require.ErrorIs(t, commitOne(t, store, again), userkit.ErrConflict)
+}
+
 // What the server says when it goes away is not an error of the arguments.
 func TestFaultsOfTheServer(t *testing.T) {
 	ctx := context.Background()

@@ -157,7 +157,7 @@ func (s *Store) eraseNames(ctx context.Context, users []*wanted) error {
 	w.cte("erased_events")
 	w.q.add("UPDATE ? AS t SET "+actor("actor_id", "actor_name", "on_behalf_of")+
 		",\ndata = CASE WHEN "+mentioned+" THEN NULL ELSE t.data END"+
-		",\nmentions = CASE WHEN "+mentioned+" THEN array_to_string(ARRAY(SELECT m FROM unnest(string_to_array(t.mentions, ' ')) WITH ORDINALITY AS o(m, place) WHERE m NOT IN "+texts+" ORDER BY place), ' ') ELSE t.mentions END"+
+		",\nmentions = CASE WHEN "+mentioned+" THEN (SELECT coalesce(string_agg(m, ' ' ORDER BY place), '') FROM unnest(string_to_array(t.mentions, ' ')) WITH ORDINALITY AS o(m, place) WHERE m NOT IN "+texts+") ELSE t.mentions END"+
 		"\nWHERE t.project = ? AND t.id = ANY (ARRAY(", s.table("events"), quoted(s.project))
 	w.q.naming(s, gone, func() {})
 	w.q.add("))")
