@@ -478,6 +478,31 @@ func lostAnswerCases() []testCase {
 			sound.requireLedger(t, scene.user.ID)
 			require.Len(t, sound.transactions(t, scene.user.ID), 3)
 		}},
+		{"a reading that writes no event counts once, whatever was lost", func(t *testing.T, env env) {
+			sound := env.desk(t)
+			store := newFaultyStore(env.store)
+			broken := sound.beside(t, store)
+			for _, faults := range [][]fault{{failAfter}, {failBefore}, {failBefore, failAfter}, {conflict, failAfter}} {
+				store.heal()
+				scene := newFaultScene(t, sound)
+				before := len(sound.events(t, scene.user.ID))
+				store.first(faults...)
+				report := userkit.UsageReport{SessionID: scene.session.ID, Received: 50, Sent: 5, At: sound.clock.Now()}
+				results, err := broken.ReportUsage(t.Context(), []userkit.UsageReport{report})
+				require.NoError(t, err)
+				require.NoError(t, results[0].Err)
+				require.Positive(t, store.count())
+				store.heal()
+				_, err = sound.ReportUsage(t.Context(), []userkit.UsageReport{report}) // as a node does that got no answer
+				require.NoError(t, err)
+				sound.requireBytes(t, scene.session.ID, 50, 5)
+				require.EqualValues(t, 55, sound.user(t, scene.user.ID).Traffic.Used)
+				days := sound.days(t, scene.user.ID)
+				require.Len(t, days, 1)
+				require.EqualValues(t, 55, days[0].Received+days[0].Sent)
+				require.Len(t, sound.events(t, scene.user.ID), before)
+			}
+		}},
 		{"creating a user is found, and is no clash with itself", func(t *testing.T, env env) {
 			broken, store, sound := env.faulty(t)
 			for i, faults := range [][]fault{{failAfter}, {failBefore}, {failBefore, failAfter}} {
