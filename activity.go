@@ -106,6 +106,8 @@ const (
 	EventLocationsForgotten  EventName = "user.locations_forgotten"
 	EventSessionStarted      EventName = "session.started"
 	EventSessionEnded        EventName = "session.ended"
+	EventSessionMoved        EventName = "session.moved"        // to the node that reported
+	EventNodeRefused         EventName = "session.node_refused" // a node that is not the session's reported
 	EventTrafficReported     EventName = "traffic.reported"
 	EventTrafficLimitSet     EventName = "traffic.limit_set"
 	EventBalanceRefilled     EventName = "balance.refilled"
@@ -236,7 +238,7 @@ var ownEvents = map[EventName]bool{
 	EventUserCreated: true, EventUserUpdated: true, EventUserActivated: true, EventUserDeactivated: true,
 	EventUserLoggedIn: true, EventUserDeleted: true, EventLicenseSet: true, EventDeviceRegistered: true,
 	EventDeviceUpdated: true, EventDeviceDeleted: true, EventTokenRotated: true, EventTokenRevealed: true,
-	EventTokenResealed: true, EventSessionStarted: true, EventSessionEnded: true, EventTrafficReported: true,
+	EventTokenResealed: true, EventSessionStarted: true, EventSessionEnded: true, EventSessionMoved: true, EventNodeRefused: true, EventTrafficReported: true,
 	EventTrafficLimitSet: true, EventBalanceRefilled: true, EventBalanceCharged: true, EventBalanceCancelled: true,
 	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
 	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,

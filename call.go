@@ -106,6 +106,7 @@ var (
 	opStartSession       = writes("sessions.start", "StartSession", TargetUser).whenNamed()
 	opReportUsage        = writes("sessions.report_usage", "ReportUsage", TargetProject)
 	opEndSession         = writes("sessions.end", "EndSession", TargetSession).whileConnected()
+	opEndSessions        = writes("sessions.end_on_node", "EndSessions", TargetProject)
 	opCloseStaleSessions = writes("sessions.close_stale", "CloseStaleSessions", TargetProject)
 	opSession            = reads("sessions.get", "Session", TargetSession).whileConnected()
 	opSessions           = reads("sessions.list", "Sessions", TargetUser).orProject().whileConnected()

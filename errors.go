@@ -97,6 +97,7 @@ const (
 	CodeSessionLimit        Code = "session_limit"
 	CodeTrafficLimit        Code = "traffic_limit"
 	CodeSessionEnded        Code = "session_ended"
+	CodeOtherNode           Code = "other_node"
 	CodeInsufficientBalance Code = "insufficient_balance"
 	CodeBalanceOverflow     Code = "balance_overflow"
 	CodeNotLastTransaction  Code = "not_last_transaction"
@@ -202,6 +203,7 @@ var codeTable = []CodeInfo{
 	{CodeSessionLimit, ErrRefused, "no further session may run at the same time"},
 	{CodeTrafficLimit, ErrRefused, "the traffic limit is reached; Error.Until is the next reset"},
 	{CodeSessionEnded, ErrRefused, "the session has ended"},
+	{CodeOtherNode, ErrRefused, "the session runs on another node than the one that reports; see WithNodePolicy"},
 	{CodeInsufficientBalance, ErrRefused, "the charge would cross the floor of the balance"},
 	{CodeBalanceOverflow, ErrRefused, "the balance would leave the range of int64"},
 	{CodeNotLastTransaction, ErrRefused, "only the last transaction can be cancelled, and another came after this one"},

@@ -63,3 +63,41 @@ func ExampleSessionManager() {
 	// active: false end reason: traffic_limit
 	// again: traffic_limit until 2026-03-03 00:00:00
 }
+
+// A node that restarts has lost its sessions: they end by one call. A report of a node
+// that a session does not run on is refused.
+func ExampleSessionManager_EndSessions() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close(context.Background())
+	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := users.StartSession(ctx, userkit.NewSession{UserID: ada.ID, Node: "fra-1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	results, err := users.ReportUsage(ctx, []userkit.UsageReport{{SessionID: session.ID, Node: "ams-1", Received: 5000}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(results[0].Outcome, userkit.ErrorCode(results[0].Err))
+
+	restart := userkit.NodeRestart{Node: "fra-1", At: time.Now()} // kept for a call that has to be repeated
+	for more := true; more; {
+		ended, err := users.EndSessions(ctx, restart)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("ended:", ended.Ended)
+		more = ended.More
+	}
+	// Output:
+	// rejected other_node
+	// ended: 1
+}

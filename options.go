@@ -24,6 +24,7 @@ type options struct {
 	devicePolicy     DevicePolicy
 	sessionLimits    SessionLimits
 	staleAfter       time.Duration
+	nodePolicy       NodePolicy
 	trafficLimit     TrafficLimit
 	lastSeenInterval time.Duration
 	sealer           *sealer
@@ -59,6 +60,7 @@ func defaultOptions() options {
 		devicePolicy:     DeviceRefuse,
 		sessionLimits:    SessionLimits{Policy: SessionRefuse},
 		staleAfter:       15 * time.Minute,
+		nodePolicy:       NodeRefuse,
 		trafficLimit:     TrafficLimit{Reset: ResetDaily},
 		lastSeenInterval: time.Minute,
 		accountCache:     10_000,
@@ -230,6 +232,18 @@ func WithStaleAfter(silence time.Duration) Option {
 			return invalidOption("WithStaleAfter", "%s is not positive", silence)
 		}
 		o.staleAfter = silence
+		return nil
+	}
+}
+
+// WithNodePolicy says what happens when a node reports on a session of another node. The
+// default is NodeRefuse.
+func WithNodePolicy(policy NodePolicy) Option {
+	return func(o *options) error {
+		if policy != NodeRefuse && policy != NodeMove {
+			return invalidOption("WithNodePolicy", "%q is no node policy", clip(string(policy)))
+		}
+		o.nodePolicy = policy
 		return nil
 	}
 }

@@ -22,8 +22,9 @@ const (
 	EndedUserExpired   EndReason = "user_expired"  // the user's time was over
 	EndedUserDisabled  EndReason = "user_disabled" // DeactivateUser
 	EndedDeviceDeleted EndReason = "device_deleted"
-	EndedReplaced      EndReason = "replaced"      // a newer session took its place, or its device registered again
-	EndedTokenRotated  EndReason = "token_rotated" // RotateToken
+	EndedReplaced      EndReason = "replaced"       // a newer session took its place, or its device registered again
+	EndedTokenRotated  EndReason = "token_rotated"  // RotateToken
+	EndedNodeRestarted EndReason = "node_restarted" // EndSessions
 )
 
 // Counter is a pair of cumulative byte counters as a node reports them.
@@ -56,6 +57,12 @@ type Session struct {
 	Received int64 `json:"received"` // bytes that counted
 	Sent     int64 `json:"sent"`     // bytes that counted
 
+	// OtherNode is the last node other than Node that reported on the session, and
+	// OtherCounter its newest reading: the one that the session moved from, or one whose
+	// reports are refused, see NodePolicy.
+	OtherNode    string  `json:"other_node,omitempty"`
+	OtherCounter Counter `json:"other_counter,omitzero"`
+
 	// Counter is the newest reading that counted. Aside is one that was out of
 	// order, by which the next is judged, see UsageReport. ReportedAt is when the
 	// last sign of life came, by the manager's clock.
@@ -85,6 +92,12 @@ type UsageReport struct {
 	// look-up. With another user, the session is not found. Zero: looked up.
 	UserID UserID `json:"user_id,omitzero"`
 
+	// Node is the server that read the counters, at most MaxLine characters. Where it is
+	// not the node of the session, the NodePolicy says what happens. Empty: not told, and
+	// taken for the session's.
+	Node         string `json:"node,omitempty"`
+	NodeLocation string `json:"node_location,omitempty"` // only with Node: where it stands, for a session that moves
+
 	Received int64 `json:"received"` // bytes since the counter began, not since the last report
 	Sent     int64 `json:"sent"`     // bytes since the counter began
 
@@ -104,6 +117,23 @@ type UsageReport struct {
 	// which the node's clock went on as the manager's did, begin the order anew.
 	At time.Time `json:"at,omitzero"`
 }
+
+// NodePolicy says what happens when a node reports on a session of another node.
+type NodePolicy string
+
+// The node policies.
+const (
+	// NodeRefuse rejects the report with CodeOtherNode, and nothing counts. The first one
+	// of each such node writes EventNodeRefused.
+	NodeRefuse NodePolicy = "refuse"
+
+	// NodeMove moves the session to the node and writes EventSessionMoved. Each node has
+	// counters of its own: those of the new one count from zero, and those of the one that
+	// the session moved from last go on where they were, so that nothing counts twice
+	// when it comes back. A reading of that one from before the newest of the session
+	// counts and moves nothing.
+	NodeMove NodePolicy = "move"
+)
 
 // UsageOutcome says what became of a report.
 type UsageOutcome string
@@ -131,7 +161,8 @@ type UsageResult struct {
 	NextReset time.Time `json:"next_reset,omitzero"` // with EndedTrafficLimit: when traffic is free again
 
 	// Err is set when the report was rejected: ErrNotFound with
-	// CodeSessionNotFound, ErrInvalid, or ErrUnavailable (report again).
+	// CodeSessionNotFound, ErrRefused with CodeOtherNode, ErrInvalid, or ErrUnavailable
+	// (report again).
 	Err error `json:"-"` // in JSON, "error"
 }
 
@@ -201,9 +232,12 @@ type SessionQuery struct {
 
 // SessionFilter says which sessions; the zero filter means all of the project.
 type SessionFilter struct {
-	UserID   UserID       `json:"user_id,omitzero"`   // zero: of all users
-	DeviceID DeviceID     `json:"device_id,omitzero"` // zero: of all devices
-	State    SessionState `json:"state,omitempty"`
+	UserID   UserID   `json:"user_id,omitzero"`   // zero: of all users
+	DeviceID DeviceID `json:"device_id,omitzero"` // zero: of all devices
+	Node     string   `json:"node,omitempty"`     // empty: on all nodes; compared exactly
+	// InternalIP takes the sessions with this address; zero: with any or none.
+	InternalIP netip.Addr   `json:"internal_ip,omitzero"`
+	State      SessionState `json:"state,omitempty"`
 
 	// From and To take the sessions that started in [From, To), at most
 	// MaxSessionSpan. Where one is zero it is taken at that distance from the
@@ -215,6 +249,25 @@ type SessionFilter struct {
 	// recorded after the one and not after the other; zero: no bound.
 	ClosedAfter time.Time `json:"closed_after,omitzero"`
 	ClosedUntil time.Time `json:"closed_until,omitzero"`
+}
+
+// NodeRestart is a node that began anew, so that none of its sessions runs any more.
+type NodeRestart struct {
+	Node string `json:"node"` // required, at most MaxLine characters
+
+	// At is when the node restarted: the sessions that started before are ended. Zero:
+	// now. A host that repeats the call gives the same moment, so that sessions which
+	// started since go on.
+	At time.Time `json:"at,omitzero"`
+
+	// Limit is how many sessions one call ends, about: 1 to MaxReports, 0: MaxReports.
+	Limit int `json:"limit,omitempty"`
+}
+
+// EndedSessions is what EndSessions did.
+type EndedSessions struct {
+	Ended int  `json:"ended"` // how many sessions
+	More  bool `json:"more"`  // the limit was reached; the same call ends the rest
 }
 
 // SessionManager starts and ends sessions and counts their traffic.
@@ -244,8 +297,17 @@ type SessionManager interface {
 
 	// EndSession counts a last reading and ends the session. The zero report
 	// ends it without one. To end a session that has ended is no error: the
-	// reading counts and the end stays.
+	// reading counts and the end stays. It returns ErrRefused with CodeOtherNode, and
+	// the session goes on, when the report names a node that NodeRefuse refuses, or the
+	// node that the session moved from; a reading of that one counts.
 	EndSession(ctx context.Context, id SessionID, last UsageReport) (Session, error)
+
+	// EndSessions ends the active sessions of a node that restarted, each at the moment
+	// of the restart, with EndedNodeRestarted and one event for each user. It works in
+	// chunks: when the context ends or the store fails, what is ended stays ended and is
+	// in the result, and the same call ends the rest. Readings that the node still sends
+	// count.
+	EndSessions(ctx context.Context, restart NodeRestart) (EndedSessions, error)
 
 	// CloseStaleSessions ends the sessions that gave no sign of life for the
 	// time of WithStaleAfter, each at its last one, and returns how many. Run
@@ -504,6 +566,9 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 		return latest(t, session.StartedAt)
 	}
 	from, to := within(last.At), within(at)
+	if last.At.IsZero() { // the first of its node
+		from = within(reported)
+	}
 	switch {
 	case inOrder && reading == last, inOrder && reading == aside, !inOrder && !restarted && !grows:
 		result.Outcome = UsageRepeated
@@ -557,6 +622,7 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 	was := c.Account.Traffic.usedUp(u.now, u.zone)
 	results := make([]UsageResult, len(reports))
 	var received, sent int64
+	var moves []sessionMove
 	for i, report := range reports {
 		session, at := state.sessionIn(&c, report.SessionID)
 		if session == nil {
@@ -564,8 +630,10 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 			continue
 		}
 		before := *session
-		results[i] = report.count(session, &c, u)
-		if session.Active() || results[i].Received > 0 || results[i].Sent > 0 {
+		var move sessionMove
+		results[i], move = report.countFrom(session, &c, u, false)
+		moves = append(moves, move)
+		if results[i].Outcome != UsageRejected && session.Active() || results[i].Received > 0 || results[i].Sent > 0 {
 			c.Account.use(u.now)
 		}
 		received, sent = addClamped(received, results[i].Received), addClamped(sent, results[i].Sent)
@@ -582,6 +650,7 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 	for i := range results {
 		results[i].finish(state, &c, u)
 	}
+	u.recordMoves(&c, moves...)
 	crossed := !was && c.Account.Traffic.usedUp(u.now, u.zone)
 	switch {
 	case crossed || len(ended) > 0 || u.events && (received > 0 || sent > 0):
@@ -590,6 +659,63 @@ func reportUsage(state *State, o origin, u usage, reports []UsageReport) ([]Usag
 		return results, Change{}, nil
 	}
 	return results, c, nil
+}
+
+// sessionMove is a report of a node that is not the session's: in an event.
+type sessionMove struct {
+	Session SessionID `json:"session"`
+	From    string    `json:"from"` // the node of the session before
+	To      string    `json:"to"`   // the node that reported
+}
+
+// countFrom decides what a reading adds to a session, and whether the session moves to
+// the node that reports. A session that stays does not move back to where it was. The
+// move has a From when there is something to record.
+func (r UsageReport) countFrom(session *Session, c *Change, u usage, stays bool) (UsageResult, sessionMove) {
+	if r.Node == "" || r.Node == session.Node {
+		return r.count(session, c, u), sessionMove{}
+	}
+	move := sessionMove{Session: session.ID, From: session.Node, To: r.Node}
+	if u.nodes != NodeMove {
+		if session.OtherNode == r.Node {
+			move = sessionMove{}
+		} else {
+			session.OtherNode, session.OtherCounter = r.Node, Counter{Received: r.Received, Sent: r.Sent, At: r.At}
+		}
+		return rejected(session.ID, NewError(CodeOtherNode, "node", "the session runs on another node than %q", clip(r.Node))), move
+	}
+	before := *session
+	trails := session.OtherNode == r.Node && (stays || !r.At.IsZero() && r.At.Before(session.Counter.At))
+	session.move(r.Node, r.NodeLocation)
+	result := r.count(session, c, u)
+	if trails {
+		session.move(before.Node, before.NodeLocation)
+		session.Aside = before.Aside
+		move = sessionMove{}
+	}
+	return result, move
+}
+
+// move puts a session on another node, whose counters are its own.
+func (s *Session) move(node, location string) {
+	var counter Counter
+	if s.OtherNode == node {
+		counter = s.OtherCounter
+	}
+	s.OtherNode, s.OtherCounter = s.Node, s.Counter
+	s.Node, s.NodeLocation, s.Counter, s.Aside = node, location, counter, Counter{}
+}
+
+// recordMoves adds the event of reports by nodes that are not their sessions'.
+func (u usage) recordMoves(c *Change, moves ...sessionMove) {
+	if moves = slices.DeleteFunc(moves, func(move sessionMove) bool { return move.From == "" }); len(moves) == 0 {
+		return
+	}
+	name := EventNodeRefused
+	if u.nodes == NodeMove {
+		name = EventSessionMoved
+	}
+	u.moved.record(c, name, DeviceID{}, "sessions", moves)
 }
 
 // sessionIn gives a copy of a loaded session as the change leaves it, and its
@@ -643,35 +769,53 @@ func rejected(id SessionID, err error) UsageResult {
 	return UsageResult{SessionID: id, Outcome: UsageRejected, Err: err}
 }
 
+// ending is what became of a session that was to end: refused says why it goes on,
+// though its last reading may have counted.
+type ending struct {
+	session Session
+	refused error
+}
+
 // endSession decides the end of a session, after a last reading if there is one.
-func endSession(state *State, o origin, u usage, id SessionID, last UsageReport) (Session, Change, error) {
+func endSession(state *State, o origin, u usage, id SessionID, last UsageReport) (ending, Change, error) {
 	c := state.change()
 	session, _ := state.sessionIn(&c, id)
 	if session == nil {
-		return Session{}, Change{}, NewError(CodeSessionNotFound, "", "no session %s", id)
+		return ending{}, Change{}, NewError(CodeSessionNotFound, "", "no session %s", id)
 	}
 	before := *session
 	var counted UsageResult
-	if last != (UsageReport{SessionID: id}) {
-		counted = last.count(session, &c, u)
+	var refused error
+	if last != (UsageReport{SessionID: id, Node: before.Node, NodeLocation: last.NodeLocation}) && last != (UsageReport{SessionID: id}) {
+		var move sessionMove
+		counted, move = last.countFrom(session, &c, u, true)
+		u.recordMoves(&c, move)
+		refused = counted.Err
+		if refused == nil && last.Node != "" && last.Node != session.Node {
+			refused = NewError(CodeOtherNode, "node", "the session has moved to another node than %q", clip(last.Node))
+		}
 	}
-	if before.Active() || counted.Received > 0 || counted.Sent > 0 {
+	if before.Active() && refused == nil || counted.Received > 0 || counted.Sent > 0 {
 		c.Account.use(u.now)
 	}
-	if session.Active() {
+	if session.Active() && refused == nil {
 		session.end(u.now, u.now, EndedByClient)
 		c.Account.OpenSessions--
 	}
 	if *session == before {
-		return before, Change{}, nil
+		return ending{before, refused}, Change{}, nil
 	}
 	c.Sessions.Update = append(c.Sessions.Update, *session)
 	ended, err := state.endWithoutAccess(&c, u)
 	if err != nil {
-		return Session{}, Change{}, err
+		return ending{}, Change{}, err
 	}
-	o.record(&c, EventSessionEnded, session.DeviceID, "session", id, "received", counted.Received, "sent", counted.Sent, "ended_sessions", ended)
-	return *session, c, nil
+	if refused == nil {
+		o.record(&c, EventSessionEnded, session.DeviceID, "session", id, "received", counted.Received, "sent", counted.Sent, "ended_sessions", ended)
+	} else if counted.Received > 0 || counted.Sent > 0 {
+		o.record(&c, EventTrafficReported, DeviceID{}, "received", counted.Received, "sent", counted.Sent, "sessions", int64(1), "ended_sessions", ended)
+	}
+	return ending{*session, refused}, c, nil
 }
 
 // normalise checks a new session and gives it an id.
@@ -704,7 +848,10 @@ func (r UsageReport) normalise(now time.Time) (UsageReport, error) {
 	if r.At.Sub(now) > maxAhead {
 		return r, NewError(CodeOutOfRange, "at", "%s is more than %s in the future", r.At.Format(time.RFC3339), maxAhead)
 	}
-	return r, checkTime("at", r.At)
+	if r.NodeLocation != "" && r.Node == "" {
+		return r, NewError(CodeRequired, "node", "the location of a node without the node")
+	}
+	return r, firstError(checkLine("node", r.Node, MaxLine), checkLine("node_location", r.NodeLocation, MaxLine), checkTime("at", r.At))
 }
 
 func (m *manager) StartSession(ctx context.Context, session NewSession) (_ Session, err error) {
@@ -779,7 +926,11 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) (_ []U
 	commands := make([]*command, len(ordered))
 	for i, group := range ordered {
 		commands[i] = &group.command
-		group.decide(call.again(), usage{zone: m.zone, now: call.now, events: m.usageEvents})
+		u := usage{zone: m.zone, now: call.now, events: m.usageEvents, nodes: m.nodePolicy}
+		if slices.ContainsFunc(group.reports, func(report UsageReport) bool { return report.Node != "" }) {
+			u.moved = call.again()
+		}
+		group.decide(call.again(), u)
 	}
 	if err := m.pipeline.do(ctx, commands...); err != nil {
 		return nil, err
@@ -835,15 +986,18 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 	if !user.IsZero() && user != session.UserID {
 		return Session{}, NewError(CodeSessionNotFound, "user_id", "session %s is not of user %s", id, user)
 	}
-	u := usage{zone: m.zone, now: call.now}
+	u := usage{zone: m.zone, now: call.now, nodes: m.nodePolicy, moved: call.again()}
 	want := Want{User: session.UserID, Sessions: []SessionID{id}}
-	session, err = change(ctx, m, command{want: want}, func(state *State) (Session, Change, error) {
+	end, err := change(ctx, m, command{want: want}, func(state *State) (ending, Change, error) {
 		return endSession(state, call.origin, u, id, last)
 	})
+	if err == nil && end.refused != nil {
+		return Session{}, end.refused
+	}
 	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile, the session with it
 		err = NewError(CodeSessionNotFound, "", "no session %s", id)
 	}
-	return session, err
+	return end.session, err
 }
 
 func (m *manager) CloseStaleSessions(ctx context.Context) (_ int, err error) {
@@ -870,10 +1024,18 @@ func (m *manager) CloseStaleSessions(ctx context.Context) (_ int, err error) {
 
 // closeStale ends those of the sessions that are still stale.
 func (m *manager) closeStale(ctx context.Context, call call, before time.Time, stale []Session) (int, error) {
+	return m.endOfUsers(ctx, call, stale, EndedStale, func(state *State, c *Change) []SessionID {
+		return state.endStale(c, before, call.now)
+	})
+}
+
+// endOfUsers ends open sessions of the users of some sessions, those that end ends, and
+// returns how many.
+func (m *manager) endOfUsers(ctx context.Context, call call, sessions []Session, reason EndReason, end func(*State, *Change) []SessionID) (int, error) {
 	users := map[UserID]int{} // of each user, how many were ended
 	var commands []*command
 	var mu sync.Mutex
-	for _, session := range stale {
+	for _, session := range sessions {
 		user := session.UserID
 		if _, seen := users[user]; seen {
 			continue
@@ -882,14 +1044,14 @@ func (m *manager) closeStale(ctx context.Context, call call, before time.Time, s
 		o := call.again()
 		commands = append(commands, &command{want: Want{User: user, OpenSessions: true}, decide: func(state *State) (Change, error) {
 			c := state.change()
-			ended := state.endStale(&c, before, call.now)
+			ended := end(state, &c)
 			mu.Lock()
 			users[user] = len(ended)
 			mu.Unlock()
 			if len(ended) == 0 {
 				return Change{}, nil
 			}
-			o.record(&c, EventSessionEnded, DeviceID{}, "reason", string(EndedStale), "ended_sessions", ended)
+			o.record(&c, EventSessionEnded, DeviceID{}, "reason", string(reason), "ended_sessions", ended)
 			return c, nil
 		}})
 	}
@@ -907,6 +1069,63 @@ func (m *manager) closeStale(ctx context.Context, call call, before time.Time, s
 		}
 	}
 	return closed, failed
+}
+
+func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ EndedSessions, err error) {
+	ctx, call, err := enter(ctx, m, opEndSessions, noTarget)
+	if err != nil {
+		return EndedSessions{}, err
+	}
+	defer call.leave(ctx, &err)
+	if restart, err = restart.normalise(call.now); err != nil {
+		return EndedSessions{}, err
+	}
+	const pageSize = 1000
+	filter := SessionFilter{Node: restart.Node, State: SessionsActive, To: restart.At}
+	list := List{Order: Order{Field: "started_at"}}
+	var result EndedSessions
+	for result.Ended < restart.Limit {
+		list.Limit = min(pageSize, restart.Limit-result.Ended)
+		open, err := m.store.Sessions(ctx, filter, list)
+		if err != nil {
+			return result, err
+		}
+		ended, err := m.endOnNode(ctx, call, restart, open)
+		result.Ended += ended
+		if err != nil || len(open) < list.Limit {
+			return result, err
+		}
+		last := &open[len(open)-1] // goes on behind those that were, also where one did not end
+		list.After = &Position{Key: last.StartedAt, ID: last.ID}
+	}
+	result.More = true
+	return result, nil
+}
+
+// endOnNode ends the sessions on a node of the users of some sessions.
+func (m *manager) endOnNode(ctx context.Context, call call, restart NodeRestart, sessions []Session) (int, error) {
+	return m.endOfUsers(ctx, call, sessions, EndedNodeRestarted, func(state *State, c *Change) []SessionID {
+		return state.closeSessions(c, restart.At, call.now, EndedNodeRestarted, func(session Session) bool {
+			return session.Node == restart.Node && session.StartedAt.Before(restart.At)
+		})
+	})
+}
+
+// normalise checks a restart and fills in its defaults.
+func (r NodeRestart) normalise(now time.Time) (NodeRestart, error) {
+	if r.At = storedTime(r.At); r.At.IsZero() || r.At.After(now) {
+		r.At = now
+	}
+	if r.Node == "" {
+		return r, NewError(CodeRequired, "node", "the server that restarted")
+	}
+	if r.Limit == 0 {
+		r.Limit = MaxReports
+	}
+	if r.Limit < 1 || r.Limit > MaxReports {
+		return r, NewError(CodeOutOfRange, "limit", "%d is not from 1 to %d", r.Limit, MaxReports)
+	}
+	return r, firstError(checkLine("node", r.Node, MaxLine), checkTime("at", r.At))
 }
 
 func (m *manager) Session(ctx context.Context, id SessionID) (_ Session, err error) {
@@ -967,6 +1186,13 @@ func (f SessionFilter) normalise() (SessionFilter, error) {
 	}
 	f.From, f.To = storedTime(f.From), storedTime(f.To)
 	f.ClosedAfter, f.ClosedUntil = storedTime(f.ClosedAfter), storedTime(f.ClosedUntil)
+	if err := checkLine("node", f.Node, MaxLine); err != nil {
+		return f, err
+	}
+	if f.InternalIP.Zone() != "" {
+		return f, NewError(CodeBadFormat, "internal_ip", "an address with a zone")
+	}
+	f.InternalIP = f.InternalIP.Unmap()
 	switch {
 	case f.From.IsZero() && f.To.IsZero():
 		return f, nil

@@ -212,13 +212,13 @@ func TestNoSessionEndsBeforeItStarted(t *testing.T) {
 	u := usage{zone: time.UTC, now: behind}
 	for name, end := range map[string]func(state *State, id SessionID) (Session, error){
 		"EndSession": func(state *State, id SessionID) (Session, error) {
-			session, _, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id})
-			return session, err
+			end, _, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id})
+			return end.session, err
 		},
 		"EndSession with a reading": func(state *State, id SessionID) (Session, error) {
-			session, c, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id, Received: 5, At: behind})
+			end, c, err := endSession(state, testOrigin(behind), u, id, UsageReport{SessionID: id, Received: 5, At: behind})
 			require.EqualValues(t, 5, c.Usage[0].Received)
-			return session, err
+			return end.session, err
 		},
 		"the user's other calls": func(state *State, _ SessionID) (Session, error) {
 			c := state.change()

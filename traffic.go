@@ -186,6 +186,9 @@ type usage struct {
 	zone   *time.Location
 	now    time.Time
 	events bool // each reading writes one
+
+	nodes NodePolicy
+	moved origin // of the event of reports by nodes that are not their sessions'
 }
 
 // add counts bytes that were used between two moments. They belong to the days

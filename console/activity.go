@@ -28,7 +28,7 @@ var eventNames = []userkit.EventName{
 	userkit.EventUserCreated, userkit.EventUserUpdated, userkit.EventUserActivated, userkit.EventUserDeactivated,
 	userkit.EventUserLoggedIn, userkit.EventUserDeleted, userkit.EventLicenseSet, userkit.EventDeviceRegistered,
 	userkit.EventDeviceUpdated, userkit.EventDeviceDeleted, userkit.EventTokenRotated, userkit.EventTokenRevealed,
-	userkit.EventTokenResealed, userkit.EventSessionStarted, userkit.EventSessionEnded, userkit.EventTrafficReported,
+	userkit.EventTokenResealed, userkit.EventSessionStarted, userkit.EventSessionEnded, userkit.EventSessionMoved, userkit.EventNodeRefused, userkit.EventTrafficReported,
 	userkit.EventTrafficLimitSet, userkit.EventBalanceRefilled, userkit.EventBalanceCharged, userkit.EventBalanceCancelled,
 	userkit.EventPurchaseSubmitted, userkit.EventPurchaseUpdated, userkit.EventPurchaseActivated, userkit.EventPurchaseDeactivated,
 	userkit.EventPurchaseTransferred, userkit.EventPurchaseWithheld, userkit.EventPurchaseReleased, userkit.EventSegmentsAdded, userkit.EventSegmentRemoved, userkit.EventSegmentCreated,

@@ -20,13 +20,28 @@ type sessions struct {
 	ended  set[session, byStart]
 	silent set[session, byReport] // the open ones, those that were silent longest first
 	closed set[session, byClose]  // the ended ones, those whose end was recorded first come first
+
+	byNode    map[word]*runs
+	byAddress map[netip.Addr]*set[session, byStart] // those with an internal address
+}
+
+// runs are sessions by whether they run.
+type runs struct {
+	open  set[session, byStart]
+	ended set[session, byStart]
+}
+
+func (r *runs) of(active bool) *set[session, byStart] {
+	if active {
+		return &r.open
+	}
+	return &r.ended
 }
 
 // history is what a user used: its sessions and its use per day.
 type history struct {
-	open  set[session, byStart]
-	ended set[session, byStart]
-	days  []dayUsage // in order
+	runs
+	days []dayUsage // in order
 }
 
 // session is a userkit.Session as it is kept.
@@ -47,6 +62,14 @@ type session struct {
 	asideReceived         int64
 	asideSent             int64
 	asideAt               micros
+	other                 *otherNode // nil: none
+}
+
+// otherNode is what few sessions have.
+type otherNode struct {
+	name           word
+	received, sent int64
+	at             micros
 }
 
 type dayUsage struct {
@@ -82,7 +105,12 @@ func (byClose) compare(a, b *session) int {
 }
 
 func sessionOf(user userkit.UserID, from *userkit.Session) *session {
+	var other *otherNode
+	if from.OtherNode != "" || from.OtherCounter != (userkit.Counter{}) {
+		other = &otherNode{wordOf(from.OtherNode), from.OtherCounter.Received, from.OtherCounter.Sent, microsOf(from.OtherCounter.At)}
+	}
 	return &session{
+		other:           other,
 		id:              from.ID,
 		user:            user,
 		device:          from.DeviceID,
@@ -133,6 +161,10 @@ func (s *session) fill(to *userkit.Session) {
 		},
 		ReportedAt: s.reportedAt.time(),
 	}
+	if other := s.other; other != nil {
+		to.OtherNode = other.name.Value()
+		to.OtherCounter = userkit.Counter{Received: other.received, Sent: other.sent, At: other.at.time()}
+	}
 }
 
 func (s *session) out() (to userkit.Session) {
@@ -141,13 +173,6 @@ func (s *session) out() (to userkit.Session) {
 }
 
 func (s *session) active() bool { return s.endedAt == none }
-
-func (h *history) of(active bool) *set[session, byStart] {
-	if active {
-		return &h.open
-	}
-	return &h.ended
-}
 
 func (s *sessions) of(active bool) *set[session, byStart] {
 	if active {
@@ -172,7 +197,11 @@ func (s *sessions) put(own *belongings, next *session) {
 		if !before.active() {
 			s.closed.remove(before)
 		}
+		if before.active() != next.active() || before.startedAt != next.startedAt || before.node != next.node || before.internalIP != next.internalIP {
+			s.leave(before)
+		}
 	}
+	s.join(next)
 	s.byID[next.id] = next
 	s.of(next.active()).put(next)
 	own.sessions.of(next.active()).put(next)
@@ -183,9 +212,36 @@ func (s *sessions) put(own *belongings, next *session) {
 	}
 }
 
+// join adds a session to the indexes of nodes and addresses, and leave takes it out.
+func (s *sessions) join(next *session) {
+	if s.byNode[next.node] == nil {
+		s.byNode[next.node] = &runs{}
+	}
+	s.byNode[next.node].of(next.active()).put(next)
+	if next.internalIP.IsValid() {
+		if s.byAddress[next.internalIP] == nil {
+			s.byAddress[next.internalIP] = &set[session, byStart]{}
+		}
+		s.byAddress[next.internalIP].put(next)
+	}
+}
+
+func (s *sessions) leave(gone *session) {
+	on := s.byNode[gone.node]
+	if on.of(gone.active()).remove(gone); on.open.len()+on.ended.len() == 0 {
+		delete(s.byNode, gone.node)
+	}
+	if with := s.byAddress[gone.internalIP]; with != nil {
+		if with.remove(gone); with.len() == 0 {
+			delete(s.byAddress, gone.internalIP)
+		}
+	}
+}
+
 // remove takes a session out of the indexes of the project.
 func (s *sessions) remove(gone *session) {
 	delete(s.byID, gone.id)
+	s.leave(gone)
 	s.of(gone.active()).remove(gone)
 	if gone.active() {
 		s.silent.remove(gone)
@@ -276,12 +332,25 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 		from.match = matchSession(filter)
 		var open, ended set[session, byStart]
 		of := s.sessions.of
-		if !filter.UserID.IsZero() {
-			mine := &history{}
+		switch {
+		case !filter.UserID.IsZero():
+			of = new(runs).of
 			if own := s.users.belongings(filter.UserID); own != nil && own.sessions != nil {
-				mine = own.sessions
+				of = own.sessions.of
 			}
-			of = mine.of
+		case filter.InternalIP.IsValid():
+			mixed := s.sessions.byAddress[filter.InternalIP]
+			of = func(active bool) *set[session, byStart] {
+				if mixed == nil || active != (filter.State != userkit.SessionsEnded) {
+					return &set[session, byStart]{} // once is enough
+				}
+				return mixed
+			}
+		case filter.Node != "":
+			of = new(runs).of
+			if on := s.sessions.byNode[wordOf(filter.Node)]; on != nil {
+				of = on.of
+			}
 		}
 		if filter.State != userkit.SessionsEnded {
 			open = of(true).view(snapshot)
@@ -325,6 +394,15 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 // matchSession gives what a filter asks of a session beyond its user and its state.
 func matchSession(filter userkit.SessionFilter) func(*session) bool {
 	var parts []func(*session) bool
+	if filter.InternalIP.IsValid() {
+		parts = append(parts, func(s *session) bool {
+			return s.internalIP == filter.InternalIP && (filter.State == userkit.SessionsAny || s.active() == (filter.State == userkit.SessionsActive))
+		})
+	}
+	if filter.Node != "" {
+		node := wordOf(filter.Node)
+		parts = append(parts, func(s *session) bool { return s.node == node })
+	}
 	if !filter.DeviceID.IsZero() {
 		parts = append(parts, func(s *session) bool { return s.device == filter.DeviceID })
 	}

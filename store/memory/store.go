@@ -31,6 +31,7 @@ package memory
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -76,7 +77,9 @@ func New() *Store {
 			byToken: make(map[userkit.TokenDigest]*device),
 		},
 		sessions: sessions{
-			byID: make(map[userkit.SessionID]*session),
+			byID:      make(map[userkit.SessionID]*session),
+			byNode:    make(map[word]*runs),
+			byAddress: make(map[netip.Addr]*set[session, byStart]),
 		},
 		purchases: purchases{
 			byID: make(map[userkit.PurchaseID]*purchase),

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,8 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 			change := userkit.Change{User: user.ID, Profile: &users[i], Account: user.Account}
 			for n := range 3 {
 				at := start.Add(time.Duration(3*i+n) * time.Minute)
-				session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: "node", StartedAt: at, ReportedAt: at}
+				session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: fmt.Sprint("node ", i%60), StartedAt: at, ReportedAt: at}
+				session.InternalIP = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
 				if n > 0 {
 					session.EndedAt = at.Add(time.Hour)
 				}

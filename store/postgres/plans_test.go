@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -341,6 +342,18 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 		},
 		"open Sessions": func() error {
 			_, err := store.Sessions(ctx, userkit.SessionFilter{State: userkit.SessionsActive}, page("started_at", true, now))
+			return err
+		},
+		"Sessions of a node": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{Node: "node 7"}, page("started_at", true, now))
+			return err
+		},
+		"open Sessions of a node": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{Node: "node 7", State: userkit.SessionsActive, To: now}, page("started_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
+		"Sessions of an address": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{InternalIP: netip.MustParseAddr("10.0.2.188")}, page("started_at", true, now))
 			return err
 		},
 		"StaleSessions": func() error {

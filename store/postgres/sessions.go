@@ -67,13 +67,22 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 // Sessions implements userkit.Store.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
 	q := s.selectSessions()
-	if filter.UserID.IsZero() && !filter.ClosedAfter.IsZero() {
+	byClose := filter.UserID.IsZero() && !filter.InternalIP.IsValid() && !filter.ClosedAfter.IsZero()
+	if byClose {
 		q.add(" AND s.closed_at > ? AND s.closed_at > '-infinity'::timestamptz", quotedTime(filter.ClosedAfter)) // the index sessions_by_close
+	} else if filter.UserID.IsZero() && (filter.Node != "" || filter.InternalIP.IsValid()) {
+		// The indexes sessions_by_node, sessions_open_by_node and sessions_by_internal_ip.
 	} else {
 		q.within("s", filter.UserID, sessionSortings, list, "started_at")
-		if !filter.ClosedAfter.IsZero() {
-			q.add(" AND s.closed_at > ?", quotedTime(filter.ClosedAfter))
-		}
+	}
+	if !filter.ClosedAfter.IsZero() && !byClose {
+		q.add(" AND s.closed_at > ?", quotedTime(filter.ClosedAfter))
+	}
+	if filter.Node != "" {
+		q.add(" AND s.node = ?", quoted(filter.Node))
+	}
+	if filter.InternalIP.IsValid() {
+		q.add(" AND s.internal_ip = ?", quotedAddress(filter.InternalIP))
 	}
 	if !filter.ClosedUntil.IsZero() {
 		// Of those that ended before the column was there it says nothing.

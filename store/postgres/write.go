@@ -53,6 +53,10 @@ func quotedJSON(value any) literal {
 	return append(quoted(string(data)), "::jsonb"...)
 }
 
+func quotedAddress(address netip.Addr) literal {
+	return append(quoted(address.String()), "::inet"...)
+}
+
 // quotedDay gives a day; the zero day is before all others.
 func quotedDay(day userkit.Day) literal {
 	return literal("'" + spelledDay(day) + "'::date")

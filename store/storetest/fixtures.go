@@ -173,6 +173,8 @@ func newSession(owner userkit.UserID, n int) userkit.Session {
 		Counter:      userkit.Counter{Received: int64(30_000_000_000 + n), Sent: int64(40_000_000_000 + n), At: at(9000 + n)},
 		Aside:        userkit.Counter{Received: int64(50_000_000_000 + n), Sent: int64(60_000_000_000 + n), At: at(8000 + n)},
 		ReportedAt:   at(10000 + n),
+		OtherNode:    fmt.Sprintf("node-%d", n+1),
+		OtherCounter: userkit.Counter{Received: int64(70_000_000_000 + n), Sent: int64(80_000_000_000 + n), At: at(7500 + n)},
 	}
 }
 

@@ -27,6 +27,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		deviceGroups(),
 		locationGroups(),
 		sessionGroups(),
+		nodeGroups(),
 		trafficGroups(),
 		balanceGroups(),
 		activityGroups(),

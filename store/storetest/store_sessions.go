@@ -126,6 +126,14 @@ func sessionOwnersOfMany(t *testing.T, env env) {
 	require.Equal(t, want, owners)
 }
 
+// hardNodes are names of nodes that are hard to sort.
+var hardNodes = func() (nodes []string) {
+	for n, code := range hardCodes {
+		nodes = append(nodes, hardCodes[1+n%2]+code)
+	}
+	return nodes
+}()
+
 // hardSession makes a session for lists: with fields that are hard to sort,
 // many of them equal. variant gives the same session other values.
 func hardSession(owner userkit.UserID, n, variant int) userkit.Session {
@@ -141,7 +149,7 @@ func hardSession(owner userkit.UserID, n, variant int) userkit.Session {
 	session := newSession(owner, n)
 	session.DeviceID = pick([]userkit.DeviceID{{}, deviceID(7), deviceID(3), deviceID(7), deviceID(900)}, v, 2)
 	session.DeviceName = pick(hardTexts, v, 5)
-	session.Node = pick(hardCodes[1:3], v, 1) + pick(hardCodes, v, 3)
+	session.Node = pick(hardNodes, v, 3)
 	session.NodeLocation = pick(hardTexts, v, 7)
 	session.InternalIP = pick(addresses, v, 5)
 	session.StartedAt = pick(times, v, 3)
@@ -230,6 +238,8 @@ func takesSession(filter userkit.SessionFilter) func(session userkit.Session) bo
 	return func(session userkit.Session) bool {
 		return (filter.UserID.IsZero() || session.UserID == filter.UserID) &&
 			(filter.DeviceID.IsZero() || session.DeviceID == filter.DeviceID) &&
+			(filter.Node == "" || session.Node == filter.Node) &&
+			(!filter.InternalIP.IsValid() || session.InternalIP == filter.InternalIP) &&
 			(filter.State != userkit.SessionsActive || session.Active()) &&
 			(filter.State != userkit.SessionsEnded || !session.Active()) &&
 			(filter.ClosedAfter.IsZero() || !session.Active() && session.ClosedAt.After(filter.ClosedAfter)) &&
@@ -247,6 +257,15 @@ func sessionFilters() []userkit.SessionFilter {
 			for _, state := range []userkit.SessionState{userkit.SessionsAny, userkit.SessionsActive, userkit.SessionsEnded} {
 				for _, span := range [][2]time.Time{{}, {at(0), {}}, {{}, at(1)}, {at(-1), at(1)}, {time.Unix(0, 0).UTC(), at(0)}} {
 					filters = append(filters, userkit.SessionFilter{UserID: user, DeviceID: device, State: state, From: span[0], To: span[1]})
+				}
+				if device.IsZero() {
+					for _, place := range []userkit.SessionFilter{
+						{Node: hardNodes[0]}, {Node: hardNodes[1]}, {InternalIP: netip.MustParseAddr("10.0.0.10")}, {InternalIP: netip.MustParseAddr("::ffff:10.0.0.9")},
+						{Node: hardNodes[0], InternalIP: netip.MustParseAddr("10.0.0.10")}, {Node: hardNodes[2], To: at(1), ClosedAfter: at(-1)}, {Node: "nowhere"},
+					} {
+						place.UserID, place.State = user, state
+						filters = append(filters, place)
+					}
 				}
 				for _, closed := range [][2]time.Time{{at(0), {}}, {{}, at(0)}, {at(-1), at(1)}} {
 					filters = append(filters, userkit.SessionFilter{UserID: user, DeviceID: device, State: state, ClosedAfter: closed[0], ClosedUntil: closed[1]},
@@ -273,7 +292,7 @@ func sessionsFilteredPages(t *testing.T, env env) {
 	records := sessionRecords(t, env.store, ownersOfLists(t, env.store))
 	for _, filter := range []userkit.SessionFilter{
 		{State: userkit.SessionsActive}, {State: userkit.SessionsEnded}, {UserID: userID(1)}, {DeviceID: deviceID(7)},
-		{UserID: userID(1), State: userkit.SessionsEnded}, {From: at(-1), To: at(2)},
+		{UserID: userID(1), State: userkit.SessionsEnded}, {From: at(-1), To: at(2)}, {Node: hardNodes[1]}, {InternalIP: netip.MustParseAddr("10.0.0.10")},
 	} {
 		listing := listingOfSessions(t, env.store, filter, belonging(records, takesSession(filter)))
 		require.NotEmpty(t, listing.records)
