@@ -15,4 +15,4 @@ CREATE INDEX sessions_by_node ON sessions (node, project, started_at, id);
 CREATE INDEX sessions_open_by_node ON sessions (node, project, started_at, id) WHERE ended_at IS NULL;
 CREATE INDEX sessions_by_internal_ip ON sessions (internal_ip, project, started_at, id) WHERE internal_ip IS NOT NULL;
 
-INSERT INTO migrations (name) VALUES ('0014_nodes');
+INSERT INTO migrations (name) VALUES ('0015_nodes');
