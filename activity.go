@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,7 +63,7 @@ func callerOf(ctx context.Context) caller {
 		from.actor.Kind = ActorSystem
 	}
 	if from.connection != nil && from.actor.OnBehalfOf.IsZero() {
-		from.actor.OnBehalfOf = from.connection.user
+		from.actor.OnBehalfOf = from.connection.UserID
 	}
 	return from
 }
@@ -232,6 +233,9 @@ type ActivityManager interface {
 	// one of another store ErrInvalid with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 }
+
+// EventNames returns the names of userkit's own events, in alphabetical order.
+func EventNames() []EventName { return slices.Sorted(maps.Keys(ownEvents)) }
 
 // ownEvents are the names that a host's own events may not have.
 var ownEvents = map[EventName]bool{

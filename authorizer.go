@@ -274,7 +274,7 @@ func (m *manager) ask(ctx context.Context, name, id string, may func(context.Con
 		return nil
 	}
 	if own := from.connection; own != nil && c.operation.ofProject && c.target == ([16]byte{}) {
-		c.target = own.user // as in enterOf
+		c.target = own.UserID // as in enterOf
 	}
 	_, err := may(ctx, &c, from.connection)
 	if err == nil && credentials && from.connection != nil {

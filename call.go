@@ -224,7 +224,7 @@ func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) 
 // who is connected to a user, all of them are that user.
 func enterOf(ctx context.Context, m *manager, op *operation, user *UserID) (context.Context, call, error) {
 	if own := callerOf(ctx).connection; own != nil && user.IsZero() {
-		*user = own.user
+		*user = own.UserID
 	}
 	return enter(ctx, m, op, *user)
 }
@@ -249,7 +249,7 @@ func (m *manager) mayCall(ctx context.Context, c *call, own *connected) (context
 		return ctx, err
 	}
 	c.user = user
-	if own == nil && !c.actor.OnBehalfOf.IsZero() || own != nil && c.actor.OnBehalfOf != own.user {
+	if own == nil && !c.actor.OnBehalfOf.IsZero() || own != nil && c.actor.OnBehalfOf != own.UserID {
 		return ctx, NewError(CodeNotConnected, "actor.on_behalf_of", "the actor is not connected to the user; see Resume")
 	}
 	if own != nil {

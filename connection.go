@@ -102,6 +102,17 @@ func ConnectedOperations() []string {
 	return names
 }
 
+// ConnectionLimits tell what ConnectionPolicy says of the time of connections.
+type ConnectionLimits struct {
+	Off         bool     `json:"off,omitempty"` // nobody may connect
+	Duration    Duration `json:"duration"`      // of a connection that asks for none
+	MaxDuration Duration `json:"max_duration"`  // of any connection
+}
+
+func (p ConnectionPolicy) limits() ConnectionLimits {
+	return ConnectionLimits{Off: p.Off, Duration: Duration(p.Duration), MaxDuration: Duration(p.MaxDuration)}
+}
+
 func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
 	if p.MaxDuration == 0 {
 		p.MaxDuration = MaxConnectionDuration
@@ -160,20 +171,17 @@ type ConnectionManager interface {
 	Connections(ctx context.Context, query ConnectionQuery) (Page[Connection], error)
 }
 
-// ConnectionOf returns the connection of a context that Resume returned, and the user whom
-// it is to.
-func ConnectionOf(ctx context.Context) (id ConnectionID, user UserID, connected bool) {
+// ConnectionOf returns the connection of a context that Resume returned, as it was then,
+// and reports whether the context has one.
+func ConnectionOf(ctx context.Context) (Connection, bool) {
 	if own := callerOf(ctx).connection; own != nil {
-		return own.id, own.user, true
+		return own.Connection, true
 	}
-	return ConnectionID{}, UserID{}, false
+	return Connection{}, false
 }
 
-// connected is the connection of a caller.
-type connected struct {
-	id   ConnectionID
-	user UserID
-}
+// connected is the connection of a caller, as it was when it was resumed.
+type connected struct{ Connection }
 
 // connectedRule says whether an operation may be done while connected.
 type connectedRule int
@@ -195,7 +203,7 @@ func errOtherUser() error {
 // admitConnected checks that a call may be made by who is connected, and is about the
 // user whom it is connected to.
 func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, user UserID) (context.Context, error) {
-	connection, err := m.store.Connection(ctx, own.id)
+	connection, err := m.store.Connection(ctx, own.ID)
 	switch {
 	case errors.Is(err, ErrNotFound): // its user was deleted, or it is of another project
 		return ctx, errConnectionEnded()
@@ -203,7 +211,7 @@ func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, u
 		return ctx, err
 	case m.connections.Off:
 		return ctx, errConnectionsOff()
-	case !connection.ofActor(c.actor) || connection.UserID != own.user:
+	case !connection.ofActor(c.actor) || connection.UserID != own.UserID:
 		return ctx, errNotYours()
 	case !connection.Open(c.now):
 		return ctx, errConnectionEnded()
@@ -215,10 +223,10 @@ func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, u
 	case !m.connections.allowed[op.name]:
 		return ctx, NewError(CodeNotWhileConnected, "", "%s is not allowed while connected", op.name)
 	case op.narrowed:
-		return context.WithValue(ctx, scopeKey{}, Equal("id", own.user)), nil
+		return context.WithValue(ctx, scopeKey{}, Equal("id", own.UserID)), nil
 	case op.target == TargetProject || op.target == TargetSegment || c.inGeneral():
 		return ctx, nil
-	case user != own.user:
+	case user != own.UserID:
 		return ctx, errOtherUser()
 	}
 	return ctx, nil
@@ -243,10 +251,10 @@ func (c *Connection) ofActor(actor Actor) bool {
 func (own *connected) guard(c *command) error {
 	switch subject := c.subject.(type) {
 	case nil:
-		if c.want.User != own.user {
+		if c.want.User != own.UserID {
 			return errOtherUser()
 		}
-		c.want.Connections = append(slices.Clip(c.want.Connections), own.id)
+		c.want.Connections = append(slices.Clip(c.want.Connections), own.ID)
 		decide := c.decide
 		c.decide = func(state *State) (Change, error) {
 			if err := own.check(state); err != nil {
@@ -264,7 +272,7 @@ func (own *connected) guard(c *command) error {
 
 // check returns the error of a state in which the connection has ended.
 func (own *connected) check(state *State) error {
-	at := slices.IndexFunc(state.Connections, func(c Connection) bool { return c.ID == own.id })
+	at := slices.IndexFunc(state.Connections, func(c Connection) bool { return c.ID == own.ID })
 	if at < 0 || !state.Connections[at].EndedAt.IsZero() {
 		return errConnectionEnded()
 	}
@@ -335,7 +343,7 @@ func (m *manager) Resume(outer context.Context, id ConnectionID) (_ context.Cont
 	case !connection.Open(call.now):
 		return nil, errConnectionEnded()
 	}
-	return withCaller(outer, caller{actor: call.actor, connection: &connected{id, connection.UserID}}), nil
+	return withCaller(outer, caller{actor: call.actor, connection: &connected{connection}}), nil
 }
 
 func (m *manager) Disconnect(ctx context.Context, id ConnectionID) (_ Connection, err error) {

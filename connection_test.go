@@ -101,11 +101,12 @@ func TestOnBehalfOfIsNobodysWord(t *testing.T) {
 	requireErrorCode(t, userkit.CodeNotConnected, err)
 
 	require.Equal(t, c.ada.ID, userkit.ActorFrom(c.at).OnBehalfOf)
-	id, user, connected := userkit.ConnectionOf(c.at)
+	connection, connected := userkit.ConnectionOf(c.at)
 	require.True(t, connected)
-	require.Equal(t, c.id, id)
-	require.Equal(t, c.ada.ID, user)
-	_, _, connected = userkit.ConnectionOf(t.Context())
+	kept, err := c.Connections(userkit.WithActor(t.Context(), staff), userkit.ConnectionQuery{})
+	require.NoError(t, err)
+	require.Equal(t, kept.Items, []userkit.Connection{connection})
+	_, connected = userkit.ConnectionOf(t.Context())
 	require.False(t, connected)
 
 	// The same actor again does not leave the connection, and another one has none.

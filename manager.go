@@ -57,12 +57,13 @@ type Manager interface {
 // Project is what a manager knows of its project, for whatever shows it or computes
 // with it.
 type Project struct {
-	Kind           ProjectKind    `json:"kind"`
-	Zone           *time.Location `json:"-"`        // in which days, weeks and months begin; never nil
-	Now            time.Time      `json:"now"`      // by the manager's clock, in UTC
-	Currency       string         `json:"currency"` // of the balances of new users that name none
-	Licenses       []License      `json:"licenses,omitempty"`
-	DefaultLicense string         `json:"default_license,omitempty"`
+	Kind           ProjectKind      `json:"kind"`
+	Zone           *time.Location   `json:"-"`        // in which days, weeks and months begin; never nil
+	Now            time.Time        `json:"now"`      // by the manager's clock, in UTC
+	Currency       string           `json:"currency"` // of the balances of new users that name none
+	Licenses       []License        `json:"licenses,omitempty"`
+	DefaultLicense string           `json:"default_license,omitempty"`
+	Connections    ConnectionLimits `json:"connections"` // of administrators to users
 }
 
 // Moment returns the moment at which derived facts are looked at now.
@@ -78,7 +79,7 @@ type ProjectManager interface {
 func (m *manager) Project() Project {
 	return Project{
 		Kind: m.projectKind, Zone: m.zone, Now: m.now(), Currency: m.currency,
-		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense,
+		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense, Connections: m.connections.limits(),
 	}
 }
 

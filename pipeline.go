@@ -791,8 +791,8 @@ func (t *together) load(ctx context.Context, store Store, events []EventID) (rec
 	}
 	for i := range wants {
 		wants[i].Events = events
-		if t.connected != nil && wants[i].User == t.connected.user {
-			wants[i].Connections = []ConnectionID{t.connected.id}
+		if t.connected != nil && wants[i].User == t.connected.UserID {
+			wants[i].Connections = []ConnectionID{t.connected.ID}
 		}
 	}
 	if t.states, err = store.Load(ctx, wants); err != nil {
@@ -808,7 +808,7 @@ func (t *together) load(ctx context.Context, store Store, events []EventID) (rec
 
 func (t *together) decide() (events []EventID, err error) {
 	if t.connected != nil {
-		at := slices.IndexFunc(t.states, func(s State) bool { return s.User.ID == t.connected.user })
+		at := slices.IndexFunc(t.states, func(s State) bool { return s.User.ID == t.connected.UserID })
 		if at < 0 {
 			return nil, errOtherUser()
 		}
@@ -820,7 +820,7 @@ func (t *together) decide() (events []EventID, err error) {
 		return nil, err
 	}
 	for i := range t.changes {
-		if t.connected != nil && t.changes[i].User != t.connected.user {
+		if t.connected != nil && t.changes[i].User != t.connected.UserID {
 			return nil, errOtherUser()
 		}
 		for _, event := range t.changes[i].Events {

@@ -23,22 +23,10 @@ type eventsPage struct {
 	More      string // the address at which the search by actor goes on
 }
 
-// eventNames are userkit's own, for the list to choose from.
-var eventNames = []userkit.EventName{
-	userkit.EventUserCreated, userkit.EventUserUpdated, userkit.EventUserActivated, userkit.EventUserDeactivated,
-	userkit.EventUserLoggedIn, userkit.EventUserDeleted, userkit.EventLicenseSet, userkit.EventDeviceRegistered,
-	userkit.EventDeviceUpdated, userkit.EventDeviceDeleted, userkit.EventTokenRotated, userkit.EventTokenRevealed,
-	userkit.EventTokenResealed, userkit.EventSessionStarted, userkit.EventSessionEnded, userkit.EventSessionMoved, userkit.EventNodeRefused, userkit.EventTrafficReported,
-	userkit.EventTrafficLimitSet, userkit.EventBalanceRefilled, userkit.EventBalanceCharged, userkit.EventBalanceCancelled,
-	userkit.EventPurchaseSubmitted, userkit.EventPurchaseUpdated, userkit.EventPurchaseActivated, userkit.EventPurchaseDeactivated,
-	userkit.EventPurchaseTransferred, userkit.EventPurchaseWithheld, userkit.EventPurchaseReleased, userkit.EventSegmentsAdded, userkit.EventSegmentRemoved, userkit.EventSegmentCreated,
-	userkit.EventSegmentUpdated, userkit.EventSegmentFrozen, userkit.EventSegmentDeleted,
-}
-
-// EventNames are the names to search for.
+// EventNames are the names to search for: userkit's own.
 func (v *view) EventNames() []choice {
 	var all []choice
-	for _, name := range eventNames {
+	for _, name := range userkit.EventNames() {
 		all = append(all, choice{Value: string(name), Text: v.Label(name)})
 	}
 	return all
@@ -137,7 +125,7 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 	}
 	var ids []userkit.UserID
 	for _, event := range p.Events {
-		ids = append(ids, event.UserID)
+		ids = append(ids, event.UserID, event.Actor.OnBehalfOf)
 	}
 	var err error
 	if p.People, err = c.people(r, ids); err != nil {

@@ -152,7 +152,9 @@ func (c *console) handle(pattern, operation string, serve page) {
 			err = c.users.Authorize(r.Context(), operation, targetOf(r, kind))
 		}
 		if err == nil && r.Method == http.MethodPost {
-			err = parseForm(r)
+			if err = parseForm(r); err == nil {
+				err = v.sameConnection(r)
+			}
 		}
 		if err == nil {
 			err = serve(v, w, r)
@@ -250,11 +252,8 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 
 	v := c.newView(r, actor, base)
-	inner := r.WithContext(context.WithValue(userkit.WithActor(r.Context(), actor), viewKey{}, v))
-	address := *r.URL
-	address.Path, address.RawPath = path, ""
-	inner.URL = &address
-	v.request = inner
+	ctx := userkit.WithActor(r.Context(), actor)
+	v.within(ctx, path)
 	defer func() {
 		if reason := recover(); reason != nil {
 			if reason == http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
@@ -264,11 +263,24 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 			v.fail(w, errors.New("panic"))
 		}
 	}()
-	if _, pattern := c.mux.Handler(inner); pattern == "" {
-		v.fail(w, c.noSuchPage(inner))
+	if ctx, err = v.resume(ctx); err != nil {
+		v.over(w, err)
 		return
 	}
-	c.mux.ServeHTTP(w, inner)
+	v.within(ctx, path)
+	if _, pattern := c.mux.Handler(v.request); pattern == "" {
+		v.fail(w, c.noSuchPage(v.request))
+		return
+	}
+	c.mux.ServeHTTP(w, v.request)
+}
+
+// within makes the request of a view one in a context, at a path below the base.
+func (v *view) within(ctx context.Context, path string) {
+	address := *v.request.URL
+	address.Path, address.RawPath = path, ""
+	v.request = v.request.WithContext(context.WithValue(ctx, viewKey{}, v))
+	v.request.URL = &address
 }
 
 // noSuchPage is the error of an address that no page has. An address that only forms
@@ -330,7 +342,7 @@ func (v *view) render(w http.ResponseWriter, status int, name string, data any) 
 		header.Set("HX-Push-Url", "false") // its address has no page of its own
 	}
 	v.clearNotice(w)
-	writeCompressed(w, v.request, status, buffer.Bytes(), v.secret)
+	writeCompressed(w, v.request, status, v.bind(buffer.Bytes()), v.secret)
 	return nil
 }
 

@@ -216,7 +216,7 @@ func pages(user userkit.User, device userkit.Device, session userkit.Session, pu
 	return []string{
 		"/", "/find?q=ada", "/find", "/preferences", "/jobs", "/users", "/users?open=" + user.ID.String(), "/users?do=columns",
 		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=activate", "/bulk?action=delete&id=" + user.ID.String(), "/import",
-		of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit", of + "?do=deactivate", of + "?do=delete", of + "?at=2027-01-01T00:00",
+		of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit", of + "?do=deactivate", of + "?do=delete", of + "?do=connect", of + "?at=2027-01-01T00:00",
 		of + "/devices", of + "/devices?do=register", of + "/devices?do=edit&target=" + device.ID.String(), of + "/devices?do=rotate&target=" + device.ID.String(),
 		of + "/devices?do=reveal&target=" + device.ID.String(), of + "/devices?do=delete-device&target=" + device.ID.String(),
 		of + "/sessions", of + "/sessions?do=end&target=" + session.ID.String(), of + "/sessions?mixed=1&from=2026-03-01&to=2026-03-06", of + "/traffic",
@@ -226,7 +226,7 @@ func pages(user userkit.User, device userkit.Device, session userkit.Session, pu
 		of + "/segments", of + "/segments?find=new", of + "/segments?do=remove&target=" + segment.ID.String(), of + "/activity", of + "/activity?all=1",
 		"/sessions", "/sessions?from=2026-03-01&to=2026-03-06", "/purchases", "/purchases?all=1", "/segments", "/segments?do=create",
 		"/segments/" + segment.ID.String(), "/segments/" + segment.ID.String() + "?do=edit", "/segments/" + segment.ID.String() + "?do=delete",
-		"/audit", "/audit?actor=system&name=user.created&from=2026-03-01&to=2026-03-06", "/audit?target=ada",
+		"/connections", "/connections?all=1", "/audit", "/audit?actor=system&name=user.created&from=2026-03-01&to=2026-03-06", "/audit?target=ada",
 	}
 }
 

@@ -82,7 +82,9 @@ func (c *console) showOverview(v *view, w http.ResponseWriter, r *http.Request) 
 
 func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
 	now, key := v.Now, overviewKey{kind: v.Actor.Kind, actor: v.Actor.ID}
-	key.connection, _, _ = userkit.ConnectionOf(ctx)
+	if connection, connected := userkit.ConnectionOf(ctx); connected {
+		key.connection = connection.ID
+	}
 	c.overviews.mutex.Lock()
 	defer c.overviews.mutex.Unlock()
 	if last := c.overviews.last[key]; last != nil && now.Sub(last.At) < overviewAge && !now.Before(last.At) {

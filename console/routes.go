@@ -55,6 +55,11 @@ func (c *console) routes() {
 	c.handle("POST /users/{user}/delete", "users.delete", c.deleteUser)
 	c.handle("GET /users/{user}/archive.zip", "users.records", c.archiveUser)
 
+	c.handle("POST /users/{user}/connect", "connections.connect", c.connect)
+	c.handle("POST /disconnect", "", c.disconnect)
+	c.handle("GET /connections", "connections.list", c.showConnections)
+	c.handle("POST /connections/end", "connections.disconnect", c.endConnection)
+
 	c.handle("GET /users/{user}/devices", "devices.list", c.showDevices)
 	c.handle("POST /users/{user}/devices/register", "devices.register", c.registerDevice)
 	c.handle("POST /users/{user}/devices/edit", "devices.update", c.actOnDevice("Saved.", c.updateDevice))

@@ -97,7 +97,7 @@ func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 			label(value)
 		}
 	}
-	for _, name := range eventNames {
+	for _, name := range userkit.EventNames() {
 		label(string(name))
 	}
 	for _, kind := range userkit.RecordKinds() {

@@ -74,6 +74,9 @@ type view struct {
 	Title  string
 	Notice string // what the last action did
 
+	Connection    userkit.Connection // that the person works in; zero: none
+	ConnectedUser userkit.User
+
 	secret bool // the page shows a secret
 	may    map[string]bool
 }
@@ -342,6 +345,14 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodePurchaseInvalid:      "The store says that the purchase is not good.",
 	userkit.CodePurchaseUndecided:    "The store of the purchase does not answer now. Nothing has changed.",
 	userkit.CodeUnknownStore:         "The project has no verifier for this store.",
+	userkit.CodeSelfConnection:       "Nobody connects to oneself.",
+	userkit.CodeNotAdministrator:     "Only an administrator who is known by an id connects to users.",
+	userkit.CodeConnectionsOff:       "Nobody may connect to users here.",
+	userkit.CodeConnectedAlready:     "You are connected to a user. Disconnect first.",
+	userkit.CodeNotWhileConnected:    "This may not be done while you are connected to a user.",
+	userkit.CodeOtherUser:            "You are connected to another user. Disconnect first.",
+	userkit.CodeConnectionEnded:      "The connection has ended.",
+	userkit.CodeConnectionNotFound:   "There is no such connection.",
 	userkit.CodeNotAllowed:           "You may not do this.",
 	userkit.CodeBusinessProject:      "A business project has no purchases.",
 	userkit.CodeStoreUnavailable:     "The database did not answer. Please look whether the change has happened before you try again.",

@@ -146,6 +146,31 @@
   }
   customElements.define("traffic-plot", TrafficPlot);
 
+  // The time that a connection to a user has left. When it is over, the page says so.
+  class TimeLeft extends HTMLElement {
+    static observedAttributes = ["data-seconds"];
+    connectedCallback() {
+      this.tick();
+      this.timer = setInterval(() => this.tick(), 1000);
+    }
+    disconnectedCallback() { clearInterval(this.timer); }
+    attributeChangedCallback() {
+      this.end = Date.now() + 1000 * this.dataset.seconds;
+      if (this.isConnected) this.tick();
+    }
+    tick() {
+      const left = Math.max(0, Math.ceil((this.end - Date.now()) / 1000));
+      const two = (number) => String(number).padStart(2, "0");
+      const minutes = Math.floor(left / 60);
+      this.textContent = (left < 3600 ? minutes : Math.floor(minutes / 60) + ":" + two(minutes % 60)) + ":" + two(left % 60);
+      if (left === 0) {
+        clearInterval(this.timer);
+        setTimeout(() => { if (this.isConnected) location.reload(); }, 1000);
+      }
+    }
+  }
+  customElements.define("time-left", TimeLeft);
+
   // What was typed is not thrown away without a word.
   document.addEventListener("input", (event) => event.target.closest?.("form[data-keep]")?.setAttribute("data-typed", ""));
   document.addEventListener("submit", (event) => event.target.removeAttribute("data-typed"));

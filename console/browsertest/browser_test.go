@@ -227,7 +227,7 @@ func (s *site) pages() []string {
 	return []string{
 		"/", "/users", "/users?open=" + s.ada.ID.String(), "/users?filter=login+pr+and+country+eq+%22GB%22", "/users?filter=nonsense", "/users?q=zzz", "/users?do=columns",
 		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
-		of + "?do=deactivate", of + "?do=delete", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/sessions", of + "/traffic", of + "/purchases",
+		of + "?do=deactivate", of + "?do=delete", of + "?do=connect", "/connections", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/sessions", of + "/traffic", of + "/purchases",
 		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/activity", "/sessions", "/purchases", "/segments", "/segments?do=create",
 		"/segments/" + s.segment.ID.String(), "/segments/" + s.segment.ID.String() + "?do=edit", "/audit", "/jobs", "/preferences", "/find?q=ada", "/unknown",
 	}
@@ -257,6 +257,70 @@ func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnected connects to a user and looks at the bar that stays until the end.
+func TestConnected(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s)
+	of := "/users/" + s.ada.ID.String()
+	loaded := `window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`
+	connect := func() {
+		b.run(chromedp.Navigate(s.url(of)), ready(".hero"))
+		b.until(loaded)
+		b.run(click(`a[href$="?do=connect"]`), visible("dialog:modal #field-reason"), typed("#field-reason", "ticket 7"), click("dialog button.primary"), visible(".connected"))
+	}
+	connect()
+	b.until(`document.querySelector(".connected").innerText.includes("user0@example.org")`)
+	b.until(`/^29:[0-5][0-9]$/.test(document.querySelector("time-left").textContent)`)
+	b.run(script(`window.stays = true`))
+	b.run(click(`nav a[href$="/users"]`))
+	b.until(`window.stays && document.querySelectorAll("tr[data-row]").length === 1 && document.querySelector(".connected") !== null`)
+	require.Equal(t, "pulse", evaluate[string](b, `getComputedStyle(document.querySelector(".connected .pulse")).animationName`))
+	b.run(call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}}))
+	require.Equal(t, "none", evaluate[string](b, `getComputedStyle(document.querySelector(".connected .pulse")).animationName`))
+
+	// The bar has no faults either, in light, dark and on a phone.
+	for _, look := range []step{
+		call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}, {Name: "prefers-reduced-motion", Value: "reduce"}}}),
+		call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}, {Name: "prefers-reduced-motion", Value: "reduce"}}}),
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
+	} {
+		b.run(look, chromedp.Navigate(s.url(of)), visible(".connected"))
+		b.run(script(axe + "; 0"))
+		require.Empty(t, evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+			.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise))
+		require.False(t, evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth + 1`))
+	}
+	b.run(chromedp.EmulateViewport(1280, 900))
+	b.until(loaded)
+	b.run(click(`.connected button`))
+	b.until(`document.querySelector(".connected") === null && document.body.innerText.includes("You are disconnected from the user.")`)
+
+	// A live page learns by itself that somebody has ended the connection.
+	connect()
+	b.run(click(`nav a[href$="/sessions"]`), visible("#live"))
+	_, err := s.users.Disconnect(t.Context(), newest(t, s))
+	require.NoError(t, err)
+	b.run(visible(".failure h1")) // on a page that is opened meanwhile
+	b.sees("The connection to the user has ended.")
+	b.until(`document.querySelector(".connected") === null`)
+
+	// So does a page when the time is over.
+	connect()
+	b.run(script(`document.querySelector("time-left").dataset.seconds = 1`))
+	_, err = s.users.Disconnect(t.Context(), newest(t, s))
+	require.NoError(t, err)
+	b.run(visible(".failure h1"))
+	b.sees("The connection to the user has ended.")
+}
+
+// newest is the connection that was made last.
+func newest(t *testing.T, s *site) userkit.ConnectionID {
+	t.Helper()
+	found, err := s.users.Connections(t.Context(), userkit.ConnectionQuery{})
+	require.NoError(t, err)
+	return found.Items[0].ID
 }
 
 func TestMouse(t *testing.T) {

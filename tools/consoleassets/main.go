@@ -53,9 +53,9 @@ var packages = []npmPackage{
 var icons = strings.Fields(`
 	activity archive arrow-down arrow-up ban calendar check chevron-down chevron-left chevron-right
 	circle-alert circle-check clock columns-3 copy credit-card download eye file-up filter gauge globe
-	info key-round laptop layout-dashboard list-checks message-square minus monitor moon pencil plus
+	info key-round laptop layout-dashboard list-checks message-square minus monitor moon pencil plug plus
 	power receipt refresh-cw router scroll-text search server settings shield shopping-cart smartphone
-	snowflake sun tablet tag tags trash-2 triangle-alert undo-2 upload user user-plus users wallet x`)
+	snowflake sun tablet tag tags trash-2 triangle-alert undo-2 unplug upload user user-plus users wallet x`)
 
 func main() {
 	if len(os.Args) != 2 {
