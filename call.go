@@ -100,7 +100,7 @@ var (
 	opLicenses       = reads("devices.licenses", "Licenses", TargetProject).whileConnected()
 
 	opReportLocation  = writes("locations.report", "ReportLocation", TargetDevice).whenNamed()
-	opLocations       = reads("locations.list", "Locations", TargetUser).whileConnected()
+	opLocations       = reads("locations.list", "Locations", TargetUser).orProject().whileConnected()
 	opForgetLocations = writes("locations.forget", "ForgetLocations", TargetUser).whileConnected()
 
 	opStartSession       = writes("sessions.start", "StartSession", TargetUser).whenNamed()
