@@ -26,7 +26,7 @@ FLAGS ?= -timeout 1h
 VERSIONS ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help test quick test-browser test-versions check bench quickstart console assets prepare format tidy cover apidiff
+.PHONY: help test quick test-browser test-versions test-database check bench quickstart console assets prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ check: ## Look for what tests do not find: format, linters, go.mod, imports
 	done
 	@echo "== imports of the packages that packages import"
 	@go -C tools run ./housecheck $(addprefix $(CURDIR)/,$(modules))
+
+test-database: ## Run the conformance suite in a database that is there, such as one behind PgBouncer or on Citus (DSN=postgres://…)
+	@USERKIT_TEST_DATABASE='$(DSN)' go test $(FLAGS) -tags database -run '^TestConformanceInDatabase$$' ./store/postgres
 
 bench: prepare ## Measure side by side with what a user would pick instead (ONLY=refill for a part)
 	@go -C bench run . -only '$(ONLY)'

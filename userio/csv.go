@@ -156,9 +156,6 @@ func newCSVReader(from *bufio.Reader, comma byte, lenient bool) (*csvReader, err
 	if string(start) == byteOrderMark {
 		_, _ = from.Discard(len(byteOrderMark)) // peeked
 	}
-	if len(start) >= 2 && (string(start[:2]) == "\xFF\xFE" || string(start[:2]) == "\xFE\xFF") {
-		return nil, userkit.NewError(userkit.CodeBadText, "", "the file is in UTF-16; save it as UTF-8")
-	}
 	if err := r.separator(); err != nil {
 		return nil, err
 	}
@@ -179,7 +176,7 @@ func newCSVReader(from *bufio.Reader, comma byte, lenient bool) (*csvReader, err
 	}
 	text := string(r.record)
 	if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
-		return nil, userkit.NewError(userkit.CodeBadText, "", "the headings are not in UTF-8; save the file as UTF-8")
+		return nil, userkit.NewError(userkit.CodeBadText, "", "the headings are not in UTF-8; name the encoding of the file, or save it as UTF-8")
 	}
 	begin := 0
 	for _, end := range r.ends {
@@ -282,7 +279,7 @@ func (r *csvReader) next(row *tableRow) error {
 		value := text[begin:r.ends[i]]
 		begin = r.ends[i]
 		if !valid && !utf8.ValidString(value) {
-			return &rowError{column: r.headings[i], err: userkit.NewError(userkit.CodeBadText, "", "not valid UTF-8; save the file as UTF-8")}
+			return &rowError{column: r.headings[i], err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
 		}
 		row.cells = append(row.cells, cell{text: restoreFormula(value)})
 	}

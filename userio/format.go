@@ -52,6 +52,19 @@ func checkComma(comma rune) error {
 	return nil
 }
 
+// How workbooks begin.
+const (
+	zipStart         = "PK\x03\x04"
+	oldWorkbookStart = "\xD0\xCF\x11\xE0" // and what is encrypted
+)
+
+// startsWorkbook reports whether a file begins as a workbook, which no encoding is
+// asked about.
+func startsWorkbook(from *bufio.Reader) bool {
+	start, _ := from.Peek(len(zipStart)) // an error shows again when the file is read
+	return string(start) == zipStart || string(start) == oldWorkbookStart
+}
+
 // detect finds out the format of a file by how it begins.
 func detect(from *bufio.Reader) (Format, error) {
 	start, err := from.Peek(512)
@@ -59,9 +72,9 @@ func detect(from *bufio.Reader) (Format, error) {
 		return "", err
 	}
 	switch {
-	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
+	case bytes.HasPrefix(start, []byte(zipStart)):
 		return XLSX, nil
-	case bytes.HasPrefix(start, []byte("\xD0\xCF\x11\xE0")):
+	case bytes.HasPrefix(start, []byte(oldWorkbookStart)):
 		return "", userkit.NewError(userkit.CodeBadFormat, "format", "a workbook of the old kind (.xls) or an encrypted one; save it as .xlsx")
 	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(start, []byte(byteOrderMark)), " \t\r\n")
@@ -72,8 +85,12 @@ func detect(from *bufio.Reader) (Format, error) {
 }
 
 // openTable opens a table to read it.
-func openTable(from *countingReader, format Format, comma rune, columns map[string]string, lenient bool) (tableReader, error) {
-	if err := checkComma(comma); err != nil {
+func openTable(from *countingReader, options *ImportOptions) (tableReader, error) {
+	if err := checkComma(options.Comma); err != nil {
+		return nil, err
+	}
+	named, err := encodingOf(options.Encoding)
+	if err != nil {
 		return nil, err
 	}
 	file, isFile := from.from.(file)
@@ -84,15 +101,20 @@ func openTable(from *countingReader, format Format, comma rune, columns map[stri
 		isFile = err == nil // a pipe is a file that has no places
 	}
 	buffered := bufio.NewReaderSize(from, 64<<10)
+	format := options.Format
+	if format != XLSX && (format != "" || !startsWorkbook(buffered)) {
+		if buffered, err = decoded(buffered, named); err != nil {
+			return nil, err
+		}
+	}
 	if format == "" {
-		var err error
 		if format, err = detect(buffered); err != nil {
 			return nil, err
 		}
 	}
 	switch format {
 	case CSV:
-		return newCSVReader(buffered, byte(comma), lenient)
+		return newCSVReader(buffered, byte(options.Comma), options.ReadOn)
 	case XLSX:
 		if !isFile {
 			return newXLSXReader(buffered)
@@ -103,7 +125,7 @@ func openTable(from *countingReader, format Format, comma rune, columns map[stri
 		from.count.Store(0)
 		return newXLSXReader(countingFile{from, file})
 	case NDJSON:
-		return newNDJSONReader(buffered, columns)
+		return newNDJSONReader(buffered, options.paths())
 	}
 	return nil, errFormat(format)
 }

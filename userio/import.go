@@ -63,12 +63,26 @@ type ImportOptions struct {
 	// import ends there, since a quote that is not closed takes the rest of the file.
 	ReadOn bool
 
-	Comma rune           // CSV: separates values; 0: found out from the first row
-	Zone  *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
+	Comma rune // CSV: separates values; 0: found out from the first row
+
+	// Encoding is the encoding of the text of CSV and NDJSON, by a name of the WHATWG
+	// Encoding Standard, such as windows-1251, shift_jis or utf-16le. Empty: UTF-8, or
+	// UTF-16 where the file begins with its byte-order mark. A value with a character
+	// that the encoding has not is refused.
+	Encoding string
+
+	Zone *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
 
 	// Rejected, unless nil, is called for each row that is rejected, in the order
 	// of the file. An error of it ends the import and is returned.
 	Rejected func(Rejection) error
+
+	// RejectedRows, unless nil, gets each row that is rejected as it stood in the file,
+	// with the reason in a last column, ReasonHeading: as CSV, and of NDJSON as NDJSON.
+	// Mend the rows there and import them. Columns of passwords are left out, and of a
+	// row that could not be read to its end, there is what could be read. Nothing is
+	// written where no row is rejected. An error of it ends the import and is returned.
+	RejectedRows io.Writer
 
 	// Progress, unless nil, is called now and then and at the end. Bytes against
 	// the size of the file tell how far the import is. A workbook that does not
@@ -119,9 +133,19 @@ func (r Rejection) String() string {
 		text = r.Sheet + ", " + text
 	}
 	if r.Column != "" {
-		text += ", " + r.Column
+		text += ", "
+	} else {
+		text += ": "
 	}
-	return text + ": " + r.Err.Error()
+	return text + r.reason()
+}
+
+// reason says why, without where the row stands, such as "E-mail: …".
+func (r Rejection) reason() string {
+	if r.Column != "" {
+		return r.Column + ": " + r.Err.Error()
+	}
+	return r.Err.Error()
 }
 
 // ColumnUse is what an import made of a column.
@@ -141,6 +165,7 @@ const (
 	IgnoredUnknown  = "unknown"    // no field, and UnknownIgnore
 	IgnoredByOption = "by option"  // ImportOptions.Columns says so
 	IgnoredUnnamed  = "no heading" // a column without a heading
+	IgnoredReason   = "reason"     // ReasonHeading: why the row was rejected when it was imported before
 	IgnoredSecret   = "secret"     // passwords, and what they are checked with: kept only where ImportOptions.Columns says so
 )
 
@@ -169,7 +194,7 @@ const importCalls = 3
 // or Phone number; case, spaces, '_', '-' and '.' do not matter. Values are read
 // leniently: yes and 1 are true, 2026-01-02 is a time, "+375 (29) 123-45-67" is a
 // telephone number. CSV may have a byte-order mark, any separator of , ; tab and
-// |, and any line breaks; it must be UTF-8. A row is at most MaxRowBytes long, and
+// |, and any line breaks; it is UTF-8, or see ImportOptions.Encoding. A row is at most MaxRowBytes long, and
 // a table has at most MaxColumns. Memory is needed for a few thousand rows,
 // however many there are, and some 12 bytes for each key of the file, since it finds
 // those that stand twice: that is each id, extref, login and email, or with Key
@@ -192,7 +217,7 @@ const importCalls = 3
 //
 //   - CodeBadFormat: another format, two columns of one field, a Comma that
 //     cannot separate values,
-//   - CodeBadText: another encoding than UTF-8,
+//   - CodeBadText: headings in another encoding than UTF-8 or that of Encoding,
 //   - CodeRequired: an empty file, or no column that says which user a row is
 //     about,
 //   - CodeTooLong: more than MaxColumns,
@@ -202,7 +227,7 @@ const importCalls = 3
 //
 // A row of more than MaxRowBytes (CodeTooLong), and without ReadOn a quote out of
 // place that spans lines (CodeBadFormat), ends the import behind the rows
-// before it, as do an error of the reader, of the store, of Rejected and of the
+// before it, as do an error of the reader, of the store, of Rejected, of RejectedRows and of the
 // context. Then the report counts the rows that are known to be done; a few
 // thousand more may be.
 func Import(ctx context.Context, users userkit.ImportManager, from io.Reader, options ImportOptions) (ImportReport, error) {
@@ -226,13 +251,15 @@ type importer struct {
 	users   userkit.ImportManager
 	options ImportOptions
 	from    *countingReader
+	reader  tableReader
 	report  ImportReport
 
 	*plan
-	flying []*batch // calls under way, the oldest first
-	idle   []*batch
-	seen   map[uint64]uint64 // dry run: by the hash of a unique value, the user that has it
-	keys   hashSet           // of the rows so far
+	rejects *rejectedRows // nil: no row was rejected yet, or nobody asks for them
+	flying  []*batch      // calls under way, the oldest first
+	idle    []*batch
+	seen    map[uint64]uint64 // dry run: by the hash of a unique value, the user that has it
+	keys    hashSet           // of the rows so far
 }
 
 // batch is the rows of one call of ImportUsers.
@@ -240,6 +267,7 @@ type batch struct {
 	records    []userkit.UserImport
 	places     []place             // by record
 	keys       []rowKeys           // by record
+	cells      [][]cell            // by record; nil where nobody asks for rejected rows
 	values     map[uint64]struct{} // all of keys
 	rejections []rejected          // of rows that became no record
 
@@ -260,6 +288,7 @@ type rejected struct {
 	place
 	column string
 	err    error
+	cells  []cell
 }
 
 // rowKeys are the hashes of the unique values of a row, in the order of
@@ -289,7 +318,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 	if err := im.options.check(); err != nil {
 		return err
 	}
-	reader, err := openTable(im.from, im.options.Format, im.options.Comma, im.options.paths(), im.options.ReadOn)
+	reader, err := openTable(im.from, &im.options)
 	if err != nil {
 		return err
 	}
@@ -298,6 +327,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
+	im.reader = reader
 	_, open := reader.(*ndjsonReader)
 	sampled := sample(reader)
 	reader = sampled
@@ -329,7 +359,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 			broken = im.take(&row, next)
 		}
 		if broken != nil {
-			next.rejections = append(next.rejections, rejected{next.place(&row), broken.column, broken.err})
+			next.rejections = append(next.rejections, rejected{next.place(&row), broken.column, broken.err, im.keepCells(&row)})
 		}
 		if len(next.records) == userkit.MaxImport || len(next.rejections) == userkit.MaxImport {
 			if err := im.start(ctx, next); err != nil {
@@ -390,6 +420,7 @@ func (im *importer) take(row *tableRow, b *batch) *rowError {
 	}
 	b.places = append(b.places, b.place(row))
 	b.keys = append(b.keys, keys)
+	b.cells = append(b.cells, im.keepCells(row))
 	for _, key := range keys {
 		if key != 0 {
 			b.values[key] = struct{}{}
@@ -490,7 +521,7 @@ func (im *importer) settle() error {
 		case userkit.ImportUnchanged:
 			im.report.Unchanged++
 		default:
-			rejections = append(rejections, rejected{b.places[i], im.heading(outcome.Err), outcome.Err})
+			rejections = append(rejections, rejected{b.places[i], im.heading(outcome.Err), outcome.Err, b.cells[i]})
 		}
 	}
 	slices.SortFunc(rejections, func(a, b rejected) int { return a.order - b.order })
@@ -506,13 +537,27 @@ func (im *importer) settle() error {
 				return err
 			}
 		}
+		if im.options.RejectedRows != nil {
+			if im.rejects == nil {
+				im.rejects = newRejectedRows(im.options.RejectedRows, im.reader, im.columns)
+			}
+			if err := im.rejects.add(im.columns, r.cells, rejection.reason()); err != nil {
+				return err
+			}
+		}
 	}
 	if im.options.Progress != nil {
 		im.options.Progress(Progress{Rows: im.report.Rows, Bytes: im.from.count.Load()})
 	}
+	if im.rejects != nil {
+		if err := im.rejects.finish(); err != nil {
+			return err
+		}
+	}
 	clear(b.records)
 	clear(b.values)
-	*b = batch{records: b.records[:0], places: b.places[:0], keys: b.keys[:0], values: b.values, rejections: b.rejections[:0]}
+	clear(b.cells)
+	*b = batch{records: b.records[:0], places: b.places[:0], keys: b.keys[:0], cells: b.cells[:0], values: b.values, rejections: b.rejections[:0]}
 	im.idle = append(im.idle, b)
 	return nil
 }

@@ -119,7 +119,7 @@ func (r *ndjsonReader) next(row *tableRow) error {
 		return err
 	}
 	if !utf8.Valid(line) {
-		return &rowError{err: userkit.NewError(userkit.CodeBadText, "", "not valid UTF-8")}
+		return &rowError{err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
 	}
 	if loneSurrogate(line) {
 		return &rowError{err: errLoneSurrogate()}

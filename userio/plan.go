@@ -108,7 +108,11 @@ func (p *plan) extend(headings []string) error {
 	for _, heading := range headings[first:] {
 		p.columns = append(p.columns, column{ColumnUse: ColumnUse{Heading: heading}, key: -1})
 		at := len(p.columns) - 1
-		if field, hand := p.named(heading); field != "" {
+		field, hand := p.named(heading)
+		if field == "" && sameHeading(heading, ReasonHeading) {
+			p.columns[at].Ignored = IgnoredReason
+		}
+		if field != "" {
 			p.columns[at].hand = hand
 			p.columns[at].decides = true
 			if err := p.assign(at, field, false); err != nil {

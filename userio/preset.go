@@ -109,7 +109,7 @@ func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error
 	if err := options.check(); err != nil {
 		return Inspection{}, err
 	}
-	reader, err := openTable(&countingReader{from: from}, options.Format, options.Comma, options.paths(), options.ReadOn)
+	reader, err := openTable(&countingReader{from: from}, &options)
 	if err != nil {
 		return Inspection{}, err
 	}

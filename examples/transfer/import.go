@@ -42,7 +42,8 @@ func importUsers(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	flags.BoolVar(&options.ReadOn, "read-on", false, "CSV: go on behind rows that a quote out of place has made of several lines")
 	flags.BoolVar(&options.ClearEmpty, "clear-empty", false, "an empty cell empties the field, instead of leaving it")
 	flags.BoolVar(&options.DryRun, "dry-run", false, "say what would happen and write nothing")
-	rejected := flags.String("rejected", "", "a `file` for the rows that are rejected, one line for each with row, column and reason; else the first 100 are shown")
+	rejected := flags.String("rejected", "", "a `file` for the rows that are rejected, as they stand, each with its reason, to be mended there and imported again; else the first 100 reasons are shown")
+	flags.StringVar(&options.Encoding, "encoding", "", "CSV, NDJSON: the `encoding` of the text, such as windows-1251 or utf-16le (default UTF-8, or UTF-16 where the file says so)")
 	flags.Func("license", "`name=devices`: a license that the file may name, such as Duo=2; may be repeated", func(text string) error {
 		license, err := parseLicense(text)
 		c.licenses = append(c.licenses, license)
@@ -87,12 +88,7 @@ func importUsers(ctx context.Context, args []string, stdout, stderr io.Writer) e
 		defer bar.end()
 		options.Progress = bar.showImport
 		return withList(*rejected, func(list io.Writer) (err error) {
-			if list != nil {
-				options.Rejected = func(rejection userio.Rejection) error {
-					_, err := fmt.Fprintln(list, oneLine(rejection.String()))
-					return err
-				}
-			}
+			options.RejectedRows = list
 			report, err = userio.Import(ctx, users, file, options)
 			return err
 		})

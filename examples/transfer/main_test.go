@@ -123,7 +123,7 @@ const badTable = "Login,E-mail,Shoe size\r\n" +
 func TestRowsThatAreWrongAreReported(t *testing.T) {
 	dsn := databases.Create(t)
 	directory := t.TempDir()
-	path, list := filepath.Join(directory, "bad.csv"), filepath.Join(directory, "rejected.txt")
+	path, list := filepath.Join(directory, "bad.csv"), filepath.Join(directory, "rejected.csv")
 	require.NoError(t, os.WriteFile(path, []byte(badTable), 0o600))
 	arguments := func(more ...string) []string {
 		return append(append([]string{"import", "-dsn", dsn, "-migrate", "-key", "login"}, more...), path)
@@ -151,10 +151,11 @@ func TestRowsThatAreWrongAreReported(t *testing.T) {
 	require.Contains(t, messages, "2 created, 0 updated, 0 unchanged, 2 rejected\n")
 	text, err := os.ReadFile(list)
 	require.NoError(t, err)
-	lines := strings.Split(string(text), "\n")
-	require.Len(t, lines, 3)
-	require.Contains(t, lines[0], "row 3, E-mail: ")
-	require.Contains(t, lines[1], "row 4, E-mail: ")
+	lines := strings.Split(string(text), "\r\n")
+	require.Len(t, lines, 4)
+	require.Equal(t, "\uFEFFLogin,E-mail,Shoe size,rejected_because", lines[0])
+	require.Contains(t, lines[1], "E-mail: userkit: bad_format (email)")
+	require.Contains(t, lines[2], "eva,ada@example.org,,E-mail: userkit: email_taken (email)")
 	require.Equal(t, "login,attributes\r\nada,\"{\"\"shoe\"\":37}\"\r\nzoë,\r\n", logins())
 
 	withUsers(t, dsn, postgres.DefaultProject, func(users userkit.Manager) {

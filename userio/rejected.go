@@ -1,0 +1,104 @@
+package userio
+
+import (
+	"io"
+	"slices"
+)
+
+// ReasonHeading is the heading of the column in which ImportOptions.RejectedRows says
+// why a row was rejected. Import ignores it, so that rows can be mended where they are
+// and imported again.
+const ReasonHeading = "rejected_because"
+
+// rejectedRows writes the rows that are rejected as they stood in the file.
+type rejectedRows struct {
+	to   io.Writer
+	json bool // of NDJSON; else CSV
+	csv  *csvWriter
+	line []byte
+}
+
+func newRejectedRows(to io.Writer, from tableReader, columns []column) *rejectedRows {
+	r := &rejectedRows{to: to}
+	comma := byte(',')
+	switch from := from.(type) {
+	case *ndjsonReader:
+		r.json = true
+		return r
+	case *csvReader:
+		comma = from.comma
+	}
+	headings := []string{}
+	for i := range columns {
+		if columns[i].returned() {
+			headings = append(headings, columns[i].Heading)
+		}
+	}
+	r.csv = newCSVWriter(to, append(headings, ReasonHeading), comma, true)
+	clear(r.csv.attribute) // values stand as they stood, and are not formatted again
+	return r
+}
+
+// returned reports whether a column is written with the rows that are rejected:
+// passwords and earlier reasons are not.
+func (c *column) returned() bool { return c.Ignored != IgnoredSecret && c.Ignored != IgnoredReason }
+
+// add writes a row, of which cells are what could be read.
+func (r *rejectedRows) add(columns []column, cells []cell, reason string) error {
+	if r.json {
+		return r.addObject(columns, cells, reason)
+	}
+	var values []any
+	for at := range columns {
+		switch {
+		case !columns[at].returned():
+		case at < len(cells):
+			values = append(values, cells[at].text)
+		default:
+			values = append(values, "")
+		}
+	}
+	return r.csv.row(append(values, reason))
+}
+
+func (r *rejectedRows) addObject(columns []column, cells []cell, reason string) error {
+	r.line = append(r.line[:0], '{')
+	for at := range cells {
+		c := &cells[at]
+		if c.absent || at >= len(columns) || !columns[at].returned() {
+			continue
+		}
+		r.line = append(appendJSONText(r.line, columns[at].Heading), ':')
+		switch {
+		case c.value != nil:
+			value, _ := withoutSecrets(c.value)
+			r.line = appendJSON(r.line, value)
+		case c.exact:
+			r.line = appendJSONText(r.line, c.text)
+		default:
+			r.line = append(r.line, "null"...)
+		}
+		r.line = append(r.line, ',')
+	}
+	r.line = append(appendJSONText(r.line, ReasonHeading), ':')
+	r.line = append(appendJSONText(r.line, reason), '}', '\n')
+	_, err := r.to.Write(r.line)
+	return err
+}
+
+// finish writes what is held back.
+func (r *rejectedRows) finish() error {
+	if r.csv == nil {
+		return nil
+	}
+	return r.csv.finish()
+}
+
+// keepCells returns the cells of a row for as long as its outcome is not known; nil where
+// nobody asks for them.
+func (im *importer) keepCells(row *tableRow) []cell {
+	if im.options.RejectedRows == nil {
+		return nil
+	}
+	return slices.Clone(row.cells)
+}
