@@ -191,7 +191,7 @@ func (c *console) stopJob(v *view, w http.ResponseWriter, r *http.Request) error
 	return v.done(w, "/jobs/"+found.ID, "")
 }
 
-// downloadRejects serves the rows that an import has rejected, as CSV.
+// downloadRejects serves the rows that an import has rejected, to be mended and imported again.
 func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Request) error {
 	found, err := c.jobs.find(v.Actor, r.PathValue("job"))
 	if err != nil {
@@ -205,7 +205,11 @@ func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	defer content.Close() //nolint:errcheck // it was only read
-	attachment(w, "text/csv; charset=utf-8", "rejected-rows.csv")
+	format := userio.CSV // of a workbook too
+	if found.State().Import.Format == userio.NDJSON {
+		format = userio.NDJSON
+	}
+	attachment(w, format.ContentType(), "rejected-rows."+string(format))
 	http.ServeContent(w, r, "", time.Time{}, content)
 	return nil
 }

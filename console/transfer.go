@@ -1,9 +1,9 @@
 package console
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
-	"encoding/csv"
 	"errors"
 	"io"
 	"net/http"
@@ -378,31 +378,15 @@ func (c *console) importFile(ctx context.Context, v *view, j *job, kept *upload,
 	if err != nil {
 		return err
 	}
-	rows := csv.NewWriter(rejects)
-	written := 0
-	write := func(cells ...string) error {
-		for i, cell := range cells {
-			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-				cells[i] = "'" + cell // a spreadsheet runs nothing
-			}
-		}
-		return rows.Write(cells)
-	}
-	if err := write(v.T("Row"), v.T("Column"), v.T("Reason"), "code"); err != nil {
-		return err
-	}
-	options.Rejected = func(rejection userio.Rejection) error {
-		written++
-		return write(strconv.FormatInt(rejection.Row, 10), rejection.Column, v.ErrorText(rejection.Err), string(userkit.ErrorCode(rejection.Err)))
-	}
+	rows := bufio.NewWriter(rejects)
+	options.RejectedRows = rows
 	options.Progress = func(p userio.Progress) { j.progress(p.Bytes, kept.size) }
 	report, err := userio.Import(ctx, c.users, file, options)
-	rows.Flush()
-	err = errors.Join(err, rows.Error(), rejects.Close())
+	err = errors.Join(err, rows.Flush(), rejects.Close())
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.state.Import = report
-	if written > 0 {
+	if report.Rejected > 0 {
 		j.rejects = rejects.Name()
 	} else {
 		err = errors.Join(err, os.Remove(rejects.Name()))

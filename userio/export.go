@@ -37,7 +37,24 @@ type ExportReport struct {
 	Rows    int64    `json:"rows"`  // users
 	Bytes   int64    `json:"bytes"` // written
 	Columns []string `json:"columns"`
+
+	// Cut counts the texts of a workbook that were longer than a cell can be, 32,767
+	// UTF-16 units, and CutCells names the first MaxCutCells of them. They are cut, and
+	// end with words that say so, by which Import knows them and leaves the field as it
+	// is. CSV and NDJSON have no such bound.
+	Cut      int64     `json:"cut,omitempty"`
+	CutCells []CutCell `json:"cut_cells,omitempty"`
 }
+
+// CutCell is a cell of a workbook whose text was cut.
+type CutCell struct {
+	Sheet  string `json:"sheet"`
+	Row    int64  `json:"row"` // as a spreadsheet shows it: the row of headings is 1
+	Column string `json:"column"`
+}
+
+// MaxCutCells is how many cells an ExportReport names; it counts all.
+const MaxCutCells = 100
 
 // Export writes the users of a query as a table with a row of headings, which
 // are the names of the columns. It needs memory for three pages, however many
@@ -76,7 +93,12 @@ func Export(ctx context.Context, users userkit.UserManager, to io.Writer, option
 	}
 	report := ExportReport{Columns: names}
 	counted := &countingWriter{to: to}
-	writer, err := newTableWriter(counted, names, options)
+	writer, err := newTableWriter(counted, names, options, func(cell CutCell) {
+		report.Cut++
+		if len(report.CutCells) < MaxCutCells {
+			report.CutCells = append(report.CutCells, cell)
+		}
+	})
 	if err != nil {
 		return report, err
 	}
@@ -113,7 +135,7 @@ func Export(ctx context.Context, users userkit.UserManager, to io.Writer, option
 	return report, nil
 }
 
-func newTableWriter(to io.Writer, names []string, options ExportOptions) (tableWriter, error) {
+func newTableWriter(to io.Writer, names []string, options ExportOptions, cut func(CutCell)) (tableWriter, error) {
 	if err := checkComma(options.Comma); err != nil {
 		return nil, err
 	}
@@ -125,7 +147,7 @@ func newTableWriter(to io.Writer, names []string, options ExportOptions) (tableW
 		}
 		return newCSVWriter(to, names, comma, options.BOM), nil
 	case XLSX:
-		return newXLSXWriter(to, names)
+		return newXLSXWriter(to, names, cut)
 	case NDJSON:
 		return newNDJSONWriter(to, names), nil
 	}

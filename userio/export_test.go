@@ -229,3 +229,31 @@ func (fixed) Project() userkit.Project { return userkit.Project{} }
 func (f fixed) Users(context.Context, userkit.UserQuery) (userkit.Page[userkit.User], error) {
 	return userkit.Page[userkit.User]{Items: f.users}, nil
 }
+
+// One long text costs nobody the export, and what is left of it replaces nothing.
+func TestTextsLongerThanACellAreCut(t *testing.T) {
+	long := "😀" + strings.Repeat("x", 32_800)
+	manager := newManager(t)
+	for _, name := range []string{"ada", "bob"} {
+		_, err := manager.CreateUser(t.Context(), userkit.NewUser{Login: name, Attributes: userkit.Attributes{"long": name + long, "short": long[:16_000]}})
+		require.NoError(t, err)
+	}
+	var file bytes.Buffer
+	options := userio.ExportOptions{Format: userio.XLSX, Columns: []string{"login", "attributes.long", "attributes.short", "attributes"}}
+	options.Query.Sort = "login"
+	report, err := userio.Export(t.Context(), manager, &file, options)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, report.Rows)
+	require.EqualValues(t, 4, report.Cut)
+	require.Equal(t, userio.CutCell{Sheet: "Users", Row: 2, Column: "attributes.long"}, report.CutCells[0])
+	require.Equal(t, userio.CutCell{Sheet: "Users", Row: 3, Column: "attributes"}, report.CutCells[3])
+
+	again := importText(t, manager, file.String(), userio.ImportOptions{ClearEmpty: true})
+	require.EqualValues(t, 2, again.Unchanged)
+	require.EqualValues(t, 4, again.Cut)
+	require.Equal(t, "bob"+long, login(t, manager, "bob").Attributes["long"])
+
+	fresh := newManager(t)
+	require.EqualValues(t, 2, importText(t, fresh, file.String(), userio.ImportOptions{}).Created)
+	require.NotContains(t, login(t, fresh, "bob").Attributes, "long")
+}

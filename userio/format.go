@@ -130,6 +130,17 @@ func openTable(from *countingReader, options *ImportOptions) (tableReader, error
 	return nil, errFormat(format)
 }
 
+// formatOf returns the format that a table is read from.
+func formatOf(reader tableReader) Format {
+	switch reader.(type) {
+	case *csvReader:
+		return CSV
+	case *ndjsonReader:
+		return NDJSON
+	}
+	return XLSX
+}
+
 // countingReader counts what is read through it.
 type countingReader struct {
 	from  io.Reader

@@ -154,6 +154,7 @@ type ColumnUse struct {
 	Field   string `json:"field,omitempty"`   // the field, or attributes.<name>; empty: ignored
 	Ignored string `json:"ignored,omitempty"` // why it was ignored: one of the constants below
 
+	Numbers   bool   `json:"numbers,omitempty"`   // CSV: every value of the file is a number, and is kept as one
 	Guessed   bool   `json:"guessed,omitempty"`   // the field follows from what other programs call it, which nobody has confirmed
 	Suggested string `json:"suggested,omitempty"` // a field that it may be, if the caller says so: extref for the ids of another system
 	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as it
@@ -178,6 +179,12 @@ type ImportReport struct {
 	Rejected   int64       `json:"rejected"`
 	Rejections []Rejection `json:"rejections,omitempty"` // the first MaxRejections
 	Columns    []ColumnUse `json:"columns"`
+
+	Format Format `json:"format,omitempty"` // of the file; empty: it is no table that can be read
+
+	// Cut counts the cells of a workbook that an export had cut, see ExportReport.Cut:
+	// they leave their fields as they are.
+	Cut int64 `json:"cut,omitempty"`
 }
 
 // importCalls is how many calls of ImportUsers are under way at the same time,
@@ -208,7 +215,9 @@ const importCalls = 3
 //
 // Columns such as enabled, blocked or accountEnabled are the status, the strictest
 // of several; first and last name make a name where there is none. Passwords are
-// not kept. A column of whose first values none can be read as its field is a column
+// not kept. Columns of CSV that are no field are kept as numbers where every value is one,
+// such as 42 or 1.5 but not 007, and the file can be read twice (io.Seeker); else as
+// texts. A column of whose first values none can be read as its field is a column
 // like any other, and ColumnUse.Note says so; for a status in unknown words the
 // rows are rejected instead.
 //
@@ -318,6 +327,12 @@ func (im *importer) run(ctx context.Context) (err error) {
 	if err := im.options.check(); err != nil {
 		return err
 	}
+	start := int64(-1) // where the file cannot be read twice
+	if file, ok := im.from.from.(io.Seeker); ok {
+		if at, err := file.Seek(0, io.SeekCurrent); err == nil {
+			start = at
+		}
+	}
 	reader, err := openTable(im.from, &im.options)
 	if err != nil {
 		return err
@@ -327,12 +342,17 @@ func (im *importer) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
-	im.reader = reader
+	im.reader, im.report.Format = reader, formatOf(reader)
 	_, open := reader.(*ndjsonReader)
 	sampled := sample(reader)
 	reader = sampled
 	if im.plan, err = newPlan(im.options, open, reader.columns(), sampled.good()); err != nil {
 		return err
+	}
+	if _, isCSV := im.reader.(*csvReader); isCSV {
+		if err := im.numberColumns(ctx, start); err != nil {
+			return err
+		}
 	}
 	if im.options.DryRun {
 		im.seen = map[uint64]uint64{}
@@ -355,6 +375,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 			}
 			return err
 		}
+		im.report.Cut += int64(row.cut)
 		if broken == nil {
 			broken = im.take(&row, next)
 		}

@@ -118,14 +118,7 @@ func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error
 			err = closeErr
 		}
 	}()
-	switch reader.(type) {
-	case *csvReader:
-		found.Format = CSV
-	case *ndjsonReader:
-		found.Format = NDJSON
-	default:
-		found.Format = XLSX
-	}
+	found.Format = formatOf(reader)
 	rows := sample(reader).good()
 	p, err := newPlan(options, found.Format == NDJSON, reader.columns(), rows)
 	if err != nil && (p == nil || userkit.ErrorCode(err) != userkit.CodeRequired) {

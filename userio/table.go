@@ -1,7 +1,6 @@
 package userio
 
 import (
-	"io"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -50,6 +49,7 @@ type tableRow struct {
 	sheet  string // of a workbook; empty: the first one, or there are none
 	number int64  // as a spreadsheet shows it: the first row of the file is 1
 	cells  []cell // one for each of columns, no more; missing ones are absent
+	cut    int    // how many cells an export had cut, which are absent
 }
 
 // cell is one value of a row.
@@ -106,9 +106,3 @@ func formatTime(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339Nano)
 }
-
-// The formats of tables. Each constructor writes or reads the headings at once.
-var (
-	_ func(to io.Writer, columns []string) (tableWriter, error) = newXLSXWriter
-	_ func(from io.Reader) (tableReader, error)                 = newXLSXReader
-)

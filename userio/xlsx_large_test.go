@@ -168,7 +168,7 @@ func TestLargeXLSXTakesBoundedMemory(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, file.Close()) }()
 	growth := heapGrowth(func() {
-		writer, err := newXLSXWriter(file, xlsxUserColumns)
+		writer, err := newXLSXWriter(file, xlsxUserColumns, nil)
 		require.NoError(t, err)
 		defer writer.discard()
 		values := make([]any, len(xlsxUserColumns))
@@ -245,7 +245,7 @@ func xlsxUser(values []any, i int) {
 
 func TestLargeXLSXThatPacksTightlyIsRead(t *testing.T) {
 	var file bytes.Buffer
-	writer, err := newXLSXWriter(&file, []string{"login", "additional_info"})
+	writer, err := newXLSXWriter(&file, []string{"login", "additional_info"}, nil)
 	require.NoError(t, err)
 	const rows = 3000
 	long := strings.Repeat("the same for all ", 1800)

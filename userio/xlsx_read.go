@@ -227,7 +227,7 @@ func (r *xlsxReader) next(row *tableRow) error {
 		if err == nil && (headings == nil || slices.Equal(headings, r.headings)) {
 			continue
 		}
-		row.sheet, row.number, row.cells = r.name, r.number, row.cells[:0]
+		row.sheet, row.number, row.cells, row.cut = r.name, r.number, row.cells[:0], 0
 		if err := r.closeSheet(); err != nil {
 			return err
 		}
@@ -270,7 +270,7 @@ func (r *xlsxReader) sheetRow(row *tableRow, columns int) error {
 		if !ok || r.part.depth != 3 || element.Name.Local != "row" {
 			continue
 		}
-		row.cells = row.cells[:0]
+		row.cells, row.cut = row.cells[:0], 0
 		budget := r.archive.budget
 		err = r.cells(row, element, columns)
 		if err != nil && !isRowError(err) {
@@ -356,6 +356,10 @@ func (r *xlsxReader) cells(row *tableRow, element xml.StartElement, columns int)
 		if size += len(value.text); size > MaxRowBytes {
 			fault(len(r.headings), errRowTooLong(number))
 			continue
+		}
+		if cutByExport(value.text) {
+			value = cell{absent: true} // what is left of it must not replace the whole
+			row.cut++
 		}
 		for len(row.cells) < column {
 			row.cells = append(row.cells, cell{})

@@ -38,7 +38,8 @@ const xlsxPieceBytes = 1 << 20
 type xlsxWriter struct {
 	out      *zip.Writer
 	columns  []string
-	rowLimit int // of a sheet
+	report   func(CutCell) // is told of a text that was cut
+	rowLimit int           // of a sheet
 
 	sheets     int       // begun
 	part       io.Writer // of the sheet, in the archive
@@ -73,21 +74,22 @@ func newXLSXBook() (*xlsxBook, error) {
 
 // newXLSXWriter begins a workbook of a sheet "Users"; when that is full, "Users
 // 2" and so on follow.
-func newXLSXWriter(to io.Writer, columns []string) (tableWriter, error) {
-	w, err := newXLSXSheets(to, columns, xlsxSheetRows)
+func newXLSXWriter(to io.Writer, columns []string, cut func(CutCell)) (tableWriter, error) {
+	w, err := newXLSXSheets(to, columns, xlsxSheetRows, cut)
 	if err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-func newXLSXSheets(to io.Writer, columns []string, rowLimit int) (*xlsxWriter, error) {
+func newXLSXSheets(to io.Writer, columns []string, rowLimit int, cut func(CutCell)) (*xlsxWriter, error) {
 	if len(columns) > MaxColumns {
 		return nil, errTooManyColumns()
 	}
 	w := &xlsxWriter{
 		out:      zip.NewWriter(to),
 		columns:  append([]string(nil), columns...),
+		report:   cut,
 		rowLimit: rowLimit,
 		cells:    make([]any, len(columns)),
 	}
@@ -235,16 +237,35 @@ func (w *xlsxWriter) text(column, text string) (any, error) {
 			w.pieceBytes += 5
 		}
 	}
-	if units > xlsxCellChars {
-		return nil, userkit.NewError(userkit.CodeTooLong, column,
-			"row %d of sheet %q: %d characters, and a cell of XLSX holds %d; CSV and NDJSON have no such bound",
-			w.rows+1, xlsxSheetName(w.sheets), units, xlsxCellChars)
-	}
 	if !utf8.ValidString(text) {
 		return nil, userkit.NewError(userkit.CodeBadText, column, "row %d of sheet %q: not valid UTF-8", w.rows+1, xlsxSheetName(w.sheets))
 	}
+	if units > xlsxCellChars {
+		text = w.cut(column, text)
+	}
 	w.pieceBytes += int64(len(text))
 	return text, nil
+}
+
+// cut cuts a text that a cell cannot hold, and reports it.
+func (w *xlsxWriter) cut(column, text string) string {
+	w.report(CutCell{Sheet: xlsxSheetName(w.sheets), Row: int64(w.rows) + 1, Column: column})
+	units := xlsxCellChars - len(utf16.Encode([]rune(xlsxCutMark)))
+	for at, r := range text {
+		if units -= utf16.RuneLen(r); units < 0 {
+			return text[:at] + xlsxCutMark
+		}
+	}
+	return text
+}
+
+// xlsxCutMark ends a text that was cut.
+const xlsxCutMark = "… [cut: a cell holds no more]"
+
+// cutByExport reports whether a text was cut by cut: it ends with the mark, and fills its
+// cell but for half of a character.
+func cutByExport(text string) bool {
+	return strings.HasSuffix(text, xlsxCutMark) && len(utf16.Encode([]rune(text))) >= xlsxCellChars-1
 }
 
 func (w *xlsxWriter) setRow() error {
