@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -778,7 +779,7 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
 	now := m.now()
 	unknown := v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak()
-	c := m.pace.at(v.receipt.Store)
+	c := &m.pace.at(v.receipt.Store).witness
 	if known != nil && known.Active && !known.VerifiedAt.IsZero() && v.verdict.Outcome != VerdictUndecided {
 		c.note(known.ID, unknown, now)
 	}
@@ -795,9 +796,6 @@ func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
 	}
 	v.verdict = Undecided(v.verdict.Err, v.verdict.RetryAt)
 }
-
-// panicError is a panic of the host's code.
-type panicError struct{ error }
 
 // lookAt lets a verifier decide by the receipt alone, which costs no turn at the store.
 func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict, decided bool) {
@@ -816,25 +814,9 @@ func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Ve
 // ask asks a verifier, which is code of the host's: what panics there did not say
 // whether the purchase is good, and neither did one that does not come back in time.
 func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
-	answer := make(chan Verdict, 1)
-	go func() {
-		var verdict Verdict
-		returned := false
-		defer func() { // also when it ended the goroutine
-			if !returned {
-				verdict = Undecided(&panicError{panicked(recover())}, time.Time{})
-			}
-			answer <- verdict
-		}()
-		verdict = verifier.Verify(ctx, receipt)
-		returned = true
-	}()
-	select {
-	case verdict := <-answer:
-		return verdict
-	case <-ctx.Done():
-		return Undecided(ctx.Err(), time.Time{})
-	}
+	return askHost(ctx, func() Verdict { return verifier.Verify(ctx, receipt) }, func(err error) Verdict {
+		return Undecided(err, time.Time{})
+	})
 }
 
 func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (_ Purchase, err error) {
@@ -1113,13 +1095,34 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	if len(m.verifiers) == 0 {
 		return report, nil
 	}
-	d := &dispatcher{m: m, origin: call.origin, report: &report, lines: map[string]*line{}, moved: make(chan struct{}, 1)}
-	defer d.group.Wait() // also when the store panics
-	err = d.run(ctx)
-	d.group.Wait()
-	if over := ctx.Err(); over != nil {
-		err = over
+	var mu sync.Mutex // of the report
+	d := &dispatcher[Purchase]{
+		now: m.now, lease: purchaseLease, timeout: verifyTimeout, workers: verifiersAtWork,
+		take: func(ctx context.Context, now, until time.Time) ([]Purchase, error) {
+			return m.store.LeasePurchases(ctx, now, until, purchasesLeased)
+		},
+		service: func(p *Purchase) string { return p.Store },
+		do: func(ctx context.Context, purchase Purchase) (late bool, err error) {
+			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, dueWork)
+			if ErrorCode(err) == CodeUnknownStore {
+				err = m.postpone(ctx, purchase)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return v.late, report.count(after, v, err)
+		},
+		panicked: func(ctx context.Context, purchase Purchase, reason error) {
+			mu.Lock()
+			report.Undecided++
+			report.Panicked++
+			mu.Unlock()
+			m.logger.ErrorContext(ctx, "userkit: verifying a purchase failed", "store", purchase.Store, "purchase", purchase.ID, "error", reason)
+		},
 	}
+	for _, verifier := range m.verifiers {
+		d.services = append(d.services, verifier.Store())
+	}
+	err = d.run(ctx)
 	return report, err
 }
 

@@ -51,7 +51,7 @@ func TestOneUserHasAShareOfTheTurns(t *testing.T) {
 }
 
 func TestStoreThatKnowsNothingAnyMoreIsMisconfigured(t *testing.T) {
-	c := newPace(20).at("shop")
+	c := &witness{}
 	says := func(n byte, unknown bool) { c.note(PurchaseID{15: n}, unknown, noon) }
 	for n := range byte(4) {
 		says(n, false)

@@ -1,0 +1,318 @@
+package userkit
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// dispatcher does work that processes share by leases and that services outside are asked
+// for: purchases to verify, messages to deliver. The work of each service is done apart
+// from the others': one that hangs keeps its own workers busy, and nobody else's.
+type dispatcher[T any] struct {
+	now      func() time.Time
+	services []string      // those that there are
+	lease    time.Duration // of work that is taken
+	timeout  time.Duration // what one piece of work takes at most
+	workers  int           // for each service
+
+	take    func(ctx context.Context, now, until time.Time) ([]T, error)
+	service func(work *T) string
+	// do does one piece of work. late tells that the service took all of its time; an
+	// error ends the run.
+	do func(ctx context.Context, work T) (late bool, err error)
+	// panicked hears of what panics on the way, in code of the host's. The work comes again
+	// when its lease is over.
+	panicked func(ctx context.Context, work T, reason error)
+
+	mu     sync.Mutex
+	lines  map[string]*line[T]
+	moved  chan struct{} // holds one where work is done or a worker has ended
+	failed error
+	group  sync.WaitGroup
+}
+
+// line is the leased work of one service, on its way through a few workers.
+type line[T any] struct {
+	waiting []leased[T]
+	workers int
+	late    int // pieces of work in a row that took all of their time
+}
+
+// leased is a piece of work until when nobody else takes it.
+type leased[T any] struct {
+	work  T
+	until time.Time
+}
+
+// The bounds of a line.
+const (
+	longestLine = 500 // pieces of work that are leased and not done
+	mostLate    = 8   // after which the service is left alone for this run
+)
+
+// run takes what is due and has it done, until nothing is due and all is done.
+func (d *dispatcher[T]) run(ctx context.Context) error {
+	d.lines, d.moved = map[string]*line[T]{}, make(chan struct{}, 1)
+	defer d.group.Wait() // also when the store panics
+	err := d.dispatch(ctx)
+	d.group.Wait()
+	return cmp.Or(ctx.Err(), err)
+}
+
+func (d *dispatcher[T]) dispatch(ctx context.Context) error {
+	for {
+		if err := d.failure(); err != nil {
+			return err
+		}
+		if d.wants() {
+			now := d.now()
+			until := now.Add(d.lease)
+			taken, err := d.take(ctx, now, until)
+			if err != nil {
+				return err
+			}
+			if len(taken) > 0 {
+				d.add(ctx, taken, until)
+				continue
+			}
+			if d.idle() {
+				return d.failure()
+			}
+		}
+		select {
+		case <-d.moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// failure is what has gone wrong so far; nil: nothing.
+func (d *dispatcher[T]) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
+// add puts leased work into the lines of its services. What is too much for a line is
+// left: it is free again when its lease is over.
+func (d *dispatcher[T]) add(ctx context.Context, taken []T, until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, work := range taken {
+		service := d.service(&work)
+		l := d.lines[service]
+		if l == nil {
+			l = &line[T]{}
+			d.lines[service] = l
+		}
+		if len(l.waiting) >= longestLine || l.late >= mostLate {
+			continue
+		}
+		l.waiting = append(l.waiting, leased[T]{work, until})
+		if l.workers < d.workers {
+			l.workers++
+			d.group.Go(func() { d.work(ctx, l) })
+		}
+	}
+}
+
+// wants reports whether more should be leased: nothing waits, or a service has nothing to
+// do while another keeps its workers.
+func (d *dispatcher[T]) wants() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting := 0
+	for _, l := range d.lines {
+		waiting += len(l.waiting)
+	}
+	return waiting == 0 || slices.ContainsFunc(d.services, func(service string) bool {
+		l := d.lines[service]
+		return l == nil || len(l.waiting) == 0 && l.workers == 0
+	})
+}
+
+// idle reports whether all that was leased is done.
+func (d *dispatcher[T]) idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lines {
+		if l.workers > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+var errGoroutineEnded error = NewError(CodeStoreUnavailable, "", "code of the host's ended a goroutine of userkit's")
+
+// next takes a piece of work out of a line; ok is false when the worker has to end.
+func (d *dispatcher[T]) next(l *line[T]) (next leased[T], ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l.late >= mostLate || d.failed != nil {
+		l.waiting = nil
+	}
+	if len(l.waiting) == 0 {
+		l.workers--
+		return leased[T]{}, false
+	}
+	next, l.waiting = l.waiting[0], l.waiting[1:]
+	return next, true
+}
+
+func (d *dispatcher[T]) work(ctx context.Context, l *line[T]) {
+	working := true
+	moved := func() {
+		select {
+		case d.moved <- struct{}{}:
+		default:
+		}
+	}
+	defer func() {
+		if working { // code of the host's has ended the goroutine
+			d.mu.Lock()
+			l.workers--
+			d.failed = cmp.Or(d.failed, errGoroutineEnded)
+			d.mu.Unlock()
+			moved()
+		}
+	}()
+	for {
+		next, ok := d.next(l)
+		if ok {
+			d.doOne(ctx, l, next)
+		}
+		working = ok
+		moved()
+		if !ok {
+			return
+		}
+	}
+}
+
+// doOne does one piece of work, unless its lease could end meanwhile.
+func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			d.panicked(ctx, next.work, panicked(reason))
+		}
+	}()
+	if d.now().Add(d.timeout).After(next.until) {
+		return
+	}
+	late, err := d.do(ctx, next.work)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if late {
+		l.late++
+	} else {
+		l.late = 0
+	}
+	if err != nil {
+		d.failed = err
+	}
+}
+
+// panicError is a panic of the host's code.
+type panicError struct{ error }
+
+// askHost calls code of the host's that asks a service outside, on a goroutine of its own:
+// what panics there, ends the goroutine or does not come back in time gives what failed
+// makes of the error.
+func askHost[T any](ctx context.Context, call func() T, failed func(error) T) T {
+	answers := make(chan T, 1)
+	go func() {
+		var answer T
+		returned := false
+		defer func() { // also when it ended the goroutine
+			if !returned {
+				answer = failed(&panicError{panicked(recover())})
+			}
+			answers <- answer
+		}()
+		answer = call()
+		returned = true
+	}()
+	select {
+	case answer := <-answers:
+		return answer
+	case <-ctx.Done():
+		return failed(ctx.Err())
+	}
+}
+
+// witness remembers what a service said lately of what it has known before.
+type witness struct {
+	mu      sync.Mutex
+	said    map[[16]byte]answer
+	alarmed time.Time // when the log was told last that the service knows nothing
+}
+
+// answer is what a service said last.
+type answer struct {
+	at      time.Time
+	unknown bool
+}
+
+// The rule by which a service counts as misconfigured.
+const (
+	fewestUnknown = 3              // of what it has known
+	answersFor    = 24 * time.Hour // for so long they count
+	maxAnswers    = 1000
+	alarmEvery    = time.Hour
+)
+
+// note keeps what a service said of something that it has known before.
+func (w *witness) note(id [16]byte, unknown bool, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.said == nil {
+		w.said = map[[16]byte]answer{}
+	}
+	if _, known := w.said[id]; !known && len(w.said) >= maxAnswers {
+		var oldest [16]byte
+		for id, said := range w.said {
+			if oldest == [16]byte{} || said.at.Before(w.said[oldest].at) {
+				oldest = id
+			}
+		}
+		delete(w.said, oldest)
+	}
+	w.said[id] = answer{at: now, unknown: unknown}
+}
+
+// heard reports whether the service has said anything of something.
+func (w *witness) heard(id [16]byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, heard := w.said[id]
+	return heard
+}
+
+// misconfigured reports whether a service does not know most of what it has known: then
+// the credentials or the application are not the ones that they were, and its answers
+// say nothing. alarm is true once an hour.
+func (w *witness) misconfigured(now time.Time) (is, alarm bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	unknown, all := 0, 0
+	for _, said := range w.said {
+		if now.Sub(said.at) > answersFor {
+			continue
+		}
+		if all++; said.unknown {
+			unknown++
+		}
+	}
+	if unknown < fewestUnknown || 2*unknown <= all {
+		return false, false
+	}
+	if alarm = w.alarmed.IsZero() || now.Sub(w.alarmed) >= alarmEvery; alarm {
+		w.alarmed = now
+	}
+	return true, alarm
+}
