@@ -119,8 +119,9 @@ const (
 	EventPurchaseActivated   EventName = "purchase.activated"
 	EventPurchaseDeactivated EventName = "purchase.deactivated"
 	EventPurchaseTransferred EventName = "purchase.transferred"
-	EventPurchaseWithheld    EventName = "purchase.withheld" // its user was deleted; whoever submits it does not have it
-	EventPurchaseReleased    EventName = "purchase.released" // it is not withheld any more
+	EventPurchaseWithheld    EventName = "purchase.withheld"      // its user was deleted; whoever submits it does not have it
+	EventPurchaseReleased    EventName = "purchase.released"      // it is not withheld any more
+	EventPushTokenGone       EventName = "device.push_token_gone" // its push service said so, and it was cleared
 	EventMessageSent         EventName = "message.sent"
 	EventMessagesRead        EventName = "message.read"
 	EventSegmentsAdded       EventName = "user.segments_added"
@@ -250,7 +251,7 @@ var ownEvents = map[EventName]bool{
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
-	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true,
+	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true, EventPushTokenGone: true,
 }
 
 // validate checks an actor that the host put into a context.

@@ -126,6 +126,8 @@ var (
 	opMessages    = reads("messages.list", "Messages", TargetUser).whileConnected()
 	opCountUnread = reads("messages.count_unread", "CountUnread", TargetUser).whileConnected()
 	opMarkRead    = writes("messages.mark_read", "MarkRead", TargetUser).whileConnected()
+	opDeliveries  = reads("messages.deliveries", "Deliveries", TargetUser).whileConnected()
+	opDeliverDue  = writes("messages.deliver_due", "DeliverDueMessages", TargetProject)
 
 	opRefill         = writes("balance.refill", "Refill", TargetUser).whileConnected()
 	opCharge         = writes("balance.charge", "Charge", TargetUser).whileConnected()

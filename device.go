@@ -41,6 +41,10 @@ type Device struct {
 	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices, byte by byte
 	PushToken  string     `json:"push_token,omitempty"`
 
+	// PushTokenSetAt is when the device last registered or UpdateDevice last set its push
+	// token, be it to the same one. Zero: it has none.
+	PushTokenSetAt time.Time `json:"push_token_set_at,omitzero"`
+
 	RegisteredAt time.Time `json:"registered_at"`
 	LastSeenAt   time.Time `json:"last_seen_at,omitzero"`
 
@@ -166,7 +170,8 @@ type DeviceManager interface {
 	// Devices returns a page of devices in the order that the query asks for.
 	Devices(ctx context.Context, query DeviceQuery) (Page[Device], error)
 
-	// UpdateDevice sets the fields that the patch names.
+	// UpdateDevice sets the fields that the patch names. Setting the push token that the
+	// device has already says that it is good now: see Device.PushTokenSetAt.
 	UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (Device, error)
 
 	// DeleteDevice deletes a device. Its slot is free, its token stops working
@@ -212,7 +217,8 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 	}
 	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && d.HardwareID == n.HardwareID }); at >= 0 {
 		record := state.Devices[at]
-		record.Name, record.Type, record.PushToken = n.Name, n.Type, n.PushToken
+		record.Name, record.Type = n.Name, n.Type
+		record.setPushToken(n.PushToken, o.now)
 		record.agree(o.now, n.LocationConsent)
 		// Its sessions began with the token that now stops working, and would hold the
 		// place of those that it begins with the new one.
@@ -239,14 +245,22 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		}
 	}
 	record := DeviceRecord{Device: Device{
-		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, PushToken: n.PushToken,
-		RegisteredAt: o.now,
+		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, RegisteredAt: o.now,
 	}}
+	record.setPushToken(n.PushToken, o.now)
 	record.agree(o.now, n.LocationConsent)
 	c.Devices.Insert = append(c.Devices.Insert, record.withToken(token, sealed))
 	c.Account.Devices++
 	o.record(&c, EventDeviceRegistered, id, "name", n.Name, "replaced", replaced, "location_consent", agreed)
 	return record.shown(token), c, nil
+}
+
+// setPushToken gives the device a push token, or none.
+func (d *Device) setPushToken(token string, now time.Time) {
+	d.PushToken, d.PushTokenSetAt = token, time.Time{}
+	if token != "" {
+		d.PushTokenSetAt = now
+	}
 }
 
 // withToken gives the record with what a store keeps of a new token.
@@ -493,20 +507,26 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 		if put(patch.Type, &record.Type) {
 			fields = append(fields, "type")
 		}
-		if put(patch.PushToken, &record.PushToken) {
-			fields = append(fields, "push_token")
+		before := record.PushTokenSetAt
+		if token, set := patch.PushToken.Get(); set {
+			if token != record.PushToken {
+				fields = append(fields, "push_token")
+			}
+			record.setPushToken(token, latest(before, o.now))
 		}
 		var consent any // nil, which the event leaves out, or what it became
 		if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {
 			fields = append(fields, "location_consent")
 			consent = agrees
 		}
-		if len(fields) == 0 {
+		if len(fields) == 0 && record.PushTokenSetAt.Equal(before) {
 			return record.Device, Change{}, nil
 		}
 		c := state.change()
 		c.Devices.Update = append(c.Devices.Update, record)
-		o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
+		if len(fields) > 0 { // that a push token is still good is no news
+			o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
+		}
 		return record.Device, c, nil
 	})
 }

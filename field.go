@@ -282,6 +282,11 @@ func TransactionFields() []Field[Transaction] {
 	return append([]Field[Transaction](nil), transactionFields.fields...)
 }
 
+// DeliveryFields is the table of the fields of a delivery that lists sort by.
+func DeliveryFields() []Field[Delivery] {
+	return append([]Field[Delivery](nil), deliveryFields.fields...)
+}
+
 // ConnectionFields is the table of the fields of a connection that lists sort by.
 func ConnectionFields() []Field[Connection] {
 	return append([]Field[Connection](nil), connectionFields.fields...)

@@ -43,6 +43,9 @@ type (
 
 	// MessageID identifies a Message.
 	MessageID = ID[Message]
+
+	// DeliveryID identifies a Delivery.
+	DeliveryID = ID[Delivery]
 )
 
 // NewID returns a new id. Ids made by one process increase, also within one

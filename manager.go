@@ -42,7 +42,7 @@ type Manager interface {
 	WithStore(store Store) Manager
 
 	// Run does the standing duties (closing stale sessions, verifying purchases that
-	// are due) until the context ends, and returns the context's error. After Close
+	// are due, delivering messages to devices) until the context ends, and returns the context's error. After Close
 	// it ends as well, and returns ErrUnavailable with CodeClosed. A duty that
 	// fails or panics is logged and tried again later. Many processes may run it.
 	Run(ctx context.Context) error
@@ -139,6 +139,7 @@ type duty struct {
 	applies  func(m *manager) bool
 	interval func(m *manager) time.Duration
 	do       func(m *manager, ctx context.Context) error
+	wake     func(m *manager) <-chan struct{} // has an element when there is something to do at once; nil: never
 }
 
 // duties are the standing duties of Run. Each has its own pace, so that a store that
@@ -161,6 +162,16 @@ var duties = []duty{
 			_, err := m.VerifyDuePurchases(ctx)
 			return err
 		},
+	},
+	{
+		name:     "delivering messages",
+		applies:  func(m *manager) bool { return len(m.notifiers) > 0 },
+		interval: func(*manager) time.Duration { return 5 * time.Second },
+		do: func(m *manager, ctx context.Context) error {
+			_, err := m.DeliverDueMessages(ctx)
+			return err
+		},
+		wake: func(m *manager) <-chan struct{} { return m.undelivered },
 	},
 }
 
@@ -206,11 +217,17 @@ func (m *manager) repeat(ctx context.Context, duty duty) {
 			m.logger.WarnContext(ctx, "userkit: "+duty.name+" failed", "error", err)
 			pause = max(interval, min(2*pause, longestPause))
 		}
+		var wake <-chan struct{}
+		if duty.wake != nil && pause == interval {
+			wake = duty.wake(m)
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
+		case <-wake:
+			timer.Stop()
 		case <-timer.C:
 		}
 	}

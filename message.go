@@ -118,7 +118,7 @@ type NewMessage struct {
 	Data map[string]string `json:"data,omitempty"`
 
 	// ExpiresAt is when the message is not worth reading any more: it is then no longer
-	// unread. It is later than now; zero: never.
+	// unread, and no device is told of it. It is later than now; zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
 	// Key makes the call safe to repeat: a message with the same key and content is the one
@@ -165,7 +165,10 @@ type MessageFilter struct {
 // Calls that name a message return ErrNotFound with CodeMessageNotFound when there is none,
 // and calls that name a user ErrNotFound with CodeUserNotFound.
 type MessageManager interface {
-	// SendMessage sends a message to a user, who finds it in the list of messages.
+	// SendMessage sends a message to a user, who finds it in the list of messages. Each
+	// device of the user that has a push token gets a delivery in the same commit, where
+	// there is a notifier for it (see WithNotifiers), and is told of the message by
+	// DeliverDueMessages.
 	//
 	// It returns ErrInvalid with CodeRequired, CodeTooLong, CodeBadText, CodeBadFormat,
 	// CodeUnknownValue or CodeOutOfRange for what cannot be sent, and with CodeKeyReused
@@ -186,6 +189,24 @@ type MessageManager interface {
 	// MarkRead notes that the user has read messages, at most MaxMarkRead, and returns how
 	// many of them were unread. Ids that are not of a message of the user are left out.
 	MarkRead(ctx context.Context, user UserID, ids ...MessageID) (int, error)
+
+	// Deliveries returns a page of deliveries: those of a message, of a user, or all of the
+	// project.
+	Deliveries(ctx context.Context, query DeliveryQuery) (Page[Delivery], error)
+
+	// DeliverDueMessages tells the devices whose deliveries are due, through the notifiers of
+	// WithNotifiers. Each delivery is leased for a short time, so that many processes share
+	// the work and no device is told twice at once; the work of a process that ends is free
+	// again after the lease. So a device is told at least once; all notifications of one
+	// message have the same CollapseID, so that the device shows one. What a push service
+	// cannot take now is tried again by a back-off that doubles up to an hour, until the
+	// message expires, or for MaxDeliveryAge. Run does this.
+	//
+	// A push token that its service says is good no more (NotificationGone) is cleared,
+	// unless the device has set it since. A notifier that says so of most of the devices
+	// that this process has reached through it counts as misconfigured: then it clears
+	// nothing, and the log says so once an hour.
+	DeliverDueMessages(ctx context.Context) (DeliveryReport, error)
 }
 
 // MessageFields is the table of the fields of a message that lists sort by.
@@ -284,8 +305,8 @@ func checkMessageData(data map[string]string) error {
 	return checkNotificationData(data)
 }
 
-// send decides on a message under the given id.
-func (n NewMessage) send(state *State, o origin, id MessageID) (Message, Change, error) {
+// send decides on a message under the given id, and on its deliveries.
+func (n NewMessage) send(state *State, o origin, id MessageID, notifiers notifiers) (Message, Change, error) {
 	for _, sent := range state.Messages {
 		if n.Key == "" || sent.Key != n.Key {
 			continue
@@ -294,6 +315,9 @@ func (n NewMessage) send(state *State, o origin, id MessageID) (Message, Change,
 			return Message{}, Change{}, NewError(CodeKeyReused, "key", "the key sent message %s, which differs", sent.ID)
 		}
 		return sent, Change{}, nil
+	}
+	if len(notifiers) > 0 && state.User.Devices > 0 && !state.complete.devices {
+		return Message{}, Change{}, needMore{Want{AllDevices: true}}
 	}
 	message := Message{
 		ID: id, UserID: state.User.ID, Subject: n.Subject, Body: n.Body, Format: n.Format, Data: maps.Clone(n.Data),
@@ -306,6 +330,11 @@ func (n NewMessage) send(state *State, o origin, id MessageID) (Message, Change,
 	}
 	c := state.change()
 	c.Messages.Insert = append(c.Messages.Insert, message)
+	for i := range state.Devices {
+		if device := &state.Devices[i].Device; device.PushToken != "" && notifiers.of(device.Type) != nil {
+			c.Deliveries.Insert = append(c.Deliveries.Insert, newDelivery(&message, device.ID))
+		}
+	}
 	o.record(&c, EventMessageSent, DeviceID{}, "message_id", id.String(), "source", message.Origin.Source)
 	return message, c, nil
 }
@@ -343,13 +372,22 @@ func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessa
 		return Message{}, err
 	}
 	id := NewID[Message]()
-	want := Want{User: user}
-	if message.Key != "" {
-		want.MessageKeys = []string{message.Key}
-	}
-	return change(ctx, m, command{want: want}, func(state *State) (Message, Change, error) {
-		return message.send(state, call.origin, id)
+	sent, err := change(ctx, m, command{want: m.sendingTo(user, message.Key)}, func(state *State) (Message, Change, error) {
+		return message.send(state, call.origin, id, m.notifiers)
 	})
+	if err == nil {
+		m.wakeDelivery()
+	}
+	return sent, err
+}
+
+// sendingTo says what the decision on a message has to know.
+func (m *manager) sendingTo(user UserID, key string) Want {
+	want := Want{User: user, AllDevices: len(m.notifiers) > 0}
+	if key != "" {
+		want.MessageKeys = []string{key}
+	}
+	return want
 }
 
 func (m *manager) Message(ctx context.Context, id MessageID) (_ Message, err error) {

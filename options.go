@@ -41,6 +41,8 @@ type options struct {
 	pushMail         PushMailPolicy
 	mailPace         *mailPace
 	connections      ConnectionPolicy
+	notifiers        notifiers
+	undelivered      chan struct{} // has an element when this process has sent a message
 	authorizer       Authorizer    // nil: everything is allowed
 	authorizing      chan struct{} // has an element for every question that is open
 	refusals         *refusalPace
@@ -72,6 +74,7 @@ func defaultOptions() options {
 		mailPace:         newMailPace(),
 		authorizing:      make(chan struct{}, maxAuthorizing),
 		refusals:         &refusalPace{},
+		undelivered:      make(chan struct{}, 1),
 	}
 }
 
@@ -413,6 +416,26 @@ func WithPushMail(policy PushMailPolicy) Option {
 			return err
 		}
 		o.pushMail = normal
+		return nil
+	}
+}
+
+// WithNotifiers sets through which push services messages go to devices: a notifier for
+// each type of device, and under the empty type the one for all types that are not named.
+// The default is none: then messages wait in their lists. A device whose type has no
+// notifier, or that has no push token, is not told of messages.
+func WithNotifiers(notifiers map[DeviceType]Notifier) Option {
+	return func(o *options) error {
+		o.notifiers = map[DeviceType]*notifying{}
+		for kind, notifier := range notifiers {
+			if notifier == nil {
+				return invalidOption("WithNotifiers", "nil")
+			}
+			if kind != "" && checkDeviceType(kind) != nil {
+				return invalidOption("WithNotifiers", "%q is no type of device", clip(string(kind)))
+			}
+			o.notifiers[kind] = &notifying{Notifier: notifier}
+		}
 		return nil
 	}
 }

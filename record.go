@@ -16,6 +16,7 @@ const (
 	RowsDays         = "usage_days"
 	RowsPurchases    = "purchases"
 	RowsMessages     = "messages"
+	RowsDeliveries   = "deliveries"
 	RowsTransactions = "transactions"
 	RowsMemberships  = "memberships"
 	RowsActivations  = "activations"
@@ -30,7 +31,7 @@ const RecordUser = "user"
 // Record is one record of a user, of any kind.
 type Record struct {
 	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
-	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, PushMail, Connection or Event
+	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, PushMail, Connection, Message, Delivery or Event
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
@@ -139,6 +140,18 @@ var recordKinds = []recordKind{
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 				return walkList(messageFields, "sent_at", func(list List) ([]Message, error) {
 					return store.Messages(ctx, MessageFilter{UserID: user}, list)
+				})
+			},
+		}),
+	recordsOf(RowsDeliveries, deliveryID,
+		func(c *Change) *Records[Delivery, DeliveryID] { return &c.Deliveries },
+		func(s *State) *[]Delivery { return &s.Deliveries },
+		recordKind{
+			wants: func(w, other *Want) { w.Deliveries = append(w.Deliveries, other.Deliveries...) },
+			asks:  func(w *Want) bool { return len(w.Deliveries) > 0 },
+			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
+				return walkList(deliveryFields, "created_at", func(list List) ([]Delivery, error) {
+					return store.Deliveries(ctx, DeliveryFilter{UserID: user}, list)
 				})
 			},
 		}),
@@ -340,6 +353,7 @@ func sessionID(s *Session) SessionID             { return s.ID }
 func purchaseID(p *Purchase) PurchaseID          { return p.ID }
 func connectionID(c *Connection) ConnectionID    { return c.ID }
 func messageID(m *Message) MessageID             { return m.ID }
+func deliveryID(d *Delivery) DeliveryID          { return d.ID }
 func transactionID(t *Transaction) TransactionID { return t.ID }
 
 // each yields what one read returns.

@@ -143,6 +143,10 @@ type Store interface {
 	// CountUnread counts the messages of a user that are neither read nor expired at a
 	// moment.
 	CountUnread(ctx context.Context, user UserID, now time.Time) (int64, error)
+	// Deliveries lists deliveries by any sortable field of DeliveryFields.
+	Deliveries(ctx context.Context, filter DeliveryFilter, list List) ([]Delivery, error)
+	// LeaseDeliveries does with deliveries what LeasePurchases does with purchases.
+	LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]Delivery, error)
 
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
@@ -198,6 +202,8 @@ type Want struct {
 	Messages    []MessageID // these, where they belong to the user
 	MessageKeys []string    // those with these keys; none is empty
 
+	Deliveries []DeliveryID // these, where they belong to the user
+
 	Transactions    []TransactionID // these, where they belong to the user
 	TransactionKeys []string        // those with these idempotency keys
 
@@ -236,6 +242,7 @@ type State struct {
 	Transactions []Transaction
 	Purchases    []Purchase
 	Messages     []Message
+	Deliveries   []Delivery
 	Usage        []DayUsage  // in order of days
 	Segments     []SegmentID // the lists that the user is in
 	Activation   Activation  // the one that is open; zero: none
@@ -326,9 +333,10 @@ type Change struct {
 	// A stable id of a store is that of one purchase, of one user.
 	Purchases Records[Purchase, PurchaseID]
 	// A key of a message that is not empty is that of one message of the user.
-	Messages Records[Message, MessageID]
-	Usage    []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
-	Events   []Event    // to insert
+	Messages   Records[Message, MessageID]
+	Deliveries Records[Delivery, DeliveryID]
+	Usage      []DayUsage // is added to the days' figures, which stop at the largest int64; a day appears once
+	Events     []Event    // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
 	// segment is in both. What is so already stays so. A segment to add that is not

@@ -31,6 +31,7 @@ type device struct {
 	kind         word
 	hardwareID   string
 	pushToken    string
+	pushTokenSet micros
 	lastSeenAt   micros
 	location     *location // nil: none
 	consentAt    micros
@@ -78,6 +79,7 @@ func deviceOf(user userkit.UserID, from *userkit.DeviceRecord) *device {
 		kind:         wordOf(from.Type),
 		hardwareID:   from.HardwareID,
 		pushToken:    from.PushToken,
+		pushTokenSet: microsOf(from.PushTokenSetAt),
 		registeredAt: microsOf(from.RegisteredAt),
 		lastSeenAt:   microsOf(from.LastSeenAt),
 		consentAt:    microsOf(from.LocationConsentAt),
@@ -106,6 +108,7 @@ func (d *device) fill(to *userkit.Device) {
 		LastSeenAt:   d.lastSeenAt.time(),
 
 		LocationConsentAt: d.consentAt.time(),
+		PushTokenSetAt:    d.pushTokenSet.time(),
 	}
 	if at := d.location; at != nil {
 		to.Location = userkit.Location{

@@ -200,6 +200,33 @@ var kinds = []kind{
 		},
 		load: loadMessages,
 	}).kind(),
+	(&records[userkit.Delivery, userkit.DeliveryID, delivery]{
+		name: userkit.RowsDeliveries, one: "delivery", made: deliveryOf,
+		changes: func(c *userkit.Change) (insert, update []userkit.Delivery, gone []userkit.DeliveryID) {
+			return c.Deliveries.Insert, c.Deliveries.Update, c.Deliveries.Delete
+		},
+		key: func(d *delivery) (userkit.DeliveryID, userkit.UserID) { return d.id, d.user },
+		get: func(s *Store, id userkit.DeliveryID) *delivery { return s.deliveries.byID[id] },
+		put: func(s *Store, own *belongings, next, _ *delivery) { s.deliveries.put(own, next) },
+		remove: func(s *Store, own *belongings, gone *delivery) {
+			s.deliveries.remove(gone)
+			own.deliveries.remove(gone)
+		},
+		forget: func(s *Store, _ *belongings, gone *delivery) { s.deliveries.remove(gone) },
+		each: func(own *belongings) iter.Seq[*delivery] {
+			if own.deliveries == nil {
+				return nothing[delivery]
+			}
+			return own.deliveries.each
+		},
+		count: func(own *belongings) int {
+			if own.deliveries == nil {
+				return 0
+			}
+			return own.deliveries.len()
+		},
+		load: loadDeliveries,
+	}).kind(),
 	(&records[userkit.Transaction, userkit.TransactionID, transaction]{
 		name: userkit.RowsTransactions, one: "transaction", made: transactionOf,
 		changes: func(c *userkit.Change) (insert, update []userkit.Transaction, gone []userkit.TransactionID) {

@@ -50,6 +50,7 @@ type Store struct {
 	sessions     sessions
 	purchases    purchases
 	messages     messages
+	deliveries   deliveries
 	transactions transactions
 	connections  connections
 	events       events
@@ -90,6 +91,10 @@ func New() *Store {
 		messages: messages{
 			byID: make(map[userkit.MessageID]*message),
 		},
+		deliveries: deliveries{
+			byID:      make(map[userkit.DeliveryID]*delivery),
+			byMessage: make(map[userkit.MessageID]*set[delivery, byDeliveryTime]),
+		},
 		transactions: transactions{
 			byKey:  make(map[entryKey]*transaction),
 			naming: make(map[userkit.UserID]*set[transaction, byTransactionID]),
@@ -126,6 +131,7 @@ type belongings struct {
 	ledger      *ledger                             // nil: none
 	connections *set[connection, byConnectionStart] // nil: none
 	mailbox     *mailbox                            // nil: none
+	deliveries  *set[delivery, byDeliveryTime]      // nil: none
 
 	activation *userkit.Activation // nil: none; never changed, only replaced
 	pushMail   *userkit.PushMail   // the same

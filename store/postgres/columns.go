@@ -382,6 +382,7 @@ var deviceColumns = columns[userkit.DeviceRecord]{
 	textColumn("type", func(d *userkit.DeviceRecord) *string { return (*string)(&d.Type) }),
 	textColumn("hardware_id", func(d *userkit.DeviceRecord) *string { return &d.HardwareID }),
 	textColumn("push_token", func(d *userkit.DeviceRecord) *string { return &d.PushToken }),
+	optionalTimeColumn("push_token_set_at", func(d *userkit.DeviceRecord) *time.Time { return &d.PushTokenSetAt }),
 }
 
 // sessionColumns are the columns of sessions.
@@ -513,6 +514,20 @@ var messageColumns = columns[userkit.Message]{
 	timeColumn("sent_at", func(m *userkit.Message) *time.Time { return &m.SentAt }),
 	optionalTimeColumn("expires_at", func(m *userkit.Message) *time.Time { return &m.ExpiresAt }),
 	optionalTimeColumn("read_at", func(m *userkit.Message) *time.Time { return &m.ReadAt }),
+}
+
+// deliveryColumns are the columns of deliveries.
+var deliveryColumns = columns[userkit.Delivery]{
+	idColumn("id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.ID) }),
+	idColumn("user_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.UserID) }),
+	idColumn("message_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.MessageID) }),
+	idColumn("device_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.DeviceID) }),
+	textColumn("state", func(d *userkit.Delivery) *string { return (*string)(&d.State) }),
+	countColumn("attempts", func(d *userkit.Delivery) *int { return &d.Attempts }),
+	timeColumn("created_at", func(d *userkit.Delivery) *time.Time { return &d.CreatedAt }),
+	optionalTimeColumn("attempted_at", func(d *userkit.Delivery) *time.Time { return &d.AttemptedAt }),
+	optionalTimeColumn("due_at", func(d *userkit.Delivery) *time.Time { return &d.DueAt }),
+	optionalTimeColumn("leased_until", func(d *userkit.Delivery) *time.Time { return &d.LeasedUntil }),
 }
 
 // newTransactionColumns are the columns of a transaction that is not cancelled;

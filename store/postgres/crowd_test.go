@@ -16,10 +16,11 @@ import (
 )
 
 // largeTables are those that grow with the users of a project.
-var largeTables = []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "transactions", "events"}
+var largeTables = []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "messages", "deliveries", "transactions", "events"}
 
 // crowd fills a store: users with two devices, three sessions (one open), three
-// purchases and three transactions each.
+// purchases and three transactions each, and two messages, with a delivery that waits and
+// one that has failed.
 func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 	t.Helper()
 	users := make([]userkit.User, count)
@@ -57,6 +58,19 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 					device.Location = userkit.Location{Latitude: float64(i%170 - 85), Longitude: float64(i*7%360 - 180), At: start}
 				}
 				change.Devices.Insert = append(change.Devices.Insert, device)
+				message := userkit.Message{
+					ID: userkit.NewID[userkit.Message](), UserID: user.ID, Body: "Hello", Format: userkit.MessagePlain, Key: fmt.Sprintf("key %d", n),
+					SentAt: start.Add(time.Duration(2*i+n) * time.Minute), Origin: userkit.MessageOrigin{Source: userkit.MessageFromActor},
+				}
+				delivery := userkit.Delivery{
+					ID: userkit.NewID[userkit.Delivery](), UserID: user.ID, MessageID: message.ID, DeviceID: device.ID, State: userkit.DeliveryWaiting,
+					CreatedAt: message.SentAt, DueAt: message.SentAt,
+				}
+				if n > 0 {
+					message.ReadAt, delivery.State, delivery.DueAt = message.SentAt, userkit.DeliveryExpired, time.Time{}
+				}
+				change.Messages.Insert = append(change.Messages.Insert, message)
+				change.Deliveries.Insert = append(change.Deliveries.Insert, delivery)
 			}
 			change.Usage = []userkit.DayUsage{{Day: userkit.DayOf(start, time.UTC), Received: 1}}
 			changes = append(changes, change)

@@ -126,6 +126,7 @@ var taken = map[string]meaning{
 	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id"},
 	"messages_pkey":             {userkit.CodeIDTaken, "id"},
 	"messages_key_key":          {userkit.CodeIDTaken, "key"},
+	"deliveries_pkey":           {userkit.CodeIDTaken, "id"},
 	"transactions_pkey":         {userkit.CodeIDTaken, "id"},
 	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
 	"transactions_key_key":      {userkit.CodeIDTaken, "key"},

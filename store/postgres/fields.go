@@ -306,6 +306,19 @@ var transactionSortings = map[string]sorting{
 	"sequence": byInteger("t.sequence"),
 }
 
+// deliverySortings is where the fields of userkit.DeliveryFields are.
+var deliverySortings = map[string]sorting{
+	"id":           byID("d.id"),
+	"user_id":      byID("d.user_id"),
+	"message_id":   byID("d.message_id"),
+	"device_id":    byID("d.device_id"),
+	"state":        byText("d.state"),
+	"attempts":     byInteger("d.attempts"),
+	"created_at":   byTime("d.created_at").withIndex("d.created_at > " + noTime),
+	"attempted_at": byOptionalTime("d.attempted_at"),
+	"due_at":       byOptionalTime("d.due_at"),
+}
+
 // connectionSortings is where the one order of connections is.
 var connectionSortings = map[string]sorting{
 	"started_at": byTime("c.started_at").withIndex("c.started_at > " + noTime),

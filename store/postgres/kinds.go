@@ -111,6 +111,19 @@ var kinds = []kind{
 			}},
 		},
 	}.kind(),
+	recordTable[userkit.Delivery, userkit.DeliveryID]{
+		name: userkit.RowsDeliveries, columns: deliveryColumns,
+		changes: func(c *userkit.Change) *userkit.Records[userkit.Delivery, userkit.DeliveryID] { return &c.Deliveries },
+		loaded:  func(s *userkit.State) *[]userkit.Delivery { return &s.Deliveries },
+		keys:    func(d *userkit.Delivery) (userkit.UserID, [16]byte) { return d.UserID, d.ID },
+		searches: []search{
+			{wantedIDs, hasID, func(want *userkit.Want, add func(wanted)) {
+				for _, id := range want.Deliveries {
+					add(wanted{id: id})
+				}
+			}},
+		},
+	}.kind(),
 	recordTable[userkit.Transaction, userkit.TransactionID]{
 		name: userkit.RowsTransactions, columns: transactionColumns,
 		inserted: func(transactions []*userkit.Transaction) columns[userkit.Transaction] {

@@ -256,6 +256,8 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			wants = append(wants, userkit.Want{
 				User: user.ID, Profile: i%2 == 0, AllDevices: i%2 == 0, Devices: []userkit.DeviceID{userkit.NewID[userkit.Device]()}, HardwareIDs: []string{"1"},
 				OpenSessions: i%3 == 0, Sessions: []userkit.SessionID{userkit.NewID[userkit.Session]()},
+				Messages: []userkit.MessageID{userkit.NewID[userkit.Message]()}, MessageKeys: []string{"key 0", "key 1"},
+				Deliveries:      []userkit.DeliveryID{userkit.NewID[userkit.Delivery]()},
 				TransactionKeys: []string{"key 1"}, UsageFrom: userkit.Set(day), Purchases: true, Events: []userkit.EventID{userkit.NewID[userkit.Event]()}, RowCounts: i == 0,
 			})
 		}
@@ -274,6 +276,15 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			change.Purchases.Delete = []userkit.PurchaseID{states[i].Purchases[2].ID}
 			change.Purchases.Insert = states[i].Purchases[2:]
 			change.Purchases.Insert[0].ID = userkit.NewID[userkit.Purchase]()
+			change.Messages.Update = states[i].Messages[:1]
+			change.Messages.Delete = []userkit.MessageID{states[i].Messages[1].ID}
+			change.Messages.Insert = states[i].Messages[1:]
+			change.Messages.Insert[0].ID = userkit.NewID[userkit.Message]()
+			delivery := userkit.Delivery{UserID: states[i].User.ID, MessageID: states[i].Messages[0].ID, State: userkit.DeliveryWaiting, CreatedAt: now, DueAt: now}
+			// Nothing is found of the first two, by id.
+			change.Deliveries.Update, change.Deliveries.Delete = []userkit.Delivery{delivery}, []userkit.DeliveryID{userkit.NewID[userkit.Delivery]()}
+			change.Deliveries.Update[0].ID, delivery.ID = userkit.NewID[userkit.Delivery](), userkit.NewID[userkit.Delivery]()
+			change.Deliveries.Insert = []userkit.Delivery{delivery}
 			change.Transactions.Update = states[i].Transactions
 			change.Transactions.Insert = []userkit.Transaction{{
 				ID: userkit.NewID[userkit.Transaction](), UserID: states[i].User.ID, Sequence: states[i].User.Version + 10, Key: userkit.NewID[userkit.User]().String(), At: now,
@@ -300,6 +311,9 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	bought := found[0].ID
+	mail, err := store.Messages(ctx, userkit.MessageFilter{UserID: one.ID}, userkit.List{Order: userkit.Order{Field: "sent_at"}, Limit: 1})
+	require.NoError(t, err)
+	require.Len(t, mail, 1)
 	var digest userkit.TokenDigest
 	copy(digest[:], "700 1")
 	for name, work := range map[string]func() error{
@@ -397,7 +411,46 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true, Store: "apple"}, page("purchased_at", false, now.AddDate(-1, 0, 0)))
 			return err
 		},
-		"LeasePurchases": func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
+		"Message": func() error { _, err := store.Message(ctx, mail[0].ID); return err },
+		"Messages of a user": func() error {
+			_, err := store.Messages(ctx, userkit.MessageFilter{UserID: one.ID}, page("sent_at", true, now))
+			return err
+		},
+		"unread Messages of a user": func() error {
+			_, err := store.Messages(ctx, userkit.MessageFilter{UserID: one.ID, OnlyUnread: true, Now: now}, page("sent_at", true, now))
+			return err
+		},
+		"Messages": func() error {
+			_, err := store.Messages(ctx, userkit.MessageFilter{}, page("sent_at", true, now))
+			return err
+		},
+		"CountUnread": func() error { _, err := store.CountUnread(ctx, one.ID, now); return err },
+		"Deliveries of a message": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{MessageID: mail[0].ID}, page("created_at", true, now))
+			return err
+		},
+		"failed Deliveries of a message": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{MessageID: mail[0].ID, OnlyFailed: true}, page("due_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
+		"Deliveries of a user": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{UserID: one.ID}, page("created_at", true, now))
+			return err
+		},
+		"failed Deliveries of a user": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{UserID: one.ID, OnlyFailed: true}, page("created_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
+		"Deliveries": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{}, page("created_at", true, now))
+			return err
+		},
+		"failed Deliveries": func() error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{OnlyFailed: true}, page("created_at", true, now))
+			return err
+		},
+		"LeaseDeliveries": func() error { _, err := store.LeaseDeliveries(ctx, now, now.Add(time.Minute), 50); return err },
+		"LeasePurchases":  func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
 		"Transactions of a user": func() error {
 			_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
 			return err

@@ -60,24 +60,29 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	return selectRecords(ctx, s, q, purchaseColumns.targets)
 }
 
-// LeasePurchases implements userkit.Store. It goes along the purchases in the order
-// in which they are due, past those that are leased, and past those whose rows
-// another transaction has locked: it waits for nobody. A row that changed since the
-// statement began is looked at as it is now, so no two callers lease one.
+// LeasePurchases implements userkit.Store.
 func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
+	return lease(ctx, s, userkit.RowsPurchases, purchaseColumns, now, until, limit)
+}
+
+// lease leases records that are due. It goes along them in the order in which they are due,
+// past those that are leased, and past those whose rows another transaction has locked: it
+// waits for nobody. A row that changed since the statement began is looked at as it is now,
+// so no two callers lease one.
+func lease[R any](ctx context.Context, s *Store, table string, columns columns[R], now, until time.Time, limit int) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
 	q := &statement{}
-	q.add("WITH due AS MATERIALIZED (\nSELECT p.id FROM ? AS p\nWHERE p.project = ? AND p.due_at <= (SELECT ?) AND coalesce(p.leased_until, "+noTime+") <= ?\nORDER BY p.due_at, p.id",
-		s.table("purchases"), quoted(s.project), quotedTime(now), quotedTime(now))
+	q.add("WITH due AS MATERIALIZED (\nSELECT t.id FROM ? AS t\nWHERE t.project = ? AND t.due_at <= (SELECT ?) AND coalesce(t.leased_until, "+noTime+") <= ?\nORDER BY t.due_at, t.id",
+		s.table(table), quoted(s.project), quotedTime(now), quotedTime(now))
 	q.limit(limit)
-	q.add("\nFOR UPDATE SKIP LOCKED),\nleased AS (\nUPDATE ? AS p SET leased_until = ? FROM due WHERE p.project = ? AND "+keyed("p.id", "due.id")+"\nRETURNING p.*)\nSELECT "+
-		purchaseReads+"\nFROM leased AS p\nORDER BY p.due_at, p.id",
-		s.table("purchases"), quotedTime(until), quoted(s.project))
-	var leased []userkit.Purchase
+	q.add("\nFOR UPDATE SKIP LOCKED),\nleased AS (\nUPDATE ? AS t SET leased_until = ? FROM due WHERE t.project = ? AND "+keyed("t.id", "due.id")+"\nRETURNING t.*)\nSELECT "+
+		columns.reads("t")+"\nFROM leased AS t\nORDER BY t.due_at, t.id",
+		s.table(table), quotedTime(until), quoted(s.project))
+	var leased []R
 	err := s.atomically(ctx, func(s *Store) (err error) {
-		leased, err = selectOnce(ctx, s, q, purchaseColumns.targets)
+		leased, err = selectOnce(ctx, s, q, columns.targets)
 		return err
 	})
 	if err != nil {

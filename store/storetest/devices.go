@@ -87,7 +87,7 @@ func registerDeviceCases() []testCase {
 			want := userkit.Device{
 				ID: device.ID, UserID: user.ID, AccessToken: device.AccessToken, TokenHint: device.AccessToken[4+43-4:],
 				Name: given.Name, Type: given.Type, HardwareID: given.HardwareID, PushToken: given.PushToken,
-				RegisteredAt: base, LastSeenAt: device.LastSeenAt, LocationConsentAt: base,
+				RegisteredAt: base, LastSeenAt: device.LastSeenAt, LocationConsentAt: base, PushTokenSetAt: base,
 			}
 			require.False(t, device.ID.IsZero())
 			require.Equal(t, want, device)
@@ -287,7 +287,7 @@ func hardwareIDCases() []testCase {
 						ID: first.ID, UserID: user.ID, AccessToken: again.AccessToken, TokenHint: again.AccessToken[len(again.AccessToken)-4:],
 						Name: "new name", Type: userkit.DeviceLinux, HardwareID: "hw-1", PushToken: "new push",
 						RegisteredAt: registered, LastSeenAt: again.LastSeenAt,
-						LocationConsentAt: d.clock.Now(),
+						LocationConsentAt: d.clock.Now(), PushTokenSetAt: d.clock.Now(),
 					}, again)
 					require.NotEqual(t, first.AccessToken, again.AccessToken)
 					d.requireInvalidToken(t, first.AccessToken)

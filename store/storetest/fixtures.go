@@ -60,6 +60,7 @@ func sessionID(n int) userkit.SessionID         { return idOf[userkit.Session](n
 func transactionID(n int) userkit.TransactionID { return idOf[userkit.Transaction](n) }
 func eventID(n int) userkit.EventID             { return idOf[userkit.Event](n) }
 func segmentID(n int) userkit.SegmentID         { return idOf[userkit.Segment](n) }
+func deliveryID(n int) userkit.DeliveryID       { return idOf[userkit.Delivery](n) }
 func connectionID(n int) userkit.ConnectionID   { return idOf[userkit.Connection](n) }
 func messageID(n int) userkit.MessageID         { return idOf[userkit.Message](n) }
 func purchaseID(n int) userkit.PurchaseID       { return idOf[userkit.Purchase](n) }
@@ -141,6 +142,9 @@ func newDevice(owner userkit.UserID, n int) userkit.DeviceRecord {
 			PushToken:    fmt.Sprintf("push:%04d", n),
 			RegisteredAt: at(4000 + n),
 			LastSeenAt:   at(5000 + n),
+
+			PushTokenSetAt: at(4500 + n),
+
 			Location: userkit.Location{
 				Latitude:  53.9 + float64(n)/1024,
 				Longitude: -27.566667 - float64(n)/1024,
@@ -293,6 +297,22 @@ func newPlainMessage(owner userkit.UserID, n int) userkit.Message {
 	}
 }
 
+// newDelivery makes the n-th delivery, which waits. No field is zero.
+func newDelivery(owner userkit.UserID, n int) userkit.Delivery {
+	return userkit.Delivery{
+		ID: deliveryID(n), UserID: owner, MessageID: messageID(30000 + n), DeviceID: deviceID(31000 + n),
+		State: userkit.DeliveryWaiting, Attempts: n + 1,
+		CreatedAt: at(27000 + n), AttemptedAt: at(28000 + n), DueAt: at(29000 + n), LeasedUntil: at(29500 + n),
+	}
+}
+
+// newFailedDelivery makes the n-th delivery, which has failed.
+func newFailedDelivery(owner userkit.UserID, n int) userkit.Delivery {
+	delivery := newDelivery(owner, n)
+	delivery.State, delivery.DueAt, delivery.LeasedUntil = userkit.DeliveryRefused, time.Time{}, time.Time{}
+	return delivery
+}
+
 // newOwnPurchase makes the n-th purchase, which is the user's own and not due.
 func newOwnPurchase(owner userkit.UserID, n int) userkit.Purchase {
 	purchase := newPurchase(owner, n)
@@ -370,6 +390,7 @@ type dossier struct {
 	sessions     []userkit.Session
 	purchases    []userkit.Purchase
 	messages     []userkit.Message
+	deliveries   []userkit.Delivery
 	transactions []userkit.Transaction
 	usage        []userkit.DayUsage
 	events       []userkit.Event
@@ -390,6 +411,7 @@ func newDossier(n int) dossier {
 		sessions:     []userkit.Session{newOpenSession(user.ID, first), newSession(user.ID, second)},
 		purchases:    []userkit.Purchase{newPurchase(user.ID, first), newOwnPurchase(user.ID, second)},
 		messages:     []userkit.Message{newMessage(user.ID, first), newPlainMessage(user.ID, second)},
+		deliveries:   []userkit.Delivery{newDelivery(user.ID, first), newFailedDelivery(user.ID, second)},
 		transactions: []userkit.Transaction{newTransaction(user.ID, first), newCountingTransaction(user.ID, second)},
 		usage:        []userkit.DayUsage{newDayUsage(first), newDayUsage(second)},
 		events:       []userkit.Event{newEvent(user.ID, first), newEvent(user.ID, second)},
@@ -406,6 +428,7 @@ func (d dossier) creation() userkit.Change {
 	change.Sessions.Insert = d.sessions
 	change.Purchases.Insert = d.purchases
 	change.Messages.Insert = d.messages
+	change.Deliveries.Insert = d.deliveries
 	change.Transactions.Insert = d.transactions
 	change.Usage = d.usage
 	change.Events = d.events
@@ -556,6 +579,9 @@ func (d dossier) everything() userkit.Want {
 	for _, message := range d.messages {
 		want.Messages = append(want.Messages, message.ID)
 	}
+	for _, delivery := range d.deliveries {
+		want.Deliveries = append(want.Deliveries, delivery.ID)
+	}
 	for _, transaction := range d.transactions {
 		want.Transactions = append(want.Transactions, transaction.ID)
 	}
@@ -576,6 +602,7 @@ func (d dossier) rowCounts() map[string]int {
 		userkit.RowsDays:         len(d.usage),
 		userkit.RowsPurchases:    len(d.purchases),
 		userkit.RowsMessages:     len(d.messages),
+		userkit.RowsDeliveries:   len(d.deliveries),
 		userkit.RowsTransactions: len(d.transactions),
 		userkit.RowsEvents:       len(d.events),
 		userkit.RowsMemberships:  len(d.segments),
@@ -603,6 +630,10 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requireRecords(t, want.sessions, state.Sessions, sessionRecordID)
 	requirePurchases(t, want.purchases, state.Purchases)
 	requireRecords(t, want.messages, state.Messages, messageRecordID)
+	requireRecords(t, want.deliveries, state.Deliveries, deliveryRecordID)
+	deliveries, err := store.Deliveries(ctx, userkit.DeliveryFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "created_at"}, Limit: whole})
+	require.NoError(t, err)
+	requireRecords(t, want.deliveries, deliveries, deliveryRecordID)
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
 	require.Equal(t, want.activation, state.Activation)
@@ -955,7 +986,7 @@ func requireRowCounts(t *testing.T, want, got map[string]int) {
 	t.Helper()
 	for _, kind := range []string{
 		userkit.RowsDevices, userkit.RowsSessions, userkit.RowsDays, userkit.RowsPurchases, userkit.RowsTransactions, userkit.RowsEvents,
-		userkit.RowsMemberships, userkit.RowsActivations, userkit.RowsPushMails, userkit.RowsMessages, userkit.RowsConnections,
+		userkit.RowsMemberships, userkit.RowsActivations, userkit.RowsPushMails, userkit.RowsMessages, userkit.RowsConnections, userkit.RowsDeliveries,
 	} {
 		require.Equal(t, want[kind], got[kind], kind)
 	}
@@ -1024,4 +1055,5 @@ func connectionRecordID(connection *userkit.Connection) [16]byte    { return con
 func eventRecordID(event *userkit.Event) [16]byte                   { return event.ID }
 func purchaseRecordID(purchase *userkit.Purchase) [16]byte          { return purchase.ID }
 func messageRecordID(message *userkit.Message) [16]byte             { return message.ID }
+func deliveryRecordID(delivery *userkit.Delivery) [16]byte          { return delivery.ID }
 func segmentRecordID(segment *userkit.Segment) [16]byte             { return segment.ID }

@@ -464,8 +464,9 @@ func userRecordCases() []testCase {
 			require.NoError(t, err)
 			_, err = d.beside(t, env.store, withPushMail).GeneratePushMail(t.Context(), user.ID)
 			require.NoError(t, err)
-			message, err := d.SendMessage(t.Context(), user.ID, userkit.NewMessage{Body: "Hello"})
-			require.NoError(t, err)
+			d.register(t, user.ID, userkit.NewDevice{PushToken: "phone"})
+			message := d.beside(t, env.store, userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": &pushService{}})).
+				send(t, user.ID, userkit.NewMessage{Body: "Hello"})
 			want := d.picture(t, user.ID)
 
 			var kinds []string
@@ -488,6 +489,7 @@ func userRecordCases() []testCase {
 			requireRecords(t, lists, valuesOf[userkit.Segment](t, records[userkit.RowsMemberships]), segmentRecordID)
 			require.Len(t, valuesOf[userkit.Activation](t, records[userkit.RowsActivations]), 1)
 			require.Len(t, valuesOf[userkit.Connection](t, records[userkit.RowsConnections]), 1)
+			require.Equal(t, message.ID, valuesOf[userkit.Delivery](t, records[userkit.RowsDeliveries])[0].MessageID)
 			require.Len(t, valuesOf[userkit.PushMail](t, records[userkit.RowsPushMails]), 1)
 			require.Equal(t, []userkit.Message{message}, valuesOf[userkit.Message](t, records[userkit.RowsMessages]))
 			events := valuesOf[userkit.Event](t, records[userkit.RowsEvents])

@@ -24,6 +24,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		activationGroups(),
 		pushMailGroups(),
 		messageGroups(),
+		deliveryGroups(),
 		deviceGroups(),
 		locationGroups(),
 		sessionGroups(),

@@ -104,6 +104,7 @@ func emptyDossier(n int) dossier {
 			ID: messageID(n), UserID: user.ID, Format: "f", SentAt: at(n),
 			Origin: userkit.MessageOrigin{Source: "s", Actor: userkit.Actor{Kind: userkit.ActorSystem}},
 		}},
+		deliveries: []userkit.Delivery{{ID: deliveryID(n), UserID: user.ID, MessageID: messageID(n), DeviceID: deviceID(n), State: "s", CreatedAt: at(n)}},
 		transactions: []userkit.Transaction{{
 			ID: transactionID(n), UserID: user.ID, Sequence: 1, Kind: userkit.TransactionRefill,
 			Amount: userkit.Money{Amount: 1, Currency: "JPY"}, Balance: userkit.Money{Amount: 1, Currency: "JPY"},
@@ -912,7 +913,7 @@ func commitFreesOnDelete(t *testing.T, env env) {
 	for i := range heir.devices {
 		heir.devices[i].UserID, heir.sessions[i].UserID, heir.transactions[i].UserID, heir.events[i].UserID = userID(9), userID(9), userID(9), userID(9)
 		heir.purchases[i].UserID, heir.connections[i].UserID = userID(9), userID(9)
-		heir.messages[i].UserID = userID(9)
+		heir.messages[i].UserID, heir.deliveries[i].UserID = userID(9), userID(9)
 	}
 	createAll(t, env.store, heir)
 	requireDossier(t, env.store, heir)

@@ -287,6 +287,9 @@ func dossierAt(n int, moment time.Time) dossier {
 	}
 	received := &d.messages[0]
 	received.ExpiresAt, received.ReadAt = moment, moment
+	for i := range d.deliveries {
+		d.deliveries[i].CreatedAt, d.deliveries[i].AttemptedAt, d.deliveries[i].DueAt, d.deliveries[i].LeasedUntil = moment, moment, moment, moment
+	}
 	for i := range d.transactions {
 		d.transactions[i].At = moment
 	}
@@ -499,6 +502,8 @@ func valuesOfIDs(t *testing.T, env env) {
 		d.purchases[0].ID, d.purchases[0].UserID = id, id
 		d.messages = d.messages[:1]
 		d.messages[0].ID, d.messages[0].UserID, d.messages[0].Origin.Actor.OnBehalfOf = id, id, id
+		d.deliveries = d.deliveries[:1]
+		d.deliveries[0].ID, d.deliveries[0].UserID, d.deliveries[0].MessageID, d.deliveries[0].DeviceID = id, id, id, id
 		d.devices[0].ID, d.sessions[0].ID, d.transactions[0].ID, d.events[0].ID = id, id, id, id
 		d.devices[0].UserID, d.sessions[0].UserID, d.transactions[0].UserID, d.events[0].UserID = id, id, id, id
 		d.sessions[0].DeviceID, d.events[0].DeviceID, d.transactions[0].Previous = id, id, id
@@ -775,6 +780,14 @@ func calls(d dossier) []call {
 			_, err := store.CountUnread(ctx, d.user.ID, base)
 			return err
 		}),
+		read("Deliveries", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{OnlyFailed: true}, list("state"))
+			return err
+		}),
+		{"LeaseDeliveries", true, func(ctx context.Context, store userkit.Store) error {
+			_, err := store.LeaseDeliveries(ctx, at(100_000), at(100_001), 10)
+			return err
+		}},
 		read("Purchases", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true}, list("product_id"))
 			return err

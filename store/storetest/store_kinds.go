@@ -45,6 +45,10 @@ var kindRows = map[string]kindRow{
 		func(c *userkit.Change) *userkit.Records[userkit.Message, userkit.MessageID] { return &c.Messages },
 		func(d *dossier) *[]userkit.Message { return &d.messages },
 		func(m *userkit.Message) (*userkit.MessageID, *userkit.UserID) { return &m.ID, &m.UserID }),
+	userkit.RowsDeliveries: recordsRow(newDelivery,
+		func(c *userkit.Change) *userkit.Records[userkit.Delivery, userkit.DeliveryID] { return &c.Deliveries },
+		func(d *dossier) *[]userkit.Delivery { return &d.deliveries },
+		func(d *userkit.Delivery) (*userkit.DeliveryID, *userkit.UserID) { return &d.ID, &d.UserID }),
 	userkit.RowsTransactions: recordsRow(newTransaction,
 		func(c *userkit.Change) *userkit.Records[userkit.Transaction, userkit.TransactionID] {
 			return &c.Transactions

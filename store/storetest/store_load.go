@@ -118,6 +118,9 @@ func loadOnlyWhatWasAsked(t *testing.T, env env) {
 		"MessageKeys": func(want *userkit.Want, state *userkit.State) {
 			want.MessageKeys, state.Messages = []string{d.messages[0].Key}, d.messages[:1]
 		},
+		"Deliveries": func(want *userkit.Want, state *userkit.State) {
+			want.Deliveries, state.Deliveries = []userkit.DeliveryID{d.deliveries[1].ID}, d.deliveries[1:]
+		},
 		"Purchases": func(want *userkit.Want, state *userkit.State) {
 			want.Purchases, state.Purchases = true, d.purchases
 		},

@@ -110,6 +110,7 @@ func runStore(t *testing.T, open Open, options Options) {
 		storeDeviceGroups(),
 		storeSessionGroups(),
 		storePurchaseGroups(),
+		storeDeliveryGroups(),
 		storeLedgerGroups(),
 		storeEventGroups(),
 		storeContractGroups(),

@@ -1,0 +1,459 @@
+package userkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Delivery is what becomes of telling one device of one message.
+type Delivery struct {
+	ID        DeliveryID `json:"id"` // follows from the message and the device
+	UserID    UserID     `json:"user_id"`
+	MessageID MessageID  `json:"message_id"`
+	DeviceID  DeviceID   `json:"device_id"` // the device may have been deleted since
+
+	State    DeliveryState `json:"state"`
+	Attempts int           `json:"attempts"` // how often a notifier was asked
+
+	CreatedAt   time.Time `json:"created_at"`            // when the message was sent
+	AttemptedAt time.Time `json:"attempted_at,omitzero"` // the last time; zero: not yet
+	DueAt       time.Time `json:"due_at,omitzero"`       // when it is tried next; zero: not again
+
+	// LeasedUntil is for the work of delivering: one process has it in work.
+	LeasedUntil time.Time `json:"-"`
+}
+
+// DeliveryState is how far a delivery is.
+type DeliveryState string
+
+// The states. All but DeliveryWaiting are final.
+const (
+	DeliveryWaiting   DeliveryState = "waiting"   // it is tried at DueAt
+	DeliveryDelivered DeliveryState = "delivered" // the push service has taken it
+	DeliveryGone      DeliveryState = "gone"      // the device has no push token that is good, or is deleted
+	DeliveryRefused   DeliveryState = "refused"   // the push service does not take this message for this device
+	DeliveryExpired   DeliveryState = "expired"   // the message expired, or MaxDeliveryAge was over, before it could be delivered
+)
+
+// Failed reports whether the device was not told, and will not be.
+func (s DeliveryState) Failed() bool {
+	return s == DeliveryGone || s == DeliveryRefused || s == DeliveryExpired
+}
+
+// MaxDeliveryAge is how long a device is tried to be told of a message that does not
+// expire before.
+const MaxDeliveryAge = 3 * 24 * time.Hour
+
+// DeliveryQuery asks for a page of deliveries.
+type DeliveryQuery struct {
+	DeliveryFilter
+	PageQuery // default order: newest first; any field of DeliveryFields
+}
+
+// DeliveryFilter says which deliveries; the zero filter means all of the project.
+type DeliveryFilter struct {
+	UserID     UserID    `json:"user_id,omitzero"`      // zero: of all users
+	MessageID  MessageID `json:"message_id,omitzero"`   // zero: of all messages
+	OnlyFailed bool      `json:"only_failed,omitempty"` // those whose state has Failed
+}
+
+// DeliveryReport is what DeliverDueMessages did, in deliveries.
+type DeliveryReport struct {
+	Delivered int `json:"delivered"`
+	Gone      int `json:"gone"`
+	Refused   int `json:"refused"`
+	Expired   int `json:"expired"`
+	Later     int `json:"later"`    // to be tried again
+	Panicked  int `json:"panicked"` // of those: the notifier panicked
+}
+
+var deliveryFields = newFieldTable(
+	func(d *Delivery) [16]byte { return d.ID },
+	Order{Field: "created_at", Descending: true},
+	Field[Delivery]{Name: "id", Kind: KindID, Get: func(d *Delivery) any { return d.ID.String() }},
+	Field[Delivery]{Name: "user_id", Kind: KindID, Get: func(d *Delivery) any { return d.UserID.String() }},
+	Field[Delivery]{Name: "message_id", Kind: KindID, Get: func(d *Delivery) any { return d.MessageID.String() }},
+	Field[Delivery]{Name: "device_id", Kind: KindID, Get: func(d *Delivery) any { return d.DeviceID.String() }},
+	Field[Delivery]{Name: "state", Kind: KindCode, Get: func(d *Delivery) any { return string(d.State) }},
+	Field[Delivery]{Name: "attempts", Kind: KindInteger, Get: func(d *Delivery) any { return int64(d.Attempts) }},
+	Field[Delivery]{Name: "created_at", Kind: KindTime, Get: func(d *Delivery) any { return d.CreatedAt }},
+	Field[Delivery]{Name: "attempted_at", Kind: KindTime, Get: func(d *Delivery) any { return d.AttemptedAt }},
+	Field[Delivery]{Name: "due_at", Kind: KindTime, Get: func(d *Delivery) any { return d.DueAt }},
+)
+
+// The times of delivering.
+const (
+	firstDeliveryBackOff   = 30 * time.Second
+	longestDeliveryBackOff = time.Hour
+	notifyTimeout          = 20 * time.Second
+	deliveryLease          = 2 * time.Minute
+	deliveriesLeased       = 200 // at once, by one process
+	notifiersAtWork        = 16  // for one type of device
+)
+
+// notifiers are those of WithNotifiers.
+type notifiers map[DeviceType]*notifying
+
+// notifying is a notifier with what this process has heard of it.
+type notifying struct {
+	Notifier
+	witness witness // of devices that it has reached
+}
+
+// key gives the type under which the notifier for a type of device stands.
+func (n notifiers) key(device DeviceType) DeviceType {
+	if n[device] == nil {
+		return ""
+	}
+	return device
+}
+
+// of gives the notifier for a type of device; nil: there is none.
+func (n notifiers) of(device DeviceType) *notifying { return n[n.key(device)] }
+
+// newDelivery makes the delivery of a message to a device. Its id follows from both, and
+// begins with the time of the message's (UUID version 8, RFC 9562 section 5.8).
+func newDelivery(message *Message, device DeviceID) Delivery {
+	digest := sha256.Sum256(slices.Concat(message.ID[:], device[:]))
+	id := DeliveryID(digest[:16])
+	copy(id[:6], message.ID[:6])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return Delivery{
+		ID: id, UserID: message.UserID, MessageID: message.ID, DeviceID: device,
+		State: DeliveryWaiting, CreatedAt: message.SentAt, DueAt: message.SentAt,
+	}
+}
+
+// outgoing is a delivery on its way, with what it needs.
+type outgoing struct {
+	Delivery
+	message *Message // nil: it is not there any more
+	device  *Device  // nil: it is not there any more
+	jitter  float64  // from 0 to 1; drawn before, since rules draw nothing
+}
+
+// endsAt is when telling the device makes no sense any more.
+func (out *outgoing) endsAt() time.Time {
+	end := out.CreatedAt.Add(MaxDeliveryAge)
+	if out.message != nil && !out.message.ExpiresAt.IsZero() && out.message.ExpiresAt.Before(end) {
+		end = out.message.ExpiresAt
+	}
+	return end
+}
+
+// notification is what the device is to show.
+func (out *outgoing) notification() Notification {
+	data := maps.Clone(out.message.Data)
+	if data == nil {
+		data = map[string]string{}
+	}
+	data[messageIDKey] = out.message.ID.String()
+	return Notification{
+		PushToken: out.device.PushToken, Title: out.message.Subject, Body: cutText(out.message.Body, MaxNotificationBody),
+		Data: data, CollapseID: hex.EncodeToString(out.message.ID[:]), ExpiresAt: out.message.ExpiresAt,
+	}
+}
+
+// cutText cuts a text to so many characters.
+func cutText(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
+}
+
+// attempt is an attempt to deliver.
+type attempt struct {
+	state   DeliveryState // what it comes to; DeliveryWaiting: it is tried again
+	retryAt time.Time     // with DeliveryWaiting, not before; zero: by the back-off
+	again   bool          // with DeliveryWaiting, at once
+	asked   bool          // the notifier was
+	token   string        // with which push token
+	since   time.Time     // with DeliveryGone: a push token that was set after this is good
+
+	late, panicked bool
+}
+
+// settle decides what an attempt makes of a delivery and its device.
+func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change, error) {
+	at := indexID(state.Deliveries, out.ID, deliveryID)
+	if at < 0 {
+		return Delivery{}, Change{}, NewError(CodeUserNotFound, "", "no delivery %s", out.ID)
+	}
+	d := state.Deliveries[at]
+	if d.State != DeliveryWaiting {
+		return d, Change{}, nil // another process, which had it when the lease was over
+	}
+	c := state.change()
+	d.LeasedUntil = time.Time{}
+	if a.asked {
+		d.Attempts++
+		d.AttemptedAt = latest(d.AttemptedAt, o.now)
+	}
+	if device, err := state.device(out.DeviceID); err == nil && a.asked && device.PushToken != "" {
+		switch {
+		case device.PushToken != a.token:
+			// The device has another push token since, at which it was not told.
+			a.state, a.again = DeliveryWaiting, true
+		case a.state == DeliveryGone && device.PushTokenSetAt.After(a.since):
+			a.state = DeliveryWaiting
+		case a.state == DeliveryGone:
+			device.setPushToken("", o.now)
+			c.Devices.Update = append(c.Devices.Update, device)
+			o.record(&c, EventPushTokenGone, device.ID, "message_id", d.MessageID.String())
+		}
+	}
+	if a.state == DeliveryWaiting {
+		d.DueAt = out.nextDue(d.Attempts, o.now, a)
+		if !d.DueAt.Before(out.endsAt()) {
+			a.state = DeliveryExpired
+		}
+	}
+	if d.State = a.state; d.State != DeliveryWaiting {
+		d.DueAt = time.Time{}
+	}
+	c.Deliveries.Update = append(c.Deliveries.Update, d)
+	return d, c, nil
+}
+
+// nextDue gives when a delivery is tried again.
+func (out *outgoing) nextDue(attempts int, now time.Time, a attempt) time.Time {
+	if a.again {
+		return now
+	}
+	wait := min(firstDeliveryBackOff<<min(max(attempts-1, 0), 20), longestDeliveryBackOff)
+	at := now.Add(wait - time.Duration(out.jitter*float64(wait)/4))
+	if a.retryAt.After(at) {
+		at = a.retryAt
+		if latest := now.Add(longestRetryAt); at.After(latest) {
+			at = latest
+		}
+	}
+	return storedTime(at)
+}
+
+// attempt tells a device of a message, if there is still something to tell and somebody
+// to tell it.
+func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
+	now := m.now()
+	switch {
+	case out.message == nil || !now.Before(out.endsAt()):
+		return attempt{state: DeliveryExpired}
+	case out.device == nil || out.device.PushToken == "":
+		return attempt{state: DeliveryGone}
+	}
+	notifier := m.notifiers.of(out.device.Type)
+	if notifier == nil { // this process has no notifier for it; another may
+		return attempt{state: DeliveryWaiting, retryAt: now.Add(longestDeliveryBackOff)}
+	}
+	limited, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	result := notify(limited, notifier, out.notification())
+	a := attempt{asked: true, token: out.device.PushToken, late: limited.Err() != nil}
+	_, a.panicked = errors.AsType[*panicError](result.Err)
+	switch result.Outcome {
+	case NotificationDelivered:
+		a.state = DeliveryDelivered
+		notifier.witness.note(out.DeviceID, false, now)
+	case NotificationRefused:
+		a.state = DeliveryRefused
+	case NotificationGone:
+		a.state, a.since = DeliveryGone, now
+		if since := storedTime(result.GoneSince); !since.IsZero() && since.Before(now) {
+			a.since = since
+		}
+		if m.doubtGone(ctx, notifier, out, now) {
+			a.state = DeliveryWaiting
+		}
+	default:
+		a.state, a.retryAt = DeliveryWaiting, storedTime(result.RetryAt)
+	}
+	if result.Outcome != NotificationDelivered && result.Err != nil {
+		m.logger.WarnContext(ctx, "userkit: a device was not told of a message", "device", out.DeviceID, "device_type", out.device.Type,
+			"delivery", out.ID, "outcome", result.Outcome, "error", result.Err)
+	}
+	return a
+}
+
+// doubtGone reports whether a notifier calls most of the devices gone that it has reached
+// before: then that one is gone is no fact, and nothing is cleared for it.
+func (m *manager) doubtGone(ctx context.Context, notifier *notifying, out *outgoing, now time.Time) bool {
+	if notifier.witness.heard(out.DeviceID) {
+		notifier.witness.note(out.DeviceID, true, now)
+	}
+	wrong, alarm := notifier.witness.misconfigured(now)
+	if alarm {
+		m.logger.ErrorContext(ctx, "userkit: a notifier calls most devices gone that it has reached before, so it clears no push tokens: "+
+			"check its credentials and its application", "device_type", out.device.Type)
+	}
+	return wrong
+}
+
+// notify asks a notifier, which is code of the host's: what panics there or does not come
+// back in time may work another time, and so may what is no outcome. The push token is in
+// no error of the result.
+func notify(ctx context.Context, notifier Notifier, notification Notification) NotificationResult {
+	const longest = 2000 // bytes of an error
+	told := func(err error) string {
+		text := strings.ReplaceAll(err.Error(), notification.PushToken, "(the push token)")
+		return strings.ToValidUTF8(text[:min(len(text), longest)], "")
+	}
+	return askHost(ctx, func() NotificationResult {
+		result := notifier.Notify(ctx, notification)
+		if result.Err != nil {
+			result.Err = errors.New(told(result.Err))
+		}
+		switch result.Outcome {
+		case NotificationDelivered, NotificationGone, NotificationRefused, NotificationLater:
+			return result
+		}
+		return Later(NewError(CodeUnknownValue, "outcome", "the notifier returned the outcome %q", clip(string(result.Outcome))), time.Time{})
+	}, func(err error) NotificationResult {
+		if _, panicked := errors.AsType[*panicError](err); panicked {
+			return Later(&panicError{errors.New(told(err))}, time.Time{})
+		}
+		return Later(err, time.Time{})
+	})
+}
+
+// wakeDelivery lets Run deliver at once. Other processes look every few seconds.
+func (m *manager) wakeDelivery() {
+	if len(m.notifiers) == 0 {
+		return
+	}
+	select {
+	case m.undelivered <- struct{}{}:
+	default:
+	}
+}
+
+// leaseDeliveries leases deliveries that are due, and loads what they need.
+func (m *manager) leaseDeliveries(ctx context.Context, now, until time.Time) ([]outgoing, error) {
+	leased, err := m.store.LeaseDeliveries(ctx, now, until, deliveriesLeased)
+	if err != nil || len(leased) == 0 {
+		return nil, err
+	}
+	places := map[UserID]int{}
+	var wants []Want
+	for _, d := range leased {
+		at, known := places[d.UserID]
+		if !known {
+			at = len(wants)
+			places[d.UserID] = at
+			wants = append(wants, Want{User: d.UserID})
+		}
+		wants[at].Messages = append(wants[at].Messages, d.MessageID)
+		wants[at].Devices = append(wants[at].Devices, d.DeviceID)
+	}
+	states, err := m.store.Load(ctx, wants)
+	if err != nil {
+		return nil, err
+	}
+	going := make([]outgoing, len(leased))
+	for i, d := range leased {
+		state := &states[places[d.UserID]]
+		going[i] = outgoing{Delivery: d, jitter: rand.Float64()}
+		if at := indexID(state.Messages, d.MessageID, messageID); at >= 0 {
+			going[i].message = &state.Messages[at]
+		}
+		if device, err := state.device(d.DeviceID); err == nil {
+			going[i].device = &device.Device
+		}
+	}
+	return going, nil
+}
+
+func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err error) {
+	ctx, call, err := enter(ctx, m, opDeliverDue, noTarget)
+	if err != nil {
+		return DeliveryReport{}, err
+	}
+	defer call.leave(ctx, &err)
+	var report DeliveryReport
+	if len(m.notifiers) == 0 {
+		return report, nil
+	}
+	var mu sync.Mutex // of the report
+	d := &dispatcher[outgoing]{
+		now: m.now, lease: deliveryLease, timeout: notifyTimeout, workers: notifiersAtWork,
+		take: m.leaseDeliveries,
+		service: func(out *outgoing) string {
+			if out.device == nil {
+				return ""
+			}
+			return string(m.notifiers.key(out.device.Type))
+		},
+		do: func(ctx context.Context, out outgoing) (late bool, err error) {
+			a := m.attemptDelivery(ctx, &out)
+			if err := ctx.Err(); err != nil {
+				return a.late, err
+			}
+			o := call.again()
+			o.now = m.now()
+			want := Want{User: out.UserID, Deliveries: []DeliveryID{out.ID}, Devices: []DeviceID{out.DeviceID}}
+			settled, err := change(ctx, m, command{want: want}, func(state *State) (Delivery, Change, error) {
+				return out.settle(state, o, a)
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			return a.late, report.count(settled, a, err)
+		},
+		panicked: func(ctx context.Context, out outgoing, reason error) {
+			mu.Lock()
+			report.Later++
+			report.Panicked++
+			mu.Unlock()
+			m.logger.ErrorContext(ctx, "userkit: delivering a message failed", "device", out.DeviceID, "delivery", out.ID, "error", reason)
+		},
+	}
+	for kind := range m.notifiers {
+		d.services = append(d.services, string(kind))
+	}
+	err = d.run(ctx)
+	return report, err
+}
+
+// count adds to the report what became of a delivery, and returns the error that ends the
+// run; nil: none.
+func (r *DeliveryReport) count(d Delivery, a attempt, err error) error {
+	if a.panicked {
+		r.Panicked++
+	}
+	switch {
+	case errors.Is(err, ErrNotFound): // the user was deleted meanwhile
+	case err != nil:
+		return err
+	case d.State == DeliveryDelivered:
+		r.Delivered++
+	case d.State == DeliveryGone:
+		r.Gone++
+	case d.State == DeliveryRefused:
+		r.Refused++
+	case d.State == DeliveryExpired:
+		r.Expired++
+	default:
+		r.Later++
+	}
+	return nil
+}
+
+func (m *manager) Deliveries(ctx context.Context, query DeliveryQuery) (_ Page[Delivery], err error) {
+	ctx, call, err := enterOf(ctx, m, opDeliveries, &query.UserID)
+	if err != nil {
+		return Page[Delivery]{}, err
+	}
+	defer call.leave(ctx, &err)
+	return readPage(query.PageQuery, deliveryFields, "deliveries", query.DeliveryFilter, func(list List) ([]Delivery, error) {
+		return m.store.Deliveries(ctx, query.DeliveryFilter, list)
+	})
+}
