@@ -123,10 +123,10 @@ var (
 
 	opSendMessage = writes("messages.send", "SendMessage", TargetUser)
 	opMessage     = reads("messages.get", "Message", TargetMessage).whileConnected()
-	opMessages    = reads("messages.list", "Messages", TargetUser).whileConnected()
+	opMessages    = reads("messages.list", "Messages", TargetUser).orProject().whileConnected()
 	opCountUnread = reads("messages.count_unread", "CountUnread", TargetUser).whileConnected()
 	opMarkRead    = writes("messages.mark_read", "MarkRead", TargetUser).whileConnected()
-	opDeliveries  = reads("messages.deliveries", "Deliveries", TargetUser).whileConnected()
+	opDeliveries  = reads("messages.deliveries", "Deliveries", TargetUser).orProject().whileConnected()
 	opDeliverDue  = writes("messages.deliver_due", "DeliverDueMessages", TargetProject)
 
 	opRefill         = writes("balance.refill", "Refill", TargetUser).whileConnected()

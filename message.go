@@ -400,7 +400,7 @@ func (m *manager) Message(ctx context.Context, id MessageID) (_ Message, err err
 }
 
 func (m *manager) Messages(ctx context.Context, query MessageQuery) (_ Page[Message], err error) {
-	ctx, call, err := enter(ctx, m, opMessages, query.UserID)
+	ctx, call, err := enterOf(ctx, m, opMessages, &query.UserID)
 	if err != nil {
 		return Page[Message]{}, err
 	}

@@ -27,4 +27,4 @@ CREATE INDEX deliveries_by_created_at ON deliveries (project, created_at, id) WH
 CREATE INDEX deliveries_failed ON deliveries (project, created_at, id) WHERE state IN ('gone', 'refused', 'expired');
 CREATE INDEX deliveries_by_due_at ON deliveries (project, due_at, id) WHERE due_at IS NOT NULL;
 
-INSERT INTO migrations (name) VALUES ('0015_deliveries');
+INSERT INTO migrations (name) VALUES ('0016_deliveries');
