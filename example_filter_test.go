@@ -66,3 +66,35 @@ func ExampleUserQuery() {
 	// Ivan free
 	// Chloé Lovell pro
 }
+
+// A search box finds parts of any length, in any script and spelling.
+func ExampleUserFilter_search() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close(ctx)
+	for _, user := range []userkit.NewUser{
+		{Login: "xm", Name: "王小明", ExtRef: "X-1"}, {Login: "lk", Name: "Łukasz O’Brien", Phone: "+375291234567"},
+	} {
+		if _, err := users.CreateUser(ctx, user); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for _, typed := range []string{"小明", "x-1", "lukasz", "O'Brien", "(29) 123-45-67"} {
+		page, err := users.Users(ctx, userkit.UserQuery{UserFilter: userkit.UserFilter{Search: typed}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, user := range page.Items {
+			fmt.Println(typed, "finds", user.Name)
+		}
+	}
+	// Output:
+	// 小明 finds 王小明
+	// x-1 finds 王小明
+	// lukasz finds Łukasz O’Brien
+	// O'Brien finds Łukasz O’Brien
+	// (29) 123-45-67 finds Łukasz O’Brien
+}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // FieldReader says how a matcher reads one field of a record R. Which function
@@ -353,73 +352,28 @@ func compareMixed(a float64, b int64) int {
 	return cmp.Compare(a, float64(b))
 }
 
-// Search is what was typed into a search box, made ready.
-type Search struct {
-	Term string // folded; empty: everything matches
-
-	// Prefix means that the term is too short for a search of parts: it has
-	// fewer than three letters or digits in a row. Then it matches only the
-	// beginning of a login, a name or an email address, which every store
-	// has in an index, and never reads all users.
-	Prefix bool
-}
-
-// The fields that a search looks at.
-var (
-	searchFields       = []string{"id", "login", "name", "email", "phone", "extref"}
-	searchPrefixFields = []string{"login", "name", "email"}
-)
-
-// ParseSearch gives what a text in a search box searches for. Spaces around it
-// count for nothing.
-func ParseSearch(text string) Search {
-	term := Fold(strings.TrimSpace(text))
-	longest, run := 0, 0
-	for _, r := range term {
-		if run++; !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
-	return Search{Term: term, Prefix: longest < 3}
-}
-
-// search matches a term in the fields of a search.
+// search matches what was typed into a search box in the fields that it looks at.
 func (m matchers[R]) search(search Search) func(*R) bool {
-	names := searchFields
-	if search.Prefix {
-		names = searchPrefixFields
-	}
 	var reads []func(*R) string
-	for _, name := range names {
-		if name == "id" && !partOfID(search.Term) {
-			continue
+	for _, name := range []string{"id", "login", "name", "email", "phone", "extref"} {
+		if name != "id" || !search.Short() && partOfID(search.Term) {
+			reads = append(reads, m.read(name).Text)
 		}
-		reads = append(reads, m.read(name).Text)
 	}
+	phone := m.read("phone").Text
 	return func(record *R) bool {
 		for _, read := range reads {
-			text := read(record)
-			if search.Prefix && strings.HasPrefix(text, search.Term) || !search.Prefix && strings.Contains(text, search.Term) {
+			if search.In(read(record)) {
 				return true
 			}
 		}
-		return false
+		return search.InPhone(phone(record))
 	}
 }
 
 // partOfID reports whether a term could be a part of the text of an id.
 func partOfID(term string) bool {
 	return strings.Trim(term, "0123456789abcdef-") == "" && len(term) <= 36
-}
-
-// SearchText gives what a search of parts looks at in one user: the folded
-// fields, with line breaks between them, which no term holds. A store may keep
-// it under an index.
-func SearchText(user *User) string {
-	return strings.Join([]string{
-		user.ID.String(), Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef),
-	}, "\n")
 }
 
 // readUser gives the reader of a field of a User. member reports whether the

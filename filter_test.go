@@ -236,15 +236,6 @@ func TestFilterMeets(t *testing.T) {
 	require.True(t, filter.Meets(&user, moment, nil))
 }
 
-func TestParseSearch(t *testing.T) {
-	for text, wanted := range map[string]Search{
-		"": {Prefix: true}, "  ": {Prefix: true}, " Ada ": {Term: "ada"}, "Zo": {Term: "zo", Prefix: true}, "Zoë": {Term: "zoe"},
-		"a-b-c": {Term: "a-b-c", Prefix: true}, "+49 30": {Term: "+49 30", Prefix: true}, "+4930": {Term: "+4930"}, "яна": {Term: "яна"},
-	} {
-		require.Equal(t, wanted, ParseSearch(text), text)
-	}
-}
-
 func FuzzParseFilter(f *testing.F) {
 	for _, text := range []string{
 		`login eq "ada" and not (devices gt 2 or attributes.car.color pr)`, `attributes[plan eq "gold" and seats gt 5.5e3]`,

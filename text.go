@@ -11,8 +11,10 @@ import (
 )
 
 // Fold gives the form in which userkit compares, sorts and searches text: case
-// folded, compatibility-normalised (NFKC), and without the accents that Unicode
-// calls combining diacritical marks. Vowel signs and tone marks that belong to a
+// folded, compatibility-normalised (NFKC), without the accents that Unicode
+// calls combining diacritical marks, with Latin letters that have a stroke, a hook or
+// a ligature as plain ones (Łukasz as lukasz, Æsir as aesir), and with one kind of
+// apostrophe, quotation mark and dash. Vowel signs and tone marks that belong to a
 // script (Devanagari, Thai, …) stay, since they tell words apart. Fold of a
 // folded text is the same text.
 func Fold(text string) string {
@@ -23,7 +25,7 @@ func Fold(text string) string {
 	// repeated until nothing changes; two rounds are enough for all of Unicode,
 	// and the bound keeps a future table from looping.
 	for range 4 {
-		next := norm.NFKC.String(stripAccents(cases.Fold().String(stripAccents(text))))
+		next := norm.NFKC.String(plain(cases.Fold().String(plain(text))))
 		if next == text {
 			break
 		}
@@ -66,15 +68,49 @@ func foldASCII(text string) (string, bool) {
 	return text, true
 }
 
-// stripAccents decomposes text and drops the combining diacritical marks.
-func stripAccents(text string) string {
-	return strings.Map(func(r rune) rune {
-		if isAccent(r) {
-			return -1
+// FoldVersion is raised when Fold gives another form for some texts. For writers of
+// stores: one that keeps folded texts keeps the version beside them, and folds anew what
+// was folded by an earlier one.
+const FoldVersion = 2
+
+// plain decomposes text, drops the combining diacritical marks and replaces what has a
+// plain form.
+func plain(text string) string {
+	text = norm.NFKD.String(strings.ReplaceAll(text, "\u00b4", "'")) // which decomposes to a space and an accent
+	b := make([]byte, 0, len(text))
+	for _, r := range text {
+		if r < 0xE6 {
+			b = utf8.AppendRune(b, r)
+		} else if form, ok := plainForms[r]; ok {
+			b = append(b, form...)
+		} else if !isAccent(r) {
+			b = utf8.AppendRune(b, r)
 		}
-		return r
-	}, norm.NFKD.String(text))
+	}
+	return string(b)
 }
+
+// plainForms are the plain forms of characters in lower case that no normalisation
+// takes apart: the Latin letters with strokes, hooks and ligatures that languages are
+// written in, as the transform Latin-ASCII of CLDR has them, and signs that people write
+// for one another.
+var plainForms = func() map[rune]string {
+	forms := map[rune]string{
+		'æ': "ae", 'œ': "oe", 'þ': "th", 'ƕ': "hv", 'ƣ': "oi", 'ȸ': "db", 'ȹ': "qp", 'ꜳ': "aa", 'ꜵ': "ao", 'ꜷ': "au",
+		'ꜹ': "av", 'ꜻ': "av", 'ꜽ': "ay", 'ꝏ': "oo", 'ꝡ': "vy", 'ꝥ': "th", 'ꝧ': "th", 'ỻ': "ll",
+	}
+	for form, letters := range map[string]string{
+		"a": "ⱥ", "b": "ƀƃɓ", "c": "ƈȼꞓ", "d": "ðđɖɗƌȡ", "e": "ɇɛ", "f": "ƒ", "g": "ǥɠꞡ", "h": "ħɦⱨ", "i": "ıɨɩ", "j": "ȷɉ",
+		"k": "ƙⱪꝁꝃꝅꞣ", "l": "łƚȴⱡɫꝇꝉ", "m": "ɱ", "n": "ŋɲƞȵꞑꞥ", "o": "øꝋꝍ", "p": "ƥᵽꝑꝓꝕ", "q": "ĸꝗꝙ", "r": "ɍɽꞧ",
+		"s": "ȿꞩ", "t": "ŧƫƭʈȶⱦ", "u": "ʉ", "v": "ʋꝟỽ", "w": "ⱳ", "y": "ƴɏỿ", "z": "ƶȥɀⱬ",
+		"'": "‘’‚‛′ʹʻʼʽ՚׳", `"`: "“”„‟ʺ״", "-": "‐‑‒–—―−",
+	} {
+		for _, letter := range letters {
+			forms[letter] = form
+		}
+	}
+	return forms
+}()
 
 // isAccent reports whether r is in one of the Unicode blocks of combining
 // diacritical marks (the block, extended, supplement, for symbols, half marks).

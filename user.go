@@ -325,8 +325,9 @@ type UserFilter struct {
 
 	// Search is what somebody typed into a search box, at most MaxLine
 	// characters: a part of the id, login, name, email, phone or extref, compared
-	// in folded form. A term that is too short for that (see ParseSearch) matches
-	// the beginning of a login, name or email.
+	// in folded form (see Fold), in any script. A single character is found where a
+	// word begins, and short terms are not looked for in ids; see Search. Digits with
+	// spaces, brackets, dashes, dots or slashes between them find phones as well.
 	Search string `json:"search,omitempty"`
 
 	Segment SegmentID `json:"segment,omitzero"` // the members of a segment; zero: whether in one or not

@@ -42,9 +42,6 @@ func (s *Store) audience(filter userkit.UserFilter) *audience {
 		a.add(a.memberships(filter.Segment))
 	}
 	search := userkit.ParseSearch(filter.Search)
-	if search.Term != "" && search.Prefix {
-		a.add(s.users.beginning(search.Term))
-	}
 	visit(filter.Filter.Expression(), true, func(c userkit.Comparison, must bool) {
 		if c.Field == "segment" {
 			id, _ := userkit.ParseID[userkit.Segment](c.Value.(string))
@@ -58,12 +55,12 @@ func (s *Store) audience(filter userkit.UserFilter) *audience {
 			}
 		}
 	})
-	if search.Term == "" || search.Prefix {
+	if search.Term == "" {
 		a.match = userkit.MatchUsers(filter, a.read)
 		return a
 	}
 	filter.Search = ""
-	rest, found := userkit.MatchUsers(filter, a.read), searcher(search.Term)
+	rest, found := userkit.MatchUsers(filter, a.read), searcher(search)
 	a.match = found
 	if rest != nil {
 		a.match = func(u *user) bool { return rest(u) && found(u) }
@@ -204,41 +201,6 @@ func between[O order[profile]](index *set[profile, O], low, high *profile) way {
 		size: func() int { return index.rank(high) - index.rank(low) },
 		open: func(table view[user], snapshot bool) func(yield func(*user) bool) {
 			return drain(usersOf(index.view(snapshot).cursor(span[profile]{low: low, high: high}, false), table))
-		},
-	}
-}
-
-// beginning is the way to the users whose login, name or email begins with a
-// folded text.
-func (u *users) beginning(text string) way {
-	low := userkit.SortKey(text)
-	high := beyond(low)
-	byLogin := between(&u.byLogin, &profile{loginKey: low}, &profile{loginKey: high})
-	byName := between(&u.byName, &profile{nameKey: low}, &profile{nameKey: high})
-	byEmail := between(&u.byEmail, &profile{emailKey: low}, &profile{emailKey: high})
-	return way{
-		size: func() int { return byLogin.size() + byName.size() + byEmail.size() },
-		open: func(table view[user], snapshot bool) func(yield func(*user) bool) {
-			logins, names, emails := byLogin.open(table, snapshot), byName.open(table, snapshot), byEmail.open(table, snapshot)
-			return func(yield func(*user) bool) {
-				for found := range logins {
-					if !yield(found) {
-						return
-					}
-				}
-				// Each user once: not again where an index before has it.
-				for found := range names {
-					if !strings.HasPrefix(found.profile.loginKey, low) && !yield(found) {
-						return
-					}
-				}
-				for found := range emails {
-					p := found.profile
-					if !strings.HasPrefix(p.loginKey, low) && !strings.HasPrefix(p.nameKey, low) && !yield(found) {
-						return
-					}
-				}
-			}
 		},
 	}
 }
@@ -388,14 +350,14 @@ func (p *profile) folded(key string, text part) string {
 	return userkit.Fold(p.text(text))
 }
 
-// searcher matches a term anywhere in what userkit.SearchText gives of a user,
-// without making a text of every id.
-func searcher(term string) func(*user) bool {
-	part := []byte(term)
-	id := strings.Trim(term, "0123456789abcdef-") == ""
+// searcher matches a search in what userkit.SearchText gives of a user, without making
+// a text of every id.
+func searcher(search userkit.Search) func(*user) bool {
+	part := []byte(search.Term)
+	id := !search.Short() && strings.Trim(search.Term, "0123456789abcdef-") == ""
 	return func(u *user) bool {
 		p := u.profile
-		return strings.Contains(p.texts[:p.searched], term) || id && idHolds(&p.id, part)
+		return search.In(p.texts[:p.searched]) || id && idHolds(&p.id, part) || search.InPhone(p.more().phone)
 	}
 }
 

@@ -264,16 +264,8 @@ func (c *crowd) filter(t *rapid.T) userkit.UserFilter {
 func (c *crowd) meets(user *userkit.User, filter userkit.UserFilter) bool {
 	member := func(id userkit.SegmentID) bool { return c.members[id][user.ID] }
 	search := userkit.ParseSearch(filter.Search)
-	found := search.Term == ""
-	switch {
-	case found:
-	case search.Prefix:
-		for _, text := range []string{user.Login, user.Name, user.Email} {
-			found = found || strings.HasPrefix(userkit.Fold(text), search.Term)
-		}
-	default:
-		found = strings.Contains(userkit.SearchText(user), search.Term)
-	}
+	found := search.In(strings.Join([]string{userkit.Fold(user.Login), userkit.Fold(user.Name), userkit.Fold(user.Email), user.Phone, userkit.Fold(user.ExtRef)}, "\n")) ||
+		!search.Short() && search.In(user.ID.String()) || search.InPhone(user.Phone) || search.Term == ""
 	return found && !(filter.OnlyActive && user.Status == userkit.StatusDisabled) &&
 		(filter.Segment.IsZero() || member(filter.Segment)) && filter.Filter.Meets(user, filter.Moment, member)
 }
@@ -393,7 +385,7 @@ func TestFiltersGoByAnIndex(t *testing.T) {
 		{filter: userkit.StartsWith("email", "99"), most: 11},
 		{filter: userkit.InSegment(segment), most: 10},
 		{filter: userkit.AllOf(userkit.Present("name"), userkit.AllOf(userkit.InSegment(segment), userkit.Equal("extref", "ref-4"))), most: 1},
-		{search: "99", most: 11},
+		{search: "99", most: all},
 		{filter: userkit.InSegment(segment), search: "n", most: 10},
 		{search: "name 7", most: all},
 		{filter: userkit.Equal("login", ""), most: all},

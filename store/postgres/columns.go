@@ -44,6 +44,12 @@ func foldedColumn[R any](name string, at func(*R) *string) column[R] {
 		put: func(values *array, record *R) { values.text(userkit.SortKey(*at(record))) }}
 }
 
+// foldColumn holds the version of userkit.Fold that made the folded texts of a row.
+func foldColumn[R any]() column[R] {
+	return column[R]{name: "fold", kind: "smallint",
+		put: func(values *array, _ *R) { values.integer(userkit.FoldVersion) }}
+}
+
 // identityColumn holds the key by which a text of another column is told apart. It
 // stays empty where it is so for a text that stays: see Conflicts.
 func identityColumn[R any](name, of string, key func(*R) string) column[R] {
@@ -331,6 +337,9 @@ var userColumns = columns[userkit.User]{
 		}},
 	{name: "search", kind: "text",
 		put: func(values *array, u *userkit.User) { values.text(userkit.SearchText(u)) }},
+	{name: "search_parts", kind: "text",
+		put: func(values *array, u *userkit.User) { values.text(strings.Join(userkit.SearchParts(u), "\n")) }},
+	foldColumn[userkit.User](),
 }
 
 // accountColumns are the columns of accounts.
@@ -639,6 +648,7 @@ var segmentColumns = columns[userkit.Segment]{
 	timeColumn("created_at", func(s *userkit.Segment) *time.Time { return &s.CreatedAt }),
 	timeColumn("updated_at", func(s *userkit.Segment) *time.Time { return &s.UpdatedAt }),
 	integerColumn("revision", func(s *userkit.Segment) *int64 { return &s.Revision }),
+	foldColumn[userkit.Segment](),
 }
 
 // membershipColumns are the columns of memberships, without the project.

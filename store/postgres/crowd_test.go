@@ -124,7 +124,8 @@ CROSS JOIN LATERAL (SELECT md5('id' || number)::uuid AS id, word AS login,
 CROSS JOIN userkit.users AS u
 CROSS JOIN LATERAL jsonb_populate_record(u, to_jsonb(c) || jsonb_build_object(
 	'login_key', c.login, 'name_key', c.name, 'email_key', c.email, 'login_identity', c.login, 'email_identity', c.email, 'extref_key', c.extref,
-	'search', concat_ws(chr(10), c.id, c.login, c.name, c.email, c.phone, c.extref))) AS r
+	'search', concat_ws(chr(10), c.id, c.login, c.name, c.email, c.phone, c.extref),
+	'search_parts', (SELECT string_agg(DISTINCT substr(f.line, i, 2), chr(10)) FROM (VALUES (c.name), ('+49' || number)) AS f(line), generate_series(1, length(f.line) - 1) AS i))) AS r
 WHERE u.id = ?`, count, user.ID.String())
 	require.NoError(t, err)
 	_, err = db.Exec(`

@@ -210,13 +210,38 @@ const never = "false"
 var searched = map[string]bool{"id": true, "login": true, "name": true, "email": true, "phone": true, "extref": true}
 
 // parts adds the condition, which goes before another one, that one of the searched
-// texts has a part. It adds none, and reports that, where the index is no help.
-func (c *selection) parts(field, part string) (served bool) {
-	if !searched[field] || userkit.ParseSearch(part).Prefix {
+// texts has a part, where the operator has it. It adds none, and reports that, where no
+// index is a help.
+func (c *selection) parts(field string, operator userkit.Operator, part string) (served bool) {
+	search := userkit.Search{Term: part}
+	begins := operator == userkit.OpEqual || operator == userkit.OpStartsWith
+	switch {
+	case !searched[field], !storable(part), part == "":
 		return false
+	case !search.Short():
+		c.where.add("u.search LIKE ? AND ", pattern(userkit.OpContains, part))
+	case field == "id", !begins && utf8.RuneCountInString(part) == 1:
+		return false
+	default:
+		c.where.add(hasParts+" AND ", textsOf(search.Parts()))
 	}
-	c.where.add("u.search LIKE ? AND ", pattern(userkit.OpContains, part))
 	return true
+}
+
+// hasParts is the condition that a user has all of some short parts, in the form that
+// has an index.
+const hasParts = `u.search_parts <> '' AND string_to_array(u.search_parts, E'\n') @> ?`
+
+// withoutID is what the search box looks at but the id.
+const withoutID = "substr(u.search, 38)"
+
+// textsOf gives texts as an array.
+func textsOf(texts []string) literal {
+	var values array
+	for _, text := range texts {
+		values.text(text)
+	}
+	return append(quoted(string(values.of("text").text)), "::text[]"...)
 }
 
 // search adds the condition of the search box.
@@ -225,13 +250,17 @@ func (c *selection) search(search userkit.Search) {
 		c.where.add(never)
 		return
 	}
-	if !search.Prefix {
+	c.where.add("(")
+	if parts := search.Parts(); search.Short() {
+		c.where.add(hasParts, textsOf(parts))
+		if len(parts) > 1 || parts[0] != search.Term {
+			c.where.add(" AND "+withoutID+" LIKE ?", pattern(userkit.OpContains, search.Term))
+		}
+	} else {
 		c.where.add("u.search LIKE ?", pattern(userkit.OpContains, search.Term))
-		return
 	}
-	for i, field := range []string{"login", "name", "email"} {
-		c.begin(i, " OR ")
-		c.text(userkit.Comparison{Field: field, Operator: userkit.OpStartsWith, Value: search.Term}, userSortings[field], true)
+	if search.Digits != "" {
+		c.where.add(" OR u.search LIKE ? AND u.phone LIKE ?", pattern(userkit.OpContains, search.Digits), pattern(userkit.OpContains, search.Digits))
 	}
 	c.where.add(")")
 }
@@ -262,7 +291,7 @@ func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (serv
 			c.where.add(place.through+" AND "+place.expression+" = ?", quoted(key))
 			served = value != ""
 		} else {
-			served = c.parts(of.Field, value)
+			served = c.parts(of.Field, of.Operator, value)
 		}
 		if !place.keyed {
 			c.where.add(whole+" = ?", quoted(value))
@@ -275,7 +304,7 @@ func (c *selection) text(of userkit.Comparison, place sorting, folds bool) (serv
 			c.where.add(place.through+" AND "+place.expression+" LIKE ?", pattern(of.Operator, key))
 			served = true
 		} else {
-			served = c.parts(of.Field, value)
+			served = c.parts(of.Field, of.Operator, value)
 		}
 		if !byKey {
 			c.where.add(whole+" LIKE ?", pattern(of.Operator, value))
@@ -300,7 +329,7 @@ func (c *selection) id(of userkit.Comparison) (served bool) {
 			return false
 		}
 		c.where.add("(")
-		served = c.parts(of.Field, value)
+		served = c.parts(of.Field, of.Operator, value)
 		c.where.add("u.id::text LIKE ?)", pattern(of.Operator, value))
 	default:
 		id, ok := idKey(value)

@@ -79,7 +79,9 @@ var migrations = func() []migration {
 // The keys that users and segments are told apart by are worked out in Go, in
 // batches of a transaction each, wherever a row is without: after an update from a
 // version that had none. Where two users have one key by then, both stay as they
-// are, the one who registered first has the key, and Conflicts names the other.
+// are, the one who registered first has the key, and Conflicts names the other. So are
+// the texts that are sorted and searched by, which are made anew where an earlier version
+// folded them in another way.
 func (s *Store) Migrate(ctx context.Context) error {
 	taken := 0
 	for {
@@ -121,6 +123,12 @@ func (s *Store) migrateOnce(ctx context.Context) (done bool, err error) {
 			if some, err := bound.identify(ctx, table); err != nil || some {
 				return err
 			}
+		}
+		if some, err := refold(ctx, bound, "users", userColumns); err != nil || some {
+			return err
+		}
+		if some, err := refold(ctx, bound, "segments", segmentColumns); err != nil || some {
+			return err
 		}
 		done = true
 		return bound.register(ctx)
@@ -361,5 +369,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	if err != nil || restored {
 		return err
 	}
-	return s.identified(ctx)
+	if err := s.identified(ctx); err != nil {
+		return err
+	}
+	return s.folded(ctx)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,7 +42,8 @@ func storeFilterGroups() []group {
 		}},
 		{"Search", []testCase{
 			{"finds parts of the six fields in folded form", searchParts},
-			{"finds the beginnings of login, name and email address by short terms", searchBeginnings},
+			{"finds short terms in every script, and single characters where words begin", searchShort},
+			{"finds what people write in other ways, and keys whole", searchSpellings},
 			{"takes signs as they are", searchSigns},
 			{"follows changes of users", searchAfterChange},
 		}},
@@ -223,9 +226,8 @@ func filterTexts(t *testing.T, env env) {
 		{`description ew "Σ"`, odysseus},
 		{`name co "σ AFTER"`, odysseus},
 		{`description sw "οδύσ"`, odysseus},
-		{`description eq "IZMIR"`, []string{"İzmir", "izmir"}},
-		{`description eq "ızmır"`, nil},
-		{`description eq "ızmir"`, []string{"ızmir"}},
+		{`description eq "IZMIR"`, []string{"İzmir", "izmir", "ızmir"}},
+		{`description eq "ızmır"`, []string{"İzmir", "izmir", "ızmir"}},
 		{`description ew "ZMİR"`, []string{"İzmir", "izmir", "ızmir"}},
 		{`description eq "ежик"`, []string{"Ёжик", "ЕЖИК"}},
 		{`description co "Ё"`, []string{"Ёжик", "ЕЖИК"}},
@@ -259,8 +261,8 @@ func filterTexts(t *testing.T, env env) {
 		{`description le "ARGER"`, anger},
 		{`description lt "Ärger"`, nil},
 		{`description ge "strasse" and description le "Straße"`, streets},
-		{`description lt "STRASSE"`, slices.Concat(anger, []string{"Ｆｕｌｌ　ｗｉｄｔｈ", "full width", "ﬁn²", "İzmir", "izmir"})},
-		{`description gt "z" and description lt "а"`, slices.Concat(odysseus, []string{"ızmir"})},
+		{`description lt "STRASSE"`, slices.Concat(anger, []string{"Ｆｕｌｌ　ｗｉｄｔｈ", "full width", "ﬁn²", "İzmir", "izmir", "ızmir"})},
+		{`description gt "z" and description lt "а"`, odysseus},
 	})
 }
 
@@ -1048,10 +1050,7 @@ func searchAudience(t *testing.T, store userkit.Store) *audience {
 	t.Helper()
 	blank := func(set func(user *userkit.User)) func(user *userkit.User) {
 		return func(user *userkit.User) {
-			*user = userkit.User{
-				ID: user.ID, Status: userkit.StatusActive, Kind: userkit.UserIndividual, RegisteredAt: user.RegisteredAt, UpdatedAt: user.UpdatedAt,
-				Revision: 1, Account: user.Account,
-			}
+			*user = bare(user)
 			set(user)
 		}
 	}
@@ -1098,15 +1097,29 @@ func (c *audience) requireSearch(t *testing.T, term string, names ...string) {
 	c.requireTake(t, userkit.UserFilter{Search: term}, names...)
 }
 
-// searchMeets says whether a search finds a user.
+// searchMeets says whether a search finds a user, by the words of its contract.
 func searchMeets(user *userkit.User, text string) bool {
 	search := userkit.ParseSearch(text)
-	begins := []string{user.Login, user.Name, user.Email}
-	if search.Prefix {
-		return slices.ContainsFunc(begins, func(text string) bool { return strings.HasPrefix(userkit.Fold(text), search.Term) })
+	texts := []string{user.Login, user.Name, user.Email, user.Phone, user.ExtRef}
+	if !search.Short() {
+		texts = append(texts, user.ID.String())
 	}
-	return slices.ContainsFunc(append(begins, user.ID.String(), user.Phone, user.ExtRef), func(text string) bool {
-		return strings.Contains(userkit.Fold(text), search.Term)
+	if search.Digits != "" && strings.Contains(user.Phone, search.Digits) {
+		return true
+	}
+	return slices.ContainsFunc(texts, func(text string) bool {
+		text = userkit.Fold(text)
+		if utf8.RuneCountInString(search.Term) != 1 {
+			return strings.Contains(text, search.Term)
+		}
+		// One character is found where a word begins.
+		before, found := ' ', false
+		for _, r := range text {
+			within := unicode.IsLetter(before) || unicode.IsDigit(before) || unicode.IsMark(before)
+			found = found || string(r) == search.Term && (!within || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul))
+			before = r
+		}
+		return found
 	})
 }
 
@@ -1117,13 +1130,9 @@ func searchParts(t *testing.T, env env) {
 	}
 	for term, name := range map[string]string{
 		"XX-APF": "login", "pfel-1": "login", "GROSSE": "name", "oße äpf": "name", "apfel@EXAMPLE": "email", "example.org": "email", "177733": "phone", "+37529": "phone",
-		"apfel/9": "extref", "ПЕТР": "Russian", "ежик": "Russian", "日本語": "Japanese", "京日本": "Japanese", "ดีกร": "",
+		"apfel/9": "extref", "ПЕТР": "Russian", "ежик": "Russian", "日本語": "Japanese", "京日本": "Japanese", "ดีกร": "Thai",
 		"0fedcba9": "id", "0FEDCBA9-8765-7432-9876-0123456789AB": "id", "7432-9876": "id", "456789ab": "id",
 	} {
-		if name == "" {
-			c.requireSearch(t, term) // vowel signs are no letters, so the term is short
-			continue
-		}
 		c.requireSearch(t, term, name)
 	}
 	c.requireSearch(t, "and 🙃", "emoji")
@@ -1135,17 +1144,55 @@ func searchParts(t *testing.T, env env) {
 	}
 }
 
-func searchBeginnings(t *testing.T, env env) {
+func searchShort(t *testing.T, env env) {
 	c := searchAudience(t, env.store)
 	for term, names := range map[string][]string{
-		"ap": {"email"}, "ÄP": {"email"}, "a": {"email"}, "xx": {"login"}, "xx-": {"login"}, "X": {"login"}, "de": {"name"}, "DER": {"name"}, "pf": nil, "+3": nil, "0f": nil,
-		"ё": {"Russian"}, "ПЁ": {"Russian"}, "ЕЖ": {"Russian"}, "東京": {"Japanese"}, "日本": nil, "สวั": {"Thai"}, "ส": {"Thai"}, "ว": nil,
-		"🙂": {"emoji"}, "🙃": nil, "🙂 a": {"emoji"}, "ap/": nil,
+		"ap": {"login", "name", "email", "extref"}, "ÄP": {"login", "name", "email", "extref"}, "pf": {"login", "name", "email", "extref"}, "l-1": {"login"}, "a": {"login", "name", "email", "extref", "emoji"}, "f": nil, "xx": {"login"}, "xx-": {"login"}, "X": {"login", "extref"}, "de": {"name"}, "DER": {"name"},
+		"+3": {"phone"}, "0f": nil, "89-87": nil, "ё": {"Russian"}, "ПЁ": {"Russian"}, "ЕЖ": {"Russian"}, "東京": {"Japanese"}, "日本": {"Japanese"}, "本": {"Japanese"}, "สวั": {"Thai"}, "ส": {"Thai"}, "ว": nil,
+		"🙂": {"emoji"}, "🙃": {"emoji"}, "🙂 a": {"emoji"}, "ap/": nil, "l/9": {"extref"},
 	} {
-		if term == "DER" {
-			require.False(t, userkit.ParseSearch(term).Prefix)
+		c.requireSearch(t, term, names...)
+	}
+}
+
+func searchSpellings(t *testing.T, env env) {
+	named := func(name string) figure {
+		return figure{name, func(user *userkit.User) { *user = bare(user); user.Name = name }}
+	}
+	known := func(extRef string) figure {
+		return figure{extRef, func(user *userkit.User) { *user = bare(user); user.ExtRef = extRef }}
+	}
+	c := newAudience(t, env.store, named("王小明"), named("홍길동"), named("Łukasz"), named("Đức"), named("Søren"), named("Æsir"), named("O'Brien"), named("O’Brien"),
+		named("Xu"), named("Лавлейс"), named("Anne–Marie"), known("42"), known("A1-B2-C3"), known("12/34"), known("X-1"), known("7"), known("#"),
+		figure{"phone", func(user *userkit.User) { *user = bare(user); user.Phone = "+375291234567" }})
+	for term, names := range map[string][]string{
+		"小明": {"王小明"}, "王": {"王小明"}, "王小明": {"王小明"}, "明小": nil, "길동": {"홍길동"}, "42": {"42"}, "4": {"42"}, "2": nil, "7": {"7"}, "#": {"#"},
+		"lukasz": {"Łukasz"}, "łUKASZ": {"Łukasz"}, "duc": {"Đức"}, "đức": {"Đức"}, "soren": {"Søren"}, "aesir": {"Æsir"}, "ÆSIR": {"Æsir"},
+		"O'Brien": {"O'Brien", "O’Brien"}, "o’brien": {"O'Brien", "O’Brien"}, "O\u02bcBrien": {"O'Brien", "O’Brien"}, "obrien": nil, "o'b": {"O'Brien", "O’Brien"},
+		"xu": {"Xu"}, "x": {"Xu", "X-1"}, "ле": {"Лавлейс"}, "йс": {"Лавлейс"}, "йл": nil, "anne-marie": {"Anne–Marie"}, "\u200bXu\ufeff": {"Xu"},
+		"a1-b2-c3": {"A1-B2-C3"}, "A1-B2": {"A1-B2-C3"}, "a1-c3": nil, "12/34": {"12/34"}, "12-34": {"phone"}, "x-1": {"X-1"}, "-": nil,
+		"+375 29 123-45-67": {"phone"}, "(29) 123-45-67": {"phone"}, "29 123": {"phone"}, "45-67": {"phone"}, "45-68": nil, "+29 123": nil, "29 123 x": nil,
+	} {
+		if term == "12/34" {
+			names = append(names, "phone") // 1234 is a part of it
 		}
 		c.requireSearch(t, term, names...)
+	}
+	// What an index of short parts serves in filters, too.
+	c.requireMeet(t, userkit.Contains("name", "ле"), "Лавлейс")
+	c.requireMeet(t, userkit.Contains("name", "л"), "Лавлейс")
+	c.requireMeet(t, userkit.Equal("extref", "x-1"), "X-1")
+	c.requireMeet(t, userkit.Equal("extref", "7"), "7")
+	c.requireMeet(t, userkit.EndsWith("extref", "-1"), "X-1")
+	c.requireMeet(t, userkit.Contains("phone", "12"), "phone")
+	c.requireMeet(t, userkit.Contains("extref", " 4"))
+}
+
+// bare is a user without anything to search for.
+func bare(user *userkit.User) userkit.User {
+	return userkit.User{
+		ID: user.ID, Status: userkit.StatusActive, Kind: userkit.UserIndividual, RegisteredAt: user.RegisteredAt, UpdatedAt: user.UpdatedAt,
+		Revision: 1, Account: user.Account,
 	}
 }
 

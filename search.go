@@ -1,0 +1,165 @@
+package userkit
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Search is what was typed into a search box, made ready. For writers of stores.
+//
+// A user is found by a part of the id, login, name, email, phone or extref. A term of one
+// character is found where a word begins; each character of Chinese, Japanese and Korean
+// is a word here. A Short term is not looked for in ids. A term that is written like a
+// telephone number, such as (29) 123-45, finds phones by its digits, too.
+//
+// Text has two kinds of parts that an index can serve: three letters or digits in a row,
+// for every term that is not Short, and those of SearchParts for all others.
+type Search struct {
+	Term string // folded; empty: everything matches
+
+	// Digits are those of a term that is written like a telephone number, with the + if
+	// it begins with one; empty: it is not, or the term is no different.
+	Digits string
+}
+
+// minDigits is how many digits a term needs to be looked for as a part of a phone
+// number however it is written.
+const minDigits = 4
+
+// ParseSearch gives what a text in a search box searches for. Spaces around it, and
+// characters that nobody sees, count for nothing. For writers of stores.
+func ParseSearch(text string) Search {
+	for {
+		r, found := hidden(text)
+		if !found {
+			break
+		}
+		text = strings.ReplaceAll(text, string(r), "")
+	}
+	search := Search{Term: Fold(strings.TrimSpace(text))}
+	if digits := phoneDigits(search.Term); digits != search.Term && len(strings.TrimPrefix(digits, "+")) >= minDigits {
+		search.Digits = digits
+	}
+	return search
+}
+
+// phoneDigits gives the digits of a text that is written like a telephone number, with
+// the + before them; empty: it is not.
+func phoneDigits(term string) string {
+	var digits []byte
+	for i := range len(term) {
+		switch c := term[i]; {
+		case '0' <= c && c <= '9', c == '+' && len(digits) == 0:
+			digits = append(digits, c)
+		case !strings.ContainsRune(" ()-./", rune(c)):
+			return ""
+		}
+	}
+	return string(digits)
+}
+
+// Short reports whether the term has fewer than three letters or digits in a row.
+func (s Search) Short() bool {
+	longest, run := 0, 0
+	for _, r := range s.Term {
+		if run++; !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest < 3
+}
+
+// In reports whether a folded text has the term.
+func (s Search) In(text string) bool {
+	if r, size := utf8.DecodeRuneInString(s.Term); size > 0 && size == len(s.Term) {
+		before := rune(-1)
+		for _, next := range text {
+			if next == r && beginsWord(before, r) {
+				return true
+			}
+			before = next
+		}
+		return false
+	}
+	return strings.Contains(text, s.Term)
+}
+
+// InPhone reports whether a phone has the Digits.
+func (s Search) InPhone(phone string) bool {
+	return s.Digits != "" && strings.Contains(phone, s.Digits)
+}
+
+// Parts gives the parts of SearchParts that whoever has the term somewhere else than in
+// the id has all of: the term itself where it has one or two characters, which is then
+// all that there is to know.
+func (s Search) Parts() []string {
+	if utf8.RuneCountInString(s.Term) == 1 {
+		return []string{s.Term}
+	}
+	return unique(appendPairs(nil, s.Term))
+}
+
+// SearchText gives what a search of parts looks at in one user: the id and the folded
+// fields, with line breaks between them, which no term holds. A store may keep
+// it under an index. For writers of stores.
+func SearchText(user *User) string {
+	fields := searchFields(user)
+	return user.ID.String() + "\n" + strings.Join(fields[:], "\n")
+}
+
+// searchFields are the folded texts, besides the id, that a search looks at.
+func searchFields(user *User) [5]string {
+	return [...]string{Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef)}
+}
+
+// SearchParts gives the short parts of one user, in order and each once: all pairs of
+// neighbouring characters of the folded fields but the id, and each character that
+// begins a word. A store may keep them under an index, which then serves every term of
+// any script; see Search.Parts. None holds a line break. For writers of stores.
+func SearchParts(user *User) []string {
+	var parts []string
+	for _, text := range searchFields(user) {
+		parts = appendPairs(parts, text)
+		before := rune(-1)
+		for i, r := range text {
+			if beginsWord(before, r) && (before == -1 || r != ' ') && r != '\n' {
+				_, size := utf8.DecodeRuneInString(text[i:])
+				parts = append(parts, text[i:i+size])
+			}
+			before = r
+		}
+	}
+	return unique(parts)
+}
+
+// appendPairs appends the pairs of neighbouring characters of a text.
+func appendPairs(parts []string, text string) []string {
+	before, middle := 0, 0 // where the pair begins, and its second character
+	for i := range text {
+		if before < middle && !strings.Contains(text[before:i], "\n") {
+			parts = append(parts, text[before:i])
+		}
+		before, middle = middle, i
+	}
+	if before < middle {
+		parts = append(parts, text[before:])
+	}
+	return parts
+}
+
+func unique(parts []string) []string {
+	slices.Sort(parts)
+	return slices.Compact(parts)
+}
+
+// beginsWord reports whether a character begins a word after another one; -1: it is the
+// first.
+func beginsWord(before, r rune) bool {
+	if before == -1 || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul) {
+		return true
+	}
+	return !unicode.IsLetter(before) && !unicode.IsDigit(before) && !unicode.IsMark(before)
+}
