@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 
@@ -38,6 +39,27 @@ func Migrations() fs.FS {
 type migration struct {
 	name string // without .sql
 	sql  string
+}
+
+// statements returns the statements of a migration. Each ends with a line that ends with a
+// semicolon, and none has a line like that in its middle.
+func (m migration) statements() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var statement strings.Builder
+		for line := range strings.Lines(m.sql) {
+			code, _, _ := strings.Cut(line, "--")
+			statement.WriteString(line)
+			if strings.HasSuffix(strings.TrimSpace(code), ";") {
+				if !yield(statement.String()) {
+					return
+				}
+				statement.Reset()
+			}
+		}
+		if strings.TrimSpace(statement.String()) != "" {
+			yield(statement.String())
+		}
+	}
 }
 
 // migrations are the embedded files in the order of their names.
@@ -220,8 +242,13 @@ func (s *Store) apply(ctx context.Context, file migration) error {
 	if err := s.execute(ctx, "SET LOCAL search_path TO ?", literal(strings.Join(path, ", "))); err != nil {
 		return err
 	}
-	// Past bun's formatting: a file has no arguments.
-	_, err = s.tx.ExecContext(ctx, file.sql)
+	// One after another, since Citus sends each to its workers as it stands. Past bun's
+	// formatting: a file has no arguments.
+	for statement := range file.statements() {
+		if _, err = s.tx.ExecContext(ctx, statement); err != nil {
+			break
+		}
+	}
 	if server, ok := readServerError(err); ok {
 		switch server.state {
 		case "42P07", "42710", "42723": // duplicate table or index, object, function

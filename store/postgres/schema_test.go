@@ -269,6 +269,9 @@ func TestMigrationFilesStandAlone(t *testing.T) {
 			code, comment, _ := strings.Cut(line, "--")
 			require.NotContains(t, comment, "'", name)
 			require.Zero(t, strings.Count(code, "'")%2, "%s: %s", name, line)
+			// A statement ends where its line does, and is sent by itself.
+			require.NotContains(t, strings.TrimSuffix(strings.TrimSpace(code), ";"), ";", "%s: %s", name, line)
+			require.NotContains(t, code, "$", "%s: %s", name, line)
 		}
 		_, err = db.Exec("BEGIN; SET LOCAL search_path TO elsewhere;" + string(sql) + "; COMMIT")
 		require.NoError(t, err, name)
