@@ -245,6 +245,11 @@ type SessionFilter struct {
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 
+	// Overlaps takes the sessions that ran at some moment of the span instead, both ends
+	// included: those that started at To or before, and have not ended before From. From
+	// and To may be the same moment. Without From and To it says nothing.
+	Overlaps bool `json:"overlaps,omitempty"`
+
 	// ClosedAfter and ClosedUntil take the sessions that have ended and whose end was
 	// recorded after the one and not after the other; zero: no bound.
 	ClosedAfter time.Time `json:"closed_after,omitzero"`
@@ -318,7 +323,7 @@ type SessionManager interface {
 	Session(ctx context.Context, id SessionID) (Session, error)
 
 	// Sessions returns a page of sessions. Page by page, a session that ends meanwhile
-	// is listed once, in an order that its end does not change. It returns ErrInvalid with
+	// is listed once. It returns ErrInvalid with
 	// CodeSpanTooLong when the time span is over MaxSessionSpan.
 	Sessions(ctx context.Context, query SessionQuery) (Page[Session], error)
 
@@ -1147,8 +1152,13 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 	if err != nil {
 		return Page[Session]{}, err
 	}
+	order, err := sessionFields.orderOf(query.PageQuery)
+	if err != nil {
+		return Page[Session]{}, err
+	}
 	bound := []any{filter, query.Mixed}
-	if filter.State != SessionsAny || query.Mixed || !filter.ClosedAfter.IsZero() || !filter.ClosedUntil.IsZero() {
+	byEnd := order.Field == "ended_at" || order.Field == "end_reason" // the end itself is the key
+	if filter.State != SessionsAny || query.Mixed && !byEnd || !filter.ClosedAfter.IsZero() || !filter.ClosedUntil.IsZero() {
 		return readPage(query.PageQuery, sessionFields, "sessions", bound, func(list List) ([]Session, error) {
 			return m.store.Sessions(ctx, filter, list)
 		})
@@ -1158,9 +1168,15 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 	active := func(list List, began time.Time) ([]Session, error) {
 		filter := filter
 		filter.State = SessionsActive
+		if byEnd { // their keys were all the same, so that the ids say where the list is
+			list.Order.Field = "id"
+			if list.After != nil {
+				list.After = &Position{Key: SessionID(list.After.ID).String(), ID: list.After.ID}
+			}
+		}
 		open, err := m.store.Sessions(ctx, filter, list)
-		if err != nil || began.Equal(call.now) || list.Order.Field == "ended_at" || list.Order.Field == "end_reason" {
-			return open, err // of these two orders the end itself is the key
+		if err != nil || began.Equal(call.now) {
+			return open, err
 		}
 		filter.State, filter.ClosedAfter = SessionsEnded, began
 		since, err := m.store.Sessions(ctx, filter, list)
@@ -1174,7 +1190,11 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 		filter.State, filter.ClosedUntil = SessionsEnded, began
 		return m.store.Sessions(ctx, filter, list)
 	}
-	return readParts(query.PageQuery, sessionFields, "sessions", bound, call.now, active, ended)
+	parts := []part[Session]{active, ended}
+	if query.Mixed && order.Descending { // who has not ended comes before all others
+		parts = []part[Session]{ended, active}
+	}
+	return readParts(query.PageQuery, sessionFields, "sessions", bound, call.now, parts...)
 }
 
 // normalise checks a filter and completes its time span.

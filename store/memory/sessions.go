@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ type sessions struct {
 	silent set[session, byReport] // the open ones, those that were silent longest first
 	closed set[session, byClose]  // the ended ones, those whose end was recorded first come first
 
+	byLength  set[session, byLength] // the ended ones, by how long they ran about
 	byNode    map[word]*runs
 	byAddress map[netip.Addr]*set[session, byStart] // those with an internal address
 }
@@ -102,6 +104,40 @@ func (byClose) compare(a, b *session) int {
 		return c
 	}
 	return compareIDs(&a.id, &b.id)
+}
+
+// byLength orders sessions by the class of their length, then by their end.
+type byLength struct{}
+
+func (byLength) compare(a, b *session) int {
+	if c := cmp.Or(cmp.Compare(a.lengthClass(), b.lengthClass()), cmp.Compare(a.endedAt, b.endedAt)); c != 0 {
+		return c
+	}
+	return compareIDs(&a.id, &b.id)
+}
+
+// lengthClass gives the class of the length of a session that has ended: one of class n
+// ran for less than 2^n microseconds.
+func (s *session) lengthClass() int {
+	return bits.Len64(uint64(max(s.endedAt-s.startedAt, 0)))
+}
+
+// spanning yields the sessions that ended at a moment or after it, and started before.
+func (s *sessions) spanning(snapshot bool, moment micros) func(yield func(*session) bool) {
+	ended := s.byLength.view(snapshot)
+	return func(yield func(*session) bool) {
+		for class := 1; class < 60; class++ { // what lies between any two times is shorter
+			// The bounds are of the class: their own length is in it.
+			longest := micros(1)<<class - 1
+			bound := func(end micros) *session { return &session{startedAt: end - longest, endedAt: end} }
+			part := span[session]{low: bound(moment), high: bound(moment + longest + 1)}
+			for one := range drain(ended.cursor(part, false).next) {
+				if one.startedAt < moment && !yield(one) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func sessionOf(user userkit.UserID, from *userkit.Session) *session {
@@ -196,6 +232,7 @@ func (s *sessions) put(own *belongings, next *session) {
 		}
 		if !before.active() {
 			s.closed.remove(before)
+			s.byLength.remove(before)
 		}
 		if before.active() != next.active() || before.startedAt != next.startedAt || before.node != next.node || before.internalIP != next.internalIP {
 			s.leave(before)
@@ -209,6 +246,7 @@ func (s *sessions) put(own *belongings, next *session) {
 		s.silent.put(next)
 	} else {
 		s.closed.put(next)
+		s.byLength.put(next)
 	}
 }
 
@@ -247,6 +285,7 @@ func (s *sessions) remove(gone *session) {
 		s.silent.remove(gone)
 	} else {
 		s.closed.remove(gone)
+		s.byLength.remove(gone)
 	}
 }
 
@@ -365,12 +404,38 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 			from.all = drain(s.sessions.closed.view(snapshot).cursor(span[session]{low: after}, false).next)
 			return from
 		}
-		var part span[session]
-		if !filter.From.IsZero() {
-			part.low = &session{startedAt: microsOf(filter.From)}
+		if filter.Overlaps && !filter.From.IsZero() && filter.UserID.IsZero() && !filter.InternalIP.IsValid() {
+			begin := microsOf(filter.From)
+			since, before := span[session]{low: &session{startedAt: begin}}, span[session]{high: &session{startedAt: begin}}
+			if !filter.To.IsZero() {
+				since.high = &session{startedAt: microsOf(filter.To) + 1}
+			}
+			started := merge(open.cursor(since, false), ended.cursor(since, false), false)
+			running := open.cursor(before, false)
+			spanning := s.sessions.spanning(snapshot, begin)
+			from.all = func(yield func(*session) bool) {
+				for _, rows := range []func(func(*session) bool){drain(started.next), drain(running.next), spanning} {
+					for one := range rows {
+						if !yield(one) {
+							return
+						}
+					}
+				}
+			}
+			return from
 		}
-		if !filter.To.IsZero() {
-			part.high = &session{startedAt: microsOf(filter.To)}
+		var part span[session]
+		switch {
+		case filter.Overlaps && !filter.To.IsZero():
+			part.high = &session{startedAt: microsOf(filter.To) + 1}
+		case filter.Overlaps: // matched
+		default:
+			if !filter.From.IsZero() {
+				part.low = &session{startedAt: microsOf(filter.From)}
+			}
+			if !filter.To.IsZero() {
+				part.high = &session{startedAt: microsOf(filter.To)}
+			}
 		}
 		indexed := list.Order.Field == "started_at"
 		if indexed && list.After != nil {
@@ -395,9 +460,11 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 func matchSession(filter userkit.SessionFilter) func(*session) bool {
 	var parts []func(*session) bool
 	if filter.InternalIP.IsValid() {
-		parts = append(parts, func(s *session) bool {
-			return s.internalIP == filter.InternalIP && (filter.State == userkit.SessionsAny || s.active() == (filter.State == userkit.SessionsActive))
-		})
+		parts = append(parts, func(s *session) bool { return s.internalIP == filter.InternalIP })
+	}
+	if filter.State != userkit.SessionsAny { // beside those of a source that has others
+		active := filter.State == userkit.SessionsActive
+		parts = append(parts, func(s *session) bool { return s.active() == active })
 	}
 	if filter.Node != "" {
 		node := wordOf(filter.Node)
@@ -405,6 +472,13 @@ func matchSession(filter userkit.SessionFilter) func(*session) bool {
 	}
 	if !filter.DeviceID.IsZero() {
 		parts = append(parts, func(s *session) bool { return s.device == filter.DeviceID })
+	}
+	if filter.Overlaps {
+		from, to := microsOf(filter.From), microsOf(filter.To)
+		parts = append(parts, func(s *session) bool {
+			return (from == none || s.active() || s.endedAt >= from) && (to == none || s.startedAt <= to)
+		})
+		filter.From, filter.To = time.Time{}, time.Time{}
 	}
 	if after := microsOf(filter.ClosedAfter); !filter.ClosedAfter.IsZero() {
 		// Those of one user, or of all, are found by this alone as well.

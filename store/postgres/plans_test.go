@@ -249,6 +249,7 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 	ctx := t.Context()
 	day := userkit.Day{Year: 2026, Month: 1, Day: 2}
 	now := time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC)
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) // of the first session of the crowd; one begins every minute
 	for _, size := range sizes {
 		var wants []userkit.Want
 		for i := range size {
@@ -368,6 +369,18 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 		},
 		"Sessions of an address": func() error {
 			_, err := store.Sessions(ctx, userkit.SessionFilter{InternalIP: netip.MustParseAddr("10.0.2.188")}, page("started_at", true, now))
+			return err
+		},
+		"Sessions that ran at a moment": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{Overlaps: true, From: begin.Add(20 * time.Hour), To: begin.Add(20 * time.Hour)}, page("started_at", true, now))
+			return err
+		},
+		"ended Sessions of a node that ran at a moment": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{Overlaps: true, Node: "node 7", State: userkit.SessionsEnded, From: begin.Add(20 * time.Hour), To: begin.Add(20 * time.Hour)}, page("ended_at", true, now))
+			return err
+		},
+		"Sessions of an address at a moment": func() error {
+			_, err := store.Sessions(ctx, userkit.SessionFilter{Overlaps: true, InternalIP: netip.MustParseAddr("10.0.2.188"), From: begin, To: begin}, page("started_at", true, now))
 			return err
 		},
 		"StaleSessions": func() error {

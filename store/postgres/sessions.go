@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -66,27 +68,50 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 
 // Sessions implements userkit.Store.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+	spans := filter.Overlaps && !filter.From.IsZero() && filter.State != userkit.SessionsActive
+	if spans && filter.UserID.IsZero() && !filter.InternalIP.IsValid() && filter.ClosedAfter.IsZero() {
+		return s.sessionsOverSpan(ctx, filter, list)
+	}
 	q := s.selectSessions()
-	byClose := filter.UserID.IsZero() && !filter.InternalIP.IsValid() && !filter.ClosedAfter.IsZero()
-	if byClose {
-		q.add(" AND s.closed_at > ? AND s.closed_at > '-infinity'::timestamptz", quotedTime(filter.ClosedAfter)) // the index sessions_by_close
-	} else if filter.UserID.IsZero() && (filter.Node != "" || filter.InternalIP.IsValid()) {
+	switch {
+	case filter.UserID.IsZero() && !filter.InternalIP.IsValid() && !filter.ClosedAfter.IsZero():
+		q.add(" AND s.closed_at > '-infinity'::timestamptz") // the index sessions_by_close
+	case filter.UserID.IsZero() && (filter.Node != "" || filter.InternalIP.IsValid()):
 		// The indexes sessions_by_node, sessions_open_by_node and sessions_by_internal_ip.
-	} else {
+	default:
 		q.within("s", filter.UserID, sessionSortings, list, "started_at")
 	}
-	if !filter.ClosedAfter.IsZero() && !byClose {
+	q.sessionsOf(filter)
+	if filter.Overlaps {
+		if !filter.To.IsZero() {
+			q.add(" AND s.started_at <= ?", quotedTime(filter.To))
+		}
+		if spans {
+			q.add(" AND (s.ended_at IS NULL OR s.ended_at >= ?)", quotedTime(filter.From))
+		}
+	} else {
+		q.between("s.started_at", filter.From, filter.To)
+	}
+	if err := q.page(list, sessionSortings, "s.id"); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, s, q, sessionColumns.targets)
+}
+
+// sessionsOf adds what a filter asks for beside the user and the span.
+func (q *statement) sessionsOf(filter userkit.SessionFilter) {
+	if !filter.ClosedAfter.IsZero() {
 		q.add(" AND s.closed_at > ?", quotedTime(filter.ClosedAfter))
+	}
+	if !filter.ClosedUntil.IsZero() {
+		// Of those that ended before the column was there it says nothing.
+		q.add(" AND coalesce(s.closed_at, s.ended_at) <= ?", quotedTime(filter.ClosedUntil))
 	}
 	if filter.Node != "" {
 		q.add(" AND s.node = ?", quoted(filter.Node))
 	}
 	if filter.InternalIP.IsValid() {
 		q.add(" AND s.internal_ip = ?", quotedAddress(filter.InternalIP))
-	}
-	if !filter.ClosedUntil.IsZero() {
-		// Of those that ended before the column was there it says nothing.
-		q.add(" AND coalesce(s.closed_at, s.ended_at) <= ?", quotedTime(filter.ClosedUntil))
 	}
 	if !filter.DeviceID.IsZero() {
 		q.add(" AND s.device_id = ?", quotedID(filter.DeviceID))
@@ -97,10 +122,81 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	case userkit.SessionsEnded:
 		q.add(" AND s.ended_at IS NOT NULL")
 	}
-	q.between("s.started_at", filter.From, filter.To)
-	if err := q.page(list, sessionSortings, "s.id"); err != nil {
+}
+
+// lengths are the classes of sessions by how long they ran, in the index
+// sessions_by_length: under a minute, under four, and so on. Those that ran at a
+// moment, and ended in a class, ended within its length from then on.
+var lengths = func() (lengths []time.Duration) {
+	for length := time.Minute; len(lengths) < 13; length *= 4 {
+		lengths = append(lengths, length)
+	}
+	return lengths
+}()
+
+// lengthClass gives the class of a session, as the index has it.
+var lengthClass = func() string {
+	var bounds []string
+	for _, length := range lengths {
+		bounds = append(bounds, fmt.Sprintf("'%d minutes'", int(length.Minutes())))
+	}
+	return "width_bucket(s.ended_at - s.started_at, ARRAY[" + strings.Join(bounds, ", ") + "]::interval[])"
+}()
+
+// sessionsOverSpan lists sessions of the project, or of a node, that ran in a span: those
+// that started in it, those that run since before it, and those that ended after it had
+// begun. Each of the three has an index; no index has them all.
+func (s *Store) sessionsOverSpan(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+	q := &statement{}
+	q.add("SELECT " + sessionReads + "\nFROM (")
+	begin := func() {
+		q.add("(SELECT s.*\nFROM ? AS s\nWHERE s.project = ?", s.table("sessions"), quoted(s.project))
+		if filter.Node == "" {
+			q.through(sessionSortings, userkit.List{Order: userkit.Order{Field: "started_at"}}, "")
+		}
+	}
+	end := func() error {
+		q.sessionsOf(filter)
+		q.add(" AND (s.ended_at IS NULL OR s.ended_at >= ?)", quotedTime(filter.From))
+		if !filter.To.IsZero() {
+			q.add(" AND s.started_at <= ?", quotedTime(filter.To))
+		}
+		err := q.page(list, sessionSortings, "s.id")
+		q.add(")")
+		return err
+	}
+	begin()
+	q.add(" AND s.started_at >= ?", quotedTime(filter.From))
+	if err := end(); err != nil {
 		return nil, err
 	}
+	if filter.State != userkit.SessionsEnded {
+		q.add("\nUNION ALL\n")
+		begin()
+		q.add(" AND s.ended_at IS NULL AND s.started_at < ?", quotedTime(filter.From))
+		if err := end(); err != nil {
+			return nil, err
+		}
+	}
+	q.add("\nUNION ALL\n(SELECT s.*\nFROM (VALUES ")
+	for class := range len(lengths) + 1 {
+		until := filter.From.AddDate(1000, 0, 0)
+		if class < len(lengths) {
+			until = filter.From.Add(lengths[class])
+		}
+		if class > 0 {
+			q.add(", ")
+		}
+		q.add("(?, ?)", class, quotedTime(until))
+	}
+	q.add(") AS c (class, until)\nCROSS JOIN LATERAL (SELECT s.* FROM ? AS s WHERE s.project = ? AND "+lengthClass+" = c.class"+
+		" AND s.ended_at >= ? AND s.ended_at <= c.until AND s.ended_at > "+noTime+" AND s.started_at < ? OFFSET 0) AS s\nWHERE true",
+		s.table("sessions"), quoted(s.project), quotedTime(filter.From), quotedTime(filter.From))
+	if err := end(); err != nil {
+		return nil, err
+	}
+	q.add(") AS s")
+	q.order(list, sessionSortings[list.Order.Field].expression, "s.id")
 	return selectRecords(ctx, s, q, sessionColumns.targets)
 }
 

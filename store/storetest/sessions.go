@@ -886,6 +886,59 @@ func sessionListCases() []testCase {
 				}
 			}
 		}},
+		{"of the last day are also those that began before it and run", func(t *testing.T, env env) {
+			d := env.desk(t, patient)
+			user := d.signUp(t)
+			long, gone := d.startOn(t, user.ID, "fra-1"), d.startOn(t, user.ID, "fra-1")
+			d.clock.Advance(24 * time.Hour)
+			gone = d.end(t, gone.ID)
+			d.clock.Advance(9 * 24 * time.Hour)
+			fresh := d.connect(t, user.ID, userkit.DeviceID{})
+			query := userkit.SessionQuery{SessionFilter: userkit.SessionFilter{Overlaps: true, From: d.clock.Now().AddDate(0, 0, -1), To: d.clock.Now()}}
+			require.Equal(t, []userkit.Session{fresh, long}, list(t, d, query))
+			// Who had the address at a moment.
+			query.SessionFilter = userkit.SessionFilter{Overlaps: true, InternalIP: netip.MustParseAddr("::ffff:10.0.0.7"), From: base.Add(time.Hour), To: base.Add(time.Hour)}
+			require.ElementsMatch(t, []userkit.Session{gone, long}, list(t, d, query))
+			query.From, query.To = gone.EndedAt.Add(time.Hour), gone.EndedAt.Add(time.Hour)
+			require.Equal(t, []userkit.Session{long}, list(t, d, query))
+			query.To = query.From.Add(userkit.MaxSessionSpan + time.Second)
+			_, err := d.Sessions(t.Context(), query)
+			requireCode(t, err, userkit.ErrInvalid, userkit.CodeSpanTooLong)
+		}},
+		{"that end while somebody goes through the pages by their end are listed once", func(t *testing.T, env env) {
+			d := env.desk(t, patient)
+			for _, sort := range []string{"ended_at", "end_reason"} {
+				for _, mixed := range []bool{false, true} {
+					for _, descending := range []bool{false, true} {
+						user := d.signUp(t)
+						query := userkit.SessionQuery{Mixed: mixed, PageQuery: userkit.PageQuery{Sort: sort, Descending: descending, Limit: 2}}
+						query.UserID = user.ID
+						var sessions []userkit.Session
+						for range 9 {
+							sessions = append(sessions, d.connect(t, user.ID, userkit.DeviceID{}))
+						}
+						for _, session := range sessions[6:] {
+							d.clock.Advance(time.Second)
+							d.end(t, session.ID)
+						}
+						var listed []string
+						for page := 0; page == 0 || query.Cursor != ""; page++ {
+							got, err := d.Sessions(t.Context(), query)
+							require.NoError(t, err)
+							require.Less(t, page, 9)
+							listed = append(listed, idsOf(got.Items, sessionRecordID)...)
+							query.Cursor = got.Next
+							d.clock.Advance(time.Second)
+							if page < 3 { // one of each end of the list
+								d.end(t, sessions[page].ID)
+								d.end(t, sessions[5-page].ID)
+							}
+						}
+						require.ElementsMatch(t, idsOf(sessions, sessionRecordID), listed, "by %s, mixed: %v, descending: %v", sort, mixed, descending)
+					}
+				}
+			}
+		}},
 		{"active ones come first, then the newest; mixed, the newest alone", func(t *testing.T, env env) {
 			d := env.desk(t, patient)
 			_, _, sessions := history(t, d)

@@ -30,6 +30,7 @@ func storeSessionGroups() []group {
 			{"follows changes of every field", sessionsOrderAfterChange},
 			{"takes the sessions that every part of the filter takes", sessionsFilters},
 			{"pages the sessions that a filter takes", sessionsFilteredPages},
+			{"takes sessions that ran at a moment, however long they ran", sessionsOverlap},
 			{"takes sessions that started from From on and before To", sessionsSpan},
 		}},
 		{"StaleSessions", []testCase{
@@ -244,9 +245,18 @@ func takesSession(filter userkit.SessionFilter) func(session userkit.Session) bo
 			(filter.State != userkit.SessionsEnded || !session.Active()) &&
 			(filter.ClosedAfter.IsZero() || !session.Active() && session.ClosedAt.After(filter.ClosedAfter)) &&
 			(filter.ClosedUntil.IsZero() || !session.Active() && !session.ClosedAt.After(filter.ClosedUntil)) &&
-			(filter.From.IsZero() || !session.StartedAt.Before(filter.From)) &&
-			(filter.To.IsZero() || session.StartedAt.Before(filter.To))
+			takesTimes(filter, session)
 	}
+}
+
+// takesTimes is the meaning of the span of a filter.
+func takesTimes(filter userkit.SessionFilter, session userkit.Session) bool {
+	if filter.Overlaps {
+		return (filter.From.IsZero() || session.Active() || !session.EndedAt.Before(filter.From)) &&
+			(filter.To.IsZero() || !session.StartedAt.After(filter.To))
+	}
+	return (filter.From.IsZero() || !session.StartedAt.Before(filter.From)) &&
+		(filter.To.IsZero() || session.StartedAt.Before(filter.To))
 }
 
 // sessionFilters gives every combination of the parts of a filter.
@@ -262,6 +272,10 @@ func sessionFilters() []userkit.SessionFilter {
 					for _, place := range []userkit.SessionFilter{
 						{Node: hardNodes[0]}, {Node: hardNodes[1]}, {InternalIP: netip.MustParseAddr("10.0.0.10")}, {InternalIP: netip.MustParseAddr("::ffff:10.0.0.9")},
 						{Node: hardNodes[0], InternalIP: netip.MustParseAddr("10.0.0.10")}, {Node: hardNodes[2], To: at(1), ClosedAfter: at(-1)}, {Node: "nowhere"},
+						{Overlaps: true, From: at(0), To: at(1)}, {Overlaps: true, From: at(-1), To: at(-1)}, {Overlaps: true, From: base.Add(time.Microsecond)},
+						{Overlaps: true, To: at(0)}, {Overlaps: true}, {Overlaps: true, From: at(39_000_000), Node: hardNodes[1]},
+						{Overlaps: true, From: at(-1), To: at(0), InternalIP: netip.MustParseAddr("10.0.0.10")}, {Overlaps: true, From: at(0), ClosedUntil: at(1)},
+						{Overlaps: true, From: at(0), To: at(2), ClosedAfter: at(-1)},
 					} {
 						place.UserID, place.State = user, state
 						filters = append(filters, place)
@@ -293,11 +307,50 @@ func sessionsFilteredPages(t *testing.T, env env) {
 	for _, filter := range []userkit.SessionFilter{
 		{State: userkit.SessionsActive}, {State: userkit.SessionsEnded}, {UserID: userID(1)}, {DeviceID: deviceID(7)},
 		{UserID: userID(1), State: userkit.SessionsEnded}, {From: at(-1), To: at(2)}, {Node: hardNodes[1]}, {InternalIP: netip.MustParseAddr("10.0.0.10")},
+		{Overlaps: true, From: at(1), To: at(2)},
 	} {
 		listing := listingOfSessions(t, env.store, filter, belonging(records, takesSession(filter)))
 		require.NotEmpty(t, listing.records)
 		require.Less(t, len(listing.records), len(records))
 		listing.requirePages(t)
+	}
+}
+
+func sessionsOverlap(t *testing.T, env env) {
+	d := dossier{user: newUser(1)}
+	n := 0
+	for _, length := range []time.Duration{
+		2 * time.Microsecond, time.Second, time.Minute - 2*time.Microsecond, time.Minute, 4 * time.Minute, time.Hour, 10 * 24 * time.Hour, 9 * 365 * 24 * time.Hour,
+		40 * 365 * 24 * time.Hour,
+	} {
+		for _, place := range []time.Duration{0, 1, 2, 3} { // ends before, at, after the moment; starts at it
+			session := newSession(d.user.ID, n)
+			session.EndedAt = at(0).Add(length * place / 2)
+			if place == 0 {
+				session.EndedAt = at(0).Add(-time.Microsecond)
+			}
+			session.StartedAt = session.EndedAt.Add(-length)
+			n++
+			d.sessions = append(d.sessions, session)
+		}
+	}
+	open, future := newOpenSession(d.user.ID, n), newOpenSession(d.user.ID, n+1)
+	open.StartedAt, future.StartedAt = at(-864_000), at(0).Add(time.Microsecond)
+	d.sessions = append(d.sessions, open, future)
+	createAll(t, env.store, d)
+	for _, filter := range []userkit.SessionFilter{
+		{From: at(0), To: at(0)}, {From: at(0)}, {From: at(-1), To: at(1)}, {From: at(0), To: at(0), State: userkit.SessionsEnded},
+		{From: at(0), To: at(0), State: userkit.SessionsActive}, {From: at(0), To: at(0), UserID: d.user.ID}, {From: at(0), To: at(0), InternalIP: d.sessions[9].InternalIP},
+		{From: at(0), To: at(0), Node: d.sessions[9].Node}, {From: at(0).AddDate(30, 0, 0), To: at(0).AddDate(30, 0, 0)},
+	} {
+		filter.Overlaps = true
+		want := belonging(d.sessions, takesSession(filter))
+		require.NotEmpty(t, want, "%+v", filter)
+		listing := listingOfSessions(t, env.store, filter, want)
+		listing.fields = slices.DeleteFunc(listing.fields, func(field userkit.Field[userkit.Session]) bool {
+			return field.Name != "started_at" && field.Name != "node" && field.Name != "ended_at"
+		})
+		listing.requireOrder(t)
 	}
 }
 
