@@ -11,9 +11,18 @@ import (
 	"github.com/userkit/userkit/store/storetest"
 )
 
-// The store's half of the suite over other drivers and modes. The race detector watches
-// the store in TestConformanceOverPgdriver; here it would watch the same code again, so
-// "make test" runs these without it.
+// The manager's half of the suite, and the store's half over other drivers and modes. The
+// race detector watches the store in TestConformanceOverPgdriver, and the manager on the
+// store in memory; here it would watch the same code again, so "make test" runs these
+// without it.
+
+func TestManagerConformanceOverPgdriver(t *testing.T) {
+	dsn := migrated.Create(t)
+	db := sharedHandle(t, dsn)
+	conform(t, storetest.RunManager, func(t *testing.T, project postgres.Option) *postgres.Store {
+		return newStore(t, db, project)
+	})
+}
 
 // All projects share the handle of a host.
 func TestConformanceOverPgx(t *testing.T) {

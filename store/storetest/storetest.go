@@ -45,7 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) userkit.Store) {
 // RunWith runs the whole suite with options.
 func RunWith(t *testing.T, open func(t *testing.T) userkit.Store, options Options) {
 	RunStore(t, open, options)
-	t.Run("Manager", func(t *testing.T) { runManager(t, open, options) })
+	RunManager(t, open, options)
 }
 
 // RunStore runs the half of the suite that speaks to the Store interface alone. A
@@ -53,6 +53,11 @@ func RunWith(t *testing.T, open func(t *testing.T) userkit.Store, options Option
 // where only what is below the store differs.
 func RunStore(t *testing.T, open func(t *testing.T) userkit.Store, options Options) {
 	t.Run("Store", func(t *testing.T) { runStore(t, open, options) })
+}
+
+// RunManager runs the half of the suite that speaks to a Manager on the store.
+func RunManager(t *testing.T, open func(t *testing.T) userkit.Store, options Options) {
+	t.Run("Manager", func(t *testing.T) { runManager(t, open, options) })
 }
 
 // group is a part of the table of contents: what is tested, usually a method,
