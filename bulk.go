@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
+	"time"
 )
 
 // BulkAction is what a bulk action does to each of its users.
@@ -18,6 +21,7 @@ const (
 	BulkDelete            BulkAction = "delete"              // DeleteUser
 	BulkAddToSegments     BulkAction = "add_to_segments"     // AddToSegments, of BulkRequest.Segments
 	BulkRemoveFromSegment BulkAction = "remove_from_segment" // RemoveFromSegment, of the one of BulkRequest.Segments
+	BulkSendMessage       BulkAction = "send_message"        // SendMessage, of BulkRequest.Message
 )
 
 // BulkRequest says what to do to which users.
@@ -25,11 +29,27 @@ type BulkRequest struct {
 	Action   BulkAction  `json:"action"`
 	Users    UserFilter  `json:"users"`
 	Segments []SegmentID `json:"segments,omitempty"` // only for the actions on segments
+
+	// Message is only for BulkSendMessage. Each user gets it once, however often an
+	// execution of one preview is resumed or repeated, in whichever process. With a Key,
+	// that holds for all previews; who has got another message with the key is a failure,
+	// with CodeKeyReused.
+	Message NewMessage `json:"message,omitzero"`
 }
 
 // BulkToken is proof of a preview, opaque. It holds which users were previewed,
 // not what they are, and belongs to one request.
 type BulkToken string
+
+// SameUsers reports whether two tokens are of one request and, when nothing has been
+// executed since, of the same users: so a host sees whether a preview is out of date
+// before it executes it.
+func (t BulkToken) SameUsers(other BulkToken) bool {
+	one, binding, err := readBulkToken(t)
+	another, otherBinding, otherErr := readBulkToken(other)
+	return err == nil && otherErr == nil && binding == otherBinding && one.rest == another.rest &&
+		one.after == another.after && slices.Equal(one.pending, another.pending)
+}
 
 // BulkPreview is what a bulk action would do.
 type BulkPreview struct {
@@ -103,7 +123,9 @@ type BulkManager interface {
 	// PreviewBulk counts the users of a bulk action and changes nothing. It
 	// returns ErrInvalid when the request is wrong: CodeUnknownValue for the
 	// action, CodeRequired and CodeUnknownField for segments that are missing or
-	// that the action does not take, and what AddToSegments returns for them.
+	// that the action does not take, and what AddToSegments returns for them; and
+	// CodeUnknownField for a message that the action does not take, or that is a received
+	// mail, and what SendMessage returns for it.
 	PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error)
 
 	// ExecuteBulk does what was previewed, in chunks, each user by the same rules
@@ -144,12 +166,13 @@ func (a *audience) remove(id UserID) {
 // bulkState is what a token holds: the users that may be in work, and the set of
 // those after them in the order of ids.
 type bulkState struct {
+	run     [16]byte // tells previews of messages to send apart
 	pending []UserID
 	after   UserID // the last of pending; zero: the rest is everybody
 	rest    audience
 }
 
-const bulkTokenVersion = 1
+const bulkTokenVersion = 2
 
 // token writes the state for a request.
 func (s bulkState) token(binding uint64) BulkToken {
@@ -157,6 +180,7 @@ func (s bulkState) token(binding uint64) BulkToken {
 	for _, number := range []uint64{s.rest.count, s.rest.digest[0], s.rest.digest[1]} {
 		data = binary.BigEndian.AppendUint64(data, number)
 	}
+	data = append(data, s.run[:]...)
 	data = append(data, s.after[:]...)
 	for _, id := range s.pending {
 		data = append(data, id[:]...)
@@ -164,29 +188,58 @@ func (s bulkState) token(binding uint64) BulkToken {
 	return BulkToken(sumText(data))
 }
 
-// parseBulkToken reads what token writes.
-func parseBulkToken(token BulkToken, binding uint64) (s bulkState, err error) {
-	const head = 1 + 4*8 + 16
-	data, intact := unsumText(string(token))
-	if !intact || len(data) < head || (len(data)-head)%16 != 0 || len(data) > head+16*bulkChunk || data[0] != bulkTokenVersion {
-		return s, NewError(CodeInvalidBulkToken, "token", "the token is damaged")
+// parseBulkToken reads the token of a request.
+func parseBulkToken(token BulkToken, binding uint64) (bulkState, error) {
+	s, of, err := readBulkToken(token)
+	if err == nil && of != binding {
+		err = NewError(CodeInvalidBulkToken, "token", "the token belongs to another bulk action")
 	}
-	if binary.BigEndian.Uint64(data[1:]) != binding {
-		return s, NewError(CodeInvalidBulkToken, "token", "the token belongs to another bulk action")
-	}
-	s.rest.count = binary.BigEndian.Uint64(data[9:])
-	s.rest.digest = [2]uint64{binary.BigEndian.Uint64(data[17:]), binary.BigEndian.Uint64(data[25:])}
-	s.after = UserID(data[33:49])
-	for rest := data[head:]; len(rest) > 0; rest = rest[16:] {
-		s.pending = append(s.pending, UserID(rest[:16]))
+	if err != nil {
+		return bulkState{}, err
 	}
 	return s, nil
 }
 
-// check checks a request, and that its segments can be used.
+// readBulkToken reads what token writes.
+func readBulkToken(token BulkToken) (s bulkState, binding uint64, err error) {
+	const head = 1 + 4*8 + 2*16
+	data, intact := unsumText(string(token))
+	if !intact || len(data) < head || (len(data)-head)%16 != 0 || len(data) > head+16*bulkChunk || data[0] != bulkTokenVersion {
+		return s, 0, NewError(CodeInvalidBulkToken, "token", "the token is damaged")
+	}
+	s.rest.count = binary.BigEndian.Uint64(data[9:])
+	s.rest.digest = [2]uint64{binary.BigEndian.Uint64(data[17:]), binary.BigEndian.Uint64(data[25:])}
+	s.run, s.after = [16]byte(data[33:49]), UserID(data[49:65])
+	for rest := data[head:]; len(rest) > 0; rest = rest[16:] {
+		s.pending = append(s.pending, UserID(rest[:16]))
+	}
+	return s, binary.BigEndian.Uint64(data[1:]), nil
+}
+
+// bulkKey begins the keys of messages that a bulk action sends without a key.
+const bulkKey = "bulk:"
+
+// ready gives the request with its message as it is sent in a run.
+func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [16]byte) (_ BulkRequest, err error) {
+	if err := r.check(ctx, m); err != nil || r.Action != BulkSendMessage {
+		return r, err
+	}
+	if r.Message, err = r.Message.normalise(now); err == nil && r.Message.Key == "" {
+		r.Message.Key = bulkKey + hex.EncodeToString(run[:])
+	}
+	return r, err
+}
+
+// check checks a request but its message, and that its segments can be used.
 func (r BulkRequest) check(ctx context.Context, m *manager) error {
+	switch sends := r.Action == BulkSendMessage; {
+	case sends && !r.Message.Mail.IsZero():
+		return NewError(CodeUnknownField, "mail", "a received mail goes to nobody else")
+	case !sends && !r.Message.isZero():
+		return NewError(CodeUnknownField, "message", "%q takes no message", clip(string(r.Action)))
+	}
 	switch r.Action {
-	case BulkActivate, BulkDeactivate, BulkDelete:
+	case BulkActivate, BulkDeactivate, BulkDelete, BulkSendMessage:
 		if len(r.Segments) > 0 {
 			return NewError(CodeUnknownField, "segments", "%q takes no segments", string(r.Action))
 		}
@@ -229,7 +282,11 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 		return BulkPreview{}, err
 	}
 	defer call.leave(ctx, &err)
-	if err := request.check(ctx, m); err != nil {
+	state := bulkState{}
+	if request.Action == BulkSendMessage {
+		state.run = NewID[bulkState]()
+	}
+	if _, err := request.ready(ctx, m, call.now, state.run); err != nil {
 		return BulkPreview{}, err
 	}
 	if ctx, err = m.alsoMay(ctx, &call, bulkOperations[request.Action]); err != nil {
@@ -239,11 +296,10 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 	if err != nil {
 		return BulkPreview{}, err
 	}
-	rest, err := m.audience(ctx, filter, UserID{}, func(UserID) {})
-	if err != nil {
+	if state.rest, err = m.audience(ctx, filter, UserID{}, func(UserID) {}); err != nil {
 		return BulkPreview{}, err
 	}
-	return BulkPreview{Users: int64(rest.count), Token: bulkState{rest: rest}.token(request.binding())}, nil
+	return BulkPreview{Users: int64(state.rest.count), Token: state.token(request.binding())}, nil
 }
 
 func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (_ BulkResult, err error) {
@@ -264,6 +320,9 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 	if err != nil {
 		return result, err
 	}
+	if request, err = request.ready(ctx, m, call.now, state.run); err != nil {
+		return result, err
+	}
 	filter, err := m.storeFilter(ctx, request.Users)
 	if err != nil {
 		return result, err
@@ -282,7 +341,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 		if progress == nil {
 			return nil
 		}
-		next := bulkState{pending: chunk, after: state.after, rest: rest}
+		next := bulkState{run: state.run, pending: chunk, after: state.after, rest: rest}
 		return progress(BulkProgress{Users: total, Done: total - int64(len(users)), Token: next.token(binding)})
 	}
 	beyond := len(state.pending) // how many of users rest does not count
@@ -321,13 +380,20 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 	for i, id := range users {
 		o := o.again()
 		want := Want{User: id, Profile: true, Segments: true, RowCounts: request.Action == BulkDelete, Purchases: request.Action == BulkDelete}
+		message := NewID[Message]()
+		if request.Action == BulkSendMessage {
+			want = want.merge(m.sendingTo(id, request.Message.Key))
+		}
 		commands[i] = &command{want: want, decide: func(state *State) (change Change, err error) {
-			change, outcomes[i], err = request.decide(state, o, filter)
+			change, outcomes[i], err = request.decide(state, o, filter, message, m.notifiers)
 			return change, err
 		}}
 	}
 	if err := m.pipeline.do(ctx, commands...); err != nil {
 		return err
+	}
+	if request.Action == BulkSendMessage {
+		m.wakeDelivery()
 	}
 	var failed error
 	for i, c := range commands {
@@ -352,8 +418,8 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 	return failed
 }
 
-// decide decides the action for one user.
-func (r BulkRequest) decide(state *State, o origin, filter UserFilter) (change Change, outcome bulkOutcome, err error) {
+// decide decides the action for one user. message is the id of what is sent.
+func (r BulkRequest) decide(state *State, o origin, filter UserFilter, message MessageID, notifiers notifiers) (change Change, outcome bulkOutcome, err error) {
 	switch r.Action {
 	case BulkActivate:
 		_, change, err = setStatus(state, o, StatusActive)
@@ -365,6 +431,8 @@ func (r BulkRequest) decide(state *State, o origin, filter UserFilter) (change C
 		change = addToSegments(state, o, r.Segments)
 	case BulkRemoveFromSegment:
 		change = removeFromSegment(state, o, r.Segments[0])
+	case BulkSendMessage:
+		_, change, err = r.Message.send(state, o, message, notifiers)
 	}
 	if err != nil {
 		return Change{}, 0, err
@@ -385,4 +453,5 @@ var bulkOperations = map[BulkAction]*operation{
 	BulkDelete:            opDeleteUser,
 	BulkAddToSegments:     opAddToSegments,
 	BulkRemoveFromSegment: opRemoveFromSegment,
+	BulkSendMessage:       opSendMessage,
 }

@@ -8,11 +8,19 @@ import (
 
 func TestBulkTokenHoldsItsStateAndItsRequest(t *testing.T) {
 	request := BulkRequest{Action: BulkActivate, Users: UserFilter{Search: "ada", Filter: Equal("devices", 2)}}
-	state := bulkState{pending: []UserID{{15: 1}, {15: 2}}, after: UserID{15: 2}, rest: audience{count: 3, digest: [2]uint64{4, 5}}}
+	state := bulkState{run: [16]byte{15: 9}, pending: []UserID{{15: 1}, {15: 2}}, after: UserID{15: 2}, rest: audience{count: 3, digest: [2]uint64{4, 5}}}
 	token := state.token(request.binding())
 	read, err := parseBulkToken(token, request.binding())
 	require.NoError(t, err)
 	require.Equal(t, state, read)
+
+	again := state
+	again.run = [16]byte{15: 1}
+	require.True(t, again.token(request.binding()).SameUsers(token))
+	again.rest.count++
+	require.False(t, again.token(request.binding()).SameUsers(token))
+	require.False(t, BulkToken("").SameUsers(""))
+	require.False(t, state.token(1).SameUsers(token))
 
 	other := request
 	other.Users.Filter = Equal("devices", 3)
@@ -45,7 +53,7 @@ func TestBulkActionLeavesOutWhoDoesNotMeetTheFilterAnyMore(t *testing.T) {
 	request := BulkRequest{Action: BulkDeactivate, Users: UserFilter{Filter: Equal("country", "DE")}}
 	decide := func(user User) bulkOutcome {
 		user.ID = UserID{15: 1}
-		change, outcome, err := request.decide(&State{Exists: true, User: user}, testOrigin(noon), request.Users)
+		change, outcome, err := request.decide(&State{Exists: true, User: user}, testOrigin(noon), request.Users, MessageID{}, nil)
 		require.NoError(t, err)
 		require.Equal(t, outcome == bulkChanged, change.writes())
 		return outcome

@@ -69,3 +69,40 @@ func ExampleBulkManager() {
 	// deactivated: 3
 	// again: 0
 }
+
+// A message goes to everybody in a segment, once, however often the execution is repeated.
+func ExampleBulkAction_sendMessage() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	trial, err := users.CreateSegment(ctx, userkit.NewSegment{Name: "Trial", Rule: userkit.StartsWith("login", "trial-")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, login := range []string{"trial-1", "trial-2", "ada"} {
+		if _, err := users.CreateUser(ctx, userkit.NewUser{Login: login}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	request := userkit.BulkRequest{
+		Action:  userkit.BulkSendMessage,
+		Users:   userkit.UserFilter{Segment: trial.ID},
+		Message: userkit.NewMessage{Subject: "Your trial", Body: "It ends on **Sunday**.", Format: userkit.MessageMarkdown},
+	}
+	preview, err := users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 { // somebody pressed the button twice
+		result, err := users.ExecuteBulk(ctx, request, preview.Token, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("sent:", result.Changed, "had it:", result.Unchanged)
+	}
+	// Output:
+	// sent: 2 had it: 0
+	// sent: 0 had it: 2
+}

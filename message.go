@@ -123,7 +123,8 @@ type NewMessage struct {
 
 	// Key makes the call safe to repeat: a message with the same key and content is the one
 	// that was sent before. At most MaxLine characters, unique per user; empty: every call
-	// sends. A key does not begin with "mail:", which userkit uses for received mail.
+	// sends. A key does not begin with "mail:" or "bulk:", which userkit uses for received
+	// mail and for bulk actions.
 	Key string `json:"key,omitempty"`
 
 	// Mail, where it has a MessageID, tells that the message is a received mail. The
@@ -223,6 +224,11 @@ var messageFields = newFieldTable(
 	Field[Message]{Name: "read_at", Kind: KindTime, Get: func(m *Message) any { return m.ReadAt }},
 )
 
+// isZero reports whether nothing of a message is set.
+func (n NewMessage) isZero() bool {
+	return n.Subject == "" && n.Body == "" && n.Format == "" && len(n.Data) == 0 && n.ExpiresAt.IsZero() && n.Key == "" && n.Mail.IsZero()
+}
+
 // normalise checks a message and fills in what it leaves open.
 func (n NewMessage) normalise(now time.Time) (NewMessage, error) {
 	if n.Format == "" {
@@ -242,8 +248,8 @@ func (n NewMessage) normalise(now time.Time) (NewMessage, error) {
 	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
 		return n, NewError(CodeOutOfRange, "expires_at", "a message expires later than it is sent")
 	}
-	if strings.HasPrefix(n.Key, mailKey) {
-		return n, NewError(CodeBadFormat, "key", "keys that begin with %q are those of received mail", mailKey)
+	if strings.HasPrefix(n.Key, mailKey) || strings.HasPrefix(n.Key, bulkKey) {
+		return n, NewError(CodeBadFormat, "key", "keys that begin with %q or %q are userkit's own", mailKey, bulkKey)
 	}
 	if err := firstError(
 		checkLine("subject", n.Subject, MaxLine), checkLines("body", n.Body, MaxMessageBody), checkMessageData(n.Data),

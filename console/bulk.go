@@ -146,7 +146,7 @@ func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
-	if again.Token != token {
+	if !again.Token.SameUsers(token) {
 		f := &form{Values: r.PostForm, General: v.T(errorTexts[userkit.CodeAudienceChanged])}
 		return c.showBulk(v, w, r, r.PostForm, http.StatusConflict, f)
 	}

@@ -137,6 +137,12 @@ func previewCases() []testCase {
 				{userkit.BulkRequest{Action: userkit.BulkRemoveFromSegment, Segments: []userkit.SegmentID{rule.ID}}, userkit.ErrInvalid, userkit.CodeSegmentIsRule, "segments"},
 				{userkit.BulkRequest{Action: userkit.BulkAddToSegments, Segments: []userkit.SegmentID{segmentID(7)}}, userkit.ErrNotFound, userkit.CodeSegmentNotFound, "segments"},
 				{userkit.BulkRequest{Action: userkit.BulkAddToSegments, Segments: many}, userkit.ErrInvalid, userkit.CodeTooLong, "segments"},
+				{userkit.BulkRequest{Action: userkit.BulkSendMessage}, userkit.ErrInvalid, userkit.CodeRequired, "body"},
+				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x", ExpiresAt: base}}, userkit.ErrInvalid, userkit.CodeOutOfRange, "expires_at"},
+				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x", Key: "bulk:1"}}, userkit.ErrInvalid, userkit.CodeBadFormat, "key"},
+				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x", Mail: userkit.MailOrigin{MessageID: "1"}}}, userkit.ErrInvalid, userkit.CodeUnknownField, "mail"},
+				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x"}, Segments: []userkit.SegmentID{list.ID}}, userkit.ErrInvalid, userkit.CodeUnknownField, "segments"},
+				{userkit.BulkRequest{Action: userkit.BulkDelete, Message: userkit.NewMessage{Data: map[string]string{"a": "b"}}}, userkit.ErrInvalid, userkit.CodeUnknownField, "message"},
 				{userkit.BulkRequest{Action: userkit.BulkActivate, Users: userkit.UserFilter{Filter: userkit.Equal("none", 1)}}, userkit.ErrInvalid, userkit.CodeUnknownField, "filter"},
 			} {
 				_, err := d.PreviewBulk(t.Context(), wrong.request)
@@ -452,6 +458,61 @@ func resumeCases() []testCase {
 				require.Equal(t, userkit.BulkResult{Changed: users}, sound.execute(t, userkit.BulkRequest{Action: userkit.BulkDelete, Users: everyMass()}))
 				require.Empty(t, members(t, env.store, list.ID))
 			}
+		}},
+		{"sends each user one message, whoever resumes it after a failure", func(t *testing.T, env env) {
+			notified := userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": &pushService{}})
+			sound := env.desk(t, notified)
+			ids := sound.masses(t, users)
+			d := sound.register(t, ids[users-1], userkit.NewDevice{PushToken: "phone"})
+			request := userkit.BulkRequest{Action: userkit.BulkSendMessage, Users: everyMass(), Message: userkit.NewMessage{
+				Subject: "Maintenance", Body: "On *Sunday*", Format: userkit.MessageMarkdown, Data: map[string]string{"a": "b"},
+				ExpiresAt: sound.clock.Now().Add(time.Hour),
+			}}
+			sent := 0
+			received := func(each int) {
+				t.Helper()
+				counts := sound.eventCounts(t, userkit.EventMessageSent)
+				require.Len(t, counts, users)
+				for _, id := range ids {
+					require.Equal(t, each, counts[id])
+				}
+				sent = each
+				all, _ := messageLists(t, sound, ids[users-1])
+				require.Len(t, all, each)
+				for _, message := range all {
+					require.Equal(t, request.Message.Subject, message.Subject)
+					require.Equal(t, request.Message.Data, message.Data)
+					require.Equal(t, d.ID, sound.delivery(t, message.ID).DeviceID)
+				}
+			}
+			for half := range 3 {
+				preview := sound.preview(t, request).Token
+				token := preview
+				broken := sound.beside(t, &cutStore{Store: env.store, part: half}, notified)
+				_, err := broken.ExecuteBulk(t.Context(), request, preview, func(progress userkit.BulkProgress) error {
+					token = progress.Token
+					return nil
+				})
+				require.ErrorIs(t, err, userkit.ErrUnavailable)
+				require.NoError(t, broken.Close(context.Background()))
+				_, err = sound.ExecuteBulk(t.Context(), request, token, nil)
+				require.NoError(t, err)
+				received(sent + 1)
+				result, err := sound.ExecuteBulk(t.Context(), request, preview, nil) // the button was pressed twice
+				require.NoError(t, err)
+				require.Equal(t, userkit.BulkResult{Unchanged: users}, result)
+			}
+			received(3)
+
+			// A key holds for all previews, and only for what it sent.
+			request.Message.Key = "maintenance"
+			require.Equal(t, userkit.BulkResult{Changed: users}, sound.execute(t, request))
+			require.Equal(t, userkit.BulkResult{Unchanged: users}, sound.execute(t, request))
+			received(4)
+			request.Message.Body = "On Monday"
+			result := sound.execute(t, request)
+			require.EqualValues(t, users, result.Failed)
+			require.Equal(t, userkit.CodeKeyReused, userkit.ErrorCode(result.Failures[0].Err))
 		}},
 		{"is refused when others joined those who are left", func(t *testing.T, env env) {
 			d := env.desk(t)
