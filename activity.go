@@ -126,7 +126,8 @@ const (
 	EventMessagesRead        EventName = "message.read"
 	EventSegmentsAdded       EventName = "user.segments_added"
 	EventSegmentRemoved      EventName = "user.segment_removed"
-	EventSegmentCreated      EventName = "segment.created" // this and those below are of no user
+	EventRetentionApplied    EventName = "retention.applied" // of no user, as those below
+	EventSegmentCreated      EventName = "segment.created"
 	EventSegmentUpdated      EventName = "segment.updated"
 	EventSegmentFrozen       EventName = "segment.frozen"
 	EventSegmentDeleted      EventName = "segment.deleted"
@@ -230,7 +231,10 @@ type ActivityManager interface {
 	// the Cursor of the last event. Nothing is skipped, although changes commit
 	// out of order: an event appears only when none can appear before it any
 	// more. A host that stores the cursor after its own work sees each event at
-	// least once. A damaged cursor yields ErrInvalid with CodeInvalidCursor, and
+	// least once. A cursor in front of events that retention has deleted (see
+	// WithRetention) yields ErrConflict with CodeCursorExpired: whoever follows takes
+	// stock anew, and goes on from the empty cursor, which begins with the oldest event
+	// that is kept. A damaged cursor yields ErrInvalid with CodeInvalidCursor, and
 	// one of another store ErrInvalid with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 }
@@ -251,7 +255,7 @@ var ownEvents = map[EventName]bool{
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
-	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true, EventPushTokenGone: true,
+	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true, EventPushTokenGone: true, EventRetentionApplied: true,
 }
 
 // validate checks an actor that the host put into a context.

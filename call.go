@@ -150,6 +150,9 @@ var (
 	opDisconnect  = writes("connections.disconnect", "Disconnect", TargetConnection).whileConnected()
 	opConnections = reads("connections.list", "Connections", TargetUser).orProject().whenNamed()
 
+	opPreviewRetention = reads("retention.preview", "PreviewRetention", TargetProject)
+	opApplyRetention   = writes("retention.apply", "ApplyRetention", TargetProject)
+
 	opRecordEvent = writes("activity.record", "RecordEvent", TargetUser).whileConnected()
 	opEvents      = reads("activity.list", "Events", TargetUser).orProject().whileConnected()
 	opFeed        = reads("activity.feed", "Feed", TargetProject)

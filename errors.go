@@ -87,6 +87,7 @@ const (
 	CodeRevisionMismatch Code = "revision_mismatch"
 	CodeTooManyConflicts Code = "too_many_conflicts"
 	CodeAudienceChanged  Code = "audience_changed"
+	CodeCursorExpired    Code = "cursor_expired"
 
 	CodeUserDisabled        Code = "user_disabled"
 	CodeUserInactive        Code = "user_inactive"
@@ -193,6 +194,8 @@ var codeTable = []CodeInfo{
 	{CodeRevisionMismatch, ErrConflict, "the profile was edited since it was read"},
 	{CodeTooManyConflicts, ErrConflict, "the user kept changing until the retries were used up"},
 	{CodeAudienceChanged, ErrConflict, "other users meet the filter now than when the bulk action was previewed"},
+
+	{CodeCursorExpired, ErrConflict, "events after the cursor are kept no longer; see WithRetention"},
 
 	{CodeUserDisabled, ErrRefused, "the user is disabled"},
 	{CodeUserInactive, ErrRefused, "the user has not been activated"},

@@ -32,6 +32,7 @@ type Manager interface {
 	BulkManager
 	ImportManager
 	ActivityManager
+	RetentionManager
 	ConnectionManager
 	AuthorizationManager
 
@@ -42,9 +43,9 @@ type Manager interface {
 	WithStore(store Store) Manager
 
 	// Run does the standing duties (closing stale sessions, verifying purchases that
-	// are due, delivering messages to devices) until the context ends, and returns the context's error. After Close
-	// it ends as well, and returns ErrUnavailable with CodeClosed. A duty that
-	// fails or panics is logged and tried again later. Many processes may run it.
+	// are due, delivering messages to devices, deleting what is kept no longer) until the
+	// context ends, and returns the context's error. After Close it ends as well, and
+	// returns ErrUnavailable with CodeClosed. A duty that fails or panics is logged and tried again later. Many processes may run it.
 	Run(ctx context.Context) error
 
 	// Close refuses further changes with ErrUnavailable and CodeClosed, ends Run,
@@ -172,6 +173,12 @@ var duties = []duty{
 			return err
 		},
 		wake: func(m *manager) <-chan struct{} { return m.undelivered },
+	},
+	{
+		name:     "deleting what is kept no longer",
+		applies:  func(m *manager) bool { return len(m.retention) > 0 },
+		interval: func(*manager) time.Duration { return retentionInterval / 4 },
+		do:       (*manager).retain,
 	},
 }
 

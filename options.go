@@ -23,6 +23,7 @@ type options struct {
 	defaultLicense   string
 	devicePolicy     DevicePolicy
 	sessionLimits    SessionLimits
+	retention        []RetentionRule // in the order of RecordKinds, then of names
 	staleAfter       time.Duration
 	nodePolicy       NodePolicy
 	trafficLimit     TrafficLimit

@@ -60,6 +60,9 @@ type recordKind struct {
 	apply func(s *State, change *Change)
 	// merge adds to a change what a later one does.
 	merge func(c, next *Change)
+	// expires says from when the age of a record counts for retention, and kept why
+	// retention deletes no record of the kind. One of the two is set.
+	expires, kept string
 	// read yields the records that a store has of a user, oldest first.
 	read func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error]
 }
@@ -70,6 +73,7 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[DeviceRecord, DeviceID] { return &c.Devices },
 		func(s *State) *[]DeviceRecord { return &s.Devices },
 		recordKind{
+			kept: "they are in use, and end by DeleteDevice",
 			wants: func(w, other *Want) {
 				w.Devices = append(w.Devices, other.Devices...)
 				w.HardwareIDs = append(w.HardwareIDs, other.HardwareIDs...)
@@ -86,6 +90,7 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Session, SessionID] { return &c.Sessions },
 		func(s *State) *[]Session { return &s.Sessions },
 		recordKind{
+			expires: "when its end was recorded",
 			wants: func(w, other *Want) {
 				w.Sessions = append(w.Sessions, other.Sessions...)
 				w.OpenSessions = w.OpenSessions || other.OpenSessions
@@ -98,7 +103,8 @@ var recordKinds = []recordKind{
 			},
 		}),
 	{
-		name: RowsDays,
+		name:    RowsDays,
+		expires: "when the day is over",
 		wants: func(w, other *Want) {
 			if from, ok := other.UsageFrom.Get(); ok {
 				if mine, ok := w.UsageFrom.Get(); !ok || from.Compare(mine) < 0 {
@@ -120,6 +126,7 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Purchase, PurchaseID] { return &c.Purchases },
 		func(s *State) *[]Purchase { return &s.Purchases },
 		recordKind{
+			kept:  "they say what a user may use, and to whom they belong",
 			wants: func(w, other *Want) { w.Purchases = w.Purchases || other.Purchases },
 			asks:  func(w *Want) bool { return w.Purchases },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
@@ -132,6 +139,7 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Message, MessageID] { return &c.Messages },
 		func(s *State) *[]Message { return &s.Messages },
 		recordKind{
+			expires: "when it was sent",
 			wants: func(w, other *Want) {
 				w.Messages = append(w.Messages, other.Messages...)
 				w.MessageKeys = append(w.MessageKeys, other.MessageKeys...)
@@ -147,8 +155,9 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Delivery, DeliveryID] { return &c.Deliveries },
 		func(s *State) *[]Delivery { return &s.Deliveries },
 		recordKind{
-			wants: func(w, other *Want) { w.Deliveries = append(w.Deliveries, other.Deliveries...) },
-			asks:  func(w *Want) bool { return len(w.Deliveries) > 0 },
+			expires: "when its message was sent",
+			wants:   func(w, other *Want) { w.Deliveries = append(w.Deliveries, other.Deliveries...) },
+			asks:    func(w *Want) bool { return len(w.Deliveries) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 				return walkList(deliveryFields, "created_at", func(list List) ([]Delivery, error) {
 					return store.Deliveries(ctx, DeliveryFilter{UserID: user}, list)
@@ -159,6 +168,7 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Transaction, TransactionID] { return &c.Transactions },
 		func(s *State) *[]Transaction { return &s.Transactions },
 		recordKind{
+			kept: "they are money",
 			wants: func(w, other *Want) {
 				w.Transactions = append(w.Transactions, other.Transactions...)
 				w.TransactionKeys = append(w.TransactionKeys, other.TransactionKeys...)
@@ -173,6 +183,7 @@ var recordKinds = []recordKind{
 		}),
 	{
 		name:  RowsMemberships,
+		kept:  "they are in use, and end by RemoveFromSegment",
 		wants: func(w, other *Want) { w.Segments = w.Segments || other.Segments },
 		asks:  func(w *Want) bool { return w.Segments },
 		clone: func(s *State) { s.Segments = slices.Clone(s.Segments) },
@@ -193,10 +204,11 @@ var recordKinds = []recordKind{
 		},
 	},
 	{
-		name:  RowsActivations,
-		wants: func(w, other *Want) { w.Activation = w.Activation || other.Activation },
-		asks:  func(w *Want) bool { return w.Activation },
-		clone: func(*State) {},
+		name:    RowsActivations,
+		expires: "when it expired",
+		wants:   func(w, other *Want) { w.Activation = w.Activation || other.Activation },
+		asks:    func(w *Want) bool { return w.Activation },
+		clone:   func(*State) {},
 		apply: func(s *State, change *Change) {
 			if activation, set := change.Activation.Get(); set {
 				s.Activation = activation
@@ -221,8 +233,9 @@ var recordKinds = []recordKind{
 		func(c *Change) *Records[Connection, ConnectionID] { return &c.Connections },
 		func(s *State) *[]Connection { return &s.Connections },
 		recordKind{
-			wants: func(w, other *Want) { w.Connections = append(w.Connections, other.Connections...) },
-			asks:  func(w *Want) bool { return len(w.Connections) > 0 },
+			expires: "when it was over",
+			wants:   func(w, other *Want) { w.Connections = append(w.Connections, other.Connections...) },
+			asks:    func(w *Want) bool { return len(w.Connections) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 				return walkList(connectionFields, "started_at", func(list List) ([]Connection, error) {
 					return store.Connections(ctx, ConnectionFilter{UserID: user}, list)
@@ -231,6 +244,7 @@ var recordKinds = []recordKind{
 		}),
 	{
 		name:  RowsPushMails,
+		kept:  "they are in use, and end by RevokePushMail",
 		wants: func(w, other *Want) { w.PushMail = w.PushMail || other.PushMail },
 		asks:  func(w *Want) bool { return w.PushMail },
 		clone: func(*State) {},
@@ -256,7 +270,8 @@ var recordKinds = []recordKind{
 	},
 	{
 		// A state holds no events but the ids of those that a want names.
-		name: RowsEvents,
+		name:    RowsEvents,
+		expires: "when it happened",
 		wants: func(w, other *Want) {
 			w.Events = append(w.Events, other.Events...)
 			w.Marks = append(slices.Clip(w.Marks), other.Marks...)

@@ -164,7 +164,24 @@ type Store interface {
 	// FeedPosition. It lists an event only when no event can any more appear
 	// before it. A position whose Feed is set and is not the store's is ErrInvalid
 	// with CodeCursorMismatch.
+	//
+	// A position that is not zero, and after which an event was deleted by DeleteExpired,
+	// is ErrConflict with CodeCursorExpired.
 	Feed(ctx context.Context, after FeedPosition, limit int) ([]FeedEvent, error)
+
+	// EventNames returns, in order, the names of the events that are recorded, of those that
+	// are Retainable.
+	EventNames(ctx context.Context) ([]EventName, error)
+	// CountExpired counts the records of an expiry.
+	CountExpired(ctx context.Context, expiry Expiry) (int64, error)
+	// DeleteExpired deletes at most limit of the records of an expiry, in one step, and
+	// returns how many. It need not take those of a user that is being changed; it
+	// returns 0 only where it finds no others. The users of all records but days and
+	// events get a higher version. Days are added to UsageBefore, up to the largest int64.
+	DeleteExpired(ctx context.Context, expiry Expiry, limit int) (int64, error)
+	// LeaseDuty takes a lease on a duty until a moment, and reports whether it did: not
+	// while another lease is on it, whose moment is after now.
+	LeaseDuty(ctx context.Context, duty string, now, until time.Time) (bool, error)
 
 	// Close ends the store. It is safe to call more than once.
 	Close() error

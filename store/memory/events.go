@@ -18,6 +18,7 @@ type events struct {
 	byID    set[event, byEventID]
 	byTime  set[event, byTime]
 	feed    set[event, byCommit]
+	floor   userkit.FeedPosition // of the last event in the feed that retention deleted
 	// naming are, by the users that they name, events of others.
 	naming map[userkit.UserID]*set[event, byTime]
 }
@@ -279,7 +280,8 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 		return nil, userkit.NewError(userkit.CodeCursorMismatch, "cursor", "the cursor belongs to the feed of another store")
 	}
 	found := []userkit.FeedEvent{}
-	place := &event{commit: after.Commit, id: after.Event}
+	from := &event{commit: after.Commit, id: after.Event}
+	place := from
 	for len(found) < limit {
 		rows := s.someOfFeed(place, min(limit-len(found), breath))
 		if len(rows) == 0 {
@@ -293,6 +295,12 @@ func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int)
 		if err := s.ready(ctx); err != nil {
 			return nil, err
 		}
+	}
+	// What was deleted before the events were read is known by now.
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if last := (&event{commit: s.events.floor.Commit, id: s.events.floor.Event}); (from.commit != 0 || !from.id.IsZero()) && (byCommit{}).compare(from, last) < 0 {
+		return nil, userkit.NewError(userkit.CodeCursorExpired, "cursor", "events after the cursor are kept no longer")
 	}
 	return found, nil
 }

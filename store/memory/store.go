@@ -42,7 +42,8 @@ import (
 type Store struct {
 	mu     sync.RWMutex
 	closed atomic.Bool
-	feed   [16]byte // see userkit.FeedPosition
+	feed   [16]byte          // see userkit.FeedPosition
+	duties map[string]micros // until when they are leased
 
 	users        users
 	segments     segments
@@ -62,7 +63,8 @@ var _ userkit.Store = (*Store)(nil)
 // one another.
 func New() *Store {
 	return &Store{
-		feed: userkit.NewID[Store](),
+		feed:   userkit.NewID[Store](),
+		duties: map[string]micros{},
 		users: users{
 			numbers: make(map[userkit.UserID]uint32),
 			logins:  make(map[string]uint32),

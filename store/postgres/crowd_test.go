@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -16,7 +17,9 @@ import (
 )
 
 // largeTables are those that grow with the users of a project.
-var largeTables = []string{"users", "accounts", "devices", "sessions", "usage_days", "purchases", "messages", "deliveries", "transactions", "events"}
+var largeTables = []string{
+	"users", "accounts", "devices", "sessions", "usage_days", "purchases", "messages", "deliveries", "transactions", "events", "connections", "activations",
+}
 
 // crowd fills a store: users with two devices, three sessions (one open), three
 // purchases and three transactions each, and two messages, with a delivery that waits and
@@ -40,7 +43,7 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 				session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: user.ID, Node: fmt.Sprint("node ", i%60), StartedAt: at, ReportedAt: at}
 				session.InternalIP = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
 				if n > 0 {
-					session.EndedAt = at.Add(time.Hour)
+					session.EndedAt, session.ClosedAt = at.Add(time.Hour), at.Add(time.Hour)
 				}
 				change.Sessions.Insert = append(change.Sessions.Insert, session)
 				change.Purchases.Insert = append(change.Purchases.Insert, newPurchase(user.ID, 3*i+n))
@@ -72,6 +75,10 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 				change.Messages.Insert = append(change.Messages.Insert, message)
 				change.Deliveries.Insert = append(change.Deliveries.Insert, delivery)
 			}
+			change.Connections.Insert = []userkit.Connection{{
+				ID: userkit.NewID[userkit.Connection](), UserID: user.ID, StartedAt: start.Add(time.Duration(i) * time.Minute), ExpiresAt: start.Add(time.Duration(i+30) * time.Minute),
+			}}
+			change.Activation = userkit.Set(userkit.Activation{Email: user.Email, TokenDigest: sha256.Sum256([]byte(user.Email)), ExpiresAt: start.Add(time.Duration(i) * time.Minute)})
 			change.Usage = []userkit.DayUsage{{Day: userkit.DayOf(start, time.UTC), Received: 1}}
 			changes = append(changes, change)
 		}

@@ -101,7 +101,14 @@ LIMIT ?`,
 	for i := range events {
 		events[i].Position.Feed, events[i].Position.Event = feed, events[i].Event.ID
 	}
-	return events, err
+	if err != nil || after.Commit == 0 && after.Event.IsZero() {
+		return events, err
+	}
+	// What was deleted before the events were read is known by now.
+	if expired, err := s.expiredCursor(ctx, after); err != nil || !expired {
+		return events, err
+	}
+	return nil, userkit.NewError(userkit.CodeCursorExpired, "cursor", "events after the cursor are kept no longer")
 }
 
 // feedID returns what tells the feed of this project in this database from others. It

@@ -480,13 +480,26 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.Events(ctx, userkit.EventFilter{Naming: one.ID}, page("at", true, now))
 			return err
 		},
-		"Events": func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
+		"Events":     func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
+		"EventNames": func() error { _, err := store.EventNames(ctx); return err },
+		"LeaseDuty":  func() error { _, err := store.LeaseDuty(ctx, "duty", now, now); return err },
+		"CountExpired": func() error {
+			_, err := store.CountExpired(ctx, userkit.Expiry{Kind: userkit.RowsSessions, Before: now.AddDate(-1, 0, 0)})
+			return err
+		},
 		"Feed": func() error {
 			_, err := store.Feed(ctx, userkit.FeedPosition{Commit: 1 << 40}, 20)
 			return err
 		},
 	} {
 		check(name, aPage, work)
+	}
+	for _, kind := range userkit.RetainableKinds() {
+		expiry := userkit.Expiry{Kind: kind, Before: now.AddDate(1, 0, 0), BeforeDay: userkit.DayOf(now.AddDate(1, 0, 0), time.UTC), Event: "host.tested"}
+		check("DeleteExpired "+kind, aPage, func() error {
+			_, err := store.DeleteExpired(ctx, expiry, aPage)
+			return err
+		})
 	}
 	var deletions []userkit.Change
 	for _, user := range users[1100:1105] {

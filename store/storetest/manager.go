@@ -32,6 +32,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		trafficGroups(),
 		balanceGroups(),
 		activityGroups(),
+		retentionGroups(),
 		authorizerGroups(),
 		connectionGroups(),
 		segmentGroups(),

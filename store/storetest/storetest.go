@@ -118,6 +118,7 @@ func runStore(t *testing.T, open Open, options Options) {
 		storeDeliveryGroups(),
 		storeLedgerGroups(),
 		storeEventGroups(),
+		storeRetentionGroups(),
 		storeContractGroups(),
 	)...)
 }
