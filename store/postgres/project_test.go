@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,7 +44,9 @@ func TestDropProject(t *testing.T) {
 		require.NoError(t, err)
 	}
 	beside := rowsOf(t, dsn, postgres.DefaultProject)
-	require.Len(t, rowsOf(t, dsn, "doomed"), 3+len(largeTables))
+	_, err := doomed.LeaseDuty(ctx, "duty", time.Now(), time.Now())
+	require.NoError(t, err)
+	require.Len(t, rowsOf(t, dsn, "doomed"), 4+len(largeTables))
 
 	// Given up before it has begun to delete, it can be gone on with; meanwhile the
 	// project is none.
