@@ -17,7 +17,7 @@ func rowsOf(t *testing.T, dsn, project string) map[string]int {
 	t.Helper()
 	db := openDB(t, dsn)
 	counts := map[string]int{}
-	for _, table := range append([]string{"projects", "segments", "memberships"}, largeTables...) {
+	for _, table := range append([]string{"projects", "segments", "memberships", "duties"}, largeTables...) {
 		var count int
 		require.NoError(t, db.DB.QueryRow("SELECT count(*) FROM userkit."+table+" WHERE project = $1", project).Scan(&count))
 		if count > 0 {
