@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -22,6 +23,21 @@ const (
 	BulkAddToSegments     BulkAction = "add_to_segments"     // AddToSegments, of BulkRequest.Segments
 	BulkRemoveFromSegment BulkAction = "remove_from_segment" // RemoveFromSegment, of the one of BulkRequest.Segments
 	BulkSendMessage       BulkAction = "send_message"        // SendMessage, of BulkRequest.Message
+	BulkSetLicense        BulkAction = "set_license"         // SetLicense, to BulkRequest.License
+	BulkSetTrafficLimit   BulkAction = "set_traffic_limit"   // SetTrafficLimit, to BulkRequest.TrafficLimit; use goes on counting
+
+	// BulkResetUsage lets the use of the current period count from zero, as
+	// SetTrafficLimit does with resetUsage.
+	// Each user's once, as often as an execution of one preview is resumed or repeated.
+	BulkResetUsage BulkAction = "reset_usage"
+
+	// BulkAddDays adds BulkRequest.Days to the time of users that ends, in days of the
+	// project's time zone: to what is left of it or, where it is over, from now on. For
+	// users whose time has not begun, ValidFor grows by as many times 24 hours; those whose
+	// time never ends are unchanged. Each user gets the days once, however often an
+	// execution of one preview is resumed or repeated, in whichever process, as long as
+	// the events are kept.
+	BulkAddDays BulkAction = "add_days"
 )
 
 // BulkRequest says what to do to which users.
@@ -35,6 +51,12 @@ type BulkRequest struct {
 	// that holds for all previews; who has got another message with the key is a failure,
 	// with CodeKeyReused.
 	Message NewMessage `json:"message,omitzero"`
+
+	License      Optional[string]       `json:"license,omitzero"`       // only for BulkSetLicense; empty: none
+	TrafficLimit Optional[TrafficLimit] `json:"traffic_limit,omitzero"` // only for BulkSetTrafficLimit
+	Days         int                    `json:"days,omitempty"`         // only for BulkAddDays: 1 to MaxBulkDays
+
+	run [16]byte // of the preview, where something may be done once only
 }
 
 // BulkToken is proof of a preview, opaque. It holds which users were previewed,
@@ -115,6 +137,8 @@ const (
 	MaxBulkFailures = 100
 	// bulkChunk is how many users are dealt with between two progress reports.
 	bulkChunk = 256
+	// MaxBulkDays is the most days that BulkAddDays adds.
+	MaxBulkDays = 3660
 )
 
 // BulkManager does one thing to many users, in two steps: a preview tells how
@@ -122,10 +146,9 @@ const (
 type BulkManager interface {
 	// PreviewBulk counts the users of a bulk action and changes nothing. It
 	// returns ErrInvalid when the request is wrong: CodeUnknownValue for the
-	// action, CodeRequired and CodeUnknownField for segments that are missing or
-	// that the action does not take, and what AddToSegments returns for them; and
-	// CodeUnknownField for a message that the action does not take, or that is a received
-	// mail, and what SendMessage returns for it.
+	// action, CodeRequired and CodeUnknownField for what the action needs and the
+	// request lacks, or what it does not take, a message that is a received mail among it,
+	// and what the single call returns for it.
 	PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error)
 
 	// ExecuteBulk does what was previewed, in chunks, each user by the same rules
@@ -166,7 +189,7 @@ func (a *audience) remove(id UserID) {
 // bulkState is what a token holds: the users that may be in work, and the set of
 // those after them in the order of ids.
 type bulkState struct {
-	run     [16]byte // tells previews of messages to send apart
+	run     [16]byte // tells previews of what is done once apart
 	pending []UserID
 	after   UserID // the last of pending; zero: the rest is everybody
 	rest    audience
@@ -221,6 +244,7 @@ const bulkKey = "bulk:"
 
 // ready gives the request with its message as it is sent in a run.
 func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [16]byte) (_ BulkRequest, err error) {
+	r.run = run
 	if err := r.check(ctx, m); err != nil || r.Action != BulkSendMessage {
 		return r, err
 	}
@@ -232,25 +256,60 @@ func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [
 
 // check checks a request but its message, and that its segments can be used.
 func (r BulkRequest) check(ctx context.Context, m *manager) error {
-	switch sends := r.Action == BulkSendMessage; {
-	case sends && !r.Message.Mail.IsZero():
+	if r.Action == BulkSendMessage && !r.Message.Mail.IsZero() {
 		return NewError(CodeUnknownField, "mail", "a received mail goes to nobody else")
-	case !sends && !r.Message.isZero():
-		return NewError(CodeUnknownField, "message", "%q takes no message", clip(string(r.Action)))
+	}
+	if _, known := bulkOperations[r.Action]; !known {
+		return NewError(CodeUnknownValue, "action", "%q is no bulk action", clip(string(r.Action)))
+	}
+	toSegments := r.Action == BulkAddToSegments || r.Action == BulkRemoveFromSegment
+	_, license := r.License.Get()
+	limit, limited := r.TrafficLimit.Get()
+	for _, part := range []struct {
+		field        string
+		given, taken bool
+	}{
+		{"segments", len(r.Segments) > 0, toSegments}, {"license", license, r.Action == BulkSetLicense},
+		{"traffic_limit", limited, r.Action == BulkSetTrafficLimit}, {"days", r.Days != 0, r.Action == BulkAddDays}, {"message", !r.Message.isZero(), r.Action == BulkSendMessage},
+	} {
+		if part.given && !part.taken {
+			return NewError(CodeUnknownField, part.field, "%q takes none", string(r.Action))
+		}
+		if part.taken && !part.given && part.field != "message" { // whose parts are named
+
+			return NewError(CodeRequired, part.field, "%q needs it", string(r.Action))
+		}
 	}
 	switch r.Action {
-	case BulkActivate, BulkDeactivate, BulkDelete, BulkSendMessage:
-		if len(r.Segments) > 0 {
-			return NewError(CodeUnknownField, "segments", "%q takes no segments", string(r.Action))
-		}
-		return nil
 	case BulkAddToSegments, BulkRemoveFromSegment:
-		if len(r.Segments) == 0 || r.Action == BulkRemoveFromSegment && len(r.Segments) > 1 {
-			return NewError(CodeRequired, "segments", "%q needs its segments, and a removal exactly one", string(r.Action))
+		if r.Action == BulkRemoveFromSegment && len(r.Segments) > 1 {
+			return NewError(CodeRequired, "segments", "%q needs exactly one", string(r.Action))
 		}
 		return m.lists(ctx, r.Segments)
+	case BulkSetLicense:
+		name, _ := r.License.Get()
+		_, err := m.license(name)
+		return err
+	case BulkSetTrafficLimit:
+		_, err := limit.normalise()
+		return err
+	case BulkAddDays:
+		if r.Days < 1 || r.Days > MaxBulkDays {
+			return NewError(CodeOutOfRange, "days", "%d is not from 1 to %d", r.Days, MaxBulkDays)
+		}
 	}
-	return NewError(CodeUnknownValue, "action", "%q is no bulk action", clip(string(r.Action)))
+	return nil
+}
+
+// event gives the id of the event of the action for a user, which is the same however
+// often a run is resumed or repeated.
+func (r BulkRequest) event(user UserID) EventID {
+	hash := sha256.New()
+	hash.Write(r.run[:])
+	hash.Write(user[:])
+	id := EventID(hash.Sum(nil)[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8 of RFC 9562
+	return id
 }
 
 // binding gives a number that tells requests apart.
@@ -283,7 +342,8 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 	}
 	defer call.leave(ctx, &err)
 	state := bulkState{}
-	if request.Action == BulkSendMessage {
+	switch request.Action {
+	case BulkSendMessage, BulkAddDays, BulkResetUsage:
 		state.run = NewID[bulkState]()
 	}
 	if _, err := request.ready(ctx, m, call.now, state.run); err != nil {
@@ -377,15 +437,20 @@ const (
 func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter UserFilter, o origin, users []UserID, result *BulkResult) error {
 	commands := make([]*command, len(users))
 	outcomes := make([]bulkOutcome, len(users))
+	u := usage{zone: m.zone, now: o.now}
 	for i, id := range users {
 		o := o.again()
 		want := Want{User: id, Profile: true, Segments: true, RowCounts: request.Action == BulkDelete, Purchases: request.Action == BulkDelete}
 		message := NewID[Message]()
-		if request.Action == BulkSendMessage {
+		switch request.Action {
+		case BulkSendMessage:
 			want = want.merge(m.sendingTo(id, request.Message.Key))
+		case BulkAddDays, BulkResetUsage:
+			o.event = request.event(id)
+			want.Events = []EventID{o.event}
 		}
 		commands[i] = &command{want: want, decide: func(state *State) (change Change, err error) {
-			change, outcomes[i], err = request.decide(state, o, filter, message, m.notifiers)
+			change, outcomes[i], err = request.decide(state, o, u, filter, message, m.notifiers)
 			return change, err
 		}}
 	}
@@ -419,7 +484,10 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 }
 
 // decide decides the action for one user. message is the id of what is sent.
-func (r BulkRequest) decide(state *State, o origin, filter UserFilter, message MessageID, notifiers notifiers) (change Change, outcome bulkOutcome, err error) {
+func (r BulkRequest) decide(state *State, o origin, u usage, filter UserFilter, message MessageID, notifiers notifiers) (change Change, outcome bulkOutcome, err error) {
+	if slices.Contains(state.Events, o.event) { // done in this run
+		return Change{}, bulkUnchanged, nil
+	}
 	switch r.Action {
 	case BulkActivate:
 		_, change, err = setStatus(state, o, StatusActive)
@@ -433,6 +501,20 @@ func (r BulkRequest) decide(state *State, o origin, filter UserFilter, message M
 		change = removeFromSegment(state, o, r.Segments[0])
 	case BulkSendMessage:
 		_, change, err = r.Message.send(state, o, message, notifiers)
+	case BulkSetLicense:
+		name, _ := r.License.Get()
+		_, change, err = setLicense(state, o, name)
+	case BulkSetTrafficLimit:
+		limit, _ := r.TrafficLimit.Get()
+		patch := TrafficLimitPatch{Bytes: Set(limit.Bytes), Reset: Set(cmp.Or(limit.Reset, ResetDaily)), AnchorDay: Set(limit.AnchorDay)}
+		if limit.Reset == ResetMonthly {
+			patch.AnchorDay = Set(max(limit.AnchorDay, 1))
+		}
+		_, change, err = patch.apply(state, o, u)
+	case BulkResetUsage:
+		change, err = u.resetUsage(state, o)
+	case BulkAddDays:
+		change, err = addDays(state, o, u, r.Days)
 	}
 	if err != nil {
 		return Change{}, 0, err
@@ -454,4 +536,32 @@ var bulkOperations = map[BulkAction]*operation{
 	BulkAddToSegments:     opAddToSegments,
 	BulkRemoveFromSegment: opRemoveFromSegment,
 	BulkSendMessage:       opSendMessage,
+	BulkSetLicense:        opSetLicense,
+	BulkSetTrafficLimit:   opSetTrafficLimit,
+	BulkResetUsage:        opSetTrafficLimit,
+	BulkAddDays:           opUpdateUser,
+}
+
+// addDays decides more time for a user.
+func addDays(state *State, o origin, u usage, days int) (Change, error) {
+	var patch UserPatch
+	switch account := state.User.Account; {
+	case account.ValidFor > 0:
+		longer := account.ValidFor + Duration(time.Duration(days)*24*time.Hour)
+		if longer < account.ValidFor {
+			return Change{}, NewError(CodeOutOfRange, "valid_for", "%d days more than %s is too long", days, account.ValidFor)
+		}
+		patch.ValidFor = Set(longer)
+	case !account.ExpiresAt.IsZero():
+		patch.ExpiresAt = Set(storedTime(latest(account.ExpiresAt, u.now).In(u.zone).AddDate(0, 0, days)))
+	default:
+		return Change{}, nil
+	}
+	expires, _ := patch.ExpiresAt.Get()
+	span, _ := patch.ValidFor.Get()
+	if err := checkValidity(expires, span); err != nil {
+		return Change{}, err
+	}
+	_, change, err := patch.edit(state, o)
+	return change, err
 }

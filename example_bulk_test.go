@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
@@ -105,4 +106,42 @@ func ExampleBulkAction_sendMessage() {
 	// Output:
 	// sent: 2 had it: 0
 	// sent: 0 had it: 2
+}
+
+// Everybody whose time ends gets a month more. However often one preview is executed, nobody gets
+// it twice.
+func ExampleBulkAction_addDays() {
+	ctx := context.Background()
+	users, err := userkit.New(memory.New())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer users.Close(context.Background())
+	ends := time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)
+	ada, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada", ExpiresAt: ends})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	request := userkit.BulkRequest{Action: userkit.BulkAddDays, Days: 30}
+	preview, err := users.PreviewBulk(ctx, request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		result, err := users.ExecuteBulk(ctx, request, preview.Token, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("changed:", result.Changed)
+	}
+	ada, err = users.User(ctx, ada.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ada.ExpiresAt.Format(time.DateOnly))
+	// Output:
+	// changed: 1
+	// changed: 0
+	// 2100-01-31
 }

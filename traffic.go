@@ -299,6 +299,21 @@ func (p TrafficLimitPatch) apply(state *State, o origin, u usage) (User, Change,
 	return u.setLimit(state, o, limit, false)
 }
 
+// resetUsage decides that the current period counts from zero.
+func (u usage) resetUsage(state *State, o origin) (Change, error) {
+	traffic := state.User.Traffic
+	if traffic.UsedIn(u.now, u.zone) == 0 {
+		return Change{}, nil
+	}
+	since := traffic.Limit.PeriodStart(DayOf(u.now, u.zone))
+	loaded, known := state.complete.usageFrom.Get()
+	if !known || since.Compare(loaded) < 0 || !state.complete.openSessions {
+		return Change{}, needMore{Want{UsageFrom: Set(since), OpenSessions: true}}
+	}
+	_, change, err := u.setLimit(state, o, traffic.Limit, true)
+	return change, err
+}
+
 func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (_ User, err error) {
 	ctx, call, err := enter(ctx, m, opSetTrafficLimit, user)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"html"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -417,6 +419,44 @@ func TestBulkActionIsBoundToWhatWasPreviewed(t *testing.T) {
 	s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
 	s.get("/users/" + ada.ID.String()).says(404)
 	s.get("/bulk?action=explode").says(422)
+}
+
+func TestBulkActionsOnTimeTrafficAndLicence(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	s.get("/users?do=bulk").says(200, "Add days", "Set traffic limit", "Count use from zero", "Set licence", "Duo")
+	expires := start.AddDate(0, 0, 10)
+	_, err := s.users.UpdateUser(t.Context(), ada.ID, userkit.UserPatch{ExpiresAt: userkit.Set(expires)})
+	require.NoError(t, err)
+	user := func() userkit.User {
+		found, err := s.users.User(t.Context(), ada.ID)
+		require.NoError(t, err)
+		return found
+	}
+	do := func(inputs ...string) {
+		query := url.Values{"id": {ada.ID.String()}}
+		for i := 0; i < len(inputs); i += 2 {
+			query.Set(inputs[i], inputs[i+1])
+		}
+		preview := s.get("/bulk?" + query.Encode())
+		form := append(inputs, "id", ada.ID.String(), "token", preview.hidden("token"))
+		for range 2 { // a person sends the form twice
+			done := s.post("/bulk", form...)
+			require.Equal(t, http.StatusSeeOther, done.status, alert(done.body))
+			s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
+		}
+	}
+	s.get("/bulk?action=add_days&days=x&id=" + ada.ID.String()).says(422)
+	s.get("/bulk?action=add_days&days=30&id="+ada.ID.String()).says(200, "30 days")
+	do("action", "add_days", "days", "30")
+	require.WithinDuration(t, expires.AddDate(0, 0, 30), user().ExpiresAt, 2*time.Hour) // of summer time
+	s.get("/bulk?action=set_traffic_limit&traffic_limit=much&traffic_reset=daily&id=" + ada.ID.String()).says(422)
+	do("action", "set_traffic_limit", "traffic_limit", "5 GB", "traffic_reset", "weekly")
+	require.Equal(t, userkit.TrafficLimit{Bytes: 5_000_000_000, Reset: userkit.ResetWeekly}, user().Traffic.Limit)
+	do("action", "set_license", "license", "Duo")
+	require.Equal(t, "Duo", user().License)
+	do("action", "reset_usage")
+	require.Zero(t, user().Traffic.Used)
 }
 
 // ended gives the page of a job once it has ended.

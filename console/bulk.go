@@ -1,9 +1,12 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/userkit/userkit"
 )
@@ -34,7 +37,12 @@ type bulkPage struct {
 var bulkOperations = map[userkit.BulkAction]string{
 	userkit.BulkActivate: "users.activate", userkit.BulkDeactivate: "users.deactivate", userkit.BulkDelete: "users.delete",
 	userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
+	userkit.BulkSetLicense: "devices.set_license", userkit.BulkSetTrafficLimit: "sessions.set_traffic_limit",
+	userkit.BulkResetUsage: "sessions.set_traffic_limit", userkit.BulkAddDays: "users.update",
 }
+
+// bulkInputs are what a bulk action is asked for with, beside the users.
+var bulkInputs = []string{"action", "to", "days", "license", "traffic_limit", "traffic_reset"}
 
 // Actions are the bulk actions that the person may do.
 func (p usersPage) Actions() []userkit.BulkAction {
@@ -43,7 +51,8 @@ func (p usersPage) Actions() []userkit.BulkAction {
 	}
 	var all []userkit.BulkAction
 	for _, action := range []userkit.BulkAction{
-		userkit.BulkActivate, userkit.BulkDeactivate, userkit.BulkAddToSegments, userkit.BulkRemoveFromSegment, userkit.BulkDelete,
+		userkit.BulkActivate, userkit.BulkDeactivate, userkit.BulkAddDays, userkit.BulkSetTrafficLimit, userkit.BulkResetUsage, userkit.BulkSetLicense,
+		userkit.BulkAddToSegments, userkit.BulkRemoveFromSegment, userkit.BulkDelete,
 	} {
 		toSegment := action == userkit.BulkAddToSegments || action == userkit.BulkRemoveFromSegment
 		if p.May(bulkOperations[action]) && (!toSegment || len(p.Segments) > 0) {
@@ -74,7 +83,50 @@ func (v *view) bulkRequest(query url.Values) (userkit.BulkRequest, *filterFault)
 			request.Segments = []userkit.SegmentID{id}
 		}
 	}
+	switch request.Action {
+	case userkit.BulkAddDays:
+		days, err := strconv.Atoi(strings.TrimSpace(query.Get("days")))
+		if err != nil {
+			days = -1 // out of range
+		}
+		request.Days = days
+	case userkit.BulkSetLicense:
+		request.License = userkit.Set(query.Get("license"))
+	case userkit.BulkSetTrafficLimit:
+		bytes, ok := parseSize(query.Get("traffic_limit"))
+		if !ok {
+			bytes = -1 // out of range
+		}
+		request.TrafficLimit = userkit.Set(userkit.TrafficLimit{Bytes: bytes, Reset: userkit.TrafficReset(query.Get("traffic_reset"))})
+	}
 	return request, fault
+}
+
+// Detail says what the action does to each user, beyond its name.
+func (p bulkPage) Detail() string {
+	if name, ok := p.Request.License.Get(); ok {
+		return cmp.Or(name, "—")
+	}
+	if limit, ok := p.Request.TrafficLimit.Get(); ok {
+		if limit.Bytes == 0 {
+			return p.T("Unlimited")
+		}
+		return p.Bytes(limit.Bytes) + " · " + p.Label(limit.Reset)
+	}
+	if p.Request.Days > 0 {
+		return p.N("%s days", p.Request.Days)
+	}
+	return ""
+}
+
+// ResetChoices are the strategies of resetting traffic.
+func (p usersPage) ResetChoices() []choice {
+	field, _ := userkit.UserField("traffic_reset")
+	var all []choice
+	for _, word := range field.Values {
+		all = append(all, choice{Value: word, Text: p.Label(word)})
+	}
+	return all
 }
 
 func (c *console) previewBulk(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -91,7 +143,7 @@ func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inpu
 		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
 	}
 	p := bulkPage{view: v, Request: request, Form: refused, Inputs: url.Values{}, Filter: request.Users.Filter.String()}
-	for _, name := range []string{"q", "all", "filter", "segment", "id", "action", "to"} {
+	for _, name := range append([]string{"q", "all", "filter", "segment", "id"}, bulkInputs...) {
 		if values := inputs[name]; len(values) > 0 {
 			p.Inputs[name] = values
 		}

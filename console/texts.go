@@ -124,7 +124,8 @@ var labels = map[string]string{
 	"additional_info": "Additional information", "android": "Android", "ios": "iOS", "macos": "macOS",
 	"windows": "Windows", "linux": "Linux", "user_disabled": "Disabled", "user_inactive": "Not activated",
 	"user_expired": "Time is over", "traffic_limit": "Traffic limit", "no_device_slot": "No device slot",
-	"license": "Licence", "subscribed": "Subscribed", "traffic_used": "Traffic used",
+	"license": "Licence", "set_license": "Set licence", "reset_usage": "Count use from zero", "set_traffic_limit": "Set traffic limit",
+	"subscribed": "Subscribed", "traffic_used": "Traffic used",
 	"ip": "IP", "started_at": "Started", "ended_at": "Ended", "internal_ip": "Internal IP",
 	"purchased_at": "Purchased", "created_at": "Created", "verified_at": "Verified", "due_at": "Verified again",
 }

@@ -74,6 +74,7 @@ type usersPage struct {
 	Chips    []chip
 	Form     *form
 	Segments []userkit.Segment
+	Licenses []choice
 }
 
 type userRow struct {
@@ -144,6 +145,15 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		}
 		h.Numeric = column.Kind == userkit.KindInteger || column.Kind == userkit.KindMoney
 		p.Heads = append(p.Heads, h)
+	}
+	if v.Do() == "bulk" {
+		licenses, err := c.licenseChoices(v, r)
+		if err != nil {
+			return err
+		}
+		if len(licenses) > 0 {
+			p.Licenses = append([]choice{{Text: "—"}}, licenses...)
+		}
 	}
 	if v.Do() == "bulk" && v.May("segments.list") {
 		segments, err := c.users.Segments(ctx, userkit.SegmentQuery{SegmentFilter: userkit.SegmentFilter{Kind: userkit.SegmentList}, PageQuery: userkit.PageQuery{Limit: 200}})

@@ -143,6 +143,14 @@ func previewCases() []testCase {
 				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x", Mail: userkit.MailOrigin{MessageID: "1"}}}, userkit.ErrInvalid, userkit.CodeUnknownField, "mail"},
 				{userkit.BulkRequest{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "x"}, Segments: []userkit.SegmentID{list.ID}}, userkit.ErrInvalid, userkit.CodeUnknownField, "segments"},
 				{userkit.BulkRequest{Action: userkit.BulkDelete, Message: userkit.NewMessage{Data: map[string]string{"a": "b"}}}, userkit.ErrInvalid, userkit.CodeUnknownField, "message"},
+				{userkit.BulkRequest{Action: userkit.BulkActivate, Days: 3}, userkit.ErrInvalid, userkit.CodeUnknownField, "days"},
+				{userkit.BulkRequest{Action: userkit.BulkAddDays}, userkit.ErrInvalid, userkit.CodeRequired, "days"},
+				{userkit.BulkRequest{Action: userkit.BulkAddDays, Days: -3}, userkit.ErrInvalid, userkit.CodeOutOfRange, "days"},
+				{userkit.BulkRequest{Action: userkit.BulkAddDays, Days: userkit.MaxBulkDays + 1}, userkit.ErrInvalid, userkit.CodeOutOfRange, "days"},
+				{userkit.BulkRequest{Action: userkit.BulkSetLicense}, userkit.ErrInvalid, userkit.CodeRequired, "license"},
+				{userkit.BulkRequest{Action: userkit.BulkSetLicense, License: userkit.Set("gold")}, userkit.ErrInvalid, userkit.CodeUnknownLicense, "license"},
+				{userkit.BulkRequest{Action: userkit.BulkSetTrafficLimit}, userkit.ErrInvalid, userkit.CodeRequired, "traffic_limit"},
+				{userkit.BulkRequest{Action: userkit.BulkSetTrafficLimit, TrafficLimit: userkit.Set(userkit.TrafficLimit{Bytes: -1})}, userkit.ErrInvalid, userkit.CodeOutOfRange, "traffic_limit.bytes"},
 				{userkit.BulkRequest{Action: userkit.BulkActivate, Users: userkit.UserFilter{Filter: userkit.Equal("none", 1)}}, userkit.ErrInvalid, userkit.CodeUnknownField, "filter"},
 			} {
 				_, err := d.PreviewBulk(t.Context(), wrong.request)
@@ -157,6 +165,54 @@ func previewCases() []testCase {
 
 func executeCases() []testCase {
 	return []testCase{
+		{"adds days to what is left, to now, and to what has not begun", func(t *testing.T, env env) {
+			zone, err := time.LoadLocation("Europe/Berlin")
+			require.NoError(t, err)
+			d := env.desk(t, userkit.WithTimeZone(zone))
+			users := d.people(t, "left", "over", "waits", "ever")
+			set := func(name string, patch userkit.UserPatch) {
+				_, err := d.UpdateUser(t.Context(), users[name].ID, patch)
+				require.NoError(t, err)
+			}
+			summer := time.Date(base.Year(), 3, 20, 12, 0, 0, 0, zone)
+			set("left", userkit.UserPatch{ExpiresAt: userkit.Set(summer)})
+			set("over", userkit.UserPatch{ExpiresAt: userkit.Set(base.Add(-time.Hour))})
+			set("waits", userkit.UserPatch{ValidFor: userkit.Set(userkit.Duration(time.Hour))})
+			result := d.execute(t, userkit.BulkRequest{Action: userkit.BulkAddDays, Days: 30})
+			require.Equal(t, userkit.BulkResult{Changed: 3, Unchanged: 1}, result)
+			require.True(t, summer.AddDate(0, 0, 30).Equal(d.user(t, users["left"].ID).ExpiresAt), "noon stays noon")
+			require.True(t, base.In(zone).AddDate(0, 0, 30).Equal(d.user(t, users["over"].ID).ExpiresAt))
+			require.Equal(t, userkit.Duration(721*time.Hour), d.user(t, users["waits"].ID).ValidFor)
+			require.True(t, d.user(t, users["ever"].ID).ExpiresAt.IsZero())
+		}},
+		{"sets licenses and limits, and lets use count from zero, as the single calls do", func(t *testing.T, env env) {
+			d := env.desk(t, patient, userkit.WithLicenses(userkit.License{Name: "gold", Devices: 2}))
+			users := d.people(t, "ada", "bob")
+			session := d.connect(t, users["ada"].ID, userkit.DeviceID{})
+			d.clock.Advance(time.Minute)
+			d.report(t, session.ID, 700, 0)
+			require.Equal(t, userkit.BulkResult{Changed: 2}, d.execute(t, userkit.BulkRequest{Action: userkit.BulkSetLicense, License: userkit.Set("gold")}))
+			require.Equal(t, userkit.BulkResult{Unchanged: 2}, d.execute(t, userkit.BulkRequest{Action: userkit.BulkSetLicense, License: userkit.Set("gold")}))
+			require.Equal(t, "gold", d.user(t, users["bob"].ID).License)
+			reset := userkit.BulkRequest{Action: userkit.BulkResetUsage}
+			token := d.preview(t, reset).Token
+			resetting := func() userkit.BulkResult {
+				result, err := d.ExecuteBulk(t.Context(), reset, token, nil)
+				require.NoError(t, err)
+				return result
+			}
+			require.Equal(t, userkit.BulkResult{Changed: 1, Unchanged: 1}, resetting())
+			require.Zero(t, d.user(t, users["ada"].ID).Traffic.Used)
+			d.report(t, session.ID, 1000, 0)
+			require.Equal(t, userkit.BulkResult{Unchanged: 2}, resetting(), "once with one preview")
+			limit := userkit.TrafficLimit{Bytes: 300, Reset: userkit.ResetMonthly}
+			require.Equal(t, userkit.BulkResult{Changed: 2}, d.execute(t, userkit.BulkRequest{Action: userkit.BulkSetTrafficLimit, TrafficLimit: userkit.Set(limit)}))
+			limit.AnchorDay = 1
+			ada := d.user(t, users["ada"].ID)
+			require.Equal(t, []any{limit, int64(300)}, []any{ada.Traffic.Limit, ada.Traffic.Used})
+			require.Equal(t, userkit.EndedTrafficLimit, d.session(t, session.ID).EndReason)
+			require.Equal(t, userkit.BulkResult{Unchanged: 2}, d.execute(t, userkit.BulkRequest{Action: userkit.BulkSetTrafficLimit, TrafficLimit: userkit.Set(limit)}))
+		}},
 		{"does to each user what the single call does, with its event", func(t *testing.T, env env) {
 			d := env.desk(t)
 			users := d.people(t, "ada", "adam", "bob")
@@ -537,6 +593,38 @@ func resumeCases() []testCase {
 			result, err := d.ExecuteBulk(t.Context(), request, token, nil)
 			require.NoError(t, err)
 			require.EqualValues(t, users-before, result.Changed)
+		}},
+		{"adds days once for each user, from every token of a preview and in a second execution", func(t *testing.T, env env) {
+			sound := env.desk(t)
+			ids := sound.masses(t, users)
+			until := base.AddDate(0, 0, 10)
+			for _, id := range ids {
+				_, err := sound.UpdateUser(t.Context(), id, userkit.UserPatch{ExpiresAt: userkit.Set(until)})
+				require.NoError(t, err)
+			}
+			for _, half := range []int{0, 1, 2} {
+				request := userkit.BulkRequest{Action: userkit.BulkAddDays, Days: 30, Users: everyMass()}
+				tokens := []userkit.BulkToken{sound.preview(t, request).Token}
+				broken := sound.beside(t, &cutStore{Store: env.store, part: half})
+				progress := func(progress userkit.BulkProgress) error {
+					tokens = append(tokens, progress.Token)
+					return nil
+				}
+				_, err := broken.ExecuteBulk(t.Context(), request, tokens[0], progress)
+				require.ErrorIs(t, err, userkit.ErrUnavailable)
+				require.NoError(t, broken.Close(context.Background()))
+				for _, token := range slices.Backward(slices.Clone(tokens)) {
+					_, err := sound.ExecuteBulk(t.Context(), request, token, progress)
+					require.NoError(t, err)
+				}
+				result, err := sound.ExecuteBulk(t.Context(), request, tokens[0], nil)
+				require.NoError(t, err)
+				require.Equal(t, userkit.BulkResult{Unchanged: users}, result)
+				until = until.AddDate(0, 0, 30)
+				count, err := sound.CountUsers(t.Context(), userkit.UserFilter{Filter: userkit.AllOf(userkit.StartsWith("login", "mass-"), userkit.Equal("expires_at", until))})
+				require.NoError(t, err)
+				require.EqualValues(t, users, count)
+			}
 		}},
 		{"may be repeated from every token, which then changes nothing", func(t *testing.T, env env) {
 			d := env.desk(t)
