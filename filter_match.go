@@ -44,7 +44,7 @@ func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]
 	if !filter.Segment.IsZero() {
 		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: filter.Segment.String()}))
 	}
-	if search := ParseSearch(filter.Search); search.Term != "" {
+	if search := filter.Searched(); search.Term != "" {
 		parts = append(parts, m.search(search))
 	}
 	if filter.Filter.root != nil {

@@ -65,6 +65,7 @@ type Project struct {
 	Licenses       []License        `json:"licenses,omitempty"`
 	DefaultLicense string           `json:"default_license,omitempty"`
 	Connections    ConnectionLimits `json:"connections"` // of administrators to users
+	Phones         PhoneParser      `json:"-"`           // reads telephone numbers as the manager does; never nil
 }
 
 // Moment returns the moment at which derived facts are looked at now.
@@ -80,7 +81,7 @@ type ProjectManager interface {
 func (m *manager) Project() Project {
 	return Project{
 		Kind: m.projectKind, Zone: m.zone, Now: m.now(), Currency: m.currency,
-		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense, Connections: m.connections.limits(),
+		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense, Connections: m.connections.limits(), Phones: m.parsePhone,
 	}
 }
 

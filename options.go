@@ -47,6 +47,7 @@ type options struct {
 	authorizer       Authorizer    // nil: everything is allowed
 	authorizing      chan struct{} // has an element for every question that is open
 	refusals         *refusalPace
+	phones           PhoneParser
 }
 
 func defaultOptions() options {
@@ -60,6 +61,7 @@ func defaultOptions() options {
 		zone:             time.UTC,
 		logger:           slog.New(slog.DiscardHandler),
 		currency:         "EUR",
+		phones:           ParsePhone,
 		devicePolicy:     DeviceRefuse,
 		sessionLimits:    SessionLimits{Policy: SessionRefuse},
 		staleAfter:       15 * time.Minute,
@@ -340,6 +342,22 @@ func WithProjectKind(kind ProjectKind) Option {
 			return invalidOption("WithProjectKind", "%q is no kind of project", clip(string(kind)))
 		}
 		o.projectKind = kind
+		return nil
+	}
+}
+
+// WithPhoneParser sets how telephone numbers are read where people write them: in new and
+// changed users, imports, filters and the search box. Records hold them as ITU-T E.164
+// says, such as +375291234567; what the parser refuses is refused, with
+// CodeBadFormat and what was written. The package phone has a parser that knows the
+// numbering plans of all countries and a region of its own. The default is ParsePhone,
+// which takes numbers with their country codes.
+func WithPhoneParser(parser PhoneParser) Option {
+	return func(o *options) error {
+		if parser == nil {
+			return invalidOption("WithPhoneParser", "nil")
+		}
+		o.phones = parser
 		return nil
 	}
 }

@@ -22,11 +22,22 @@ type Search struct {
 	// Digits are those of a term that is written like a telephone number, with the + if
 	// it begins with one; empty: it is not, or the term is no different.
 	Digits string
+
+	// Number is the phone, in E.164, that the parser of the manager takes a whole term
+	// for; empty: none. It is UserFilter.Number.
+	Number string
 }
 
 // minDigits is how many digits a term needs to be looked for as a part of a phone
 // number however it is written.
 const minDigits = 4
+
+// Searched gives what the filter searches for. For writers of stores.
+func (f UserFilter) Searched() Search {
+	search := ParseSearch(f.Search)
+	search.Number = f.Number
+	return search
+}
 
 // ParseSearch gives what a text in a search box searches for. Spaces around it, and
 // characters that nobody sees, count for nothing. For writers of stores.
@@ -43,21 +54,6 @@ func ParseSearch(text string) Search {
 		search.Digits = digits
 	}
 	return search
-}
-
-// phoneDigits gives the digits of a text that is written like a telephone number, with
-// the + before them; empty: it is not.
-func phoneDigits(term string) string {
-	var digits []byte
-	for i := range len(term) {
-		switch c := term[i]; {
-		case '0' <= c && c <= '9', c == '+' && len(digits) == 0:
-			digits = append(digits, c)
-		case !strings.ContainsRune(" ()-./", rune(c)):
-			return ""
-		}
-	}
-	return string(digits)
 }
 
 // Short reports whether the term has fewer than three letters or digits in a row.
@@ -87,9 +83,9 @@ func (s Search) In(text string) bool {
 	return strings.Contains(text, s.Term)
 }
 
-// InPhone reports whether a phone has the Digits.
+// InPhone reports whether a phone has the Digits or is the Number.
 func (s Search) InPhone(phone string) bool {
-	return s.Digits != "" && strings.Contains(phone, s.Digits)
+	return s.Digits != "" && strings.Contains(phone, s.Digits) || s.Number != "" && phone == s.Number
 }
 
 // Parts gives the parts of SearchParts that whoever has the term somewhere else than in

@@ -136,6 +136,7 @@ type resolver struct {
 	store       Store
 	known       map[SegmentID]Segment
 	byName      map[string]SegmentID // by SegmentNameKey
+	phone       func(Comparison) any // the value of a comparison with a phone
 	comparisons int
 }
 
@@ -164,6 +165,10 @@ func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilte
 	if err := firstError(checkInput("search", filter.Search), checkTime("moment", filter.Moment.At)); err != nil {
 		return filter, err
 	}
+	filter.Number = ""
+	if search := ParseSearch(filter.Search); search.Digits != "" || phoneDigits(search.Term) != "" {
+		filter.Number, _ = m.parsePhone(search.Term)
+	}
 	checked, err := filter.Filter.check()
 	if err != nil {
 		return filter, err
@@ -190,7 +195,7 @@ func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilte
 }
 
 func (m *manager) newResolver(ctx context.Context) *resolver {
-	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}}
+	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}, phone: m.phoneValue}
 }
 
 // find loads the segments that are not known yet.
@@ -218,6 +223,9 @@ func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
 	root, err := mapComparisons(named.root, func(c Comparison) (Expression, error) {
 		if r.comparisons++; r.comparisons > maxResolved {
 			return nil, NewError(CodeTooLong, "filter", "with the rules that it names, more than %d comparisons", maxResolved)
+		}
+		if c.Field == "phone" {
+			c.Value = r.phone(c)
 		}
 		if c.Field != segmentField {
 			return c, nil

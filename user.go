@@ -97,7 +97,7 @@ type User struct {
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
 	EmailVerified bool   `json:"email_verified"`
-	Phone         string `json:"phone,omitempty"`  // ITU-T E.164: '+' and at most 15 digits
+	Phone         string `json:"phone,omitempty"`  // ITU-T E.164: '+' and at most 15 digits; see WithPhoneParser for how it may be written
 	ExtRef        string `json:"extref,omitempty"` // the id in the host's own system
 	AuthMethod    string `json:"auth_method,omitempty"`
 
@@ -336,6 +336,10 @@ type UserFilter struct {
 	// Moment is when derived facts are looked at; zero: now, in the project's time
 	// zone. A store always gets one.
 	Moment Moment `json:"-"`
+
+	// Number is set by the manager, for stores: the telephone number that Search is, if
+	// any, in the form of ITU-T E.164. See WithPhoneParser.
+	Number string `json:"-"`
 }
 
 // Erasure is the receipt of a deletion. It holds no personal data of the user
@@ -692,6 +696,8 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 		n.Currency = m.currency
 	}
 	n.Country = strings.ToUpper(n.Country)
+	phone, phoneErr := m.parsePhone(n.Phone)
+	n.Phone = phone
 	n.RegisteredAt, n.ExpiresAt = storedTime(n.RegisteredAt), storedTime(n.ExpiresAt)
 	limit, set := n.TrafficLimit.Get()
 	if !set {
@@ -705,7 +711,7 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 	_, licenseErr := m.license(n.License)
 	user := n.user()
 	return n, firstError(
-		user.check(), checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
+		user.check(), phoneErr, checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
 		checkTime("registered_at", n.RegisteredAt),
 	)
 }
@@ -714,6 +720,11 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if country, set := p.Country.Get(); set {
 		p.Country = Set(strings.ToUpper(country))
+	}
+	var phoneErr error
+	if phone, set := p.Phone.Get(); set {
+		phone, phoneErr = m.parsePhone(phone)
+		p.Phone = Set(phone)
 	}
 	if expires, set := p.ExpiresAt.Get(); set {
 		p.ExpiresAt = Set(storedTime(expires))
@@ -740,13 +751,13 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if license, set := p.License.Get(); set {
 		_, licenseErr = m.license(license)
 	}
-	return p, firstError(err, probe.check(), licenseErr)
+	return p, firstError(err, probe.check(), phoneErr, licenseErr)
 }
 
 // check checks the fields that a person fills in, each by itself.
 func (u *User) check() error {
 	return firstError(
-		checkLogin(u.Login), checkLine("name", u.Name, MaxName), checkEmail(u.Email), checkPhone(u.Phone),
+		checkLogin(u.Login), checkLine("name", u.Name, MaxName), checkEmail(u.Email),
 		checkLine("extref", u.ExtRef, MaxExtRef), checkLine("auth_method", u.AuthMethod, MaxLine), checkStatus(u.Status),
 		checkKind(u.Kind), u.Payer.check(), checkLines("description", u.Description, MaxDescription), checkCountry(u.Country),
 		checkLine("preferred_map", u.PreferredMap, MaxLine), checkLines("additional_info", u.AdditionalInfo, MaxAdditionalInfo),
@@ -793,19 +804,6 @@ func checkEmail(email string) error {
 func checkVerified(verified bool, email string) error {
 	if verified && email == "" {
 		return NewError(CodeRequired, "email", "there is no address to be verified")
-	}
-	return nil
-}
-
-// checkPhone checks a number by ITU-T E.164: '+', then at most 15 digits of
-// which the first, of the country code, is not 0.
-func checkPhone(phone string) error {
-	if phone == "" {
-		return nil
-	}
-	digits, plus := strings.CutPrefix(phone, "+")
-	if !plus || len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || !isDigits(digits) {
-		return NewError(CodeBadFormat, "phone", "%q is not a number of the form +375291234567 (E.164)", clip(phone))
 	}
 	return nil
 }

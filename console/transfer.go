@@ -205,6 +205,7 @@ func (c *console) inspect(kept *upload, options userio.ImportOptions) (userio.In
 		return userio.Inspection{}, err
 	}
 	defer file.Close() //nolint:errcheck // it was only read
+	options.Phones = c.users.Project().Phones
 	return userio.Inspect(file, options)
 }
 

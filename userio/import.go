@@ -73,6 +73,11 @@ type ImportOptions struct {
 
 	Zone *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
 
+	// Phones says how telephone numbers are written, to tell which columns hold some. The
+	// manager reads them. nil: userkit.Project.Phones of the users of Import, where they
+	// have a Project, or userkit.ParsePhone.
+	Phones userkit.PhoneParser
+
 	// Rejected, unless nil, is called for each row that is rejected, in the order
 	// of the file. An error of it ends the import and is returned.
 	Rejected func(Rejection) error
@@ -241,6 +246,9 @@ const importCalls = 3
 // thousand more may be.
 func Import(ctx context.Context, users userkit.ImportManager, from io.Reader, options ImportOptions) (ImportReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if project, ok := users.(userkit.ProjectManager); ok && options.Phones == nil {
+		options.Phones = project.Project().Phones
+	}
 	im := &importer{users: users, options: options, from: &countingReader{from: from}}
 	err := im.run(ctx)
 	cancel()

@@ -181,7 +181,7 @@ func (p *plan) letGo(at int) {
 		cell := &row.cells[at]
 		value, err := c.read(cell)
 		if err == nil {
-			err = plausible(field, value)
+			err = p.plausible(field, value)
 		}
 		// A status in words that nobody knows is a matter of rights: its rows stay out.
 		if _, number := truth(cell.text); err == nil || field == "status" && c.part == "" && number != nil {
@@ -208,7 +208,7 @@ func (p *plan) letGo(at int) {
 }
 
 // plausible reports what is wrong with a value that the manager would refuse.
-func plausible(field string, value any) error {
+func (p *plan) plausible(field string, value any) error {
 	text, _ := value.(string)
 	switch field {
 	case "id":
@@ -220,8 +220,12 @@ func plausible(field string, value any) error {
 			return userkit.NewError(userkit.CodeBadFormat, "country", "%q is no country", clip(text))
 		}
 	case "phone":
-		if !strings.HasPrefix(text, "+") {
-			return userkit.NewError(userkit.CodeBadFormat, "phone", "%q is not a number such as +375291234567", clip(text))
+		parse := p.options.Phones
+		if parse == nil {
+			parse = userkit.ParsePhone
+		}
+		if _, err := parse(text); err != nil && !strings.HasPrefix(text, "+") {
+			return userkit.NewError(userkit.CodeBadFormat, "phone", "%q is no telephone number that can be read", clip(text))
 		}
 	default:
 		known, _ := userkit.UserField(field)
@@ -636,7 +640,8 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 	case field.Values != nil:
 		return text(func(text string) (any, error) { return enumeration(text), nil })
 	case field.Name == "phone":
-		return text(func(text string) (any, error) { return phone(text), nil })
+		// The manager reads it. An apostrophe keeps a spreadsheet from taking it for a number.
+		return text(func(text string) (any, error) { return strings.TrimPrefix(strings.TrimSpace(text), "'"), nil })
 	case field.Name == "country":
 		return text(func(text string) (any, error) { return country(text), nil })
 	case field.Name == "currency":
@@ -686,23 +691,6 @@ func enumeration(text string) string {
 }
 
 var wordGaps = strings.NewReplacer(" ", "_", "-", "_")
-
-// phone gives a telephone number without what people write into it for the eye,
-// with '+' for the prefix 00, and without the apostrophe that keeps a spreadsheet
-// from taking it for a number. What else is wrong with it stays for the check.
-func phone(text string) string {
-	number := strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '\t', '(', ')', '-', '.', '/', '\u00A0', '\u202F', '\u2010', '\u2011', '\u2012', '\u2013':
-			return -1
-		}
-		return r
-	}, strings.TrimPrefix(text, "'"))
-	if rest, ok := strings.CutPrefix(number, "00"); ok {
-		return "+" + rest
-	}
-	return number
-}
 
 func truth(text string) (any, error) {
 	switch strings.ToLower(strings.TrimSpace(text)) {

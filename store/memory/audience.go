@@ -41,7 +41,7 @@ func (s *Store) audience(filter userkit.UserFilter) *audience {
 	if !filter.Segment.IsZero() {
 		a.add(a.memberships(filter.Segment))
 	}
-	search := userkit.ParseSearch(filter.Search)
+	search := filter.Searched()
 	visit(filter.Filter.Expression(), true, func(c userkit.Comparison, must bool) {
 		if c.Field == "segment" {
 			id, _ := userkit.ParseID[userkit.Segment](c.Value.(string))

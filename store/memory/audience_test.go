@@ -263,7 +263,7 @@ func (c *crowd) filter(t *rapid.T) userkit.UserFilter {
 // meets says whether a user meets a filter, by the words of its contract.
 func (c *crowd) meets(user *userkit.User, filter userkit.UserFilter) bool {
 	member := func(id userkit.SegmentID) bool { return c.members[id][user.ID] }
-	search := userkit.ParseSearch(filter.Search)
+	search := filter.Searched()
 	found := search.In(strings.Join([]string{userkit.Fold(user.Login), userkit.Fold(user.Name), userkit.Fold(user.Email), user.Phone, userkit.Fold(user.ExtRef)}, "\n")) ||
 		!search.Short() && search.In(user.ID.String()) || search.InPhone(user.Phone) || search.Term == ""
 	return found && !(filter.OnlyActive && user.Status == userkit.StatusDisabled) &&

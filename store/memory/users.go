@@ -618,7 +618,7 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
-	if filter.Filter.IsZero() && userkit.ParseSearch(filter.Search).Term == "" && (filter.Segment.IsZero() || !filter.OnlyActive) {
+	if filter.Filter.IsZero() && filter.Searched().Term == "" && (filter.Segment.IsZero() || !filter.OnlyActive) {
 		return s.countAll(filter), nil
 	}
 	count := int64(0)

@@ -46,7 +46,7 @@ func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	if filter.OnlyActive {
 		c.where.add(" AND "+notDisabled, quoted(string(userkit.StatusDisabled)))
 	}
-	search, root := userkit.ParseSearch(filter.Search), filter.Filter.Expression()
+	search, root := filter.Searched(), filter.Filter.Expression()
 	c.plain = filter.Segment.IsZero() && search.Term == "" && root == nil
 	if !filter.Segment.IsZero() {
 		c.where.add(" AND ")
@@ -261,6 +261,9 @@ func (c *selection) search(search userkit.Search) {
 	}
 	if search.Digits != "" {
 		c.where.add(" OR u.search LIKE ? AND u.phone LIKE ?", pattern(userkit.OpContains, search.Digits), pattern(userkit.OpContains, search.Digits))
+	}
+	if search.Number != "" {
+		c.where.add(" OR u.search LIKE ? AND u.phone = ?", pattern(userkit.OpContains, search.Number), quoted(search.Number))
 	}
 	c.where.add(")")
 }

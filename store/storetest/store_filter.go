@@ -1178,6 +1178,11 @@ func searchSpellings(t *testing.T, env env) {
 		}
 		c.requireSearch(t, term, names...)
 	}
+	// The manager knows which number it is.
+	for search, names := range map[string][]string{"8 029 123-45-67": {"phone"}, "(8)": {"phone"}} {
+		c.requireTake(t, userkit.UserFilter{Search: search, Number: "+375291234567"}, names...)
+		c.requireTake(t, userkit.UserFilter{Search: search, Number: "+375291234568"})
+	}
 	// What an index of short parts serves in filters, too.
 	c.requireMeet(t, userkit.Contains("name", "ле"), "Лавлейс")
 	c.requireMeet(t, userkit.Contains("name", "л"), "Лавлейс")
