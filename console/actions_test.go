@@ -3,6 +3,7 @@ package console
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"html"
 	"net/http"
 	"net/url"
@@ -533,4 +534,97 @@ func TestPreferencesAreRemembered(t *testing.T) {
 	s.get("/preferences").says(200, `lang="ru"`, `data-theme="dark"`)
 	s.post("/preferences", "language", "../../etc", "theme", `"><script>`).leads("/preferences")
 	s.get("/preferences").says(200, `lang="en"`)
+}
+
+// pushService is a push service that knows no push token but "good".
+type pushService struct{}
+
+func (pushService) Notify(_ context.Context, n userkit.Notification) userkit.NotificationResult {
+	if n.PushToken == "good" {
+		return userkit.Delivered()
+	}
+	return userkit.Gone(time.Time{}, nil)
+}
+
+// newPostOffice is a site whose messages go through a push service, with a user who has two
+// devices.
+func newPostOffice(t *testing.T) (*site, userkit.User) {
+	t.Helper()
+	s := newSiteOf(t, []userkit.Option{userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": pushService{}})})
+	user := s.user("ada")
+	for _, token := range []string{"good", "uninstalled"} {
+		_, err := s.users.RegisterDevice(t.Context(), user.ID, userkit.NewDevice{Name: token + " phone", PushToken: token})
+		require.NoError(t, err)
+	}
+	return s, user
+}
+
+func TestMessagesOfAUser(t *testing.T) {
+	s, user := newPostOffice(t)
+	of := "/users/" + user.ID.String() + "/messages"
+	s.get(of).says(200, "No messages.", `id="unread">0<`)
+	key := s.get(of+"?do=write").says(200, "Write a message").hidden("key")
+	s.post(of+"/send", "do", "write", "key", key, "subject", " ", "format", "plain").says(422, `id="error-body"`)
+	s.post(of+"/send", "do", "write", "key", key, "subject", "Kept", "body", "Text", "expires_at", "2020-01-01T00:00").says(422, `value="Kept"`, `id="error-expires_at"`)
+	for range 2 { // a form that is sent twice sends once
+		s.post(of+"/send", "key", key, "subject", "Maintenance", "body", "On **Sunday**\r\n<script>alert(1)</script>", "format", "markdown").leads(of)
+	}
+	s.get(of).says(200, "The message is sent.", "Maintenance", `id="unread">1<`, "Alex Morgan")
+	sent, err := s.users.Messages(t.Context(), userkit.MessageQuery{})
+	require.NoError(t, err)
+	require.Len(t, sent.Items, 1)
+	require.Equal(t, "On **Sunday**\n<script>alert(1)</script>", sent.Items[0].Body)
+	require.Equal(t, userkit.MessageMarkdown, sent.Items[0].Format)
+
+	open := of + "?do=message&target=" + sent.Items[0].ID.String()
+	s.get(open).says(200, "On **Sunday**", "good phone", "Waiting")
+	require.NotContains(t, s.get(open).ok(), "<script>alert")
+	_, err = s.users.DeliverDueMessages(t.Context())
+	require.NoError(t, err)
+	s.get(open).says(200, "Delivered", "uninstalled phone", "Gone")
+	other := s.user("bob")
+	s.get("/users/"+other.ID.String()+"/messages?do=message&target="+sent.Items[0].ID.String()).says(404, "There is no such message.")
+	s.get(of+"?do=message&target=x").says(404, "There is no such message.")
+
+	s.post(of+"/read", "target", sent.Items[0].ID.String()).leads(of)
+	s.get(of+"?unread=1").says(200, "No messages.", `id="unread">0<`)
+	s.get("/messages").says(200, "Devices that were not told", "Gone", "Ada ada")
+}
+
+func TestMessagesToMany(t *testing.T) {
+	s, _ := newPostOffice(t)
+	s.user("bob")
+	off := s.user("off")
+	_, err := s.users.DeactivateUser(t.Context(), off.ID)
+	require.NoError(t, err)
+	segment, err := s.users.CreateSegment(t.Context(), userkit.NewSegment{Name: "Ada alone", Rule: userkit.Equal("login", "ada")})
+	require.NoError(t, err)
+	s.get("/messages").says(200, "Write to many", "Ada alone", "No delivery has failed.")
+	s.post("/messages", "segment", segment.ID.String(), "body", " ").says(422, `" selected>Ada alone`, `id="error-body"`)
+	s.post("/messages", "subject", "a", "body", "b").says(200, "This goes to 2 users.")
+	s.post("/messages", "all", "true", "subject", "a", "body", "b").says(200, "This goes to 3 users.")
+	s.post("/messages", "q", "bob", "subject", "a", "body", "b").says(200, "This goes to 1 user", `name="q" value="bob"`)
+
+	written := []string{"segment", segment.ID.String(), "subject", "Offer", "body", "Only **now**", "format", "markdown"}
+	token := s.post("/messages", written...).says(200, "This goes to 1 user", "Only **now**").hidden("token")
+	for range 2 { // the button is pressed twice
+		done := s.post("/messages/send", append(written, "token", token)...)
+		require.Equal(t, http.StatusSeeOther, done.status, alert(done.body))
+		s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
+	}
+	sent, err := s.users.Messages(t.Context(), userkit.MessageQuery{})
+	require.NoError(t, err)
+	require.Len(t, sent.Items, 1)
+	require.Equal(t, "Only **now**", sent.Items[0].Body)
+
+	// Others meet the conditions by the time the button is pressed.
+	written = []string{"subject", "All", "body", "All"}
+	token = s.post("/messages", written...).hidden("token")
+	s.user("late")
+	s.post("/messages/send", append(written, "token", token)...).says(409, "This goes to 3 users.")
+
+	// From the list of users.
+	s.get("/users?do=bulk").says(200, "Send message")
+	answer := s.get("/bulk?action=send_message&q=bob")
+	answer.leads("/messages?q=bob")
 }

@@ -39,6 +39,7 @@ var bulkOperations = map[userkit.BulkAction]string{
 	userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
 	userkit.BulkSetLicense: "devices.set_license", userkit.BulkSetTrafficLimit: "sessions.set_traffic_limit",
 	userkit.BulkResetUsage: "sessions.set_traffic_limit", userkit.BulkAddDays: "users.update",
+	userkit.BulkSendMessage: "messages.send",
 }
 
 // bulkInputs are what a bulk action is asked for with, beside the users.
@@ -52,7 +53,7 @@ func (p usersPage) Actions() []userkit.BulkAction {
 	var all []userkit.BulkAction
 	for _, action := range []userkit.BulkAction{
 		userkit.BulkActivate, userkit.BulkDeactivate, userkit.BulkAddDays, userkit.BulkSetTrafficLimit, userkit.BulkResetUsage, userkit.BulkSetLicense,
-		userkit.BulkAddToSegments, userkit.BulkRemoveFromSegment, userkit.BulkDelete,
+		userkit.BulkAddToSegments, userkit.BulkRemoveFromSegment, userkit.BulkSendMessage, userkit.BulkDelete,
 	} {
 		toSegment := action == userkit.BulkAddToSegments || action == userkit.BulkRemoveFromSegment
 		if p.May(bulkOperations[action]) && (!toSegment || len(p.Segments) > 0) {
@@ -130,6 +131,13 @@ func (p usersPage) ResetChoices() []choice {
 }
 
 func (c *console) previewBulk(v *view, w http.ResponseWriter, r *http.Request) error {
+	if query := r.URL.Query(); query.Get("action") == string(userkit.BulkSendMessage) { // which has to be written first
+		for _, name := range bulkInputs {
+			query.Del(name)
+		}
+		http.Redirect(w, r, v.Base+"/messages?"+query.Encode(), http.StatusSeeOther)
+		return nil
+	}
 	return c.showBulk(v, w, r, r.URL.Query(), http.StatusOK, nil)
 }
 
@@ -202,8 +210,13 @@ func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) e
 		f := &form{Values: r.PostForm, General: v.T(errorTexts[userkit.CodeAudienceChanged])}
 		return c.showBulk(v, w, r, r.PostForm, http.StatusConflict, f)
 	}
+	return c.startBulk(v, w, r, request, token)
+}
+
+// startBulk executes a bulk action as a job.
+func (c *console) startBulk(v *view, w http.ResponseWriter, r *http.Request, request userkit.BulkRequest, token userkit.BulkToken) error {
 	started := &job{Kind: "bulk", Title: v.Label(request.Action), Actor: v.Actor}
-	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {
+	err := c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {
 		result, err := c.users.ExecuteBulk(ctx, request, token, func(p userkit.BulkProgress) error {
 			j.progress(p.Done, p.Users)
 			return ctx.Err()

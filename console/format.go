@@ -214,11 +214,11 @@ func (v *view) Avatar(user userkit.User) avatar {
 // Tone gives the colour of a status: good, warn, bad or plain.
 func (v *view) Tone(word any) string {
 	switch fmt.Sprint(word) {
-	case "active", "allowed", "refill", "production", "created":
+	case "active", "allowed", "refill", "production", "created", "delivered":
 		return "good"
-	case "invited", "inactive", "user_inactive", "traffic_limit", "undecided", "pending", "paused", "unpaid", "sandbox", "updated", "stale":
+	case "invited", "inactive", "user_inactive", "traffic_limit", "undecided", "pending", "paused", "unpaid", "sandbox", "updated", "stale", "waiting":
 		return "warn"
-	case "disabled", "user_disabled", "user_expired", "charge", "expired", "revoked", "forged", "no_device_slot", "failed", "deactivated":
+	case "disabled", "user_disabled", "user_expired", "charge", "expired", "revoked", "forged", "no_device_slot", "failed", "deactivated", "gone", "refused":
 		return "bad"
 	}
 	return "plain"

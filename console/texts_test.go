@@ -106,6 +106,17 @@ func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 	for reason := range reasons {
 		label(string(reason))
 	}
+	for _, format := range []userkit.MessageFormat{userkit.MessagePlain, userkit.MessageMarkdown} {
+		label(string(format))
+	}
+	for _, state := range []userkit.DeliveryState{
+		userkit.DeliveryWaiting, userkit.DeliveryDelivered, userkit.DeliveryGone, userkit.DeliveryRefused, userkit.DeliveryExpired,
+	} {
+		label(string(state))
+	}
+	for action := range bulkOperations {
+		label(string(action))
+	}
 	return texts, plurals
 }
 

@@ -60,6 +60,7 @@ var userTabs = []tab{
 	{"purchases", "Purchases", "purchases.list", 0},
 	{"balance", "Balance", "balance.transactions", 0},
 	{"segments", "Segments", "segments.of_user", 0},
+	{"messages", "Messages", "messages.list", 0},
 	{"activity", "Activity", "activity.list", 0},
 }
 

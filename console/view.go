@@ -201,6 +201,10 @@ func (v *view) Label(identifier any) string {
 		return v.texts.label(string(word))
 	case userkit.UserKind:
 		return v.texts.label(string(word))
+	case userkit.MessageFormat:
+		return v.texts.label(string(word))
+	case userkit.DeliveryState:
+		return v.texts.label(string(word))
 	case userkit.BulkAction:
 		return v.texts.label(string(word))
 	}
@@ -361,6 +365,7 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodeSessionNotFound:      "There is no such session.",
 	userkit.CodeSegmentNotFound:      "There is no such segment. It may have been deleted.",
 	userkit.CodePurchaseNotFound:     "There is no such purchase.",
+	userkit.CodeMessageNotFound:      "There is no such message.",
 	userkit.CodeTransactionNotFound:  "There is no such transaction.",
 }
 
