@@ -36,6 +36,13 @@ type ConnectOptions struct {
 	Duration Duration `json:"duration,omitzero"` // how long, at most; zero: as ConnectionPolicy says
 }
 
+func (o ConnectOptions) check() error {
+	if strings.TrimSpace(o.Reason) == "" {
+		return NewError(CodeRequired, "reason", "a connection needs a reason")
+	}
+	return checkLine("reason", o.Reason, MaxLine)
+}
+
 // ConnectionQuery asks for a page of connections, the newest first.
 type ConnectionQuery struct {
 	ConnectionFilter
@@ -111,6 +118,13 @@ type ConnectionLimits struct {
 
 func (p ConnectionPolicy) limits() ConnectionLimits {
 	return ConnectionLimits{Off: p.Off, Duration: Duration(p.Duration), MaxDuration: Duration(p.MaxDuration)}
+}
+
+func (p ConnectionPolicy) checkDuration(duration time.Duration) error {
+	if duration < time.Second || duration > p.MaxDuration {
+		return NewError(CodeOutOfRange, "duration", "%s is not from a second to %s", duration, p.MaxDuration)
+	}
+	return nil
 }
 
 func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
@@ -295,17 +309,14 @@ func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptio
 	if duration == 0 {
 		duration = m.connections.Duration
 	}
-	switch err := checkLine("reason", options.Reason, MaxLine); {
+	switch {
 	case m.connections.Off:
 		return Connection{}, errConnectionsOff()
 	case call.actor.Kind != ActorAdministrator || call.actor.ID == "":
 		return Connection{}, NewError(CodeNotAdministrator, "actor", "only an administrator with an id connects to users")
-	case err != nil:
+	}
+	if err := firstError(options.check(), m.connections.checkDuration(duration)); err != nil {
 		return Connection{}, err
-	case strings.TrimSpace(options.Reason) == "":
-		return Connection{}, NewError(CodeRequired, "reason", "a connection needs a reason")
-	case duration < time.Second || duration > m.connections.MaxDuration:
-		return Connection{}, NewError(CodeOutOfRange, "duration", "%s is not from a second to %s", duration, m.connections.MaxDuration)
 	}
 	known, err := m.store.User(ctx, user)
 	if err != nil {

@@ -40,6 +40,7 @@ func TestConnectingToAUser(t *testing.T) {
 	s.post(of+"/connect", "do", "connect", "reason", " ", "duration", "5m0s").says(http.StatusUnprocessableEntity, "Please fill this in.", `<option value="5m0s" selected>5 minutes`)
 	s.post(of+"/connect", "do", "connect", "reason", "ticket", "duration", "9h").says(http.StatusUnprocessableEntity, "This is too large or too small.", `value="ticket"`)
 	s.post(of+"/connect", "do", "connect", "reason", "ticket", "duration", "long").says(http.StatusUnprocessableEntity, "This does not have the right form.")
+	s.post(of+"/connect", "do", "connect", "reason", "", "duration", "9h").says(http.StatusUnprocessableEntity, "Please fill this in.", "This is too large or too small.")
 	s.connect(user)
 
 	body := s.get("/users?all=1").ok()

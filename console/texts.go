@@ -14,6 +14,8 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 	"golang.org/x/text/number"
+
+	"github.com/userkit/userkit"
 )
 
 //go:embed texts/*.json
@@ -115,20 +117,24 @@ func (c *catalogue) number(n int64) string { return c.printer.Sprint(number.Deci
 // its identifier: registered_at is "Registered".
 func (c *catalogue) label(identifier string) string { return c.text(englishLabel(identifier)) }
 
-// labels are the words whose English is not the identifier with spaces.
-var labels = map[string]string{
-	"id": "ID", "extref": "External reference", "auth_method": "Sign-in method", "registered_at": "Registered",
-	"updated_at": "Updated", "last_seen_at": "Last seen", "expires_at": "Expires", "valid_for": "Valid for",
-	"open_sessions": "Sessions now", "purchases_end_at": "Subscribed until", "email_verified": "Email verified",
-	"payer_account_number": "Payer’s account number", "traffic_anchor_day": "Traffic day of month",
-	"additional_info": "Additional information", "android": "Android", "ios": "iOS", "macos": "macOS",
-	"windows": "Windows", "linux": "Linux", "user_disabled": "Disabled", "user_inactive": "Not activated",
-	"user_expired": "Time is over", "traffic_limit": "Traffic limit", "no_device_slot": "No device slot",
-	"license": "Licence", "set_license": "Set licence", "reset_usage": "Count use from zero", "set_traffic_limit": "Set traffic limit",
-	"subscribed": "Subscribed", "traffic_used": "Traffic used",
-	"ip": "IP", "started_at": "Started", "ended_at": "Ended", "internal_ip": "Internal IP",
-	"purchased_at": "Purchased", "created_at": "Created", "verified_at": "Verified", "due_at": "Verified again",
-}
+// labels are the words whose English is not the identifier with spaces: those of the
+// fields of users, and the others.
+var labels = func() map[string]string {
+	all := map[string]string{
+		"android": "Android", "ios": "iOS", "macos": "macOS", "windows": "Windows", "linux": "Linux",
+		"user_disabled": "Disabled", "user_inactive": "Not activated", "user_expired": "Time is over", "no_device_slot": "No device slot",
+		"ip": "IP", "started_at": "Started", "ended_at": "Ended", "internal_ip": "Internal IP",
+		"purchased_at": "Purchased", "created_at": "Created", "verified_at": "Verified", "due_at": "Verified again",
+		"set_license": "Set licence", "reset_usage": "Count use from zero", "set_traffic_limit": "Set traffic limit",
+	}
+	for _, field := range userkit.UserFields() {
+		all[field.Name] = field.Label()
+	}
+	for _, field := range userkit.DerivedUserFields() {
+		all[field.Name] = field.Label()
+	}
+	return all
+}()
 
 // englishLabel gives the English of an identifier. One that nobody has named is shown with
 // spaces, so that a new field needs nothing here.

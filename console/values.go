@@ -121,9 +121,7 @@ func (v *view) parseTime(field, text string) (time.Time, error) {
 func (v *view) parseField(field userkit.Field[userkit.User], text string) (any, error) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	switch field.Kind {
-	case userkit.KindTime:
-		return v.parseTime(field.Name, text)
-	case userkit.KindBool:
+	case userkit.KindBool: // a box that is ticked or not
 		return text != "" && text != "false", nil
 	case userkit.KindSpan:
 		return parseSpan(field.Name, text)
@@ -131,13 +129,8 @@ func (v *view) parseField(field userkit.Field[userkit.User], text string) (any, 
 		if field.Name != "additional_info" && field.Name != "description" {
 			text = strings.TrimSpace(text)
 		}
-		return text, nil
 	}
-	value, err := field.Kind.Parse(text)
-	if err != nil {
-		return nil, userkit.NewError(userkit.ErrorCode(err), field.Name, "not read")
-	}
-	return value, nil
+	return field.Parse(text, v.Zone)
 }
 
 // parseSpan reads a length of time: a number of days such as 30, or as in 720h.

@@ -381,10 +381,22 @@ type form struct {
 // rejected makes the form that is shown again after an error. fields are those that it has.
 func (v *view) rejected(r *http.Request, err error, fields ...string) *form {
 	f := &form{Values: r.PostForm, Errors: map[string]string{}, err: err}
-	if e, ok := errors.AsType[*userkit.Error](err); ok && slices.Contains(fields, e.Field) {
-		f.Errors[e.Field] = v.ErrorText(err)
-	} else {
+	e, ok := errors.AsType[*userkit.Error](err)
+	if !ok {
 		f.General = v.ErrorText(err)
+		return f
+	}
+	wrong := e.Fields
+	if len(wrong) == 0 {
+		wrong = []userkit.FieldError{{Field: e.Field, Code: e.Code, Message: e.Message}}
+	}
+	for _, one := range wrong {
+		text := v.ErrorText(&userkit.Error{Code: one.Code, Field: one.Field, Message: one.Message, Position: e.Position, Until: e.Until})
+		if slices.Contains(fields, one.Field) {
+			f.Errors[one.Field] = text
+		} else if f.General == "" {
+			f.General = text
+		}
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package userhttp
 
 import (
 	"encoding"
+	"encoding/json"
 	"net/url"
 	"reflect"
 	"slices"
@@ -57,10 +58,32 @@ func ParseEventQuery(values url.Values) (userkit.EventQuery, error) {
 	return parse[userkit.EventQuery](values)
 }
 
+// ParseMessageQuery reads a query for Messages.
+func ParseMessageQuery(values url.Values) (userkit.MessageQuery, error) {
+	return parse[userkit.MessageQuery](values)
+}
+
+// ParseDeliveryQuery reads a query for Deliveries.
+func ParseDeliveryQuery(values url.Values) (userkit.DeliveryQuery, error) {
+	return parse[userkit.DeliveryQuery](values)
+}
+
+// ParseConnectionQuery reads a query for Connections.
+func ParseConnectionQuery(values url.Values) (userkit.ConnectionQuery, error) {
+	return parse[userkit.ConnectionQuery](values)
+}
+
+// ParseLocationQuery reads a query for Locations. The box of bbox is west,south,east,north,
+// as GeoJSON and OGC API Features have it.
+func ParseLocationQuery(values url.Values) (userkit.LocationQuery, error) {
+	return parse[userkit.LocationQuery](values)
+}
+
 // Query is what a list can be asked with.
 type Query interface {
 	userkit.UserQuery | userkit.DeviceQuery | userkit.SessionQuery | userkit.TransactionQuery |
-		userkit.PurchaseQuery | userkit.SegmentQuery | userkit.EventQuery
+		userkit.PurchaseQuery | userkit.SegmentQuery | userkit.EventQuery | userkit.MessageQuery |
+		userkit.ConnectionQuery | userkit.LocationQuery | userkit.DeliveryQuery
 }
 
 // Values returns the parameters of a query, such as those of the next page, which the
@@ -74,6 +97,15 @@ func Values[Q Query](query Q) url.Values {
 		switch value := field.Interface().(type) {
 		case time.Time:
 			values.Set(name, value.Format(time.RFC3339Nano))
+			return
+		case userkit.Optional[userkit.BoundingBox]:
+			if box, set := value.Get(); set {
+				text, err := json.Marshal(box)
+				if err != nil {
+					return // no number, which no box has that was read
+				}
+				values.Set(name, strings.Trim(string(text), "[]"))
+			}
 			return
 		case encoding.TextMarshaler:
 			if text, err := value.MarshalText(); err == nil && len(text) > 0 {
@@ -153,6 +185,13 @@ func set(field reflect.Value, text string) *userkit.Error {
 			return userkit.AsError(err)
 		}
 		*target = at.(time.Time)
+		return nil
+	case *userkit.Optional[userkit.BoundingBox]:
+		var box userkit.BoundingBox
+		if err := json.Unmarshal([]byte("["+text+"]"), &box); err != nil {
+			return userkit.NewError(userkit.CodeBadFormat, "", "not four numbers, west,south,east,north").Because(err)
+		}
+		*target = userkit.Set(box)
 		return nil
 	case encoding.TextUnmarshaler:
 		err := target.UnmarshalText([]byte(text))

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -177,5 +178,71 @@ func TestReadJSON(t *testing.T) {
 	} {
 		err := read(body)
 		require.Equal(t, code, userkit.ErrorCode(err), "%s: %v", body, err)
+	}
+}
+
+// TestEveryQueryIsRead looks for a function for each query of package userkit, and reads
+// and writes one with a value in every parameter.
+func TestEveryQueryIsRead(t *testing.T) {
+	read := map[string]func(url.Values) (url.Values, error){
+		"UserQuery": again(userhttp.ParseUserQuery), "DeviceQuery": again(userhttp.ParseDeviceQuery), "SessionQuery": again(userhttp.ParseSessionQuery),
+		"TransactionQuery": again(userhttp.ParseTransactionQuery), "PurchaseQuery": again(userhttp.ParsePurchaseQuery), "SegmentQuery": again(userhttp.ParseSegmentQuery),
+		"EventQuery": again(userhttp.ParseEventQuery), "MessageQuery": again(userhttp.ParseMessageQuery), "ConnectionQuery": again(userhttp.ParseConnectionQuery),
+		"LocationQuery": again(userhttp.ParseLocationQuery), "DeliveryQuery": again(userhttp.ParseDeliveryQuery),
+	}
+	manager := reflect.TypeFor[userkit.Manager]()
+	queries := 0
+	for method := range manager.Methods() {
+		for i := range method.Type.NumIn() {
+			query := method.Type.In(i)
+			if !strings.HasSuffix(query.Name(), "Query") {
+				continue
+			}
+			queries++
+			require.Contains(t, read, query.Name(), "%s has no function", query.Name())
+			values := url.Values{}
+			parameters(query, values)
+			require.Greater(t, len(values), 3, query.Name())
+			written, err := read[query.Name()](values)
+			require.NoError(t, err, query.Name())
+			require.Equal(t, values, written, query.Name())
+		}
+	}
+	require.Greater(t, queries, 10)
+}
+
+// again reads a query and writes it.
+func again[Q userhttp.Query](read func(url.Values) (Q, error)) func(url.Values) (url.Values, error) {
+	return func(values url.Values) (url.Values, error) {
+		query, err := read(values)
+		return userhttp.Values(query), err
+	}
+}
+
+// parameters puts a value into every parameter of a query.
+func parameters(query reflect.Type, into url.Values) {
+	for field := range query.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case field.Anonymous:
+			parameters(field.Type, into)
+		case name == "" || name == "-":
+		case field.Type == reflect.TypeFor[time.Time]():
+			into.Set(name, "2026-03-28T22:00:00Z")
+		case field.Type == reflect.TypeFor[userkit.Filter]():
+			into.Set(name, `country eq "BY"`)
+		case field.Type == reflect.TypeFor[userkit.Optional[userkit.BoundingBox]]():
+			into.Set(name, "23.2,51.3,32.8,56.2")
+		case field.Type.Kind() == reflect.Array:
+			into.Set(name, "0195a1b2-0000-7000-8000-000000000001")
+		case field.Type.Kind() == reflect.Bool:
+			into.Set(name, "true")
+		case field.Type.Kind() == reflect.Int:
+			into.Set(name, "20")
+		case strings.Contains(field.Type.String(), "netip"):
+			into.Set(name, "10.0.0.7")
+		default:
+			into.Set(name, "text")
+		}
 	}
 }

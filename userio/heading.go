@@ -248,7 +248,7 @@ func (p *plan) readDisabled(c *cell) (any, error) {
 		return string(userkit.StatusActive), nil
 	}
 	if err != nil {
-		if _, timeErr := p.time(c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
+		if _, timeErr := p.time(timeField, c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
 			return nil, err
 		}
 	}

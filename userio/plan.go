@@ -637,30 +637,14 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 	switch {
 	case field.Name == "status":
 		return text(readStatus)
-	case field.Values != nil:
-		return text(func(text string) (any, error) { return enumeration(text), nil })
-	case field.Name == "phone":
-		// The manager reads it. An apostrophe keeps a spreadsheet from taking it for a number.
-		return text(func(text string) (any, error) { return strings.TrimPrefix(strings.TrimSpace(text), "'"), nil })
 	case field.Name == "country":
 		return text(func(text string) (any, error) { return country(text), nil })
-	case field.Name == "currency":
-		return text(func(text string) (any, error) { return strings.ToUpper(strings.TrimSpace(text)), nil })
-	case field.Name == "login" || field.Name == "email":
-		return text(func(text string) (any, error) { return strings.TrimSpace(text), nil })
-	}
-	switch field.Kind {
-	case userkit.KindText, userkit.KindCode:
-		return text(func(text string) (any, error) { return text, nil })
-	case userkit.KindBool:
-		return text(truth)
-	case userkit.KindTime:
-		return p.time
-	case userkit.KindJSON:
+	case field.Kind == userkit.KindTime:
+		return func(c *cell) (any, error) { return p.time(field, c) }
+	case field.Kind == userkit.KindJSON:
 		return attributes
-	default:
-		return text(func(text string) (any, error) { return field.Kind.Parse(strings.TrimSpace(text)) })
 	}
+	return text(func(text string) (any, error) { return field.Parse(text, p.options.Zone) })
 }
 
 // rounds reports whether the cell of a text is a number that a spreadsheet has
@@ -692,46 +676,23 @@ func enumeration(text string) string {
 
 var wordGaps = strings.NewReplacer(" ", "_", "-", "_")
 
-func truth(text string) (any, error) {
-	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "true", "yes", "y", "1":
-		return true, nil
-	case "false", "no", "n", "0":
-		return false, nil
-	}
-	return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not true, false, yes, no, 1 or 0", clip(text))
-}
+// Values that several columns have, by the kind of the field that they would be of.
+var (
+	truthField = userkit.Field[userkit.User]{Kind: userkit.KindBool}
+	timeField  = userkit.Field[userkit.User]{Kind: userkit.KindTime}
+)
 
-// timeForms are the forms of time that are read, the zone of the import for
-// those that say none.
-var timeForms = []string{
-	time.RFC3339, "2006-01-02", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04",
-	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 -0700",
-	"1/2/2006 3:04:05 PM", "1/2/2006 3:04 PM", // American, by its AM and PM
-}
+func truth(text string) (any, error) { return truthField.Parse(text, nil) }
 
-func (p *plan) time(c *cell) (any, error) {
+// time reads a cell of a field of times.
+func (p *plan) time(field userkit.Field[userkit.User], c *cell) (any, error) {
 	if t, ok := c.value.(time.Time); ok {
 		if p.options.Zone != time.UTC {
 			t = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), p.options.Zone)
 		}
 		return t.UTC(), nil
 	}
-	text := strings.TrimSpace(c.text)
-	if stamp, err := strconv.ParseInt(text, 10, 64); err == nil {
-		switch len(text) { // since 1970, of this century
-		case 10:
-			return time.Unix(stamp, 0).UTC(), nil
-		case 13:
-			return time.UnixMilli(stamp).UTC(), nil
-		}
-	}
-	for _, form := range timeForms {
-		if t, err := time.ParseInLocation(form, text, p.options.Zone); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04:05 or 2026-01-02", clip(c.text))
+	return field.Parse(c.text, p.options.Zone)
 }
 
 // attributes reads a cell of all attributes.

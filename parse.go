@@ -1,0 +1,173 @@
+package userkit
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Parse reads a value of the field as people and other programs write it, for
+// UserDraft.Set:
+//
+//   - space around it counts in free text only;
+//   - words of an enumeration may be in capitals, with spaces or hyphens;
+//   - an apostrophe may keep a spreadsheet from taking a telephone number for a number;
+//   - a truth value is true, yes, y or 1, or false, no, n or 0;
+//   - a time may be one of RFC 3339, a date, a date with a time, or seconds or milliseconds
+//     since 1970; zone is that of times that say none, nil means UTC;
+//   - whatever else is as in FieldKind.Parse, an empty text included.
+//
+// It returns ErrInvalid with CodeBadFormat or CodeOutOfRange. Whether the value is right
+// is checked when it is used.
+func (f Field[T]) Parse(text string, zone *time.Location) (any, error) {
+	value, err := f.parse(text, zone)
+	if e := AsError(err); err != nil && e.Field == "" {
+		e.Field = f.Name
+		return nil, e
+	}
+	return value, err
+}
+
+func (f Field[T]) parse(text string, zone *time.Location) (any, error) {
+	trimmed := strings.TrimSpace(text)
+	switch {
+	case f.Values != nil:
+		return wordGaps.Replace(strings.ToLower(trimmed)), nil
+	case f.Name == "phone":
+		return strings.TrimPrefix(trimmed, "'"), nil // the manager reads it
+	case f.Name == "country" || f.Name == "currency":
+		return strings.ToUpper(trimmed), nil
+	case f.Name == "login" || f.Name == "email":
+		return trimmed, nil
+	}
+	switch f.Kind {
+	case KindText, KindCode:
+		return text, nil
+	case KindBool:
+		return parseTruth(trimmed)
+	case KindTime:
+		return parseTime(trimmed, zone)
+	}
+	return f.Kind.Parse(trimmed)
+}
+
+// Parse sets a field, or a single attribute named attributes.<name>, to what a text says,
+// with times in UTC where they say no zone; see Field.Parse and Set. The text of an
+// attribute is JSON where it is an object, a list, a text in quotes, a truth value or a
+// number in the form that JSON writes it in, and else stays a text: so 007 keeps its
+// zeros.
+func (d *UserDraft) Parse(field, text string) error {
+	if strings.HasPrefix(field, attributePrefix) {
+		return d.Set(field, parseAttribute(text))
+	}
+	known, ok := userFields.byName[field]
+	if !ok || known.set == nil {
+		return NewError(CodeUnknownField, field, "%q cannot be set", clip(field))
+	}
+	value, err := known.Parse(text, nil)
+	if err != nil {
+		return err
+	}
+	return d.Set(field, value)
+}
+
+var wordGaps = strings.NewReplacer(" ", "_", "-", "_")
+
+func parseTruth(text string) (any, error) {
+	switch strings.ToLower(text) {
+	case "true", "yes", "y", "1":
+		return true, nil
+	case "false", "no", "n", "0":
+		return false, nil
+	}
+	return nil, NewError(CodeBadFormat, "", "%q is not true, false, yes, no, 1 or 0", clip(text))
+}
+
+// timeForms are the forms of time that are read.
+var timeForms = []string{
+	time.RFC3339, "2006-01-02", "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04",
+	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 -0700",
+	"1/2/2006 3:04:05 PM", "1/2/2006 3:04 PM", // American, by its AM and PM
+}
+
+func parseTime(text string, zone *time.Location) (any, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if stamp, err := strconv.ParseInt(text, 10, 64); err == nil {
+		switch len(text) { // since 1970, of this century
+		case 10:
+			return time.Unix(stamp, 0).UTC(), nil
+		case 13:
+			return time.UnixMilli(stamp).UTC(), nil
+		}
+	}
+	if zone == nil {
+		zone = time.UTC
+	}
+	for _, form := range timeForms {
+		if t, err := time.ParseInLocation(form, text, zone); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return nil, NewError(CodeBadFormat, "", "%q is not a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04:05 or 2026-01-02", clip(text))
+}
+
+// parseAttribute reads the text of an attribute. It is a number only in the very form that
+// JSON writes it in, so 007, 1.50 and +375291234567 stay texts.
+func parseAttribute(text string) any {
+	if text == "" {
+		return ""
+	}
+	switch c := text[0]; {
+	case c == '{' || c == '[' || c == '"':
+		if value, err := decodeJSON("", json.RawMessage(text), math.MaxInt); err == nil {
+			return normalNumbers(value)
+		}
+	case text == "true":
+		return true
+	case text == "false":
+		return false
+	case c == '-' || '0' <= c && c <= '9':
+		if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+			if strconv.FormatInt(number, 10) == text {
+				return number
+			}
+		} else if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(number, 0) && !math.IsNaN(number) {
+			if written, err := json.Marshal(number); err == nil && string(written) == text {
+				return number
+			}
+		}
+	}
+	return text
+}
+
+// labels are the English words of fields whose names are not those words.
+var labels = map[string]string{
+	"id": "ID", "extref": "External reference", "auth_method": "Sign-in method", "registered_at": "Registered",
+	"updated_at": "Updated", "last_seen_at": "Last seen", "expires_at": "Expires", "valid_for": "Valid for",
+	"open_sessions": "Sessions now", "purchases_end_at": "Subscribed until", "email_verified": "Email verified",
+	"payer_account_number": "Payer’s account number", "traffic_anchor_day": "Traffic day of month",
+	"additional_info": "Additional information", "license": "Licence",
+}
+
+// fieldLabel gives the English words of a field by its name.
+func fieldLabel(name string) string {
+	if label, ok := labels[name]; ok {
+		return label
+	}
+	words := strings.ReplaceAll(name, "_", " ")
+	if words == "" {
+		return ""
+	}
+	return strings.ToUpper(words[:1]) + words[1:]
+}
+
+// Label returns what the field is called in English, such as "Sign-in method" for
+// auth_method: for headings, and as the key of a catalogue of translations.
+func (f Field[T]) Label() string { return fieldLabel(f.Name) }
+
+// Label returns what the field is called in English.
+func (f DerivedField) Label() string { return fieldLabel(f.Name) }
