@@ -88,7 +88,7 @@ type EventName string
 // The names of userkit's own events. A host's own events have other names.
 const (
 	EventUserCreated         EventName = "user.created"
-	EventUserUpdated         EventName = "user.updated"
+	EventUserUpdated         EventName = "user.updated" // with a FieldChange for each field, the old and the new value
 	EventUserActivated       EventName = "user.activated"
 	EventUserDeactivated     EventName = "user.deactivated"
 	EventUserLoggedIn        EventName = "user.logged_in"

@@ -515,8 +515,67 @@ func (p UserPatch) edit(state *State, o origin) (User, Change, error) {
 	c := state.change()
 	c.Account.ExpiresAt, c.Account.ValidFor = user.ExpiresAt, user.ValidFor
 	user.touch(&c, o)
-	o.record(&c, EventUserUpdated, DeviceID{}, "fields", fields)
+	o.record(&c, EventUserUpdated, DeviceID{}, "fields", fields, "changes", changesOf(&state.User, &user))
 	return user, c, nil
+}
+
+// FieldChange is what an edit made of a field, as EventUserUpdated tells it in its data
+// under changes, by the name of the field or of the single attribute.
+type FieldChange struct {
+	Old any `json:"old"` // as JSON has it; null: it had no value
+	New any `json:"new"` // null: it has none any more
+}
+
+// changesOf compares the fields that an edit can set. None of them is a secret: tokens are
+// kept elsewhere.
+func changesOf(before, after *User) map[string]FieldChange {
+	changes := map[string]FieldChange{}
+	for i := range userFields.fields {
+		field := &userFields.fields[i]
+		switch {
+		case field.set == nil:
+		case field.Kind == KindJSON:
+			attributeChanges(before.Attributes, after.Attributes, changes)
+		default:
+			was, is := field.Get(before), field.Get(after)
+			if field.Kind.Format(was) != field.Kind.Format(is) {
+				changes[field.Name] = FieldChange{orNull(was), orNull(is)}
+			}
+		}
+	}
+	return changes
+}
+
+func attributeChanges(before, after Attributes, changes map[string]FieldChange) {
+	for name, was := range before {
+		if is := after[name]; !reflect.DeepEqual(was, is) {
+			changes[attributePrefix+name] = FieldChange{was, is}
+		}
+	}
+	for name, is := range after {
+		if _, was := before[name]; !was {
+			changes[attributePrefix+name] = FieldChange{nil, is}
+		}
+	}
+}
+
+// orNull gives nil for the value of a field that has none.
+func orNull(value any) any {
+	switch value := value.(type) {
+	case time.Time:
+		if value.IsZero() {
+			return nil
+		}
+	case string:
+		if value == "" {
+			return nil
+		}
+	case Duration:
+		if value == 0 {
+			return nil
+		}
+	}
+	return value
 }
 
 // put sets what the patch names, and returns the fields that this changed.
@@ -619,7 +678,7 @@ func setStatus(state *State, o origin, status Status) (User, Change, error) {
 	case StatusDisabled:
 		o.record(&c, EventUserDeactivated, DeviceID{}, "ended_sessions", ended)
 	default:
-		o.record(&c, EventUserUpdated, DeviceID{}, "fields", []string{"status"}, "status", status, "ended_sessions", ended)
+		o.record(&c, EventUserUpdated, DeviceID{}, "fields", []string{"status"}, "changes", map[string]FieldChange{"status": {state.User.Status, status}}, "ended_sessions", ended)
 	}
 	return user, c, nil
 }
