@@ -49,6 +49,10 @@ func (f Field[T]) parse(text string, zone *time.Location) (any, error) {
 		return parseTruth(trimmed)
 	case KindTime:
 		return parseTime(trimmed, zone)
+	case KindSpan:
+		if trimmed == "" {
+			return Duration(0), nil
+		}
 	}
 	return f.Kind.Parse(trimmed)
 }

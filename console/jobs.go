@@ -205,7 +205,7 @@ func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	defer content.Close() //nolint:errcheck // it was only read
-	format := userio.CSV // of a workbook too
+	format := userio.CSV  // of a workbook too
 	if found.State().Import.Format == userio.NDJSON {
 		format = userio.NDJSON
 	}
