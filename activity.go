@@ -237,6 +237,12 @@ type ActivityManager interface {
 	// that is kept. A damaged cursor yields ErrInvalid with CodeInvalidCursor, and
 	// one of another store ErrInvalid with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
+
+	// Follow returns the events of the feed as Feed does, and then waits for further ones:
+	// those of this manager come within milliseconds, those of other processes within about
+	// a second. It ends with the error of the context, or, after Close, with
+	// ErrUnavailable and CodeClosed. It is Feed again and again, and asked about as that.
+	Follow(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 }
 
 // EventNames returns the names of userkit's own events, in alphabetical order.

@@ -18,6 +18,7 @@ import (
 var doorless = map[string]string{
 	"Allows":    "asks what the door would say",
 	"Authorize": "asks what the door would say",
+	"Follow":    "is Feed again and again",
 	"Project":   "tells the options, and asks no store",
 	"WithStore": "makes another manager, whose methods have the door",
 	"Run":       "does duties, which are methods of their own",

@@ -115,6 +115,8 @@ func New(store Store, opts ...Option) (Manager, error) {
 			return nil, invalidOption("WithDefaultLicense", "%q is not one of WithLicenses", clip(m.defaultLicense))
 		}
 	}
+	store = observe(store, m.observers, m.logger)
+	m.store = store
 	m.pipeline = newPipeline(store, lanes, m.accountCache)
 	m.pipeline.timeout, m.pipeline.logger = m.changeTimeout, m.logger
 	return m, nil

@@ -14,6 +14,7 @@ type Option func(*options) error
 
 // options are the properties of a manager with their defaults filled in.
 type options struct {
+	observers        []func(Observation)
 	clock            func() time.Time
 	zone             *time.Location
 	logger           *slog.Logger
