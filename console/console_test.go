@@ -192,7 +192,9 @@ func (s *site) full() (userkit.User, userkit.Device, userkit.Session, userkit.Pu
 	s.t.Helper()
 	ctx := s.t.Context()
 	user := s.user("ada")
-	device, err := s.users.RegisterDevice(ctx, user.ID, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid, HardwareID: "hw-1"})
+	device, err := s.users.RegisterDevice(ctx, user.ID, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid, HardwareID: "hw-1", LocationConsent: true})
+	require.NoError(s.t, err)
+	_, err = s.users.ReportLocation(ctx, device.ID, userkit.Location{Latitude: 52.52, Longitude: 13.405, Accuracy: 40_000})
 	require.NoError(s.t, err)
 	session, err := s.users.StartSession(ctx, userkit.NewSession{UserID: user.ID, DeviceID: device.ID, Node: "fra-1", NodeLocation: "Frankfurt", InternalIP: netip.MustParseAddr("10.0.0.7")})
 	require.NoError(s.t, err)
@@ -219,6 +221,7 @@ func pages(user userkit.User, device userkit.Device, session userkit.Session, pu
 		of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit", of + "?do=deactivate", of + "?do=delete", of + "?do=connect", of + "?at=2027-01-01T00:00",
 		of + "/devices", of + "/devices?do=register", of + "/devices?do=edit&target=" + device.ID.String(), of + "/devices?do=rotate&target=" + device.ID.String(),
 		of + "/devices?do=reveal&target=" + device.ID.String(), of + "/devices?do=delete-device&target=" + device.ID.String(),
+		of + "/map", of + "/map?do=forget", of + "/map?bbox=170,-30,-170,-10", "/map", "/map?bbox=-10,40,30,60",
 		of + "/sessions", of + "/sessions?do=end&target=" + session.ID.String(), of + "/sessions?mixed=1&from=2026-03-01&to=2026-03-06", of + "/traffic",
 		of + "/purchases", of + "/purchases?do=raw&target=" + purchase.ID.String(), of + "/purchases?do=deactivate-purchase&target=" + purchase.ID.String(),
 		of + "/purchases?do=activate-purchase&target=" + purchase.ID.String(),

@@ -27,7 +27,7 @@ func (c *console) find(v *view, w http.ResponseWriter, r *http.Request) error {
 		{"user-plus", "Create user", "/users/new", "users.create"}, {"upload", "Import users", "/import", "users.import"},
 		{"activity", "Sessions", "/sessions", "sessions.list"}, {"shopping-cart", "Purchases", "/purchases", "purchases.list"},
 		{"tags", "Segments", "/segments", "segments.list"}, {"plus", "Create segment", "/segments?do=create", "segments.create"},
-		{"scroll-text", "Audit", "/audit", "activity.list"}, {"plug", "Connections", "/connections", "connections.list"}, {"list-checks", "Jobs", "/jobs", ""}, {"settings", "Preferences", "/preferences", ""},
+		{"globe", "Map", "/map", "locations.list"}, {"scroll-text", "Audit", "/audit", "activity.list"}, {"plug", "Connections", "/connections", "connections.list"}, {"list-checks", "Jobs", "/jobs", ""}, {"settings", "Preferences", "/preferences", ""},
 	} {
 		path, _, _ := strings.Cut(page.path, "?")
 		if route := c.operations["GET "+path]; route != "" && !v.May(route) || page.operation != "" && !v.May(page.operation) || page.path == "/purchases" && v.Business() {

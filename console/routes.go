@@ -67,6 +67,9 @@ func (c *console) routes() {
 	c.handle("POST /users/{user}/devices/reveal", "devices.reveal_token", c.actOnDevice("", c.revealToken))
 	c.handle("POST /users/{user}/devices/delete", "devices.delete", c.actOnDevice("The device is deleted.", c.deleteDevice))
 
+	c.handle("GET /users/{user}/map", "locations.list", c.showUserMap)
+	c.handle("POST /users/{user}/map/forget", "locations.forget", c.forgetLocations)
+
 	c.handle("GET /users/{user}/sessions", "sessions.list", c.showUserSessions)
 	c.handle("POST /users/{user}/sessions/end", "sessions.end", c.endSession)
 	c.handle("GET /users/{user}/traffic", "sessions.traffic", c.showTraffic)
@@ -98,6 +101,7 @@ func (c *console) routes() {
 	c.handle("POST /messages", "users.preview_bulk", c.previewMessage)
 	c.handle("POST /messages/send", "users.execute_bulk", c.sendToMany)
 	c.handle("GET /sessions", "sessions.list", c.showSessions)
+	c.handle("GET /map", "locations.list", c.showMap)
 	c.handle("GET /purchases", "purchases.list", c.showPurchases)
 	c.handle("GET /segments", "segments.list", c.showSegments)
 	c.handle("POST /segments", "segments.create", c.createSegment)

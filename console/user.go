@@ -55,6 +55,7 @@ func (p *userPage) Tabs() []tab {
 var userTabs = []tab{
 	{"", "General", "users.get", 0},
 	{"devices", "Devices", "devices.list", 0},
+	{"map", "Map", "locations.list", 0},
 	{"sessions", "Sessions", "sessions.list", 0},
 	{"traffic", "Traffic", "sessions.traffic", 0},
 	{"purchases", "Purchases", "purchases.list", 0},

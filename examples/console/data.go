@@ -41,6 +41,12 @@ var nations = []nation{
 	{"VN", "+8490", []string{"Thị Mai", "Văn Hùng", "Đức", "Phương", "Quỳnh", "Tuấn"}, []string{"Nguyễn", "Trần", "Lê", "Phạm", "Đặng", "Võ"}, true},
 }
 
+// homes are where the people of each nation live: latitude, longitude.
+var homes = [][2]float64{
+	{51.5, -0.12}, {52.52, 13.4}, {48.86, 2.35}, {52.23, 21.01}, {53.9, 27.57}, {50.45, 30.52}, {37.98, 23.73}, {32.08, 34.78}, {30.04, 31.24},
+	{35.69, 51.39}, {28.61, 77.21}, {13.76, 100.5}, {35.68, 139.69}, {39.9, 116.4}, {37.57, 126.98}, {-23.55, -46.63}, {41.01, 28.98}, {10.82, 106.63},
+}
+
 var (
 	latin       = []string{"alder", "birch", "cedar", "dahlia", "elm", "fern", "grove", "hazel", "iris", "juniper", "linden", "maple"}
 	nodes       = []struct{ name, place string }{{"fra-1", "Frankfurt"}, {"ams-2", "Amsterdam"}, {"nyc-1", "New York"}, {"sgp-1", "Singapore"}, {"waw-1", "Warszawa"}, {"tyo-3", "東京"}}
@@ -201,7 +207,7 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 	for n := range 1 + i%3 {
 		kind := deviceTypes[(i+n*3)%len(deviceTypes)]
 		names := deviceNames[kind]
-		device, err := users.RegisterDevice(ctx, id, userkit.NewDevice{Name: names[i%len(names)], Type: kind, HardwareID: fmt.Sprintf("hw-%06x-%d", i*7919, n)})
+		device, err := users.RegisterDevice(ctx, id, userkit.NewDevice{Name: names[i%len(names)], Type: kind, HardwareID: fmt.Sprintf("hw-%06x-%d", i*7919, n), LocationConsent: n == 0 && i%4 < 2})
 		if refused(err) {
 			break
 		}
@@ -209,6 +215,14 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 			return err
 		}
 		*into = append(*into, device)
+		if device.LocationConsentAt.IsZero() {
+			continue
+		}
+		home := homes[i%len(homes)]
+		place := userkit.Location{Latitude: home[0] + float64(i*37%100-50)/60, Longitude: home[1] + float64(i*61%100-50)/50, Accuracy: float64(5 + i*13%3000)}
+		if _, err := users.ReportLocation(ctx, device.ID, place); err != nil {
+			return err
+		}
 	}
 	if i%4 == 0 {
 		token := fmt.Sprintf("order-%06d", i)

@@ -1,6 +1,6 @@
 // Consoleassets fetches what the console serves and did not come from this project,
 // into the folder that is its argument: htmx, uPlot and a sprite of lucide icons, each
-// with its licence. It takes the packages from npm at the versions below and refuses
+// with its licence; and the world of its maps beside it. It takes the packages from npm at the versions below and refuses
 // one whose hash is another.
 package main
 
@@ -41,6 +41,11 @@ var packages = []npmPackage{
 		name: "lucide-static", version: "1.62.0",
 		hash:  "WBZA/m2PvkFpMGHDtsBck5P2A9G4ehLlYu4GwwICcmEm1BvYVgj00lCDxKRWLlbMlOibLaiwdQ88G5pHkSWgwA==",
 		files: map[string]string{"LICENSE": "lucide.LICENSE"},
+	},
+	{ // not served: the console draws its maps from it
+		name: "world-atlas", version: "2.0.2",
+		hash:  "IXfV0qwlKXpckz1FhwXVwKRjiIhOnWttOskm5CtxMsjgE/MXAYRHWJqgXOpM8IkcPBoXnyTU5lFHcYa5ChG0LQ==",
+		files: map[string]string{"countries-110m.json": "../world/countries-110m.json", "LICENSE": "../world/world-atlas.LICENSE"},
 	},
 	{ // not served: the browser tests look for faults of accessibility with it
 		name: "axe-core", version: "4.14.1",

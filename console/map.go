@@ -1,0 +1,436 @@
+package console
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/userkit/userkit"
+)
+
+// worldFiles is the world of world-atlas, a TopoJSON, with its licence. Nobody but this
+// program learns where devices are: no server of maps is asked.
+//
+//go:embed world
+var worldFiles embed.FS
+
+// unitsPerDegree is the scale of the map: its coordinates are tenths of a degree east and
+// south.
+const unitsPerDegree = 10
+
+// line is a line of the map with the box around it. Each point is x, y.
+type line struct {
+	points                 [][2]int
+	left, top, right, down int
+}
+
+// atlas is what the map shows of the world.
+type atlas struct {
+	land, borders []line
+}
+
+// world is the atlas.
+var world = sync.OnceValue(func() atlas {
+	content, err := worldFiles.ReadFile("world/countries-110m.json")
+	if err != nil {
+		panic(err) // it is in the program
+	}
+	read, err := readAtlas(content)
+	if err != nil {
+		panic(err)
+	}
+	return read
+})
+
+// readAtlas reads the TopoJSON of world-atlas: its land as rings, and the borders between
+// countries.
+func readAtlas(content []byte) (atlas, error) {
+	type geometry struct {
+		Type       string          `json:"type"`
+		Arcs       json.RawMessage `json:"arcs"`
+		Geometries []geometry      `json:"geometries"`
+	}
+	var file struct {
+		Transform struct{ Scale, Translate [2]float64 }
+		Arcs      [][][2]float64
+		Objects   struct{ Land, Countries geometry }
+	}
+	if err := json.Unmarshal(content, &file); err != nil {
+		return atlas{}, err
+	}
+	arcs := make([][][2]int, len(file.Arcs))
+	for i, arc := range file.Arcs {
+		var x, y float64 // each point is a step from the one before
+		for _, step := range arc {
+			x, y = x+step[0], y+step[1]
+			longitude := x*file.Transform.Scale[0] + file.Transform.Translate[0]
+			latitude := y*file.Transform.Scale[1] + file.Transform.Translate[1]
+			arcs[i] = append(arcs[i], [2]int{int(math.Round(longitude * unitsPerDegree)), -int(math.Round(latitude * unitsPerDegree))})
+		}
+	}
+	// rings yields the rings of a geometry, each a list of arcs; one below zero is reversed.
+	var rings func(g geometry) ([][]int, error)
+	rings = func(g geometry) ([][]int, error) {
+		var polygons [][][]int
+		switch g.Type {
+		case "GeometryCollection":
+			var all [][]int
+			for _, part := range g.Geometries {
+				some, err := rings(part)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, some...)
+			}
+			return all, nil
+		case "Polygon":
+			polygons = make([][][]int, 1)
+			if err := json.Unmarshal(g.Arcs, &polygons[0]); err != nil {
+				return nil, err
+			}
+		default:
+			if err := json.Unmarshal(g.Arcs, &polygons); err != nil {
+				return nil, err
+			}
+		}
+		return slices.Concat(polygons...), nil
+	}
+	land, err := rings(file.Objects.Land)
+	if err != nil {
+		return atlas{}, err
+	}
+	countries, err := rings(file.Objects.Countries)
+	if err != nil {
+		return atlas{}, err
+	}
+	var made atlas
+	coast := map[int]bool{}
+	for _, ring := range land {
+		var points [][2]int
+		for _, arc := range ring {
+			coast[max(arc, ^arc)] = true
+			part := arcs[max(arc, ^arc)]
+			if arc < 0 {
+				part = slices.Clone(part)
+				slices.Reverse(part)
+			}
+			points = append(points, part...)
+		}
+		made.land = append(made.land, lineOf(around(points)))
+	}
+	drawn := map[int]bool{}
+	for _, ring := range countries {
+		for _, arc := range ring {
+			if at := max(arc, ^arc); !coast[at] && !drawn[at] {
+				drawn[at] = true
+				made.borders = append(made.borders, lineOf(unwrapped(arcs[at])))
+			}
+		}
+	}
+	return made, nil
+}
+
+// unwrapped gives a line that does not jump where it crosses the antimeridian, but goes on
+// past it.
+func unwrapped(points [][2]int) [][2]int {
+	const turn = 360 * unitsPerDegree
+	points = slices.Clone(points)
+	for i := range points[1:] {
+		for points[i+1][0]-points[i][0] > turn/2 {
+			points[i+1][0] -= turn
+		}
+		for points[i+1][0]-points[i][0] < -turn/2 {
+			points[i+1][0] += turn
+		}
+	}
+	return points
+}
+
+// around is unwrapped for a ring. One that goes around the world is that of the south pole,
+// and is closed by way of it.
+func around(points [][2]int) [][2]int {
+	points = unwrapped(points)
+	first, last := points[0], points[len(points)-1]
+	if first[0] != last[0] {
+		points = append(points, [2]int{last[0], 90 * unitsPerDegree}, [2]int{first[0], 90 * unitsPerDegree})
+	}
+	return points
+}
+
+func lineOf(points [][2]int) line {
+	l := line{left: math.MaxInt, top: math.MaxInt, right: math.MinInt, down: math.MinInt}
+	for _, point := range points {
+		if count := len(l.points); count == 0 || l.points[count-1] != point {
+			l.points = append(l.points, point)
+		}
+		l.left, l.right = min(l.left, point[0]), max(l.right, point[0])
+		l.top, l.down = min(l.top, point[1]), max(l.down, point[1])
+	}
+	return l
+}
+
+// writePath writes, as data of an SVG path, the lines that a view meets, moved by some units to
+// the east.
+func writePath(text *strings.Builder, lines []line, closed bool, east int, v window) {
+	for _, l := range lines {
+		if float64(l.right+east) < v.left || float64(l.left+east) > v.left+v.width || float64(l.down) < v.top || float64(l.top) > v.top+v.height {
+			continue
+		}
+		for i, point := range l.points {
+			if i == 0 {
+				fmt.Fprintf(text, "M%d %d", point[0]+east, point[1])
+				continue
+			}
+			text.WriteByte('l')
+			text.WriteString(strconv.Itoa(point[0] - l.points[i-1][0]))
+			if down := point[1] - l.points[i-1][1]; down < 0 {
+				text.WriteString(strconv.Itoa(down))
+			} else {
+				text.WriteByte(' ')
+				text.WriteString(strconv.Itoa(down))
+			}
+		}
+		if closed {
+			text.WriteByte('z')
+		}
+	}
+}
+
+// window is a part of the map in its units; it may reach past the antimeridian in the east.
+type window struct{ left, top, width, height float64 }
+
+// The bounds of what a map shows, in degrees of longitude.
+const (
+	narrowest = 0.05
+	mapLimit  = 200 // devices
+)
+
+// everywhere is the box that a map of the project begins with.
+var everywhere = userkit.BoundingBox{West: -180, South: -60, East: 180, North: 85}
+
+// worldMap is a map of devices.
+type worldMap struct {
+	*view
+	Box           userkit.BoundingBox
+	Land, Borders string // data of paths
+	Places        []place
+	window        window
+}
+
+// place is a device on a map.
+type place struct {
+	Feature     userkit.Feature
+	X, Y        float64
+	Wide, High  float64 // the radii of how accurate it is; 0: not to be seen
+	URL         string
+	Description string
+}
+
+// newMap draws a map of a box.
+func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature, to func(userkit.Feature) string) *worldMap {
+	m := &worldMap{view: v, Box: box}
+	m.window = window{left: box.West * unitsPerDegree, top: -box.North * unitsPerDegree, width: width(box) * unitsPerDegree, height: (box.North - box.South) * unitsPerDegree}
+	var land, borders strings.Builder
+	turn := 360 * unitsPerDegree
+	for _, east := range []int{-turn, 0, turn} {
+		writePath(&land, world().land, true, east, m.window)
+		writePath(&borders, world().borders, false, east, m.window)
+	}
+	m.Land, m.Borders = land.String(), borders.String()
+	for _, feature := range features {
+		longitude, latitude := feature.Geometry.Coordinates[0], feature.Geometry.Coordinates[1]
+		if longitude < box.West {
+			longitude += 360
+		}
+		p := place{Feature: feature, X: longitude * unitsPerDegree, Y: -latitude * unitsPerDegree, URL: to(feature)}
+		// A degree of a meridian is 111.2 km; that of a parallel shrinks towards the poles.
+		high := feature.Properties.Accuracy / 111_200 * unitsPerDegree
+		if high > m.Dot() && high < m.window.height {
+			p.High, p.Wide = high, high/max(math.Cos(latitude*math.Pi/180), 0.01)
+		}
+		p.Description = v.DeviceName(feature) + ", " + v.Coordinates(feature)
+		m.Places = append(m.Places, p)
+	}
+	return m
+}
+
+// DeviceName gives the name of a device to a person.
+func (v *view) DeviceName(feature userkit.Feature) string {
+	if feature.Properties.Name == "" {
+		return v.T("without a name")
+	}
+	return feature.Properties.Name
+}
+
+// Coordinates writes where a device is.
+func (v *view) Coordinates(feature userkit.Feature) string {
+	half := func(angle float64, positive, negative string) string {
+		if angle < 0 {
+			return strconv.FormatFloat(-angle, 'f', 4, 64) + "° " + negative
+		}
+		return strconv.FormatFloat(angle, 'f', 4, 64) + "° " + positive
+	}
+	return half(feature.Geometry.Coordinates[1], v.T("N"), v.T("S")) + ", " + half(feature.Geometry.Coordinates[0], v.T("E"), v.T("W"))
+}
+
+// Metres writes how accurate a location is.
+func (v *view) Metres(feature userkit.Feature) string {
+	if feature.Properties.Accuracy == 0 {
+		return ""
+	}
+	return v.T("± %s m", v.Number(int64(math.Ceil(feature.Properties.Accuracy))))
+}
+
+// width is how many degrees of longitude a box has.
+func width(box userkit.BoundingBox) float64 {
+	if box.West > box.East {
+		return box.East - box.West + 360
+	}
+	return box.East - box.West
+}
+
+// ViewBox is that of the SVG.
+func (m *worldMap) ViewBox() string {
+	return fmt.Sprintf("%.4f %.4f %.4f %.4f", m.window.left, m.window.top, m.window.width, m.window.height)
+}
+
+// Dot is the radius of a device on the map.
+func (m *worldMap) Dot() float64 { return m.window.width / 200 }
+
+// Moved gives the address of the map with another box: moved by parts of what it shows, and
+// zoomed by a factor, below 1 to see more closely.
+func (m *worldMap) Moved(east, north, zoom float64) string {
+	wide, high := width(m.Box), m.Box.North-m.Box.South
+	return m.Here("bbox", bboxText(boxAt(m.Box.West+wide/2+east*wide, m.Box.South+high/2+north*high, wide*zoom, high*zoom)), "cursor", "")
+}
+
+// boxAt gives the box around a place, within what a map can show.
+func boxAt(longitude, latitude, wide, high float64) userkit.BoundingBox {
+	wide = max(wide, narrowest)
+	high = min(max(high, narrowest/2), 180)
+	box := userkit.BoundingBox{West: -180, East: 180, South: latitude - high/2, North: latitude + high/2}
+	if wide < 360 {
+		turned := func(angle float64) float64 { return math.Mod(math.Mod(angle+180, 360)+360, 360) - 180 }
+		box.West, box.East = turned(longitude-wide/2), turned(longitude+wide/2)
+	}
+	if box.North > 90 {
+		box.South, box.North = 90-high, 90
+	}
+	if box.South < -90 {
+		box.South, box.North = -90, high-90
+	}
+	return box
+}
+
+// fitted gives a box of the form of a map around the devices of another.
+func fitted(box userkit.BoundingBox) userkit.BoundingBox {
+	wide, high := max(1.3*width(box), 24), max(1.5*(box.North-box.South), 12)
+	wide, high = max(wide, 2*high), max(high, wide/2)
+	if wide >= 360 {
+		return everywhere
+	}
+	return boxAt(box.West+width(box)/2, (box.South+box.North)/2, wide, high)
+}
+
+func bboxText(box userkit.BoundingBox) string {
+	var parts []string
+	for _, edge := range []float64{box.West, box.South, box.East, box.North} {
+		parts = append(parts, strconv.FormatFloat(edge, 'f', -1, 64))
+	}
+	return strings.Join(parts, ",")
+}
+
+// parseBox reads the parameter bbox: west, south, east, north, as GeoJSON has it.
+func (v *view) parseBox() (box userkit.BoundingBox, given bool, err error) {
+	text := v.Query("bbox")
+	if text == "" {
+		return box, false, nil
+	}
+	if err := json.Unmarshal([]byte("["+text+"]"), &box); err != nil {
+		return box, true, userkit.NewError(userkit.CodeBadFormat, "bbox", "not four numbers")
+	}
+	return box, true, nil
+}
+
+// mapPage is a map of devices: of one user, or of the project.
+type mapPage struct {
+	*userPage // nil: of the project
+	Map       *worldMap
+	People    map[userkit.UserID]userkit.User
+	More      bool // there are more devices than the map shows
+	Fault     string
+}
+
+// fill reads the devices of a box; where none is given, and there is a user, around all.
+func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID) (status int, err error) {
+	query := userkit.LocationQuery{LocationFilter: userkit.LocationFilter{UserID: user}, PageQuery: userkit.PageQuery{Limit: mapLimit}}
+	box, given, err := v.parseBox()
+	status = http.StatusOK
+	var found userkit.FeatureCollection
+	if err == nil {
+		if given {
+			query.Box = userkit.Set(box)
+		}
+		found, err = c.users.Locations(r.Context(), query)
+	}
+	if err != nil {
+		if !shown(err) {
+			return 0, err
+		}
+		p.Fault, status, box, found = v.ErrorText(err), statusOf(err), everywhere, userkit.FeatureCollection{}
+	} else if !given {
+		box = everywhere
+		if around, some := found.Box.Get(); some && !user.IsZero() {
+			box = fitted(around)
+		}
+	}
+	p.More = found.Next != ""
+	p.Map = v.newMap(box, found.Features, func(feature userkit.Feature) string { return v.UserURL(feature.Properties.UserID, "devices") })
+	var ids []userkit.UserID
+	for _, feature := range found.Features {
+		ids = append(ids, feature.Properties.UserID)
+	}
+	p.People, err = c.people(r, ids)
+	return status, err
+}
+
+func (c *console) showUserMap(v *view, w http.ResponseWriter, r *http.Request) error {
+	base, err := c.loadUser(v, r, "map")
+	if err != nil {
+		return err
+	}
+	p := mapPage{userPage: base}
+	status, err := p.fill(c, v, r, base.User.ID)
+	if err != nil {
+		return err
+	}
+	return v.render(w, status, "user_map", p)
+}
+
+// forgetLocations deletes where the devices of a user were.
+func (c *console) forgetLocations(v *view, w http.ResponseWriter, r *http.Request) error {
+	if _, err := c.users.ForgetLocations(r.Context(), userOf(r)); err != nil {
+		return err
+	}
+	return v.done(w, "/users/"+url.PathEscape(userOf(r).String())+"/map", v.T("The locations are forgotten."))
+}
+
+func (c *console) showMap(v *view, w http.ResponseWriter, r *http.Request) error {
+	v.Title = v.T("Map")
+	p := &mapPage{}
+	status, err := p.fill(c, v, r, userkit.UserID{})
+	if err != nil {
+		return err
+	}
+	return v.render(w, status, "map", struct {
+		*view
+		Page *mapPage
+	}{v, p})
+}

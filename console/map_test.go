@@ -1,0 +1,104 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+)
+
+func TestMaps(t *testing.T) {
+	s := newSite(t)
+	ada, bob := s.user("ada"), s.user("bob")
+	at := func(user userkit.User, name string, longitude, latitude float64) {
+		t.Helper()
+		device, err := s.users.RegisterDevice(t.Context(), user.ID, userkit.NewDevice{Name: name, LocationConsent: true})
+		require.NoError(t, err)
+		_, err = s.users.ReportLocation(t.Context(), device.ID, userkit.Location{Latitude: latitude, Longitude: longitude, Accuracy: 20})
+		require.NoError(t, err)
+	}
+	at(ada, "phone <b>", 13.405, 52.52)
+	at(bob, "tablet", 178.4, -18.1)
+	at(bob, "laptop", -179.5, -17)
+	of := "/users/" + ada.ID.String() + "/map"
+
+	body := s.get("/map").says(http.StatusOK, "phone <b>", "tablet", "laptop", "52.5200° N, 13.4050° E", "17.0000° S, 179.5000° W", "± 20 m").body
+	require.Equal(t, 3, strings.Count(body, "<circle"))
+	require.NotContains(t, body, "phone <b>", "names are escaped")
+	require.NotContains(t, body, "style=")
+	fiji := s.get("/map?bbox=170,-30,-170,-10").says(http.StatusOK, `viewBox="1700.0000 100.0000 200.0000 200.0000"`, "tablet", `cx="1805"`).body
+	require.NotContains(t, fiji, "phone")
+	require.Contains(t, fiji, "/map?bbox=175%2C-25%2C-175%2C-15", "closer")
+	require.Contains(t, fiji, "/map?bbox=178%2C-30%2C-162%2C-10", "to the east")
+	for _, wrong := range []string{"1,2,3", "a,b,c,d", "0,50,10,40", "0,-91,10,40", "NaN,0,1,1"} {
+		s.get("/map?bbox="+wrong).says(http.StatusUnprocessableEntity, `role="alert"`)
+	}
+
+	s.get(of).says(http.StatusOK, "phone <b>", of+"?do=forget")
+	require.NotContains(t, s.get(of).ok(), "tablet")
+	s.get(of+"?do=forget").says(http.StatusOK, "Forget all locations?")
+	s.post(of + "/forget").leads(of)
+	body = s.get(of).says(http.StatusOK, "No device has a location here.").body
+	require.NotContains(t, body, "do=forget")
+	require.Equal(t, 2, strings.Count(s.get("/map").ok(), "<circle"), "those of other users stay")
+}
+
+// The lines of the atlas are drawn where the world is, and a view has those that it meets.
+func TestTheAtlasIsDrawn(t *testing.T) {
+	read := world()
+	require.Greater(t, len(read.land), 100)
+	require.Greater(t, len(read.borders), 150)
+	for _, l := range append(read.land, read.borders...) {
+		require.Less(t, l.right-l.left, 3601)
+		for i, to := range l.points[1:] {
+			jump := to[0] - l.points[i][0]
+			require.True(t, -1800 <= jump && jump <= 1800 || to[1] == 900, "a line across the map")
+		}
+		require.GreaterOrEqual(t, l.top, -900)
+		require.LessOrEqual(t, l.down, 900)
+	}
+	// A point is on land where a ray from it crosses the coast an odd number of times.
+	onLand := func(longitude, latitude float64) bool {
+		x, y, inside := longitude*unitsPerDegree, -latitude*unitsPerDegree, false
+		for _, l := range read.land {
+			for i, from := range l.points {
+				to := l.points[(i+1)%len(l.points)]
+				if (float64(from[1]) > y) != (float64(to[1]) > y) &&
+					x < float64(from[0])+(y-float64(from[1]))/float64(to[1]-from[1])*float64(to[0]-from[0]) {
+					inside = !inside
+				}
+			}
+		}
+		return inside
+	}
+	for place, land := range map[[2]float64]bool{
+		{13.4, 52.5}: true, {133, -25}: true, {-55, -10}: true, {100, 60}: true, {-30, 40}: false, {90, -20}: false, {-150, 0}: false, {0, -85}: true, {170, 67}: true,
+	} {
+		require.Equal(t, land, onLand(place[0], place[1]), "%v", place)
+	}
+	drawn := func(box userkit.BoundingBox) int {
+		var text strings.Builder
+		writePath(&text, read.land, true, 0, window{box.West * unitsPerDegree, -box.North * unitsPerDegree, width(box) * unitsPerDegree, (box.North - box.South) * unitsPerDegree})
+		return text.Len()
+	}
+	whole := drawn(everywhere)
+	require.Less(t, whole, 60_000)
+	require.Less(t, drawn(userkit.BoundingBox{West: 165, South: -50, East: 179, North: -30}), whole/2)
+	require.Zero(t, drawn(userkit.BoundingBox{West: 20, South: -50, East: 60, North: -40}))
+}
+
+func FuzzBoxesOfMaps(f *testing.F) {
+	f.Add(170.0, -30.0, 20.0, 20.0)
+	f.Add(-180.0, 90.0, 1000.0, 1e-9)
+	f.Fuzz(func(t *testing.T, longitude, latitude, wide, high float64) {
+		if !(longitude >= -720 && longitude <= 720 && latitude >= -180 && latitude <= 180 && wide > 0 && high > 0) {
+			return
+		}
+		box := boxAt(longitude, latitude, wide, high)
+		inside := func(x, most float64) bool { return x >= -most && x <= most }
+		require.True(t, inside(box.West, 180) && inside(box.East, 180) && inside(box.South, 90) && inside(box.North, 90) && box.South < box.North, "%+v", box)
+	})
+}
