@@ -207,7 +207,10 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 	for n := range 1 + i%3 {
 		kind := deviceTypes[(i+n*3)%len(deviceTypes)]
 		names := deviceNames[kind]
-		device, err := users.RegisterDevice(ctx, id, userkit.NewDevice{Name: names[i%len(names)], Type: kind, HardwareID: fmt.Sprintf("hw-%06x-%d", i*7919, n), LocationConsent: n == 0 && i%4 < 2})
+		device, err := users.RegisterDevice(ctx, id, userkit.NewDevice{
+			Name: names[i%len(names)], Type: kind, HardwareID: fmt.Sprintf("hw-%06x-%d", i*7919, n), PushToken: pushToken(i, n),
+			LocationConsent: n == 0 && i%4 < 2,
+		})
 		if refused(err) {
 			break
 		}
@@ -235,6 +238,37 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 		}
 	}
 	return nil
+}
+
+// pushToken is what the example's push service knows a device by: the application is gone
+// from one in forty, and one in thirty has none.
+func pushToken(i, n int) string {
+	switch {
+	case (i+n)%40 == 1:
+		return fmt.Sprintf("uninstalled-%d-%d", i, n)
+	case (i+n)%30 == 2:
+		return ""
+	}
+	return fmt.Sprintf("example-%d-%d", i, n)
+}
+
+func fillMessages(ctx context.Context, users userkit.Manager, id userkit.UserID, i int) error {
+	if i%3 == 0 {
+		if _, err := users.SendMessage(ctx, id, userkit.NewMessage{
+			Subject: "Maintenance on Sunday", Body: "The servers in Frankfurt rest from **02:00** to *04:00*.\n\nUse Helsinki meanwhile.",
+			Format: userkit.MessageMarkdown, Data: map[string]string{"page": "status"}, Key: "maintenance",
+		}); err != nil {
+			return err
+		}
+	}
+	if i%10 != 0 {
+		return nil
+	}
+	sent, err := users.SendMessage(ctx, id, userkit.NewMessage{Subject: "Welcome", Body: "Your first month has begun.", Key: "welcome"})
+	if err == nil && i%20 == 0 {
+		_, err = users.MarkRead(ctx, id, sent.ID)
+	}
+	return err
 }
 
 func fillDay(ctx context.Context, users userkit.Manager, id userkit.UserID, i, day int, devices []userkit.Device, now time.Time) error {
@@ -270,6 +304,9 @@ func fillDay(ctx context.Context, users userkit.Manager, id userkit.UserID, i, d
 
 func fillToday(ctx context.Context, users userkit.Manager, id userkit.UserID, i int, devices []userkit.Device) error {
 	if _, err := users.RecordLogin(ctx, id, ""); err != nil && !refused(err) {
+		return err
+	}
+	if err := fillMessages(ctx, users, id, i); err != nil {
 		return err
 	}
 	if i%2 == 0 {

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,7 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 		userkit.WithDefaultLicense("Duo"),
 		userkit.WithSealingKeys([]byte("an example's key of 32 bytes.....")[:32]), // a host keeps a random one secret
 		userkit.WithVerifiers(shop{clock}),
+		userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": phones{}}),
 		userkit.WithSandboxPurchases(),
 	)
 	if err != nil {
@@ -214,4 +216,14 @@ func (s shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict
 		Trial: len(receipt.Token)%3 == 0,
 		Raw:   []byte(`{"shop":"example","receipt":"` + receipt.Token + `","price":{"amount":499,"currency":"EUR"}}`),
 	})
+}
+
+// phones is a push service that does not exist. It knows no application that is gone.
+type phones struct{}
+
+func (phones) Notify(_ context.Context, n userkit.Notification) userkit.NotificationResult {
+	if strings.HasPrefix(n.PushToken, "uninstalled") {
+		return userkit.Gone(time.Time{}, errors.New("the application is gone"))
+	}
+	return userkit.Delivered()
 }

@@ -25,6 +25,7 @@ func deliveryGroups() []group {
 		{"survive notifiers that panic and lie", deliveredByLiars},
 		{"doubt a notifier that calls gone what it has reached", deliveredInDoubt},
 		{"are shared by processes", deliveredByMany},
+		{"tell each device at least once, whatever fails", deliveredThroughFaults},
 	}}}
 }
 
@@ -465,6 +466,60 @@ func deliveredByMany(t *testing.T, env env) {
 	for token, times := range told {
 		require.Equal(t, 1, times, token)
 	}
+}
+
+func deliveredThroughFaults(t *testing.T, env env) {
+	push := &pushService{}
+	broken, faults, sound := env.faulty(t, userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": push}))
+	const users = 6
+	told := map[string]int{} // by collapse id: the device shows each once
+	send := func() {
+		for range users {
+			user := sound.signUp(t)
+			sound.register(t, user.ID, userkit.NewDevice{PushToken: user.Login})
+			sound.send(t, user.ID, userkit.NewMessage{Body: "Hello"})
+		}
+	}
+	tell := func() {
+		for _, notification := range push.take() {
+			told[notification.CollapseID]++
+		}
+	}
+	settled := func(all int) {
+		t.Helper()
+		tell()
+		require.Len(t, told, all)
+		deliveries := sound.deliveries(t, userkit.DeliveryFilter{})
+		require.Len(t, deliveries, all)
+		for _, delivery := range deliveries {
+			require.Equal(t, userkit.DeliveryDelivered, delivery.State)
+			require.Positive(t, told[strings.ReplaceAll(delivery.MessageID.String(), "-", "")])
+		}
+	}
+
+	// Answers are lost on the way, and commits do not come through.
+	send()
+	faults.plan(func(call int, _ userkit.Change) fault {
+		return []fault{failAfter, failBefore, conflict, noFault}[call%4]
+	}, nil)
+	broken.deliver(t, userkit.DeliveryReport{Delivered: users})
+	settled(users)
+	for id, times := range told {
+		require.Equal(t, 1, times, id)
+	}
+
+	// The store fails for good once the devices are told: whoever comes next tells them again.
+	send()
+	faults.plan(func(int, userkit.Change) fault { return failBefore }, nil)
+	_, err := broken.DeliverDueMessages(t.Context())
+	require.ErrorIs(t, err, userkit.ErrUnavailable)
+	tell()
+	require.Greater(t, len(told), users)
+	faults.heal()
+	sound.deliver(t, userkit.DeliveryReport{}) // they are leased
+	sound.clock.Advance(3 * time.Minute)
+	sound.deliver(t, userkit.DeliveryReport{Delivered: users})
+	settled(2 * users)
 }
 
 func deliveriesListed(t *testing.T, env env) {
