@@ -69,7 +69,14 @@ type Project struct {
 }
 
 // Moment returns the moment at which derived facts are looked at now.
-func (p Project) Moment() Moment { return Moment{At: p.Now, Zone: p.Zone} }
+func (p Project) Moment() Moment {
+	return Moment{At: p.Now, Zone: p.Zone, Business: p.Kind == ProjectBusiness}
+}
+
+// moment gives the moment of a call.
+func (m *manager) moment(now time.Time) Moment {
+	return Moment{At: now, Zone: m.zone, Business: m.projectKind == ProjectBusiness}
+}
 
 // ProjectManager tells about the project. Several roles include it.
 type ProjectManager interface {

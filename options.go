@@ -34,6 +34,7 @@ type options struct {
 	changeTimeout    time.Duration
 	usageEvents      bool
 	projectKind      ProjectKind
+	optionalPayer    bool
 	verifiers        []Verifier
 	purchasePolicy   PurchasePolicy
 	purchaseGrace    time.Duration
@@ -456,6 +457,16 @@ func WithNotifiers(notifiers map[DeviceType]Notifier) Option {
 			}
 			o.notifiers[kind] = &notifying{Notifier: notifier}
 		}
+		return nil
+	}
+}
+
+// WithOptionalPayer lets legal entities be without a payer. By default a user becomes a
+// legal entity only with one, and does not lose it then; otherwise it is ErrInvalid with
+// CodeRequired. Who had none before stays as it is.
+func WithOptionalPayer() Option {
+	return func(o *options) error {
+		o.optionalPayer = true
 		return nil
 	}
 }

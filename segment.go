@@ -162,6 +162,7 @@ func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilte
 		filter.Moment.Zone = m.zone
 	}
 	filter.Moment.At = storedTime(filter.Moment.At)
+	filter.Moment.Business = m.projectKind == ProjectBusiness
 	if err := firstError(checkInput("search", filter.Search), checkTime("moment", filter.Moment.At)); err != nil {
 		return filter, err
 	}
@@ -647,7 +648,7 @@ func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (_ Segment, _
 		return Segment{}, 0, err
 	}
 	if s.members == 0 { // none, or the commit was not acknowledged
-		if s.members, err = m.store.CountUsers(ctx, UserFilter{Segment: id, Moment: Moment{At: call.now, Zone: m.zone}}); err != nil {
+		if s.members, err = m.store.CountUsers(ctx, UserFilter{Segment: id, Moment: m.moment(call.now)}); err != nil {
 			return Segment{}, 0, err
 		}
 	}
@@ -729,7 +730,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, e
 		return nil, NewError(CodeUserNotFound, "", "no user %s", user)
 	}
 	lists := states[0].Segments
-	moment := Moment{At: call.now, Zone: m.zone}
+	moment := m.moment(call.now)
 	r := m.newResolver(ctx)
 	in := []Segment{}
 	if len(lists) > 0 {

@@ -55,7 +55,8 @@ const (
 	MaxAttributesBytes = 64 * 1024 // all entries together, as JSON
 )
 
-// Payer holds what an invoice needs. A legal entity has it; an individual may.
+// Payer holds what an invoice needs. A legal entity has it, at least a part of it, unless
+// WithOptionalPayer is given; an individual may.
 type Payer struct {
 	AccountNumber string `json:"account_number,omitempty"` // payer's account number (UNP, tax id)
 	LegalAddress  string `json:"legal_address,omitempty"`
@@ -417,7 +418,7 @@ type UserManager interface {
 // create decides the creation of a user.
 func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	if state.Exists {
-		return User{}, Change{}, NewError(CodeIDTaken, "id", "a user %s exists", n.ID)
+		return User{}, Change{}, NewError(CodeIDTaken, "id", "another user has this id")
 	}
 	user := n.user()
 	user.Version, user.Revision, user.UpdatedAt = 1, 1, o.now
@@ -445,7 +446,13 @@ func (n NewUser) user() User {
 
 // steps gives the decisions that make up the edit, each with an event of its own.
 func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, error) {
-	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) { return p.edit(state, o) }}
+	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) {
+		user, change, err := p.edit(state, o)
+		if err == nil {
+			err = m.checkPayer(state.User, user)
+		}
+		return user, change, err
+	}}
 	if license, set := p.License.Get(); set {
 		o := o.again()
 		steps = append(steps, func(state *State) (User, Change, error) { return setLicense(state, o, license) })
@@ -770,7 +777,7 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 	_, licenseErr := m.license(n.License)
 	user := n.user()
 	return n, firstError(
-		user.check(), phoneErr, checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
+		user.check(), phoneErr, m.checkPayer(User{}, user), checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
 		checkTime("registered_at", n.RegisteredAt),
 	)
 }
@@ -858,6 +865,16 @@ func checkEmail(email string) error {
 		return NewError(CodeBadFormat, "email", "%q is not an email address", clip(email))
 	}
 	return firstError(checkEmailParts(email), checkKey("email", EmailKey(email)))
+}
+
+// checkPayer checks that a legal entity has a payer, unless it had none before or the
+// project does without.
+func (m *manager) checkPayer(before, user User) error {
+	lacks := func(u User) bool { return u.Kind == UserLegalEntity && u.Payer == (Payer{}) }
+	if m.optionalPayer || !lacks(user) || lacks(before) {
+		return nil
+	}
+	return NewError(CodeRequired, "payer", "a legal entity has a payer; see WithOptionalPayer")
 }
 
 func checkVerified(verified bool, email string) error {
@@ -1008,7 +1025,7 @@ func (m *manager) CreateUser(ctx context.Context, user NewUser) (_ User, err err
 	scope := scopeOf(ctx)
 	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
 		created, change, err := user.create(state, call.origin)
-		if err == nil && !meets(UserFilter{Filter: scope, Moment: Moment{At: call.now, Zone: m.zone}}, &State{User: created}) {
+		if err == nil && !meets(UserFilter{Filter: scope, Moment: m.moment(call.now)}, &State{User: created}) {
 			err = NewError(CodeNotAllowed, "", "the actor may create other users only")
 		}
 		return created, change, err
@@ -1043,7 +1060,7 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	user, err := find(ctx, key)
 	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
 		var within bool
-		if within, err = m.within(ctx, UserFilter{Filter: scope, Moment: Moment{At: call.now, Zone: m.zone}}, user.ID); err == nil && !within {
+		if within, err = m.within(ctx, UserFilter{Filter: scope, Moment: m.moment(call.now)}, user.ID); err == nil && !within {
 			err = NewError(CodeUserNotFound, key.field, "no such user that the actor may see")
 		}
 	}

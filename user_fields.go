@@ -107,6 +107,10 @@ const AccessAllowed = "allowed"
 type Moment struct {
 	At   time.Time      `json:"at,omitzero"`
 	Zone *time.Location `json:"-"` // nil: UTC
+
+	// Business means that the project is a ProjectBusiness, of whose users nobody is
+	// subscribed. A manager sets it itself.
+	Business bool `json:"business,omitempty"`
 }
 
 // DerivedField is a fact about a user that follows from what is stored and from
@@ -131,7 +135,7 @@ var derivedUserFields = []DerivedField{
 	{Name: "access", Kind: KindCodes,
 		Values: []string{AccessAllowed, string(CodeUserDisabled), string(CodeUserInactive), string(CodeUserExpired), string(CodeTrafficLimit)},
 		Get:    func(u *User, moment Moment) any { return u.accessCodes(moment) }},
-	{Name: "subscribed", Kind: KindBool, Get: func(u *User, moment Moment) any { return u.Subscribed(moment.At) }},
+	{Name: "subscribed", Kind: KindBool, Get: func(u *User, moment Moment) any { return !moment.Business && u.Subscribed(moment.At) }},
 	{Name: "traffic_used", Kind: KindInteger,
 		Get: func(u *User, moment Moment) any { return u.Traffic.UsedIn(moment.At, moment.zone()) }},
 }

@@ -1,6 +1,8 @@
 package userkit
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,4 +138,23 @@ func TestUserDraftSetsEveryFieldThatCanBeSet(t *testing.T) {
 	require.Equal(t, Attributes{"seats": int64(5), "plan": nil}, draft.Update.SetAttributes)
 	require.Equal(t, CodeBadFormat, ErrorCode(draft.Set("attributes.1", "x")))
 	require.Equal(t, CodeUnknownField, ErrorCode(draft.Set("shoe_size", "x")))
+}
+
+// What is said of a record when it is made can be changed afterwards, but for what tells
+// it from others.
+func TestWhatIsGivenAtFirstCanBeChanged(t *testing.T) {
+	for _, pair := range []struct {
+		given, patch any
+		fixed        []string
+	}{
+		{NewUser{}, UserPatch{}, []string{"ID", "RegisteredAt", "Currency"}},
+		{NewDevice{}, DevicePatch{}, []string{"HardwareID"}},
+		{NewSegment{}, SegmentPatch{}, []string{"ID"}},
+	} {
+		patch := reflect.TypeOf(pair.patch)
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(pair.given)) {
+			_, changes := patch.FieldByName(field.Name)
+			require.NotEqual(t, slices.Contains(pair.fixed, field.Name), changes, "%s.%s", reflect.TypeOf(pair.given), field.Name)
+		}
+	}
 }

@@ -92,7 +92,7 @@ func (c *console) loadUser(v *view, r *http.Request, tab string) (*userPage, err
 	v.Title = v.Name(user)
 	p := &userPage{
 		view: v, User: user, Tab: tab, Target: r.FormValue("target"),
-		Access: user.Access(v.Now, c.zone), Subscribed: user.Subscribed(v.Now), Used: user.Traffic.UsedIn(v.Now, c.zone),
+		Access: user.Access(v.Now, c.zone), Subscribed: user.Subscribed(v.Now) && c.users.Project().Kind != userkit.ProjectBusiness, Used: user.Traffic.UsedIn(v.Now, c.zone),
 	}
 	if user.License != "" && v.May("devices.licenses") {
 		licenses, err := c.users.Licenses(r.Context())

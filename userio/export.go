@@ -87,6 +87,7 @@ func Export(ctx context.Context, users userkit.UserManager, to io.Writer, option
 	if query.Moment.Zone == nil {
 		query.Moment.Zone = users.Project().Zone
 	}
+	query.Moment.Business = users.Project().Kind == userkit.ProjectBusiness
 	names, columns, err := exportColumns(options.Columns, query.Moment)
 	if err != nil {
 		return ExportReport{}, err

@@ -24,7 +24,7 @@ func newManager(t testing.TB, opts ...userkit.Option) userkit.Manager {
 	t.Helper()
 	store := memory.New()
 	manager, err := userkit.New(store, append([]userkit.Option{
-		userkit.WithLicenses(userkit.License{Name: "basic"}, userkit.License{Name: "pro"}),
+		userkit.WithLicenses(userkit.License{Name: "basic"}, userkit.License{Name: "pro"}), userkit.WithOptionalPayer(),
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -109,36 +109,53 @@ func (e serverError) completed() serverError {
 	return e
 }
 
-// taken says which code and field a violated constraint stands for. No code
-// means that the user exists, whose version therefore is not the one that was
-// asked for.
+// taken says which code and field a violated constraint stands for, and in which words,
+// which are those of store/memory. No code means that the user exists, whose version
+// therefore is not the one that was asked for.
 var taken = map[string]meaning{
 	"users_pkey":                {},
-	"users_login_key":           {userkit.CodeLoginTaken, "login"},
-	"users_email_key":           {userkit.CodeEmailTaken, "email"},
-	"users_extref_key":          {userkit.CodeExtRefTaken, "extref"},
+	"users_login_key":           {userkit.CodeLoginTaken, "login", "another user has this login"},
+	"users_email_key":           {userkit.CodeEmailTaken, "email", "another user has this email address"},
+	"users_extref_key":          {userkit.CodeExtRefTaken, "extref", "another user has this external reference"},
 	"accounts_pkey":             {},
-	"devices_pkey":              {userkit.CodeIDTaken, "id"},
-	"devices_token_key":         {userkit.CodeTokenTaken, "access_token"},
-	"devices_hardware_key":      {userkit.CodeIDTaken, "hardware_id"},
-	"sessions_pkey":             {userkit.CodeIDTaken, "id"},
-	"purchases_pkey":            {userkit.CodeIDTaken, "id"},
-	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id"},
-	"messages_pkey":             {userkit.CodeIDTaken, "id"},
-	"messages_key_key":          {userkit.CodeIDTaken, "key"},
-	"deliveries_pkey":           {userkit.CodeIDTaken, "id"},
-	"transactions_pkey":         {userkit.CodeIDTaken, "id"},
-	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence"},
-	"transactions_key_key":      {userkit.CodeIDTaken, "key"},
-	"events_pkey":               {userkit.CodeIDTaken, "id"},
-	"segments_pkey":             {userkit.CodeIDTaken, "id"},
-	"segments_name_key":         {userkit.CodeSegmentNameTaken, "name"},
+	"devices_pkey":              {userkit.CodeIDTaken, "id", "another device has this id"},
+	"devices_token_key":         {userkit.CodeTokenTaken, "access_token", "another device has this access token"},
+	"devices_hardware_key":      {userkit.CodeIDTaken, "hardware_id", "another device of the user has this hardware id"},
+	"sessions_pkey":             {userkit.CodeIDTaken, "id", "another session has this id"},
+	"purchases_pkey":            {userkit.CodeIDTaken, "id", "another purchase has this id"},
+	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id", "another purchase has this stable id"},
+	"connections_pkey":          {userkit.CodeIDTaken, "id", "another connection has this id"},
+	"messages_pkey":             {userkit.CodeIDTaken, "id", "another message has this id"},
+	"messages_key_key":          {userkit.CodeIDTaken, "key", "another message of the user has this key"},
+	"deliveries_pkey":           {userkit.CodeIDTaken, "id", "another delivery has this id"},
+	"transactions_pkey":         {userkit.CodeIDTaken, "id", "another transaction has this id"},
+	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence", "another transaction of the user has this sequence"},
+	"transactions_key_key":      {userkit.CodeIDTaken, "key", "another transaction of the user has this key"},
+	"events_pkey":               {userkit.CodeIDTaken, "id", "another event has this id"},
+	"segments_pkey":             {userkit.CodeIDTaken, "id", "another segment has this id"},
+	"segments_name_key":         {userkit.CodeSegmentNameTaken, "name", "another segment has this name"},
 }
 
 // meaning is what a violated constraint says to a caller.
 type meaning struct {
 	code  userkit.Code
 	field string
+	words string
+}
+
+// silent is a cause that the text of its error leaves out: what the server says of a
+// statement is in SQL, and nothing for whoever gave a wrong argument.
+type silent struct {
+	error
+	said string // by the error itself
+}
+
+func (s silent) Error() string { return s.said }
+func (s silent) Unwrap() error { return s.error }
+
+// refused gives an error about the arguments, with its cause inside.
+func refused(code userkit.Code, field, words string, cause error) error {
+	return userkit.NewError(code, field, "%s", words).Because(silent{cause, words})
 }
 
 // errContended marks an error after which the same transaction, begun anew, may
@@ -177,12 +194,12 @@ func translate(ctx context.Context, err error) error {
 			return userkit.ErrConflict
 		}
 		if ok {
-			return userkit.NewError(found.code, found.field, "the value is taken").Because(err)
+			return refused(found.code, found.field, found.words, err)
 		}
 	case "23503": // foreign_key_violation
 		switch withoutShard(server.constraint) {
 		case "memberships_segment_fkey":
-			return userkit.NewError(userkit.CodeSegmentNotFound, "", "a segment is not there").Because(err)
+			return refused(userkit.CodeSegmentNotFound, "", "a segment is not there", err)
 		case "memberships_user_fkey":
 			// A member was deleted since the statement began; it will not meet the
 			// user again.
@@ -200,18 +217,18 @@ func translate(ctx context.Context, err error) error {
 	case "42501", "42704", readOnlyTransaction: // insufficient_privilege, undefined_object
 		return userkit.NewError(userkit.CodeStoreRefused, "", "the server refuses the statement").Because(err)
 	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
-		return userkit.NewError(userkit.CodeBadText, "", "PostgreSQL cannot keep a character of the text").Because(err)
+		return refused(userkit.CodeBadText, "", "PostgreSQL cannot keep a character of the text", err)
 	case "54000": // program_limit_exceeded: a key too large for its index
-		return userkit.NewError(userkit.CodeTooLong, "", "a value is too long for its index").Because(err)
+		return refused(userkit.CodeTooLong, "", "a value is too long for its index", err)
 	}
 	if strings.HasPrefix(server.state, "22") { // data_exception
-		return userkit.NewError(userkit.CodeOutOfRange, "", "PostgreSQL cannot keep a value").Because(err)
+		return refused(userkit.CodeOutOfRange, "", "PostgreSQL cannot keep a value", err)
 	}
 	return unavailable("the server refused or broke off the statement", err)
 }
 
 func contended(what string, cause error) error {
-	return userkit.NewError(userkit.CodeTooManyConflicts, "", "%s", what).Because(errors.Join(errContended, cause))
+	return refused(userkit.CodeTooManyConflicts, "", what, errors.Join(errContended, cause))
 }
 
 func unavailable(what string, cause error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,8 @@ func TestViolationsByConstraint(t *testing.T) {
 					found, ok := errors.AsType[*userkit.Error](outcomes[0])
 					require.True(t, ok)
 					require.Equal(t, one.field, found.Field)
+					require.NotContains(t, found.Error(), "SQLSTATE", "what the server says is no message")
+					require.NotContains(t, found.Error(), "constraint")
 					after, err := store.User(ctx, one.user.ID)
 					require.NoError(t, err)
 					require.Equal(t, one.user.Version, after.Version)
@@ -109,6 +112,31 @@ func TestViolationsByConstraint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every unique index of the schema has a meaning, or is one that no insert violates: its
+// rows are written with ON CONFLICT, or by Migrate.
+func TestEveryUniqueIndexHasAMeaning(t *testing.T) {
+	rows, err := openDB(t, migrated.Create(t)).Query(`SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indisunique AND c.relnamespace = 'userkit'::regnamespace`)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	never := []string{"migrations_pkey", "projects_pkey", "usage_days_pkey", "memberships_pkey", "activations_pkey", "push_mails_pkey", "duties_pkey"}
+	for rows.Next() {
+		var index string
+		require.NoError(t, rows.Scan(&index))
+		words, known := postgres.WordsOfConstraint(index)
+		switch {
+		case slices.Contains(never, index):
+			require.False(t, known, index)
+		case index == "users_pkey" || index == "accounts_pkey": // the user exists
+			require.True(t, known, index)
+		default:
+			require.True(t, known, "%s has no meaning", index)
+			require.Regexp(t, "^another .* has this .*", words, index)
+		}
+	}
+	require.NoError(t, rows.Err())
 }
 
 // A server checks the unique indexes of a table in the order in which they were made,

@@ -152,6 +152,10 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 		c.access(of)
 		return false, nil
 	case "subscribed":
+		if c.filter.Moment.Business {
+			c.number(of, "false")
+			return false, nil
+		}
 		c.number(of, "(a.active_purchases > 0 AND coalesce(a.purchases_end_at > ?, true))", quotedTime(c.filter.Moment.At))
 		return false, nil
 	case "traffic_used":

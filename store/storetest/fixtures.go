@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -564,6 +565,12 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 	found, ok := errors.AsType[*userkit.Error](err)
 	require.True(t, ok)
 	require.Equal(t, field, found.Field)
+	words := map[string]string{"email": "email address", "extref": "external reference"}[field]
+	if words == "" {
+		words = strings.ReplaceAll(field, "_", " ")
+	}
+	// The words are the same on every store, and nothing of what a database says.
+	require.Regexp(t, "^userkit: "+string(code)+" \\("+field+"\\): another [a-z ]* has this "+words+"$", err.Error())
 }
 
 // everything is the widest want of a user. It asks for the sessions,

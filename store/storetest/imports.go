@@ -147,7 +147,7 @@ func importCases() []testCase {
 			require.Equal(t, events, eventsAfter)
 		}},
 		{"takes every field that can be set, and gives the user back that they are from", func(t *testing.T, env env) {
-			d := env.desk(t)
+			d := env.desk(t, userkit.WithOptionalPayer())
 			ada := newcomer("ada")
 			_, err := d.CreateUser(t.Context(), ada)
 			require.NoError(t, err)

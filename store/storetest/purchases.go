@@ -908,6 +908,19 @@ func ownerCases() []testCase {
 			for _, err := range d.UserRecords(t.Context(), user.ID) {
 				require.NoError(t, err)
 			}
+
+			// What was bought before the project became one subscribes nobody.
+			public := d.beside(t, env.store, userkit.WithVerifiers(s), atOnce)
+			s.says("before", userkit.Valid(public.monthly("1001")))
+			public.submit(t, user.ID, "before")
+			public.requireSubscribed(t, user.ID, true)
+			for text, want := range map[string]int64{"subscribed eq true": 0, "subscribed eq false": 1, "not (subscribed eq true)": 1} {
+				count, err := d.CountUsers(t.Context(), userkit.UserFilter{Filter: filterOf(text)})
+				require.NoError(t, err)
+				require.Equal(t, want, count, text)
+			}
+			require.False(t, userkit.DerivedUserFields()[slices.IndexFunc(userkit.DerivedUserFields(), func(field userkit.DerivedField) bool { return field.Name == "subscribed" })].
+				Get(new(d.user(t, user.ID)), d.Project().Moment()).(bool))
 		}},
 	}
 }

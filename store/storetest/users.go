@@ -594,8 +594,32 @@ func updateUserCases() []testCase {
 			requireUser(t, user, edited)
 			requireUser(t, user, d.user(t, user.ID))
 		}},
-		{"clears what is set to nothing", func(t *testing.T, env env) {
+		{"takes the payer of a legal entity only where the project does without", func(t *testing.T, env env) {
 			d := env.desk(t)
+			requirePayer := func(err error) {
+				t.Helper()
+				requireField(t, err, userkit.ErrInvalid, userkit.CodeRequired, "payer")
+			}
+			_, err := d.CreateUser(t.Context(), userkit.NewUser{Login: "firm", Kind: userkit.UserLegalEntity})
+			requirePayer(err)
+			user := d.signUp(t)
+			_, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Kind: userkit.Set(userkit.UserLegalEntity)})
+			requirePayer(err)
+			firm, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Kind: userkit.Set(userkit.UserLegalEntity), Payer: payerPatch(userkit.Payer{Bank: "Bank"})})
+			require.NoError(t, err)
+			_, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Payer: payerPatch(userkit.Payer{})})
+			requirePayer(err)
+			require.Equal(t, firm, d.user(t, user.ID))
+
+			without := d.beside(t, env.store, userkit.WithOptionalPayer())
+			_, err = without.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Payer: payerPatch(userkit.Payer{})})
+			require.NoError(t, err)
+			// Who has none is edited all the same.
+			_, err = d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Country: userkit.Set("BY")})
+			require.NoError(t, err)
+		}},
+		{"clears what is set to nothing", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithOptionalPayer())
 			ada := newcomer("ada")
 			_, err := d.CreateUser(t.Context(), ada)
 			require.NoError(t, err)
