@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -29,6 +30,48 @@ type PageQuery struct {
 	Descending bool   `json:"descending,omitempty"` // only with Sort
 	Limit      int    `json:"limit,omitempty"`      // 1 to MaxPageLimit; 0: DefaultPageLimit
 	Cursor     Cursor `json:"cursor,omitempty"`     // Page.Next of the page before; empty: the first page
+}
+
+// page gives the part of a query that all queries have.
+func (q *PageQuery) page() *PageQuery { return q }
+
+// All returns the records of a list, all of its pages one after another, from a call of a
+// Manager and its query:
+//
+//	for device, err := range userkit.All(ctx, users.Devices, userkit.DeviceQuery{}) { … }
+//
+// Limit is how many are read at once; 0 means MaxPageLimit. A cursor says where to begin.
+// After an error, which is the last item, there are no more. Records that are created or
+// changed meanwhile may be missed or come with what they were; none that stays as it is
+// comes twice or is left out. Of users, AllUsers is faster.
+func All[Q, T any, P interface {
+	*Q
+	page() *PageQuery
+}](ctx context.Context, list func(context.Context, Q) (Page[T], error), query Q) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		query := query
+		page := P(&query).page()
+		if page.Limit == 0 {
+			page.Limit = MaxPageLimit
+		}
+		for {
+			found, err := list(ctx, query)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range found.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if found.Next == "" {
+				return
+			}
+			page.Cursor = found.Next
+		}
+	}
 }
 
 // Page is a part of a list.
