@@ -313,6 +313,7 @@ func retentionGroups() []group {
 		{"deletes what its rules say, tells of it, and never money", retentionApplies},
 		{"keeps the limits that count what is gone", retentionKeepsLimits},
 		{"is done in one process at a time", retentionShared},
+		{"goes on beside changes of the same users", retentionBesideChanges},
 	}}}
 }
 
@@ -370,9 +371,8 @@ func retentionApplies(t *testing.T, env env) {
 
 	_, err = d.feedOnce(t, events[0].Cursor)
 	requireCode(t, err, userkit.ErrConflict, userkit.CodeCursorExpired)
-	stock, err := d.feedOnce(t, "")
-	require.NoError(t, err)
-	require.Len(t, stock, len(left.Events)+1)
+	stock := d.feed(t, "", len(left.Events)+1)
+	require.Equal(t, userkit.EventRetentionApplied, stock[len(stock)-1].Name)
 
 	d.clock.Advance(100 * time.Hour)
 	_, err = d.ApplyRetention(t.Context())
@@ -433,4 +433,51 @@ func retentionShared(t *testing.T, env env) {
 	running.Wait()
 	require.Equal(t, 1, applied())
 	require.Empty(t, d.sessions(t, user.ID))
+}
+
+func retentionBesideChanges(t *testing.T, env env) {
+	rule := userkit.WithRetention(
+		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)},
+		userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: userkit.Duration(24 * time.Hour)},
+	)
+	d := env.desk(t, rule)
+	users := []userkit.User{d.signUp(t), d.signUp(t)}
+	const each = 10
+	for _, user := range users {
+		for range each {
+			d.end(t, d.connect(t, user.ID, userkit.DeviceID{}).ID)
+		}
+	}
+	d.clock.Advance(48 * time.Hour)
+	var running sync.WaitGroup
+	ctx := context.WithoutCancel(t.Context())
+	faults := make(chan error, 100)
+	try := func(_ any, err error) { faults <- err }
+	for _, user := range users {
+		running.Go(func() {
+			for range each {
+				session, err := d.StartSession(ctx, userkit.NewSession{UserID: user.ID, Node: "node"})
+				faults <- err
+				try(d.EndSession(ctx, session.ID, userkit.UsageReport{Received: 1}))
+			}
+		})
+	}
+	for _, beside := range []*desk{d, d.beside(t, env.second(t), rule)} {
+		running.Go(func() {
+			for range 3 {
+				try(beside.ApplyRetention(ctx))
+			}
+		})
+	}
+	running.Wait()
+	close(faults)
+	for err := range faults {
+		require.NoError(t, err)
+	}
+	_, err := d.ApplyRetention(ctx) // what was being changed
+	require.NoError(t, err)
+	for _, user := range users {
+		require.Len(t, d.sessions(t, user.ID), each)
+		d.requireCounters(t, user.ID)
+	}
 }
