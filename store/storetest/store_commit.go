@@ -713,6 +713,18 @@ func commitUniqueIDs(t *testing.T, env env) {
 			change.Purchases.Insert[0].ID = d.purchases[0].ID
 			change.Purchases.Update, change.Purchases.Delete = nil, nil
 		},
+		"a message of another user": func(change *userkit.Change) {
+			change.Messages.Insert = []userkit.Message{newMessage(d.user.ID, 50)}
+			change.Messages.Insert[0].ID = other.messages[0].ID
+		},
+		"a delivery of another user": func(change *userkit.Change) {
+			change.Deliveries.Insert = []userkit.Delivery{newDelivery(d.user.ID, 50)}
+			change.Deliveries.Insert[0].ID = other.deliveries[0].ID
+		},
+		"a connection to another user": func(change *userkit.Change) {
+			change.Connections.Insert = []userkit.Connection{newConnection(d.user.ID, 50)}
+			change.Connections.Insert[0].ID = other.connections[0].ID
+		},
 		"an event of another user":  func(change *userkit.Change) { change.Events[0].ID = other.events[0].ID },
 		"an event of the same user": func(change *userkit.Change) { change.Events[0].ID = d.events[0].ID },
 	} {
