@@ -562,6 +562,6 @@ func addDays(state *State, o origin, u usage, days int) (Change, error) {
 	if err := checkValidity(expires, span); err != nil {
 		return Change{}, err
 	}
-	_, change, err := patch.edit(state, o)
+	_, change, err := patch.edit(state, o, nil)
 	return change, err
 }

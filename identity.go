@@ -6,7 +6,9 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
+	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -43,7 +45,11 @@ func loginKey(login string) (string, error) {
 		// RFC 8265 (section 3.3.4) asks for the rules to be applied until nothing
 		// changes, and for a refusal where that does not come to an end.
 		for range 4 {
-			next, err := precis.UsernameCaseMapped.String(part)
+			profile := leftToRight
+			if bidirule.DirectionString(part) != bidi.LeftToRight {
+				profile = precis.UsernameCaseMapped
+			}
+			next, err := profile.String(part)
 			if err != nil {
 				return "", err
 			}
@@ -56,6 +62,11 @@ func loginKey(login string) (string, error) {
 	}
 	return strings.Join(kept, " "), nil
 }
+
+// leftToRight is UsernameCaseMapped without the Bidi Rule, which RFC 8265 (section 3.3.2)
+// asks of those texts alone that have characters from right to left. The rule as such
+// refuses =zoë, too.
+var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 
 // EmailKey gives the form in which email addresses compare: the local part with its
 // case folded, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not

@@ -115,3 +115,46 @@ func TestAnotherSpellingOfAnAddressStaysVerified(t *testing.T) {
 		require.Equal(t, verified, user.EmailVerified, email)
 	}
 }
+
+// Signs at the ends of a login are no matter of direction, where nothing runs from right
+// to left.
+func TestLoginsMayBeginAndEndWithSigns(t *testing.T) {
+	for login, key := range map[string]string{
+		"=zoë": "=zoë", "ZOË=": "zoë=", "+Zoe\u0308": "+zoë", "~é": "~é", "$сергей": "$сергей", "<zoë>": "<zoë>", "＝zoë": "=zoë", "=zoe": "=zoe", "אדה": "אדה",
+	} {
+		require.NoError(t, checkLogin(login), login)
+		require.Equal(t, key, LoginKey(login), login)
+		require.Equal(t, key, LoginKey(key), login)
+	}
+	for _, login := range []string{"=אדה=", "a\u05d0", "אa", "zoë☃"} {
+		require.Equal(t, CodeBadFormat, ErrorCode(firstError(checkLogin(login))), "%q", login)
+	}
+}
+
+// What newer rules refuse is accepted where it stays as it is.
+func TestPatchesMayRepeatWhatIsThere(t *testing.T) {
+	m := &manager{options: defaultOptions()}
+	state := &State{Exists: true, User: User{Status: StatusActive, Kind: UserIndividual, Login: "a\u00adda", Name: "Ada\u2028L", Email: "vic\u200btim@gmail.com", Phone: "(29) 123"}}
+	same := UserPatch{Login: Set(state.User.Login), Name: Set(state.User.Name), Email: Set(state.User.Email), Phone: Set(state.User.Phone), Country: Set("by")}
+	patch, err := same.normalise(m)
+	require.NoError(t, err)
+	user, _, err := patch.edit(state, origin{}, patch.refused(m))
+	require.NoError(t, err)
+	require.Equal(t, "BY", user.Country)
+	require.Equal(t, state.User.Phone, user.Phone)
+	for field, wrong := range map[string]UserPatch{
+		"login": {Login: Set("a\u00adda2"), Name: same.Name}, "name": {Name: Set("Ada\u2028M")}, "email": {Email: Set("Vic\u200btim@gmail.com"), Phone: same.Phone}, "phone": {Phone: Set("(29) 124"), Login: same.Login},
+	} {
+		patch, err := wrong.normalise(m)
+		if err == nil {
+			_, _, err = patch.edit(state, origin{}, patch.refused(m))
+		}
+		e, ok := err.(*Error) //nolint:errorlint // as it is returned
+		require.True(t, ok, field)
+		require.ErrorIs(t, err, ErrInvalid)
+		require.Equal(t, field, e.Field)
+		require.Empty(t, e.Fields, field)
+	}
+	_, err = UserPatch{Login: Set("ada"), Country: Set("XX")}.normalise(m)
+	require.Equal(t, CodeUnknownValue, ErrorCode(err))
+}

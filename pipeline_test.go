@@ -389,7 +389,7 @@ func TestLaterEditDoesNotHideAnEditThatIsRefused(t *testing.T) {
 	for _, login := range []string{"taken", "free"} {
 		o := testOrigin(noon)
 		commands = append(commands, &command{want: Want{User: user, Profile: true}, decide: func(state *State) (Change, error) {
-			_, c, err := UserPatch{Login: Set(login)}.edit(state, o)
+			_, c, err := UserPatch{Login: Set(login)}.edit(state, o, nil)
 			return c, err
 		}})
 	}

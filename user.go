@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"maps"
 	"net/mail"
@@ -446,8 +447,9 @@ func (n NewUser) user() User {
 
 // steps gives the decisions that make up the edit, each with an event of its own.
 func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, error) {
+	refused := p.refused(m)
 	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) {
-		user, change, err := p.edit(state, o)
+		user, change, err := p.edit(state, o, refused)
 		if err == nil {
 			err = m.checkPayer(state.User, user)
 		}
@@ -498,8 +500,11 @@ func (p UserPatch) apply(state *State, steps []func(*State) (User, Change, error
 }
 
 // edit decides what the patch makes of the fields that have no call of their own.
-func (p UserPatch) edit(state *State, o origin) (User, Change, error) {
+func (p UserPatch) edit(state *State, o origin, refused []error) (User, Change, error) {
 	user := state.User
+	if err := p.unless(&user, refused); err != nil {
+		return User{}, Change{}, err
+	}
 	fields, err := p.put(&user)
 	if err != nil {
 		return User{}, Change{}, err
@@ -787,10 +792,10 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if country, set := p.Country.Get(); set {
 		p.Country = Set(strings.ToUpper(country))
 	}
-	var phoneErr error
 	if phone, set := p.Phone.Get(); set {
-		phone, phoneErr = m.parsePhone(phone)
-		p.Phone = Set(phone)
+		if number, err := m.parsePhone(phone); err == nil {
+			p.Phone = Set(number)
+		}
 	}
 	if expires, set := p.ExpiresAt.Get(); set {
 		p.ExpiresAt = Set(storedTime(expires))
@@ -817,7 +822,40 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if license, set := p.License.Get(); set {
 		_, licenseErr = m.license(license)
 	}
-	return p, firstError(err, probe.check(), phoneErr, licenseErr)
+	probe.Login, probe.Name, probe.Email = "", "", ""
+	if err := firstError(err, probe.check(), licenseErr); err != nil {
+		return p, firstError(append(p.refused(m), err)...)
+	}
+	return p, nil
+}
+
+// refused returns what is wrong with the values of a normalised patch that a user may have
+// all the same, since rules have become stricter: the edit decides. Each error is of one field.
+func (p UserPatch) refused(m *manager) (errs []error) {
+	login, _ := p.Login.Get()
+	name, _ := p.Name.Get()
+	email, _ := p.Email.Get()
+	for _, err := range []error{checkLogin(login), checkLine("name", name, MaxName), checkEmail(email)} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if phone, _ := p.Phone.Get(); phone != "" && !isE164(phone) {
+		if _, err := m.parsePhone(phone); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// unless returns the refusals of a patch that are not about what the user has already.
+func (p UserPatch) unless(user *User, refused []error) error {
+	set := map[string]Optional[string]{"login": p.Login, "name": p.Name, "email": p.Email, "phone": p.Phone}
+	has := map[string]string{"login": user.Login, "name": user.Name, "email": user.Email, "phone": user.Phone}
+	return firstError(slices.DeleteFunc(slices.Clone(refused), func(err error) bool {
+		e, ok := errors.AsType[*Error](err)
+		return ok && set[e.Field] == Set(has[e.Field])
+	})...)
 }
 
 // check checks the fields that a person fills in, each by itself.
