@@ -4,9 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"net"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // DeviceType is what a device runs.
@@ -38,7 +43,7 @@ type Device struct {
 
 	Name       string     `json:"name,omitempty"`
 	Type       DeviceType `json:"type"`
-	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices, byte by byte
+	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices; see HardwareIDKey
 	PushToken  string     `json:"push_token,omitempty"`
 
 	// PushTokenSetAt is when the device last registered or UpdateDevice last set its push
@@ -215,7 +220,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 	if n.LocationConsent {
 		agreed = true
 	}
-	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && d.HardwareID == n.HardwareID }); at >= 0 {
+	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && HardwareIDKey(d.HardwareID) == n.HardwareID }); at >= 0 {
 		record := state.Devices[at]
 		record.Name, record.Type = n.Name, n.Type
 		record.setPushToken(n.PushToken, o.now)
@@ -329,10 +334,54 @@ func (n NewDevice) normalise() (NewDevice, error) {
 	if n.Type == "" {
 		n.Type = DeviceOther
 	}
+	n.HardwareID = HardwareIDKey(n.HardwareID)
 	return n, firstError(
 		checkLine("name", n.Name, MaxLine), checkDeviceType(n.Type), checkLine("hardware_id", n.HardwareID, MaxLine),
 		checkLine("push_token", n.PushToken, MaxPushToken),
 	)
+}
+
+// HardwareIDKey gives the form in which hardware ids compare and are kept: that of a MAC
+// address of 6 or 8 bytes with separators is 00:1a:2b:3c:4d:5e, and that of a UUID is in
+// lower case. Any other id compares byte by byte.
+func HardwareIDKey(id string) string {
+	if len(id) == 36 {
+		if parsed, err := uuid.Parse(id); err == nil {
+			return parsed.String()
+		}
+	}
+	if address, ok := parseMAC(id); ok {
+		return address.String()
+	}
+	return id
+}
+
+// parseMAC reads a MAC address with separators: without any it could as well be a
+// serial number.
+func parseMAC(id string) (net.HardwareAddr, bool) {
+	address, err := net.ParseMAC(id)
+	return address, err == nil && len(address) <= 8 && strings.ContainsAny(id, ":-.")
+}
+
+// hardwareSpellings lists the forms in which a hardware id may have been kept before
+// HardwareIDKey: those that systems write.
+func hardwareSpellings(key string) []string {
+	spellings := []string{key}
+	if address, ok := parseMAC(key); ok {
+		digits, groups := hex.EncodeToString(address), []string(nil)
+		for at := 0; at < len(digits); at += 4 {
+			groups = append(groups, digits[at:at+4])
+		}
+		spellings = append(spellings, strings.ReplaceAll(key, ":", "-"), strings.Join(groups, "."))
+	} else if HardwareIDKey(strings.ToUpper(key)) != key {
+		return spellings
+	}
+	for _, spelling := range spellings {
+		if upper := strings.ToUpper(spelling); upper != spelling {
+			spellings = append(spellings, upper)
+		}
+	}
+	return spellings
 }
 
 func checkDeviceType(kind DeviceType) error {
@@ -374,7 +423,7 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 	}
 	want := Want{User: user, Profile: true}
 	if device.HardwareID != "" {
-		want.HardwareIDs = []string{device.HardwareID}
+		want.HardwareIDs = hardwareSpellings(device.HardwareID)
 	}
 	id, token := NewID[Device](), newToken()
 	return change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {

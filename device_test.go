@@ -108,3 +108,36 @@ func TestTokens(t *testing.T) {
 		require.False(t, ok, bad)
 	}
 }
+
+func TestHardwareIDKey(t *testing.T) {
+	for key, ids := range map[string][]string{
+		"00:1a:2b:3c:4d:5e":                    {"00:1A:2B:3C:4D:5E", "00-1a-2b-3C-4d-5e", "001A.2B3C.4D5E", "00:1a:2b:3c:4d:5e"},
+		"02:00:5e:10:00:00:00:01":              {"02-00-5E-10-00-00-00-01"},
+		"0fedcba9-8765-7432-9876-0123456789ab": {"0FEDCBA9-8765-7432-9876-0123456789AB"},
+		"ABC":                                  {"ABC"}, "abc": {"abc"}, "001A2B3C4D5E": {"001A2B3C4D5E"}, "": {""}, "SN-00-1A": {"SN-00-1A"},
+		"{0FEDCBA9-8765-7432-9876-0123456789AB}": {"{0FEDCBA9-8765-7432-9876-0123456789AB}"},
+	} {
+		for _, id := range ids {
+			require.Equal(t, key, HardwareIDKey(id), id)
+		}
+	}
+	require.ElementsMatch(t, []string{
+		"00:1a:2b:3c:4d:5e", "00:1A:2B:3C:4D:5E", "00-1a-2b-3c-4d-5e", "00-1A-2B-3C-4D-5E", "001a.2b3c.4d5e", "001A.2B3C.4D5E",
+	}, hardwareSpellings("00:1a:2b:3c:4d:5e"))
+	require.Equal(t, []string{"abc"}, hardwareSpellings("abc"))
+	require.Len(t, hardwareSpellings("0fedcba9-8765-7432-9876-0123456789ab"), 2)
+	require.Equal(t, []string{"11111111-1111-1111-1111-111111111111"}, hardwareSpellings("11111111-1111-1111-1111-111111111111"))
+}
+
+// A device that an earlier version kept in another spelling is the same one.
+func TestDevicesAreFoundInAnySpelling(t *testing.T) {
+	for _, kept := range []string{"00-1A-2B-3C-4D-5E", "00:1a:2b:3c:4d:5e"} {
+		old := DeviceRecord{Device: Device{ID: NewID[Device](), HardwareID: kept}}
+		state := &State{Exists: true, User: User{Status: StatusActive, Account: Account{Devices: 1}}, Devices: []DeviceRecord{old}}
+		fresh, err := NewDevice{HardwareID: "001A.2B3C.4D5E"}.normalise()
+		require.NoError(t, err)
+		device, _, err := fresh.register(state, testOrigin(noon), NewID[Device](), newToken(), nil, 1, DeviceRefuse)
+		require.NoError(t, err)
+		require.Equal(t, old.ID, device.ID)
+	}
+}
