@@ -163,7 +163,8 @@ type PurchaseManager interface {
 
 	// VerifyDuePurchases verifies the purchases whose time has come: active ones a
 	// day after the last verification and shortly after their expiration, those
-	// that may come back (pending, paused, unpaid) once a day for sixty days, and
+	// that may come back (pending, unpaid) once a day for sixty days, paused ones for a
+	// hundred, since Google Play lets customers pause for three months, and
 	// undecided ones by a back-off that doubles up to six hours (a receipt of which
 	// nothing was found out in sixty days is given up). Each is leased for
 	// a short time, so that many processes share the work and none is done twice; the
@@ -195,7 +196,8 @@ const (
 	verifyEvery     = 24 * time.Hour
 	verifyAfterEnd  = time.Minute // after the expiration, when the renewal is known to the store
 	verifyLostFor   = 60 * 24 * time.Hour
-	unknownFor      = 14 * 24 * time.Hour // after its end, or after it was shown, of what its store does not know
+	verifyPausedFor = 100 * 24 * time.Hour // Google Play lets a customer pause for up to three months
+	unknownFor      = 14 * 24 * time.Hour  // after its end, or after it was shown, of what its store does not know
 	maxClockAhead   = 5 * time.Minute
 	firstBackOff    = time.Minute
 	longestBackOff  = 6 * time.Hour
@@ -575,7 +577,11 @@ func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 		if lost.IsZero() {
 			lost = p.CreatedAt
 		}
-		if p.Reason.mayEnd() && now.Before(lost.Add(verifyLostFor)) {
+		within := verifyLostFor
+		if p.Reason == ReasonPaused {
+			within = verifyPausedFor
+		}
+		if p.Reason.mayEnd() && now.Before(lost.Add(within)) {
 			return storedTime(now.Add(every))
 		}
 		return time.Time{}

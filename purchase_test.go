@@ -23,8 +23,9 @@ func TestPurchaseIsVerifiedAgainOnTime(t *testing.T) {
 		"revoked":                     {Purchase{Reason: ReasonRevoked, ExpiresAt: noon}, 0},
 		"taken away":                  {Purchase{Reason: ReasonDeactivated, ExpiresAt: noon}, 0},
 		"unpaid":                      {Purchase{Reason: ReasonUnpaid, ExpiresAt: noon.Add(-time.Hour)}, day},
-		"paused":                      {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-59 * day)}, day},
-		"paused for too long":         {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-61 * day)}, 0},
+		"paused for three months":     {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-93 * day)}, day},
+		"paused for too long":         {Purchase{Reason: ReasonPaused, ExpiresAt: noon.Add(-101 * day)}, 0},
+		"unpaid for too long":         {Purchase{Reason: ReasonUnpaid, ExpiresAt: noon.Add(-61 * day)}, 0},
 		"pending":                     {Purchase{Reason: ReasonPending, CreatedAt: noon}, day},
 		"pending for ever":            {Purchase{Reason: ReasonPending, CreatedAt: noon.Add(-61 * day)}, 0},
 	} {

@@ -61,7 +61,8 @@ type Config struct {
 	Environment userkit.Environment
 
 	// AllowSandbox makes a verifier in production ask the sandbox about a
-	// transaction that production does not know, and take sandbox receipts and
+	// transaction that production does not know, or refuses with 401 as it does for an
+	// app that is not in the App Store yet, and take sandbox receipts and
 	// notifications.
 	AllowSandbox bool
 
@@ -285,10 +286,17 @@ func (v *Verifier) openShown(ctx context.Context, signed string) (*transaction, 
 // verify asks one environment after the other until one knows the transaction. What
 // a receipt has shown is nil when it was an id.
 func (v *Verifier) verify(ctx context.Context, id string, shown *transaction, environments []userkit.Environment) userkit.Verdict {
-	for _, environment := range environments {
+	var unauthorized *refusalError // by an environment that was not the last
+	for i, environment := range environments {
 		verdict, err := v.ask(ctx, environment, id, shown)
 		if refusal, ok := errors.AsType[*refusalError](err); ok {
 			if refusal.notFound {
+				continue
+			}
+			if refusal.status == http.StatusUnauthorized && i+1 < len(environments) {
+				// Production answers so about an app that is not in the App Store yet,
+				// which App Review buys in.
+				unauthorized = refusal
 				continue
 			}
 			return userkit.Undecided(err, refusal.retryAt)
@@ -297,6 +305,9 @@ func (v *Verifier) verify(ctx context.Context, id string, shown *transaction, en
 			return userkit.Undecided(err, time.Time{})
 		}
 		return verdict
+	}
+	if unauthorized != nil { // which may as well be a wrong key
+		return userkit.Undecided(unauthorized, unauthorized.retryAt)
 	}
 	return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{})
 }

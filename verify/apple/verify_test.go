@@ -314,6 +314,20 @@ func TestSandbox(t *testing.T) {
 		w.sandbox.key = &newSigner().leaf.key.PublicKey
 		require.Equal(t, userkit.VerdictUndecided, verify(t, w.verifier(t, allowSandbox), boughtID).Outcome)
 	})
+	t.Run("is asked where production does not know the app yet", func(t *testing.T) {
+		w := testWorld(t)
+		unauthenticated := reply{status: 401, body: "Unauthenticated\n\nRequest ID: 6SDC.0.0\n"}
+		w.production.reply("/inApps/v1/transactions/"+boughtID, unauthenticated)
+		verdict := verify(t, w.verifier(t, allowSandbox), boughtID)
+		require.Equal(t, userkit.VerdictUndecided, verdict.Outcome, "a wrong key is no reason to call it unknown")
+		require.ErrorContains(t, verdict.Err, "401")
+		require.Len(t, w.sandbox.paths(), 1)
+		w.sandbox.sell(tested)
+		verdict = verify(t, w.verifier(t, allowSandbox), boughtID)
+		require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+		require.Equal(t, userkit.Sandbox, verdict.Facts.Environment)
+		require.Equal(t, userkit.VerdictUndecided, verify(t, w.verifier(t, nil), boughtID).Outcome)
+	})
 	t.Run("is asked at once about a receipt of it", func(t *testing.T) {
 		w := testWorld(t)
 		w.sandbox.sell(tested)
