@@ -130,8 +130,8 @@ type DeviceQuery struct {
 
 // DeviceFilter says which devices; the zero filter means all of the project.
 type DeviceFilter struct {
-	UserID     UserID `json:"user_id,omitzero"`      // zero: of all users
-	OnlyActive bool   `json:"only_active,omitempty"` // leave out the devices of disabled users
+	UserID          UserID `json:"user_id,omitzero"`           // zero: of all users
+	WithoutDisabled bool   `json:"without_disabled,omitempty"` // leave out the devices of disabled users
 }
 
 // RotateOption says how RotateToken goes about it.

@@ -53,7 +53,7 @@ func ExampleUserManager() {
 		}
 		fmt.Printf("%-12s  %s\n", user.Name, user.Status)
 	}
-	active, err := users.CountUsers(ctx, userkit.UserFilter{OnlyActive: true})
+	active, err := users.CountUsers(ctx, userkit.UserFilter{WithoutDisabled: true})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -38,7 +38,7 @@ var NoTime = time.Time{}.UnixMicro()
 func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]) func(record *R) bool {
 	m := matchers[R]{read}
 	var parts []func(*R) bool
-	if filter.OnlyActive {
+	if filter.WithoutDisabled {
 		parts = append(parts, m.comparison(Comparison{Field: "status", Operator: OpNotEqual, Value: string(StatusDisabled)}))
 	}
 	if !filter.Segment.IsZero() {

@@ -323,7 +323,7 @@ type UserQuery struct {
 // UserFilter says which users: those who meet all of its parts. The zero filter
 // means all.
 type UserFilter struct {
-	OnlyActive bool `json:"only_active,omitempty"` // leave out disabled users
+	WithoutDisabled bool `json:"without_disabled,omitempty"` // leave out disabled users
 
 	// Search is what somebody typed into a search box, at most MaxLine
 	// characters: a part of the id, login, name, email, phone or extref, compared

@@ -21,9 +21,9 @@ type filterFault struct {
 // readUserFilter reads the search, the switch, the segment and the filter from an address or a form.
 func (v *view) readUserFilter(query url.Values) (userkit.UserFilter, *filterFault) {
 	filter := userkit.UserFilter{
-		OnlyActive: query.Get("all") == "",
-		Search:     strings.TrimSpace(query.Get("q")),
-		Moment:     userkit.Moment{At: v.Now, Zone: v.console.zone},
+		WithoutDisabled: query.Get("all") == "",
+		Search:          strings.TrimSpace(query.Get("q")),
+		Moment:          userkit.Moment{At: v.Now, Zone: v.console.zone},
 	}
 	var fault *filterFault
 	if text := query.Get("segment"); text != "" {

@@ -117,10 +117,10 @@ func TestQueriesInURLs(t *testing.T) {
 		return values
 	}
 	segment := userkit.NewID[userkit.Segment]()
-	users, err := userhttp.ParseUserQuery(values(`only_active=on&search=ada&segment=` + segment.String() + `&filter=country+eq+"BY"&sort=name&descending=true&limit=20&cursor=`))
+	users, err := userhttp.ParseUserQuery(values(`without_disabled=on&search=ada&segment=` + segment.String() + `&filter=country+eq+"BY"&sort=name&descending=true&limit=20&cursor=`))
 	require.NoError(t, err)
 	require.Equal(t, userkit.PageQuery{Sort: "name", Descending: true, Limit: 20}, users.PageQuery)
-	require.True(t, users.OnlyActive)
+	require.True(t, users.WithoutDisabled)
 	require.Equal(t, segment, users.Segment)
 	require.Equal(t, `country eq "BY"`, users.Filter.String())
 	again, err := userhttp.ParseUserQuery(userhttp.Values(users))

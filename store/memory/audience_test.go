@@ -243,7 +243,7 @@ func (c *crowd) expression(t *rapid.T, depth int) string {
 }
 
 func (c *crowd) filter(t *rapid.T) userkit.UserFilter {
-	filter := userkit.UserFilter{Moment: c.moment, OnlyActive: rapid.Bool().Draw(t, "only active")}
+	filter := userkit.UserFilter{Moment: c.moment, WithoutDisabled: rapid.Bool().Draw(t, "only active")}
 	if rapid.Bool().Draw(t, "filtered") {
 		var err error
 		filter.Filter, err = userkit.ParseFilter(c.expression(t, 3))
@@ -266,7 +266,7 @@ func (c *crowd) meets(user *userkit.User, filter userkit.UserFilter) bool {
 	search := filter.Searched()
 	found := search.In(strings.Join([]string{userkit.Fold(user.Login), userkit.Fold(user.Name), userkit.Fold(user.Email), user.Phone, userkit.Fold(user.ExtRef)}, "\n")) ||
 		!search.Short() && search.In(user.ID.String()) || search.InPhone(user.Phone) || search.Term == ""
-	return found && !(filter.OnlyActive && user.Status == userkit.StatusDisabled) &&
+	return found && !(filter.WithoutDisabled && user.Status == userkit.StatusDisabled) &&
 		(filter.Segment.IsZero() || member(filter.Segment)) && filter.Filter.Meets(user, filter.Moment, member)
 }
 
@@ -416,7 +416,7 @@ func TestFiltersDoNotAllocate(t *testing.T) {
 	user.Name, user.License, user.Country, user.Phone = "Łódź", "Größe L", "PL", "+375291234567"
 	commitAll(t, s, creationOf(user))
 	row := s.users.get(user.ID)
-	filters := []userkit.UserFilter{{Search: "abc1"}, {Search: "nobody"}, {Search: "lo"}, {OnlyActive: true}}
+	filters := []userkit.UserFilter{{Search: "abc1"}, {Search: "nobody"}, {Search: "lo"}, {WithoutDisabled: true}}
 	for _, text := range []string{
 		`login co "x"`, `name sw "lo"`, `name eq "ŁÓDŹ"`, `email ew ".org"`, `extref gt "a"`, `status eq "active"`, `country ne "PL"`, `license eq "groesse l"`,
 		`phone sw "+375"`, `registered_at gt "2026-01-02"`, `expires_at pr`, `balance ge "1.00 EUR"`, `devices lt 3`, `valid_for eq "1h"`,

@@ -255,8 +255,8 @@ func BenchmarkManager(b *testing.B) {
 
 // BenchmarkPage reads pages of 50 users from places all over the list.
 func BenchmarkPage(b *testing.B) {
-	for _, filter := range []userkit.UserFilter{{}, {OnlyActive: true}} {
-		b.Run(fmt.Sprintf("only_active=%v", filter.OnlyActive), func(b *testing.B) {
+	for _, filter := range []userkit.UserFilter{{}, {WithoutDisabled: true}} {
+		b.Run(fmt.Sprintf("without_disabled=%v", filter.WithoutDisabled), func(b *testing.B) {
 			p := shared(b)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

@@ -414,7 +414,7 @@ func (w *writer) changeSegment(t *testing.T, s *Store) error {
 		change.Delete = w.random.IntN(3) == 0
 	}
 	if w.random.IntN(2) == 0 {
-		change.Members = userkit.Set(userkit.UserFilter{OnlyActive: true, Moment: userkit.Moment{At: noon}})
+		change.Members = userkit.Set(userkit.UserFilter{WithoutDisabled: true, Moment: userkit.Moment{At: noon}})
 	}
 	_, err = s.CommitSegment(context.Background(), change)
 	return err
@@ -615,7 +615,7 @@ func TestReadersBesideWriters(t *testing.T) {
 				}
 				for _, field := range []string{"balance", "login"} {
 					list := userkit.List{Order: userkit.Order{Field: field}, Limit: users}
-					if found, err := s.Users(context.Background(), userkit.UserFilter{OnlyActive: true}, list); err != nil || len(found) != users {
+					if found, err := s.Users(context.Background(), userkit.UserFilter{WithoutDisabled: true}, list); err != nil || len(found) != users {
 						t.Errorf("%d users by %s, %v", len(found), field, err)
 						return
 					}

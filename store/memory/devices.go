@@ -216,7 +216,7 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 	}
 	rows, err := query.run(ctx, s, list, func(snapshot bool) source[device] {
 		from := source[device]{}
-		if filter.OnlyActive {
+		if filter.WithoutDisabled {
 			table := s.users.table.read(snapshot)
 			from.match = func(d *device) bool { return table.get(d.owner).profile.status != wordDisabled }
 		}

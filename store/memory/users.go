@@ -613,12 +613,12 @@ func usersOf[O order[profile]](walk *cursor[profile, O], table view[user]) func(
 }
 
 // CountUsers counts the users of a filter. It looks at none of them when the
-// filter says nothing, only OnlyActive, or only a segment.
+// filter says nothing, only WithoutDisabled, or only a segment.
 func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
-	if filter.Filter.IsZero() && filter.Searched().Term == "" && (filter.Segment.IsZero() || !filter.OnlyActive) {
+	if filter.Filter.IsZero() && filter.Searched().Term == "" && (filter.Segment.IsZero() || !filter.WithoutDisabled) {
 		return s.countAll(filter), nil
 	}
 	count := int64(0)
@@ -626,7 +626,7 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 	return count, err
 }
 
-// countAll counts the users of a filter that says no more than OnlyActive or a
+// countAll counts the users of a filter that says no more than WithoutDisabled or a
 // segment.
 func (s *Store) countAll(filter userkit.UserFilter) int64 {
 	s.mu.RLock()
@@ -634,7 +634,7 @@ func (s *Store) countAll(filter userkit.UserFilter) int64 {
 	switch {
 	case !filter.Segment.IsZero():
 		return int64(s.segments.membersOf(filter.Segment).Len())
-	case filter.OnlyActive:
+	case filter.WithoutDisabled:
 		return int64(len(s.users.numbers)) - s.users.disabled
 	default:
 		return int64(len(s.users.numbers))

@@ -63,7 +63,7 @@ func (s *Store) devicesOf(ctx context.Context, q *statement) ([]userkit.Device, 
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
 	q := s.selectDevices()
 	q.within("d", filter.UserID, deviceSortings, list, "registered_at")
-	if filter.OnlyActive {
+	if filter.WithoutDisabled {
 		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id AND "+notDisabled+")",
 			s.table("users"), quoted(string(userkit.StatusDisabled)))
 	}

@@ -43,7 +43,7 @@ var ofAccounts = regexp.MustCompile(`\ba\.`)
 func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
 	c := &selection{store: s, filter: filter, where: &statement{}}
 	c.where.add("u.project = ?", quoted(s.project))
-	if filter.OnlyActive {
+	if filter.WithoutDisabled {
 		c.where.add(" AND "+notDisabled, quoted(string(userkit.StatusDisabled)))
 	}
 	search, root := filter.Searched(), filter.Filter.Expression()

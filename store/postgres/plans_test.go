@@ -323,7 +323,7 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 		"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
 		"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
 		"Users by login": func() error {
-			_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, page("login", false, "login5"))
+			_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: true}, page("login", false, "login5"))
 			return err
 		},
 		"Users by name": func() error {
@@ -718,7 +718,7 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 					for _, after := range []*userkit.Position{nil, {Key: key, ID: template.ID}} {
 						list := userkit.List{Order: userkit.Order{Field: field, Descending: descending}, After: after, Limit: 51}
 						check(t, "page by "+field, nil, func() error {
-							_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: active, Moment: moment}, list)
+							_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: active, Moment: moment}, list)
 							return err
 						})
 					}
@@ -727,7 +727,7 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 		}
 		for _, field := range []string{"login", "registered_at", "country"} {
 			users(t, "search", rare, field, 51, "users_by_search")
-			users(t, "search of active users", userkit.UserFilter{Search: "vwxy", OnlyActive: true, Moment: moment}, field, 0, "users_by_search")
+			users(t, "search of active users", userkit.UserFilter{Search: "vwxy", WithoutDisabled: true, Moment: moment}, field, 0, "users_by_search")
 			users(t, "search in another script", userkit.UserFilter{Search: "ЗШЩЮ", Moment: moment}, field, 51, "users_by_search")
 			users(t, "search of nobody", userkit.UserFilter{Search: "qqqq", Moment: moment}, field, 0, "users_by_search")
 			users(t, "a short term", userkit.UserFilter{Search: "qu", Moment: moment}, field, 51, "users_by_search_part")

@@ -345,7 +345,7 @@ func executeCases() []testCase {
 				func(request *userkit.BulkRequest) { request.Segments = []userkit.SegmentID{list.ID, other.ID} },
 				func(request *userkit.BulkRequest) { request.Users.Filter = filterOf(`login pr`) },
 				func(request *userkit.BulkRequest) { request.Users.Search = "ada" },
-				func(request *userkit.BulkRequest) { request.Users.OnlyActive = true },
+				func(request *userkit.BulkRequest) { request.Users.WithoutDisabled = true },
 				func(request *userkit.BulkRequest) { request.Users.Segment = d.rule(t, "rule", `name eq "nobody"`).ID },
 			} {
 				wrong := request
@@ -455,7 +455,7 @@ func resumeCases() []testCase {
 			d := env.desk(t)
 			ids := d.masses(t, users)
 			request := userkit.BulkRequest{Action: userkit.BulkDeactivate, Users: everyMass()}
-			request.Users.OnlyActive = true // those who are done leave the filter
+			request.Users.WithoutDisabled = true // those who are done leave the filter
 			var token userkit.BulkToken
 			result, err := d.ExecuteBulk(t.Context(), request, d.preview(t, request).Token, func(progress userkit.BulkProgress) error {
 				token = progress.Token

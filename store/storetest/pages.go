@@ -157,7 +157,7 @@ func userListCases() []testCase {
 						}
 						for _, limit := range limits {
 							got := everyItem(t, userkit.PageQuery{Sort: field.Name, Descending: descending, Limit: limit}, func(page userkit.PageQuery) (userkit.Page[userkit.User], error) {
-								return d.Users(t.Context(), userkit.UserQuery{UserFilter: userkit.UserFilter{OnlyActive: onlyActive}, PageQuery: page})
+								return d.Users(t.Context(), userkit.UserQuery{UserFilter: userkit.UserFilter{WithoutDisabled: onlyActive}, PageQuery: page})
 							})
 							require.Equal(t, idsOf(want, userRecordID), idsOf(got, userRecordID), "by %s, descending %t, pages of %d", field.Name, descending, limit)
 							require.Equal(t, want, got)
@@ -243,7 +243,7 @@ func userListCases() []testCase {
 				}
 			}
 			require.EqualValues(t, len(users), d.countUsers(t))
-			count, err := d.CountUsers(t.Context(), userkit.UserFilter{OnlyActive: true})
+			count, err := d.CountUsers(t.Context(), userkit.UserFilter{WithoutDisabled: true})
 			require.NoError(t, err)
 			require.EqualValues(t, active, count)
 		}},
@@ -413,9 +413,9 @@ func deviceListCases() []testCase {
 			require.NoError(t, err)
 			for _, field := range userkit.DeviceFields() {
 				for _, descending := range []bool{false, true} {
-					for _, filter := range []userkit.DeviceFilter{{}, {OnlyActive: true}, {UserID: users[0].ID}, {UserID: users[2].ID}, {UserID: users[2].ID, OnlyActive: true}, {UserID: userkit.NewID[userkit.User]()}} {
+					for _, filter := range []userkit.DeviceFilter{{}, {WithoutDisabled: true}, {UserID: users[0].ID}, {UserID: users[2].ID}, {UserID: users[2].ID, WithoutDisabled: true}, {UserID: userkit.NewID[userkit.User]()}} {
 						want := slices.DeleteFunc(ordered(devices, field, descending, deviceRecordID), func(device userkit.Device) bool {
-							return !filter.UserID.IsZero() && device.UserID != filter.UserID || filter.OnlyActive && device.UserID == users[2].ID
+							return !filter.UserID.IsZero() && device.UserID != filter.UserID || filter.WithoutDisabled && device.UserID == users[2].ID
 						})
 						for _, limit := range []int{1, 2, 3, 5, 50} {
 							got := everyItem(t, userkit.PageQuery{Sort: field.Name, Descending: descending, Limit: limit}, func(page userkit.PageQuery) (userkit.Page[userkit.Device], error) {
@@ -569,7 +569,7 @@ func cursorCases() []testCase {
 					return err
 				},
 				"another filter": func() error {
-					_, err := d.Users(ctx, userkit.UserQuery{UserFilter: userkit.UserFilter{OnlyActive: true}, PageQuery: userkit.PageQuery{Sort: "name", Limit: 2, Cursor: cursor}})
+					_, err := d.Users(ctx, userkit.UserQuery{UserFilter: userkit.UserFilter{WithoutDisabled: true}, PageQuery: userkit.PageQuery{Sort: "name", Limit: 2, Cursor: cursor}})
 					return err
 				},
 				"another list": func() error {

@@ -532,7 +532,7 @@ func ruleCases() []testCase {
 			_, err = d.DeactivateUser(t.Context(), users["bob"].ID)
 			require.NoError(t, err)
 			d.requireMembers(t, rich.ID, "bob")
-			d.requireUsers(t, userkit.UserFilter{Segment: rich.ID, OnlyActive: true})
+			d.requireUsers(t, userkit.UserFilter{Segment: rich.ID, WithoutDisabled: true})
 		}},
 		{"may name lists and rules, by name and by id, and their opposites", func(t *testing.T, env env) {
 			d := env.desk(t)
@@ -829,7 +829,7 @@ func filterCases() []testCase {
 				"another search":  func(query *userkit.UserQuery) { query.Search = "adar" },
 				"another segment": func(query *userkit.UserQuery) { query.Segment = d.list(t, "another").ID },
 				"no segment":      func(query *userkit.UserQuery) { query.Segment = userkit.SegmentID{} },
-				"only active":     func(query *userkit.UserQuery) { query.OnlyActive = true },
+				"only active":     func(query *userkit.UserQuery) { query.WithoutDisabled = true },
 				"another order":   func(query *userkit.UserQuery) { query.Sort = "name" },
 			} {
 				other := query

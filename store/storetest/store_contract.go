@@ -566,7 +566,7 @@ func handlesSeeEachOther(t *testing.T, env env) {
 
 	commit(t, second, edit(&d.user, func(user *userkit.User) { user.Login, user.Status = "renamed", userkit.StatusDisabled }))
 	requireDossier(t, env.store, d)
-	requireUserCount(t, env.store, userkit.UserFilter{OnlyActive: true}, 1)
+	requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, 1)
 	late := step(&userkit.User{ID: d.user.ID, Account: userkit.Account{Version: 1}})
 	requireConflict(t, env.store, late)
 
@@ -682,7 +682,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Users", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Users(ctx, userkit.UserFilter{OnlyActive: true}, list("description"))
+			_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: true}, list("description"))
 			return err
 		}),
 		read("CountUsers", func(ctx context.Context, store userkit.Store) error {
@@ -694,7 +694,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("UserIDs", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.UserIDs(ctx, userkit.UserFilter{OnlyActive: true}, userkit.UserID{}, 10)
+			_, err := store.UserIDs(ctx, userkit.UserFilter{WithoutDisabled: true}, userkit.UserID{}, 10)
 			return err
 		}),
 		read("Segments", func(ctx context.Context, store userkit.Store) error {
@@ -728,7 +728,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Devices", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Devices(ctx, userkit.DeviceFilter{OnlyActive: true}, list("name"))
+			_, err := store.Devices(ctx, userkit.DeviceFilter{WithoutDisabled: true}, list("name"))
 			return err
 		}),
 		read("SealedDevices", func(ctx context.Context, store userkit.Store) error {

@@ -215,7 +215,7 @@ func devicesEmpty(t *testing.T, env env) {
 	listingOfDevices(t, env.store, userkit.DeviceFilter{}, nil).requireOrder(t)
 	for _, user := range []userkit.UserID{userID(1), userID(2)} {
 		listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: user}, nil).requireOrder(t)
-		listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: user, OnlyActive: true}, nil).requireOrder(t)
+		listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: user, WithoutDisabled: true}, nil).requireOrder(t)
 	}
 }
 
@@ -273,12 +273,12 @@ func devicesOnlyActive(t *testing.T, env env) {
 	owners := ownersOfLists(t, env.store)
 	records := deviceRecords(t, env.store, owners)
 	disabled := owners[listOwners-1]
-	listing := listingOfDevices(t, env.store, userkit.DeviceFilter{OnlyActive: true},
+	listing := listingOfDevices(t, env.store, userkit.DeviceFilter{WithoutDisabled: true},
 		belonging(records, func(record userkit.DeviceRecord) bool { return record.UserID != disabled.ID }))
 	listing.requireOrder(t)
 	listing.requirePages(t)
-	listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: disabled.ID, OnlyActive: true}, nil).requireOrder(t)
-	listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: owners[0].ID, OnlyActive: true},
+	listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: disabled.ID, WithoutDisabled: true}, nil).requireOrder(t)
+	listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: owners[0].ID, WithoutDisabled: true},
 		belonging(records, func(record userkit.DeviceRecord) bool { return record.UserID == owners[0].ID })).requireOrder(t)
 }
 
@@ -294,8 +294,8 @@ func devicesOnlyActiveAfterChange(t *testing.T, env env) {
 		if status == userkit.StatusDisabled {
 			mine, both = nil, other.devices
 		}
-		listingOfDevices(t, env.store, userkit.DeviceFilter{OnlyActive: true}, both).requireOrder(t)
-		listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: d.user.ID, OnlyActive: true}, mine).requireOrder(t)
+		listingOfDevices(t, env.store, userkit.DeviceFilter{WithoutDisabled: true}, both).requireOrder(t)
+		listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: d.user.ID, WithoutDisabled: true}, mine).requireOrder(t)
 	}
 }
 

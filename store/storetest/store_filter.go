@@ -177,7 +177,7 @@ func (c *audience) nameOf(id userkit.UserID) string {
 // about tells what a filter says.
 func about(filter userkit.UserFilter) string {
 	return fmt.Sprintf("only active %t, search %q, segment %s, filter %s, at %s in %v",
-		filter.OnlyActive, filter.Search, filter.Segment, filter.Filter, filter.Moment.At, filter.Moment.Zone)
+		filter.WithoutDisabled, filter.Search, filter.Segment, filter.Filter, filter.Moment.At, filter.Moment.Zone)
 }
 
 // expectation is a condition in the text form of filters and the users who meet
@@ -1014,12 +1014,12 @@ func filterParts(t *testing.T, env env) {
 	require.Equal(t, userkit.StatusDisabled, c.users[1].Status)
 	condition := filterOf(`devices ge 1`)
 	c.requireTake(t, userkit.UserFilter{}, c.names...)
-	c.requireTake(t, userkit.UserFilter{OnlyActive: true}, "one more", "three more", "four")
+	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true}, "one more", "three more", "four")
 	c.requireTake(t, userkit.UserFilter{Search: "MORE"}, "one more", "two more", "three more")
-	c.requireTake(t, userkit.UserFilter{OnlyActive: true, Search: "more"}, "one more", "three more")
+	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "more"}, "one more", "three more")
 	c.requireTake(t, userkit.UserFilter{Search: "more", Filter: condition}, "two more", "three more")
-	c.requireTake(t, userkit.UserFilter{OnlyActive: true, Search: "more", Filter: condition}, "three more")
-	c.requireTake(t, userkit.UserFilter{OnlyActive: true, Search: "two", Filter: condition})
+	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "more", Filter: condition}, "three more")
+	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "two", Filter: condition})
 }
 
 func filterBounds(t *testing.T, env env) {

@@ -70,9 +70,9 @@ func manyUsers(t *testing.T, env env) {
 	fields := []string{"login", "name", "registered_at", "balance", "id"}
 	listingOfUsers(t, env.store, userkit.UserFilter{}, users).requireWalks(t, perPage, fields...)
 	listingOfUsers(t, env.store, userkit.UserFilter{}, users).requireWalks(t, many, "login", "description")
-	listingOfUsers(t, env.store, userkit.UserFilter{OnlyActive: true}, active).requireWalks(t, 2, fields...)
+	listingOfUsers(t, env.store, userkit.UserFilter{WithoutDisabled: true}, active).requireWalks(t, 2, fields...)
 	requireUserCount(t, env.store, userkit.UserFilter{}, many)
-	requireUserCount(t, env.store, userkit.UserFilter{OnlyActive: true}, len(active))
+	requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, len(active))
 	for n := 0; n < many; n += oneIn {
 		requireFound(t, env.store, userkit.ByLogin(users[n].Login), users[n])
 		requireFound(t, env.store, userkit.ByExtRef(users[n].ExtRef), users[n])
@@ -109,7 +109,7 @@ func manyDevices(t *testing.T, env env) {
 
 	// Nearly all devices belong to a user who is disabled.
 	commit(t, env.store, edit(&user, func(user *userkit.User) { user.Status = userkit.StatusDisabled }))
-	listingOfDevices(t, env.store, userkit.DeviceFilter{OnlyActive: true}, other.devices).requireWalks(t, 1, fields...)
+	listingOfDevices(t, env.store, userkit.DeviceFilter{WithoutDisabled: true}, other.devices).requireWalks(t, 1, fields...)
 	listingOfDevices(t, env.store, userkit.DeviceFilter{UserID: user.ID}, records).requireWalks(t, perPage, "registered_at")
 }
 

@@ -128,7 +128,7 @@ func (s *sample) member(user userkit.UserID, list userkit.SegmentID) bool {
 
 // meets says whether a user meets a filter: the meaning of filters in one page.
 func (s *sample) meets(user *userkit.User, filter userkit.UserFilter) bool {
-	return !(filter.OnlyActive && user.Status == userkit.StatusDisabled) &&
+	return !(filter.WithoutDisabled && user.Status == userkit.StatusDisabled) &&
 		(filter.Segment.IsZero() || s.member(user.ID, filter.Segment)) &&
 		searchMeets(user, filter.Search) &&
 		filter.Filter.Meets(user, filter.Moment, func(list userkit.SegmentID) bool { return s.member(user.ID, list) })
@@ -332,7 +332,7 @@ func (s *sample) filter(t *rapid.T) userkit.UserFilter {
 	filter := userkit.UserFilter{Filter: condition, Moment: s.moment}
 	switch rapid.IntRange(0, 11).Draw(t, "further part") {
 	case 0:
-		filter.OnlyActive = true
+		filter.WithoutDisabled = true
 	case 1:
 		filter.Segment = rapid.SampledFrom(s.lists).Draw(t, "list")
 	case 2, 3, 4, 5:

@@ -323,7 +323,7 @@ func usersLongTexts(t *testing.T, env env) {
 }
 
 func usersOnlyActive(t *testing.T, env env) {
-	filter := userkit.UserFilter{OnlyActive: true}
+	filter := userkit.UserFilter{WithoutDisabled: true}
 	listing := userListing(t, env.store, filter)
 	all := len(listing.records)
 	listing.records = slices.DeleteFunc(listing.records, func(user userkit.User) bool { return user.Status == userkit.StatusDisabled })
@@ -343,9 +343,9 @@ func usersOnlyActiveAfterChange(t *testing.T, env env) {
 		if status == userkit.StatusDisabled {
 			want = want[1:]
 		}
-		listingOfUsers(t, env.store, userkit.UserFilter{OnlyActive: true}, want).requireOrder(t)
+		listingOfUsers(t, env.store, userkit.UserFilter{WithoutDisabled: true}, want).requireOrder(t)
 		listingOfUsers(t, env.store, userkit.UserFilter{}, []userkit.User{user, other}).requireOrder(t)
-		requireUserCount(t, env.store, userkit.UserFilter{OnlyActive: true}, len(want))
+		requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, len(want))
 	}
 }
 
@@ -357,7 +357,7 @@ func requireUserCount(t *testing.T, store userkit.Store, filter userkit.UserFilt
 }
 
 func countUsers(t *testing.T, env env) {
-	all, active := userkit.UserFilter{}, userkit.UserFilter{OnlyActive: true}
+	all, active := userkit.UserFilter{}, userkit.UserFilter{WithoutDisabled: true}
 	requireUserCount(t, env.store, all, 0)
 	requireUserCount(t, env.store, active, 0)
 	var users []userkit.User

@@ -1040,19 +1040,19 @@ func statusCases() []testCase {
 					shown = append(shown, user.Login)
 				}
 			}
-			page, err := d.Users(t.Context(), userkit.UserQuery{UserFilter: userkit.UserFilter{OnlyActive: true}})
+			page, err := d.Users(t.Context(), userkit.UserQuery{UserFilter: userkit.UserFilter{WithoutDisabled: true}})
 			require.NoError(t, err)
 			var logins []string
 			for _, user := range page.Items {
 				logins = append(logins, user.Login)
 			}
 			require.Equal(t, shown, logins)
-			count, err := d.CountUsers(t.Context(), userkit.UserFilter{OnlyActive: true})
+			count, err := d.CountUsers(t.Context(), userkit.UserFilter{WithoutDisabled: true})
 			require.NoError(t, err)
 			require.EqualValues(t, 3, count)
 			require.EqualValues(t, 4, d.countUsers(t))
 
-			devices, err := d.Devices(t.Context(), userkit.DeviceQuery{DeviceFilter: userkit.DeviceFilter{OnlyActive: true}})
+			devices, err := d.Devices(t.Context(), userkit.DeviceQuery{DeviceFilter: userkit.DeviceFilter{WithoutDisabled: true}})
 			require.NoError(t, err)
 			require.Len(t, devices.Items, 3)
 			devices, err = d.Devices(t.Context(), userkit.DeviceQuery{})
