@@ -61,7 +61,8 @@ func TestAllPagesOfEveryList(t *testing.T) {
 	sequence := userkit.All(ctx, users.Events, query)
 	for range 2 { // a sequence can be ranged over again, and left
 		count := 0
-		for range sequence {
+		for _, err := range sequence {
+			require.NoError(t, err)
 			if count++; count == 4 {
 				break
 			}
@@ -89,8 +90,8 @@ func TestAllPagesOfEveryList(t *testing.T) {
 	}
 	require.Equal(t, 3, count)
 	// Every list of Manager can be walked.
-	for range userkit.All(ctx, users.Users, userkit.UserQuery{}) {
-		continue
+	for _, err := range userkit.All(ctx, users.Users, userkit.UserQuery{}) {
+		require.NoError(t, err)
 	}
 	_ = userkit.All(ctx, users.Devices, userkit.DeviceQuery{})
 	_ = userkit.All(ctx, users.Sessions, userkit.SessionQuery{})

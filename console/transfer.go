@@ -361,7 +361,7 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 	}
 	started := &job{Kind: "import", Title: title, Actor: v.Actor}
 	started.state.DryRun, started.state.Upload, started.state.Total = options.DryRun, kept.id, kept.size
-	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error { return c.importFile(ctx, v, j, kept, options) })
+	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error { return c.importFile(ctx, j, kept, options) })
 	if err != nil {
 		return err
 	}
@@ -369,7 +369,7 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 }
 
 // importFile is the job of an import.
-func (c *console) importFile(ctx context.Context, v *view, j *job, kept *upload, options userio.ImportOptions) (err error) {
+func (c *console) importFile(ctx context.Context, j *job, kept *upload, options userio.ImportOptions) (err error) {
 	file, err := os.Open(kept.path)
 	if err != nil {
 		return err

@@ -193,8 +193,7 @@ func TestEveryQueryIsRead(t *testing.T) {
 	manager := reflect.TypeFor[userkit.Manager]()
 	queries := 0
 	for method := range manager.Methods() {
-		for i := range method.Type.NumIn() {
-			query := method.Type.In(i)
+		for query := range method.Type.Ins() {
 			if !strings.HasSuffix(query.Name(), "Query") {
 				continue
 			}

@@ -54,7 +54,7 @@ func TestRejectedRowsCanBeMendedAndImported(t *testing.T) {
 			mended := test.mend.Replace(rejected.String())
 			var again bytes.Buffer
 			second := importText(t, manager, mended, userio.ImportOptions{RejectedRows: &again, Key: "login"})
-			require.EqualValues(t, report.Rejected, second.Rows)
+			require.Equal(t, report.Rejected, second.Rows)
 			require.Contains(t, second.Columns, userio.ColumnUse{Heading: userio.ReasonHeading, Ignored: userio.IgnoredReason})
 			if name == "NDJSON" {
 				require.Zero(t, second.Rejected)

@@ -608,7 +608,7 @@ func resumeCases() []testCase {
 				broken := sound.beside(t, &cutStore{Store: env.store, part: half})
 				progress := func(progress userkit.BulkProgress) error {
 					tokens = append(tokens, progress.Token)
-					return nil
+					return t.Context().Err()
 				}
 				_, err := broken.ExecuteBulk(t.Context(), request, tokens[0], progress)
 				require.ErrorIs(t, err, userkit.ErrUnavailable)
