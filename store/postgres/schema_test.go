@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -371,4 +372,16 @@ func TestOptions(t *testing.T) {
 	}
 	_, err = postgres.Open(ctx, "postgres://127.0.0.1:1/none?sslmode=disable")
 	requireCode(t, userkit.CodeStoreUnavailable, err)
+}
+
+// Migrations are applied in the order of their numbers, so no two have the same.
+func TestMigrationsAreNumbered(t *testing.T) {
+	names, err := fs.Glob(postgres.Migrations(), "*.sql")
+	require.NoError(t, err)
+	for i, name := range names {
+		require.True(t, strings.HasPrefix(name, fmt.Sprintf("%04d_", i+1)), name)
+		sql, err := fs.ReadFile(postgres.Migrations(), name)
+		require.NoError(t, err)
+		require.Contains(t, string(sql), "VALUES ('"+strings.TrimSuffix(name, ".sql")+"')")
+	}
 }

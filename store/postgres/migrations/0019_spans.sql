@@ -9,4 +9,4 @@ CREATE INDEX sessions_by_length ON sessions (project,
     width_bucket(ended_at - started_at, ARRAY['1 minutes', '4 minutes', '16 minutes', '64 minutes', '256 minutes', '1024 minutes', '4096 minutes', '16384 minutes', '65536 minutes', '262144 minutes', '1048576 minutes', '4194304 minutes', '16777216 minutes']::interval[]),
     ended_at, id) WHERE ended_at > '-infinity'::timestamptz;
 
-INSERT INTO migrations (name) VALUES ('0017_spans');
+INSERT INTO migrations (name) VALUES ('0019_spans');

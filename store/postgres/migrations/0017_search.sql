@@ -16,4 +16,4 @@ CREATE INDEX users_by_search_part ON users USING gin (string_to_array(search_par
 CREATE INDEX users_folded_long_ago ON users (id, project) WHERE fold < 2;
 CREATE INDEX segments_folded_long_ago ON segments (id, project) WHERE fold < 2;
 
-INSERT INTO migrations (name) VALUES ('0016_search');
+INSERT INTO migrations (name) VALUES ('0017_search');

@@ -22,4 +22,4 @@ CREATE INDEX events_by_name ON events (project, name, at, id)
 CREATE INDEX usage_days_by_day ON usage_days (project, day, user_id) WHERE day > '0001-01-01'::date;
 CREATE INDEX activations_by_expiry ON activations (project, expires_at, user_id) WHERE expires_at > '-infinity'::timestamptz;
 
-INSERT INTO migrations (name) VALUES ('0017_retention');
+INSERT INTO migrations (name) VALUES ('0018_retention');
