@@ -294,9 +294,8 @@ func verifyDueCases() []testCase {
 			s.ending = nil
 			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
 		}},
-		{"asks about what may come back once a day for sixty days", func(t *testing.T, env env) {
-			const days = 60
-			for _, reason := range []userkit.PurchaseReason{userkit.ReasonPending, userkit.ReasonPaused, userkit.ReasonUnpaid} {
+		{"asks about what may come back once a day for sixty days, and a hundred of a pause", func(t *testing.T, env env) {
+			for reason, days := range map[userkit.PurchaseReason]int{userkit.ReasonPending: 60, userkit.ReasonPaused: 100, userkit.ReasonUnpaid: 60} {
 				s := newShop()
 				d := openDesk(t, env.store, &manualClock{now: base}, nil, userkit.WithVerifiers(s), atOnce)
 				user, err := d.CreateUser(t.Context(), userkit.NewUser{Login: string(reason)})
@@ -319,7 +318,7 @@ func verifyDueCases() []testCase {
 				}
 				require.GreaterOrEqual(t, asked, days-1)
 				require.LessOrEqual(t, asked, days*24/21+1)
-				between(t, d.clock.Now(), lost.ExpiresAt.Add(days*24*time.Hour), lost.ExpiresAt.Add((days+1)*24*time.Hour))
+				between(t, d.clock.Now(), lost.ExpiresAt.AddDate(0, 0, days), lost.ExpiresAt.AddDate(0, 0, days+1))
 				d.clock.Advance(365 * 24 * time.Hour)
 				require.Zero(t, d.verifyDue(t))
 			}
