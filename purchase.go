@@ -556,6 +556,9 @@ func (v verification) unknown(p Purchase, now time.Time) Purchase {
 }
 
 func (p *Purchase) takeFacts(facts PurchaseFacts) {
+	if facts.StableID != p.StableID { // such as a subscription that was bought again
+		p.Acknowledged = false
+	}
 	p.StableID, p.TransactionID, p.ProductID = facts.StableID, facts.TransactionID, facts.ProductID
 	p.Environment, p.PurchasedAt, p.ExpiresAt = facts.Environment, facts.PurchasedAt, facts.ExpiresAt
 	p.Trial, p.FamilyShared = facts.Trial, facts.FamilyShared
@@ -595,6 +598,23 @@ func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 		}
 	}
 	return storedTime(due)
+}
+
+// acknowledgeAgain gives when to tell the store again that a purchase was granted, the later
+// the older the purchase is; zero: when it is due anyway.
+func (p Purchase) acknowledgeAgain(now time.Time) time.Time {
+	age := now.Sub(latest(p.CreatedAt, p.PurchasedAt))
+	for _, step := range []struct{ until, after time.Duration }{
+		{10 * time.Minute, time.Minute},
+		{time.Hour, 5 * time.Minute},
+		{12 * time.Hour, 15 * time.Minute},
+		{72 * time.Hour, time.Hour},
+	} {
+		if age < step.until {
+			return storedTime(now.Add(step.after))
+		}
+	}
+	return time.Time{}
 }
 
 // mayEnd reports whether a purchase that is not active for this reason may become
@@ -926,8 +946,10 @@ func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts
 	return acknowledger.Acknowledge(ctx, receipt, facts)
 }
 
-// acknowledge tells the store of a purchase that it was granted. Where that
-// fails, the next verification does it.
+// acknowledge tells the store of a purchase that it was granted. Where that fails, the next
+// verification does it, which is soon while the purchase is young: Google takes back what
+// nobody has acknowledged after three days, of a prepaid plan of a day after twelve hours,
+// and of a test after five minutes.
 func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) Purchase {
 	acknowledger, ok := verifier.(Acknowledger)
 	if !ok || purchase.Acknowledged || !purchase.Active {
@@ -939,7 +961,21 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 	defer cancel()
 	if err := tell(limited, acknowledger, receipt, v.verdict.Facts); err != nil {
 		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
-		return purchase
+		soon := purchase.acknowledgeAgain(m.now())
+		if soon.IsZero() || !purchase.DueAt.IsZero() && !soon.Before(purchase.DueAt) {
+			return purchase
+		}
+		put, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
+			return updatePurchase(state, purchase.ID, func(p *Purchase) {
+				if p.Active && !p.Acknowledged && (p.DueAt.IsZero() || soon.Before(p.DueAt)) {
+					p.DueAt = soon
+				}
+			})
+		})
+		if err != nil {
+			return purchase // the store hears it when the purchase is due
+		}
+		return put
 	}
 	told, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
 		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.Acknowledged = true })

@@ -1067,6 +1067,30 @@ func acknowledgeCases() []testCase {
 			require.Equal(t, 5, granted)
 			d.requireSubscribed(t, user.ID, true)
 		}},
+		{"is repeated within minutes at first, then by and by, and in the end once a day", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			s.hears(errors.New("deaf"))
+			bought := d.buy(t, s, user.ID, "1000")
+			began, told := d.clock.Now(), map[time.Duration]int{}
+			for d.clock.Now().Before(began.Add(96 * time.Hour)) {
+				d.goesOnDue(t, bought.ID)
+				for _, within := range []time.Duration{5 * time.Minute, 12 * time.Hour, 72 * time.Hour, 96 * time.Hour} {
+					if !d.clock.Now().After(began.Add(within)) {
+						told[within]++
+					}
+				}
+			}
+			require.GreaterOrEqual(t, told[5*time.Minute], 4, "a test purchase is taken back after that")
+			require.GreaterOrEqual(t, told[12*time.Hour], 40, "and a prepaid plan of a day")
+			require.GreaterOrEqual(t, told[72*time.Hour]-told[12*time.Hour], 50, "and everything else")
+			require.LessOrEqual(t, told[96*time.Hour]-told[72*time.Hour], 3)
+			s.hears(nil)
+			d.goesOnDue(t, bought.ID)
+			after := d.purchase(t, bought.ID)
+			require.True(t, after.Acknowledged)
+			require.True(t, after.DueAt.After(d.clock.Now().Add(20*time.Hour)))
+		}},
 		{"is not told of what was not granted", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user, other := d.signUp(t), d.signUp(t)

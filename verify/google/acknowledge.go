@@ -44,22 +44,29 @@ func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, fac
 		if done, err := settled(found); done {
 			return err
 		}
-		name, product = found.name, productHint(found.verdict.Facts.ProductID)
+		name, product, known = found.name, productHint(found.verdict.Facts.ProductID), readKept(found.verdict.Facts.Raw)
 		if product == "" {
 			return unavailable(googleapi.Failure{Err: errNotUnderstood})
 		}
 	}
 
-	path := "products/"
+	path, body := "products/", []byte("{}")
 	if name.kind == kindSubscription {
 		path = "subscriptions/"
+		if known.before != (accountIdentifiers{}) {
+			var err error
+			body, err = json.Marshal(acknowledgement{ExternalAccountIDs: externalAccountIDs(known.before)})
+			if err != nil {
+				return err
+			}
+		}
 	}
 	a, failed := v.call(ctx, vendorapi.Request{
 		Operation: "purchases." + path[:len(path)-1] + ".acknowledge",
 		Method:    http.MethodPost,
 		URL:       v.purchaseURL(path + product + "/tokens/" + name.token + ":acknowledge"),
 		Header:    http.Header{"Content-Type": {"application/json"}},
-		Body:      []byte("{}"),
+		Body:      body,
 		Secrets:   []string{name.token},
 	})
 	if failed != nil {
@@ -104,10 +111,24 @@ func unavailable(f googleapi.Failure) error {
 	return e
 }
 
+// acknowledgement is the body of purchases.subscriptions.acknowledge.
+type acknowledgement struct {
+	ExternalAccountIDs externalAccountIDs `json:"externalAccountIds"`
+}
+
+// externalAccountIDs says whose a subscription is that was bought again in the Play Store,
+// outside of the app, which had no occasion to say it. They come from the subscription
+// that had expired.
+type externalAccountIDs struct {
+	ObfuscatedAccountID string `json:"obfuscatedAccountId,omitempty"`
+	ObfuscatedProfileID string `json:"obfuscatedProfileId,omitempty"`
+}
+
 // kept is what PurchaseFacts.Raw says.
 type kept struct {
 	kind         kind
 	acknowledged bool
+	before       accountIdentifiers // of the expired subscription that was bought again outside of the app
 }
 
 // readKept reads the Raw of earlier facts; what it cannot read is not known.
@@ -115,11 +136,14 @@ func readKept(raw json.RawMessage) kept {
 	var content struct {
 		Kind                 string `json:"kind"`
 		AcknowledgementState any    `json:"acknowledgementState"`
+		OutOfApp             struct {
+			AccountIdentifiers accountIdentifiers `json:"expiredExternalAccountIdentifiers"`
+		} `json:"outOfAppPurchaseContext"`
 	}
 	if json.Unmarshal(raw, &content) != nil {
 		return kept{}
 	}
-	known := kept{acknowledged: content.AcknowledgementState == acknowledged || content.AcknowledgementState == 1.0}
+	known := kept{acknowledged: content.AcknowledgementState == acknowledged || content.AcknowledgementState == 1.0, before: content.OutOfApp.AccountIdentifiers}
 	switch content.Kind {
 	case "androidpublisher#subscriptionPurchaseV2":
 		known.kind = kindSubscription

@@ -55,6 +55,22 @@ func TestAcknowledge(t *testing.T) {
 	}
 }
 
+// A subscription that was bought again in the Play Store says nothing of whose it is, so
+// the acknowledgement says it, as the one that had expired did.
+func TestAcknowledgeWhatWasBoughtOutsideOfTheApp(t *testing.T) {
+	p := newPlay(t)
+	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"outOfAppPurchaseContext":{"expiredPurchaseToken":"older-token",`+
+		`"expiredExternalAccountIdentifiers":{"obfuscatedExternalAccountId":"account","obfuscatedExternalProfileId":"profile"}}`))
+	p.answer(acknowledgeSubRoute, 200, "")
+	v := p.verifier(t)
+	verdict := v.Verify(t.Context(), receipt(purchaseToken))
+	require.Equal(t, userkit.VerdictValid, verdict.Outcome)
+	for _, facts := range []userkit.PurchaseFacts{verdict.Facts, {}} { // as it was kept, and looked up first
+		require.NoError(t, v.Acknowledge(t.Context(), receipt(purchaseToken), facts))
+		require.JSONEq(t, `{"externalAccountIds":{"obfuscatedAccountId":"account","obfuscatedProfileId":"profile"}}`, p.bodyOf(acknowledgeSubRoute))
+	}
+}
+
 func TestAcknowledgedAlready(t *testing.T) {
 	p := newPlay(t)
 	v := p.verifier(t)

@@ -172,6 +172,7 @@ type present = *struct{}
 // accountIdentifiers is the ExternalAccountIdentifiers of the API.
 type accountIdentifiers struct {
 	ObfuscatedAccountID string `json:"obfuscatedExternalAccountId"`
+	ObfuscatedProfileID string `json:"obfuscatedExternalProfileId"`
 }
 
 // subscriptionPurchase is the SubscriptionPurchaseV2 of
