@@ -512,6 +512,9 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 		}
 	}
 	p.DueAt = p.nextDue(now, v.jitter)
+	if v.verdict.Outcome == VerdictInvalid && v.verdict.Final {
+		p.DueAt = time.Time{}
+	}
 	return p
 }
 

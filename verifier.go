@@ -115,6 +115,11 @@ type Verdict struct {
 
 	Reason PurchaseReason // of VerdictInvalid
 
+	// Final says of VerdictInvalid that nothing brings the purchase back, whatever the
+	// reason, such as a subscription that its store has deleted after payments failed:
+	// it is not asked about again.
+	Final bool
+
 	// RetryAt is when VerdictUndecided may be asked again, as the store said;
 	// zero: the manager's own back-off.
 	RetryAt time.Time

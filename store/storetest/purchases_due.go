@@ -323,6 +323,20 @@ func verifyDueCases() []testCase {
 				require.Zero(t, d.verifyDue(t))
 			}
 		}},
+		{"asks no more about what its store says is over for good", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			bought := d.buy(t, s, user.ID, "1000")
+			verdict := userkit.Invalid(userkit.ReasonUnpaid, d.monthly("1000"))
+			verdict.Final = true
+			s.says("1000", verdict)
+			require.Equal(t, userkit.VerificationReport{Ended: 1}, d.goesOnDue(t, bought.ID))
+			after := d.purchase(t, bought.ID)
+			require.Equal(t, userkit.ReasonUnpaid, after.Reason)
+			require.Zero(t, after.DueAt)
+			d.clock.Advance(365 * 24 * time.Hour)
+			require.Zero(t, d.verifyDue(t))
+		}},
 		{"brings back what was paid for after all", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)

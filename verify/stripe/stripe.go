@@ -224,15 +224,22 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 	case "incomplete":
 		return userkit.Invalid(userkit.ReasonPending, facts)
 	case "incomplete_expired":
-		return userkit.Invalid(userkit.ReasonExpired, facts)
+		return final(userkit.ReasonExpired, facts)
 	case "unpaid":
 		return userkit.Invalid(userkit.ReasonUnpaid, facts)
 	case "paused":
 		return userkit.Invalid(userkit.ReasonPaused, facts)
 	case "canceled":
-		return userkit.Invalid(found.cancelReason(), facts)
+		return final(found.cancelReason(), facts)
 	}
 	return userkit.Undecided(errors.New("stripe: the subscription has a status that is not known"), time.Time{})
+}
+
+// final is the verdict of a subscription in a state that Stripe lets it never leave.
+func final(reason userkit.PurchaseReason, facts userkit.PurchaseFacts) userkit.Verdict {
+	verdict := userkit.Invalid(reason, facts)
+	verdict.Final = true
+	return verdict
 }
 
 // CheckReceipt returns the verdict on a receipt that cannot be one of this store, by its
