@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 )
 
@@ -107,6 +108,7 @@ type userImports struct {
 	records  []UserImport
 	outcomes []ImportOutcome
 	dry      *dryRun // nil: what is decided is done
+	holders  nameHolders
 }
 
 func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) (_ []ImportOutcome, err error) {
@@ -208,6 +210,20 @@ func (i *userImports) round(ctx context.Context, round []int) error {
 			return err
 		}
 	}
+	wanted := make([]names, len(round))
+	for n, at := range round {
+		fresh := i.records[at].Draft.Create
+		i.records[at].Key.fill(&fresh)
+		wanted[n] = names{fresh.Login, fresh.Email}
+	}
+	holders, err := findNameHolders(ctx, i.store, wanted...)
+	if err != nil {
+		return err
+	}
+	if i.dry != nil { // what earlier rounds would have made is not in the store
+		maps.Copy(holders, i.holders)
+	}
+	i.holders = holders
 	var commands []*command
 	var places []int // in the records
 	for _, at := range round {
@@ -288,6 +304,11 @@ func (i *userImports) create(at int) (*command, error) {
 	if err != nil {
 		return nil, err
 	}
+	wanted := names{fresh.Login, fresh.Email}
+	if err := i.holders.check(fresh.ID, wanted); err != nil {
+		return nil, err
+	}
+	i.holders.take(fresh.ID, wanted)
 	if i.dry != nil {
 		user := fresh.user()
 		if err := i.dry.put(User{}, user); err != nil {
@@ -317,6 +338,11 @@ func (i *userImports) update(at int, user User) (*command, error) {
 	if err != nil {
 		return nil, err
 	}
+	wanted := patch.names(user)
+	if err := i.holders.check(user.ID, wanted); err != nil {
+		return nil, err
+	}
+	i.holders.take(user.ID, wanted)
 	shown := user.ID
 	if i.dry != nil && i.dry.created[user.ID] {
 		shown = UserID{}
