@@ -119,9 +119,10 @@ const (
 	EventPurchaseActivated   EventName = "purchase.activated"
 	EventPurchaseDeactivated EventName = "purchase.deactivated"
 	EventPurchaseTransferred EventName = "purchase.transferred"
-	EventPurchaseWithheld    EventName = "purchase.withheld"      // its user was deleted; whoever submits it does not have it
-	EventPurchaseReleased    EventName = "purchase.released"      // it is not withheld any more
-	EventPushTokenGone       EventName = "device.push_token_gone" // its push service said so, and it was cleared
+	EventPurchaseWithheld    EventName = "purchase.withheld"       // its user was deleted; whoever submits it does not have it
+	EventPurchaseReleased    EventName = "purchase.released"       // it is not withheld any more
+	EventPushTokenGone       EventName = "device.push_token_gone"  // its push service said so, and it was cleared
+	EventPushTokenMoved      EventName = "device.push_token_moved" // another device got it, and it was cleared
 	EventMessageSent         EventName = "message.sent"
 	EventMessagesRead        EventName = "message.read"
 	EventSegmentsAdded       EventName = "user.segments_added"
@@ -261,7 +262,7 @@ var ownEvents = map[EventName]bool{
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,
-	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true, EventPushTokenGone: true, EventRetentionApplied: true,
+	EventMessageSent: true, EventMessagesRead: true, EventLocationsForgotten: true, EventPushTokenGone: true, EventPushTokenMoved: true, EventRetentionApplied: true,
 }
 
 // validate checks an actor that the host put into a context.

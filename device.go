@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -44,7 +45,7 @@ type Device struct {
 	Name       string     `json:"name,omitempty"`
 	Type       DeviceType `json:"type"`
 	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices; see HardwareIDKey
-	PushToken  string     `json:"push_token,omitempty"`
+	PushToken  string     `json:"push_token,omitempty"`  // of one device at a time: the last that got it
 
 	// PushTokenSetAt is when the device last registered or UpdateDevice last set its push
 	// token, be it to the same one. Zero: it has none.
@@ -426,13 +427,67 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 		want.HardwareIDs = hardwareSpellings(device.HardwareID)
 	}
 	id, token := NewID[Device](), newToken()
-	return change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
+	registered, err := change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
 		license, err := m.license(state.User.License)
 		if err != nil {
 			return Device{}, Change{}, err
 		}
 		return device.register(state, call.origin, id, token, m.sealer, license.Devices, m.devicePolicy)
 	})
+	if err != nil {
+		return Device{}, err
+	}
+	m.keepPushToken(ctx, call.origin, registered)
+	return registered, nil
+}
+
+// maxPushTokenHolders is how many devices a push token is taken from at once. There is one
+// at most, but for those that registered at the same moment.
+const maxPushTokenHolders = 100
+
+// keepPushToken takes the push token that a device has just got from every other device, of
+// whichever user: it names one installation of an app, and messages of one user must not
+// appear on the screen of another. Of devices that got it at the same moment, one keeps it.
+// A fault is logged: the next device that gets the token makes up for it.
+func (m *manager) keepPushToken(ctx context.Context, o origin, device Device) {
+	if device.PushToken == "" {
+		return
+	}
+	holders, err := m.store.DevicesByPushToken(ctx, device.PushToken, maxPushTokenHolders)
+	if err == nil && len(holders) > 1 {
+		last := slices.MaxFunc(holders, func(a, b Device) int {
+			return cmp.Or(a.PushTokenSetAt.Compare(b.PushTokenSetAt), bytes.Compare(a.ID[:], b.ID[:]))
+		})
+		for _, holder := range holders {
+			if holder.ID != last.ID {
+				err = errors.Join(err, m.clearPushToken(ctx, o, holder))
+			}
+		}
+	}
+	if err != nil {
+		m.logger.WarnContext(ctx, "userkit: a push token may be that of two devices", "device", device.ID.String(), "error", err)
+	}
+}
+
+// clearPushToken takes the push token of a device that has it still. Whoever is connected to
+// a user takes it from another as well: the other is told no more than that.
+func (m *manager) clearPushToken(ctx context.Context, o origin, holder Device) error {
+	from := callerOf(ctx)
+	from.connection = nil
+	_, err := changeDevice(withCaller(ctx, from), m, o.again(), holder.ID, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+		if record.PushToken != holder.PushToken {
+			return record.Device, Change{}, nil
+		}
+		record.setPushToken("", o.now)
+		c := state.change()
+		c.Devices.Update = append(c.Devices.Update, record)
+		o.record(&c, EventPushTokenMoved, record.ID)
+		return record.Device, c, nil
+	})
+	if ErrorCode(err) == CodeDeviceNotFound { // deleted meanwhile
+		return nil
+	}
+	return err
 }
 
 func (m *manager) Authenticate(ctx context.Context, token string) (_ Authentication, err error) {
@@ -548,7 +603,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
 		return Device{}, err
 	}
-	return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+	updated, err := changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		var fields []string
 		if put(patch.Name, &record.Name) {
 			fields = append(fields, "name")
@@ -578,6 +633,13 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 		}
 		return record.Device, c, nil
 	})
+	if err != nil {
+		return Device{}, err
+	}
+	if push != "" {
+		m.keepPushToken(ctx, call.origin, updated)
+	}
+	return updated, nil
 }
 
 func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (_ Device, err error) {

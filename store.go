@@ -93,6 +93,9 @@ type Store interface {
 	// its rank: how many of the user's devices come before it by registered_at,
 	// then id. An unknown digest is ErrNotFound with CodeDeviceNotFound.
 	DeviceByToken(ctx context.Context, digest TokenDigest) (device Device, user User, rank int, err error)
+	// DevicesByPushToken returns the devices with a push token, which is not empty, in
+	// order of their ids, at most limit.
+	DevicesByPushToken(ctx context.Context, token string, limit int) ([]Device, error)
 	// Devices lists devices by any sortable field of DeviceFields.
 	Devices(ctx context.Context, filter DeviceFilter, list List) ([]Device, error)
 	// Locations lists the devices that have a location (its At is set) by place (see

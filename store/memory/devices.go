@@ -15,6 +15,7 @@ import (
 type devices struct {
 	byID           map[userkit.DeviceID]*device
 	byToken        map[userkit.TokenDigest]*device
+	byPushToken    map[string][]*device // in order of their ids
 	byRegistration set[device, byRegistration]
 	sealed         set[device, byDeviceID] // those with a sealed token
 	byPlace        set[device, byPlace]    // those with a location
@@ -140,6 +141,7 @@ func (d *devices) put(own *belongings, next *device) {
 			d.byRegistration.remove(before)
 			own.devices.remove(before)
 		}
+		d.releasePushToken(before)
 		if before.sealed != nil && next.sealed == nil {
 			d.sealed.remove(before)
 		}
@@ -149,6 +151,11 @@ func (d *devices) put(own *belongings, next *device) {
 	}
 	d.byID[next.id] = next
 	d.byToken[next.digest] = next
+	if next.pushToken != "" {
+		holders := d.byPushToken[next.pushToken]
+		at, _ := slices.BinarySearchFunc(holders, next, byDeviceID{}.compare)
+		d.byPushToken[next.pushToken] = slices.Insert(holders, at, next)
+	}
 	d.byRegistration.put(next)
 	own.devices.put(next)
 	if next.sealed != nil {
@@ -163,6 +170,7 @@ func (d *devices) put(own *belongings, next *device) {
 func (d *devices) remove(gone *device) {
 	delete(d.byID, gone.id)
 	delete(d.byToken, gone.digest)
+	d.releasePushToken(gone)
 	d.byRegistration.remove(gone)
 	if gone.sealed != nil {
 		d.sealed.remove(gone)
@@ -170,6 +178,34 @@ func (d *devices) remove(gone *device) {
 	if gone.located() {
 		d.byPlace.remove(gone)
 	}
+}
+
+// releasePushToken takes a device out of those with its push token.
+func (d *devices) releasePushToken(gone *device) {
+	holders := d.byPushToken[gone.pushToken]
+	if at, held := slices.BinarySearchFunc(holders, gone, byDeviceID{}.compare); held {
+		holders = slices.Delete(holders, at, at+1)
+	}
+	if len(holders) == 0 {
+		delete(d.byPushToken, gone.pushToken)
+	} else {
+		d.byPushToken[gone.pushToken] = holders
+	}
+}
+
+// DevicesByPushToken returns the devices with a push token, in order of their ids.
+func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	holders := s.devices.byPushToken[token]
+	found := make([]userkit.Device, 0, min(limit, len(holders)))
+	for _, holder := range holders[:min(limit, len(holders))] {
+		found = append(found, holder.out())
+	}
+	return found, nil
 }
 
 // Device returns one device.

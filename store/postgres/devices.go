@@ -59,6 +59,14 @@ func (s *Store) devicesOf(ctx context.Context, q *statement) ([]userkit.Device, 
 	return devices, nil
 }
 
+// DevicesByPushToken implements userkit.Store.
+func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
+	q := s.selectDevices()
+	q.add(" AND d.push_token <> '' AND md5(d.push_token) = md5(?) AND d.push_token = ? ORDER BY d.id", quoted(token), quoted(token))
+	q.limit(limit)
+	return s.devicesOf(ctx, q)
+}
+
 // Devices implements userkit.Store.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
 	q := s.selectDevices()

@@ -322,6 +322,10 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 		"FindUser by login": func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
 		"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
 		"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
+		"DevicesByPushToken": func() error {
+			_, err := store.DevicesByPushToken(ctx, "a push token", 10)
+			return err
+		},
 		"Users by login": func() error {
 			_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: true}, page("login", false, "login5"))
 			return err

@@ -727,6 +727,10 @@ func calls(d dossier) []call {
 			_, _, _, err := store.DeviceByToken(ctx, d.devices[0].TokenDigest)
 			return err
 		}),
+		read("DevicesByPushToken", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.DevicesByPushToken(ctx, "token", 10)
+			return err
+		}),
 		read("Devices", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Devices(ctx, userkit.DeviceFilter{WithoutDisabled: true}, list("name"))
 			return err

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,9 @@ func storeDeviceGroups() []group {
 			{"gives the device, its user and its rank by the time of registration, then id", deviceByToken},
 			{"ranks anew when devices come, go and change", deviceRankFollows},
 			{"does not find an unknown digest", deviceByUnknownToken},
+		}},
+		{"DevicesByPushToken", []testCase{
+			{"gives the devices with a push token, of all users, by their ids", devicesByPushToken},
 		}},
 		{"Devices", []testCase{
 			{"of an empty store is empty", devicesEmpty},
@@ -375,4 +380,43 @@ func sealedDevicesAfterChange(t *testing.T, env env) {
 	deletion.Delete = true
 	commit(t, env.store, change, deletion)
 	requireSealed(t, env.store, nil)
+}
+
+func devicesByPushToken(t *testing.T, env env) {
+	ctx := t.Context()
+	ada, bob := newDossier(0), newDossier(1)
+	long := strings.Repeat("ü", userkit.MaxPushToken)
+	for i := range ada.devices {
+		ada.devices[i].PushToken, ada.devices[i].PushTokenSetAt = "", time.Time{}
+	}
+	for i := range bob.devices {
+		bob.devices[i].PushToken, bob.devices[i].PushTokenSetAt = "", time.Time{}
+	}
+	ada.devices[0].PushToken, bob.devices[0].PushToken, bob.devices[1].PushToken = "same", "same", long
+	createAll(t, env.store, ada, bob)
+	tokens := func(token string, limit int) (ids []userkit.DeviceID) {
+		t.Helper()
+		found, err := env.store.DevicesByPushToken(ctx, token, limit)
+		require.NoError(t, err)
+		for _, device := range found {
+			require.Equal(t, token, device.PushToken)
+			ids = append(ids, device.ID)
+		}
+		return ids
+	}
+	both := []userkit.DeviceID{ada.devices[0].ID, bob.devices[0].ID}
+	slices.SortFunc(both, func(a, b userkit.DeviceID) int { return bytes.Compare(a[:], b[:]) })
+	require.Equal(t, both, tokens("same", 10))
+	require.Equal(t, both[:1], tokens("same", 1))
+	require.Equal(t, []userkit.DeviceID{bob.devices[1].ID}, tokens(long, 10))
+	require.Empty(t, tokens("Same", 10))
+
+	record := bob.devices[0]
+	record.PushToken = ""
+	change := userkit.Change{User: bob.user.ID, Version: bob.user.Version, Account: bob.user.Account}
+	change.Devices.Update = []userkit.DeviceRecord{record}
+	require.NoError(t, commitAlone(t, env.store, change))
+	require.Equal(t, []userkit.DeviceID{ada.devices[0].ID}, tokens("same", 10))
+	require.NoError(t, commitAlone(t, env.store, userkit.Change{User: ada.user.ID, Version: ada.user.Version, Delete: true, Events: []userkit.Event{newEvent(ada.user.ID, 77)}}))
+	require.Empty(t, tokens("same", 10))
 }

@@ -1,0 +1,65 @@
+package userkit_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
+)
+
+// A push token names one installation of an app, so it belongs to the device that got it
+// last, of whichever user.
+func TestAPushTokenBelongsToOneDevice(t *testing.T) {
+	ctx := t.Context()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	users, err := userkit.New(memory.New(), userkit.WithClock(func() time.Time { now = now.Add(time.Second); return now }),
+		userkit.WithLicenses(userkit.License{Name: "one", Devices: 1}))
+	require.NoError(t, err)
+	create := func(user userkit.NewUser) userkit.UserID {
+		created, err := users.CreateUser(ctx, user)
+		require.NoError(t, err)
+		return created.ID
+	}
+	register := func(user userkit.UserID, token string) userkit.DeviceID {
+		device, err := users.RegisterDevice(ctx, user, userkit.NewDevice{PushToken: token})
+		require.NoError(t, err)
+		require.Equal(t, token, device.PushToken)
+		return device.ID
+	}
+	tokens := func(devices ...userkit.DeviceID) (tokens []string) {
+		for _, id := range devices {
+			device, err := users.Device(ctx, id)
+			require.NoError(t, err)
+			require.Equal(t, device.PushToken == "", device.PushTokenSetAt.IsZero())
+			tokens = append(tokens, device.PushToken)
+		}
+		return tokens
+	}
+	ada, bob := create(userkit.NewUser{Login: "ada"}), create(userkit.NewUser{Login: "bob"})
+	phone, tablet := register(ada, "app"), register(ada, "other")
+	bobs := register(bob, "app")
+	require.Equal(t, []string{"", "other", "app"}, tokens(phone, tablet, bobs))
+	events, err := users.Events(ctx, userkit.EventQuery{EventFilter: userkit.EventFilter{UserID: ada, Name: userkit.EventPushTokenMoved}})
+	require.NoError(t, err)
+	require.Len(t, events.Items, 1)
+	require.Equal(t, phone, events.Items[0].DeviceID)
+	require.Empty(t, events.Items[0].Data, "whose device has it now is nobody's business")
+
+	_, err = users.UpdateDevice(ctx, tablet, userkit.DevicePatch{PushToken: userkit.Set("app")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"", "app", ""}, tokens(phone, tablet, bobs))
+	again := register(ada, "app")
+	require.Equal(t, []string{"", "", "app"}, tokens(phone, tablet, again))
+
+	// A call that is refused takes nothing.
+	full := create(userkit.NewUser{Login: "full", License: "one"})
+	register(full, "")
+	_, err = users.RegisterDevice(ctx, full, userkit.NewDevice{PushToken: "app"})
+	require.Equal(t, userkit.CodeDeviceLimit, userkit.ErrorCode(err))
+	_, err = users.UpdateDevice(ctx, userkit.NewID[userkit.Device](), userkit.DevicePatch{PushToken: userkit.Set("app")})
+	require.Equal(t, userkit.CodeDeviceNotFound, userkit.ErrorCode(err))
+	require.Equal(t, []string{"app"}, tokens(again))
+}
