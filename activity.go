@@ -87,54 +87,55 @@ type EventName string
 
 // The names of userkit's own events. A host's own events have other names.
 const (
-	EventUserCreated         EventName = "user.created"
-	EventUserUpdated         EventName = "user.updated" // with a FieldChange for each field, the old and the new value
-	EventUserActivated       EventName = "user.activated"
-	EventUserDeactivated     EventName = "user.deactivated"
-	EventUserLoggedIn        EventName = "user.logged_in"
-	EventActivationRequested EventName = "user.activation_requested"
-	EventEmailConfirmed      EventName = "user.email_confirmed"
-	EventPushMailGenerated   EventName = "user.push_mail_generated"
-	EventPushMailRevoked     EventName = "user.push_mail_revoked"
-	EventUserDeleted         EventName = "user.deleted"
-	EventLicenseSet          EventName = "user.license_set"
-	EventDeviceRegistered    EventName = "device.registered"
-	EventDeviceUpdated       EventName = "device.updated"
-	EventDeviceDeleted       EventName = "device.deleted"
-	EventTokenRotated        EventName = "device.token_rotated"
-	EventTokenRevealed       EventName = "device.token_revealed"
-	EventTokenResealed       EventName = "device.token_resealed"
-	EventLocationsForgotten  EventName = "user.locations_forgotten"
-	EventSessionStarted      EventName = "session.started"
-	EventSessionEnded        EventName = "session.ended"
-	EventSessionMoved        EventName = "session.moved"        // to the node that reported
-	EventNodeRefused         EventName = "session.node_refused" // a node that is not the session's reported
-	EventTrafficReported     EventName = "traffic.reported"
-	EventTrafficLimitSet     EventName = "traffic.limit_set"
-	EventBalanceRefilled     EventName = "balance.refilled"
-	EventBalanceCharged      EventName = "balance.charged"
-	EventBalanceCancelled    EventName = "balance.cancelled"
-	EventPurchaseSubmitted   EventName = "purchase.submitted"
-	EventPurchaseUpdated     EventName = "purchase.updated"
-	EventPurchaseActivated   EventName = "purchase.activated"
-	EventPurchaseDeactivated EventName = "purchase.deactivated"
-	EventPurchaseTransferred EventName = "purchase.transferred"
-	EventPurchaseWithheld    EventName = "purchase.withheld"       // its user was deleted; whoever submits it does not have it
-	EventPurchaseReleased    EventName = "purchase.released"       // it is not withheld any more
-	EventPushTokenGone       EventName = "device.push_token_gone"  // its push service said so, and it was cleared
-	EventPushTokenMoved      EventName = "device.push_token_moved" // another device got it, and it was cleared
-	EventMessageSent         EventName = "message.sent"
-	EventMessagesRead        EventName = "message.read"
-	EventSegmentsAdded       EventName = "user.segments_added"
-	EventSegmentRemoved      EventName = "user.segment_removed"
-	EventRetentionApplied    EventName = "retention.applied" // of no user, as those below
-	EventSegmentCreated      EventName = "segment.created"
-	EventSegmentUpdated      EventName = "segment.updated"
-	EventSegmentFrozen       EventName = "segment.frozen"
-	EventSegmentDeleted      EventName = "segment.deleted"
-	EventConnected           EventName = "user.connected"    // an administrator connected to the user
-	EventDisconnected        EventName = "user.disconnected" // before the time of the connection was over
-	EventAccessRefused       EventName = "access.refused"    // of the user that the call was about, or of none
+	EventUserCreated             EventName = "user.created"
+	EventUserUpdated             EventName = "user.updated" // with a FieldChange for each field, the old and the new value
+	EventUserActivated           EventName = "user.activated"
+	EventUserDeactivated         EventName = "user.deactivated"
+	EventUserLoggedIn            EventName = "user.logged_in"
+	EventActivationRequested     EventName = "user.activation_requested"
+	EventEmailConfirmed          EventName = "user.email_confirmed"
+	EventPushMailGenerated       EventName = "user.push_mail_generated"
+	EventPushMailRevoked         EventName = "user.push_mail_revoked"
+	EventUserDeleted             EventName = "user.deleted"
+	EventLicenseSet              EventName = "user.license_set"
+	EventDeviceRegistered        EventName = "device.registered"
+	EventDeviceUpdated           EventName = "device.updated"
+	EventDeviceDeleted           EventName = "device.deleted"
+	EventTokenRotated            EventName = "device.token_rotated"
+	EventTokenRevealed           EventName = "device.token_revealed"
+	EventTokenResealed           EventName = "device.token_resealed"
+	EventLocationsForgotten      EventName = "user.locations_forgotten"
+	EventSessionStarted          EventName = "session.started"
+	EventSessionEnded            EventName = "session.ended"
+	EventSessionMoved            EventName = "session.moved"        // to the node that reported
+	EventNodeRefused             EventName = "session.node_refused" // a node that is not the session's reported
+	EventTrafficReported         EventName = "traffic.reported"
+	EventTrafficLimitSet         EventName = "traffic.limit_set"
+	EventBalanceRefilled         EventName = "balance.refilled"
+	EventBalanceCharged          EventName = "balance.charged"
+	EventBalanceCancelled        EventName = "balance.cancelled"
+	EventPurchaseSubmitted       EventName = "purchase.submitted"
+	EventPurchaseUpdated         EventName = "purchase.updated"
+	EventPurchaseActivated       EventName = "purchase.activated"
+	EventPurchaseDeactivated     EventName = "purchase.deactivated"
+	EventPurchaseTransferred     EventName = "purchase.transferred"
+	EventPurchaseRefundRequested EventName = "purchase.refund_requested" // the store asks the host before it decides
+	EventPurchaseWithheld        EventName = "purchase.withheld"         // its user was deleted; whoever submits it does not have it
+	EventPurchaseReleased        EventName = "purchase.released"         // it is not withheld any more
+	EventPushTokenGone           EventName = "device.push_token_gone"    // its push service said so, and it was cleared
+	EventPushTokenMoved          EventName = "device.push_token_moved"   // another device got it, and it was cleared
+	EventMessageSent             EventName = "message.sent"
+	EventMessagesRead            EventName = "message.read"
+	EventSegmentsAdded           EventName = "user.segments_added"
+	EventSegmentRemoved          EventName = "user.segment_removed"
+	EventRetentionApplied        EventName = "retention.applied" // of no user, as those below
+	EventSegmentCreated          EventName = "segment.created"
+	EventSegmentUpdated          EventName = "segment.updated"
+	EventSegmentFrozen           EventName = "segment.frozen"
+	EventSegmentDeleted          EventName = "segment.deleted"
+	EventConnected               EventName = "user.connected"    // an administrator connected to the user
+	EventDisconnected            EventName = "user.disconnected" // before the time of the connection was over
+	EventAccessRefused           EventName = "access.refused"    // of the user that the call was about, or of none
 )
 
 // MaxEventData is the size of an event's data, in bytes of JSON.
@@ -258,7 +259,7 @@ var ownEvents = map[EventName]bool{
 	EventTrafficLimitSet: true, EventBalanceRefilled: true, EventBalanceCharged: true, EventBalanceCancelled: true,
 	EventSegmentsAdded: true, EventSegmentRemoved: true, EventSegmentCreated: true, EventSegmentUpdated: true,
 	EventSegmentFrozen: true, EventSegmentDeleted: true, EventPurchaseSubmitted: true, EventPurchaseUpdated: true,
-	EventPurchaseActivated: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
+	EventPurchaseActivated: true, EventPurchaseRefundRequested: true, EventPurchaseDeactivated: true, EventPurchaseTransferred: true,
 	EventActivationRequested: true, EventEmailConfirmed: true, EventPushMailGenerated: true, EventPushMailRevoked: true, EventAccessRefused: true,
 	EventPurchaseWithheld: true, EventPurchaseReleased: true,
 	EventConnected: true, EventDisconnected: true,

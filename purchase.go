@@ -1213,6 +1213,11 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 		return err
 	}
 	for _, purchase := range purchases {
+		if content.RefundRequested {
+			if err := m.refundRequested(ctx, call.again(), content, purchase); err != nil {
+				return err
+			}
+		}
 		if purchase.Reason == ReasonDeactivated {
 			continue
 		}
@@ -1232,6 +1237,28 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 		}
 	}
 	return nil
+}
+
+// refundRequested records that the store of a purchase asks before it refunds, once for
+// each notification.
+func (m *manager) refundRequested(ctx context.Context, o origin, content NotificationContent, purchase Purchase) error {
+	want := Want{User: purchase.UserID}
+	if content.ID != "" {
+		o.event = digestEvent(purchase.Store, content.ID, purchase.ID.String(), "refund requested")
+		want.Events = []EventID{o.event}
+	}
+	_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
+		if slices.Contains(state.Events, o.event) {
+			return struct{}{}, Change{}, nil
+		}
+		c := state.change()
+		o.record(&c, EventPurchaseRefundRequested, DeviceID{}, "purchase_id", purchase.ID.String(), "store", purchase.Store)
+		return struct{}{}, c, nil
+	})
+	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile
+		return nil
+	}
+	return err
 }
 
 // notified finds the purchases that a notification is about.

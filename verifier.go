@@ -196,6 +196,11 @@ type NotificationContent struct {
 	// kept.
 	StableID string
 	Receipt  Receipt
+
+	// RefundRequested says that the customer wants the money back, and that the store waits
+	// for what the host has to say, such as how much was used. It is recorded as
+	// EventPurchaseRefundRequested; to answer is for the host, at the store.
+	RefundRequested bool
 }
 
 // Bounds of what purchases hold.

@@ -1177,6 +1177,24 @@ func notificationCases() []testCase {
 		return userkit.NotificationContent{ID: id, StableID: stableID, Receipt: receiptOf(stableID)}
 	}
 	return []testCase{
+		{"tells the host, once, that the store asks before it refunds", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			bought := d.buy(t, s, user.ID, "1000")
+			asked := about("n-1", "1000")
+			asked.RefundRequested = true
+			s.sends("asked", asked, nil)
+			events := d.eventsDuring(t, user.ID, func() { d.notify(t, "asked"); d.notify(t, "asked") })
+			var requests []userkit.Event
+			for _, event := range events {
+				if event.Name == userkit.EventPurchaseRefundRequested {
+					requests = append(requests, event)
+				}
+			}
+			require.Len(t, requests, 1)
+			require.JSONEq(t, `{"purchase_id":"`+bought.ID.String()+`","store":"`+shopName+`"}`, string(requests[0].Data))
+			require.True(t, d.purchase(t, bought.ID).Active, "nothing is decided yet")
+		}},
 		{"verifies the purchase now that it is about", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)

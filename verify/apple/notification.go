@@ -33,7 +33,8 @@ type notificationPayload struct {
 // The notification's signature, bundle id, app id and environment are checked, and
 // those of the transaction in it. Every notification about a purchase means that it
 // is to be verified again, whatever its type: also types that did not exist when
-// this was written. ID is the notificationUUID. Tests, summaries and notifications
+// this was written. ID is the notificationUUID. A
+// CONSUMPTION_REQUEST asks the host before Apple decides on a refund (RefundRequested). Tests, summaries and notifications
 // about the app itself are about no purchase.
 //
 // It makes no request, and returns ErrForbidden with CodeInvalidSignature for what
@@ -80,7 +81,9 @@ func (v *Verifier) ReadNotification(ctx context.Context, notification userkit.St
 		return userkit.NotificationContent{}, notFromApple(err)
 	}
 
-	content := userkit.NotificationContent{ID: payload.UUID, Receipt: userkit.Receipt{Store: v.name}}
+	content := userkit.NotificationContent{
+		ID: payload.UUID, Receipt: userkit.Receipt{Store: v.name}, RefundRequested: payload.Type == "CONSUMPTION_REQUEST",
+	}
 	switch {
 	case about.SignedTransactionInfo != "":
 		shown, err := v.openAnswer(ctx, about.SignedTransactionInfo, environment)

@@ -49,6 +49,8 @@ func TestNotificationsAboutAPurchaseSayToVerifyItAgain(t *testing.T) {
 				ID:       noticeID,
 				StableID: firstID,
 				Receipt:  userkit.Receipt{Store: "apple", Token: firstID, ProductID: "org.example.app.pro.monthly"},
+
+				RefundRequested: kind == "CONSUMPTION_REQUEST",
 			}, content)
 		})
 	}
