@@ -2,7 +2,7 @@
 
 # The project is several Go modules, so that users of the library get none of
 # the dependencies of its tools and benchmarks.
-modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod console/*/go.mod verify/*/*/go.mod)))
+modules := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod console/*/go.mod examples/*/go.mod verify/*/*/go.mod)))
 
 # Those that "make test" goes through. The console in a browser takes minutes, and has
 # "make test-browser".
