@@ -771,13 +771,20 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
 	verdict, decided := lookAt(ctx, verifier, receipt)
 	if !decided {
-		if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
-			return v, err
+		if verdict, decided = m.pace.at(receipt.Store).busy(m.now()); !decided {
+			if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
+				return v, err
+			}
+			// Others may have been told meanwhile that the store is busy.
+			verdict, decided = m.pace.at(receipt.Store).busy(m.now())
 		}
+	}
+	if !decided {
 		limited, cancel := context.WithTimeout(ctx, verifyTimeout)
 		verdict = ask(limited, verifier, receipt)
 		v.late = limited.Err() != nil
 		cancel()
+		m.pace.at(receipt.Store).heed(verdict, m.now())
 	}
 	v.verdict = verdict.check()
 	if err := ctx.Err(); err != nil {

@@ -41,6 +41,37 @@ type counter struct {
 	mu      sync.Mutex
 	users   map[UserID]*turnstile // of those who submitted lately
 	witness witness               // of purchases that the store has known
+	until   time.Time             // the store wants to be asked about nothing before
+}
+
+// longestBusy is for how long, at most, a store that calls itself busy is asked about
+// nothing: what one answer says must not stop everything for long.
+const longestBusy = time.Hour
+
+// errBusy is why a store was not asked.
+var errBusy = errors.New("userkit: the store asked to be left alone for a while")
+
+// busy returns the verdict on whatever would be asked now of a store that is busy.
+func (c *counter) busy(now time.Time) (verdict Verdict, busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !now.Before(c.until) {
+		return Verdict{}, false
+	}
+	return Undecided(errBusy, c.until), true
+}
+
+// heed takes note of a store that calls itself busy.
+func (c *counter) heed(verdict Verdict, now time.Time) {
+	if verdict.Outcome != VerdictUndecided || !verdict.Busy {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = verdict.RetryAt
+	if latest := now.Add(longestBusy); c.until.After(latest) {
+		c.until = latest
+	}
 }
 
 // turnstile is a line of callers. Only the first of them has a reservation, so that the

@@ -124,6 +124,11 @@ type Verdict struct {
 	// zero: the manager's own back-off.
 	RetryAt time.Time
 
+	// Busy says of VerdictUndecided that the store asked to be asked about nothing before
+	// RetryAt, as Retry-After of HTTP means: for so long, but an hour at most, this process
+	// asks it about no other purchase either.
+	Busy bool
+
 	// Err is what went wrong, for the log; never with a secret in it. May be nil.
 	Err error
 }
@@ -135,6 +140,14 @@ func Valid(facts PurchaseFacts) Verdict { return Verdict{Outcome: VerdictValid, 
 // of it.
 func Invalid(reason PurchaseReason, facts PurchaseFacts) Verdict {
 	return Verdict{Outcome: VerdictInvalid, Reason: reason, Facts: facts}
+}
+
+// Busy returns the verdict of a store that asked to be asked about nothing before retryAt;
+// where that is zero, it is Undecided.
+func Busy(err error, retryAt time.Time) Verdict {
+	verdict := Undecided(err, retryAt)
+	verdict.Busy = !retryAt.IsZero()
+	return verdict
 }
 
 // Undecided returns the verdict of a store that did not say. retryAt may be zero.

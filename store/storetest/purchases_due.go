@@ -323,6 +323,26 @@ func verifyDueCases() []testCase {
 				require.Zero(t, d.verifyDue(t))
 			}
 		}},
+		{"asks a store that is busy about nothing else until it wants to be asked, nor for more than an hour", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			first := d.buy(t, s, user.ID, "1000")
+			d.buy(t, s, user.ID, "2000")
+			for asks, wait := range map[time.Duration]time.Duration{10 * time.Minute: 10 * time.Minute, 240 * time.Hour: time.Hour} {
+				s.says("1000", userkit.Busy(errors.New("429"), d.clock.Now().Add(asks)))
+				_, err := d.ActivatePurchase(t.Context(), first.ID)
+				requireCode(t, err, userkit.ErrUnavailable, userkit.CodePurchaseUndecided)
+				before, _ := s.counts("3000")
+				require.Equal(t, userkit.ReasonUndecided, d.submit(t, user.ID, "3000").Reason)
+				after, _ := s.counts("3000")
+				require.Equal(t, before, after, "it is kept, and asked about later")
+
+				d.clock.Advance(wait)
+				s.says("1000", userkit.Valid(d.monthly("1000")))
+				_, err = d.ActivatePurchase(t.Context(), first.ID)
+				require.NoError(t, err)
+			}
+		}},
 		{"asks no more about what its store says is over for good", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
 			user := d.signUp(t)

@@ -299,7 +299,7 @@ func (v *Verifier) verify(ctx context.Context, id string, shown *transaction, en
 				unauthorized = refusal
 				continue
 			}
-			return userkit.Undecided(err, refusal.retryAt)
+			return userkit.Busy(err, refusal.retryAt)
 		}
 		if err != nil {
 			return userkit.Undecided(err, time.Time{})
@@ -307,7 +307,7 @@ func (v *Verifier) verify(ctx context.Context, id string, shown *transaction, en
 		return verdict
 	}
 	if unauthorized != nil { // which may as well be a wrong key
-		return userkit.Undecided(unauthorized, unauthorized.retryAt)
+		return userkit.Busy(unauthorized, unauthorized.retryAt)
 	}
 	return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{})
 }

@@ -81,7 +81,7 @@ func (v *Verifier) find(ctx context.Context, name tokenName, product string) fin
 			Secrets:   []string{name.token},
 		})
 		if failed != nil {
-			return finding{verdict: userkit.Undecided(failed.Err, failed.RetryAt)}
+			return finding{verdict: userkit.Busy(failed.Err, failed.RetryAt)}
 		}
 		if a.Status == http.StatusOK {
 			found, err := way.read(v, tokenName{way.kind, name.token}, product, a)
@@ -95,7 +95,7 @@ func (v *Verifier) find(ctx context.Context, name tokenName, product string) fin
 		}
 		reason, ok := refusal(a)
 		if !ok {
-			return finding{verdict: userkit.Undecided(googleapi.Refused(a), a.RetryAt(v.clock()))}
+			return finding{verdict: userkit.Busy(googleapi.Refused(a), a.RetryAt(v.clock()))}
 		}
 		reasons = append(reasons, reason)
 	}

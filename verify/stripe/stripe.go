@@ -255,7 +255,7 @@ func (v *Verifier) CheckReceipt(_ context.Context, receipt userkit.Receipt) (use
 func (v *Verifier) notFound(answered vendorapi.Answer) userkit.Verdict {
 	refusal := readRefusal(answered)
 	if answered.Status != http.StatusNotFound || refusal.Code != "resource_missing" {
-		return userkit.Undecided(refused(answered), answered.RetryAt(v.clock()))
+		return userkit.Busy(refused(answered), answered.RetryAt(v.clock()))
 	}
 	// Stripe has no code for this, only the text: "No such subscription: 'sub_…'; a
 	// similar object exists in live mode, but a test mode key was used to make this
@@ -327,7 +327,7 @@ const maxInvoicePages = 20
 // be known exactly.
 func (v *Verifier) unpaidSince(ctx context.Context, id string) (time.Time, *userkit.Verdict) {
 	undecided := func(err error, retryAt time.Time) *userkit.Verdict {
-		verdict := userkit.Undecided(err, retryAt)
+		verdict := userkit.Busy(err, retryAt)
 		return &verdict
 	}
 	query := url.Values{"subscription": {id}, "status": {"open"}, "limit": {"20"}}
