@@ -20,7 +20,8 @@ type Observation struct {
 	Missed int
 }
 
-// MaxObserved is how many events wait for an observer at most.
+// MaxObserved is how many events wait for an observer at most. Of more, it misses the
+// oldest.
 const MaxObserved = 10_000
 
 // WithObserver adds a function that is told of events after they are committed, in this
@@ -121,9 +122,10 @@ func (o *observer) offer(events []Event) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	for _, event := range events {
-		if len(o.waiting.Events) >= MaxObserved {
+		if len(o.waiting.Events) >= MaxObserved { // the oldest is missed: what is told is then the latest
+			o.waiting.Events[0] = Event{}
+			o.waiting.Events = o.waiting.Events[1:]
 			o.waiting.Missed++
-			continue
 		}
 		event.Data, event.Mentions = bytes.Clone(event.Data), slices.Clone(event.Mentions)
 		o.waiting.Events = append(o.waiting.Events, event)

@@ -82,8 +82,9 @@ func TestObserversMayDoAnything(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		const more = userkit.MaxObserved + 7
+		var last userkit.Event
 		for range more {
-			_, err := users.RecordEvent(t.Context(), user.ID, userkit.NewEvent{Name: "host.event"})
+			last, err = users.RecordEvent(t.Context(), user.ID, userkit.NewEvent{Name: "host.event"})
 			require.NoError(t, err)
 		}
 		synctest.Wait()
@@ -92,6 +93,7 @@ func TestObserversMayDoAnything(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, late.Events, userkit.MaxObserved)
 		require.Equal(t, 7, late.Missed)
+		require.Equal(t, last.ID, late.Events[userkit.MaxObserved-1].ID, "those that were missed are before the others")
 		require.NoError(t, users.Close(t.Context()))
 	})
 	_, err := userkit.New(memory.New(), userkit.WithObserver(nil))
