@@ -68,7 +68,7 @@ func (w *csvWriter) row(values []any) error {
 				w.buffer = value.UTC().AppendFormat(w.buffer, time.RFC3339Nano)
 			}
 		case string:
-			if w.attribute[i] {
+			if i < len(w.attribute) && w.attribute[i] {
 				value = formatAttribute(value)
 			}
 			w.text(value)
@@ -266,12 +266,15 @@ func (r *csvReader) next(row *tableRow) error {
 		}
 	}
 	text := string(r.record)
-	if count := len(r.ends); count > len(r.headings) && r.ends[len(r.headings)-1] < len(text) {
-		return &rowError{err: userkit.NewError(userkit.CodeBadFormat, "", "%s values for %d columns", countUpTo(count), len(r.headings))}
-	}
 	valid := utf8.ValidString(text)
 	begin := 0
-	for i := range r.headings {
+	var broken *rowError
+	values := len(r.headings)
+	if count := len(r.ends); count > values && r.ends[values-1] < len(text) {
+		broken = &rowError{err: userkit.NewError(userkit.CodeBadFormat, "", "%s values for %d columns", countUpTo(count), values)}
+		values = count
+	}
+	for i := range values {
 		if i >= len(r.ends) { // a short row says nothing about the columns that it has not
 			row.cells = append(row.cells, cell{absent: true})
 			continue
@@ -279,9 +282,15 @@ func (r *csvReader) next(row *tableRow) error {
 		value := text[begin:r.ends[i]]
 		begin = r.ends[i]
 		if !valid && !utf8.ValidString(value) {
-			return &rowError{column: r.headings[i], err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
+			value = ""
+			if broken == nil {
+				broken = &rowError{column: r.headings[i], err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
+			}
 		}
 		row.cells = append(row.cells, cell{text: restoreFormula(value)})
+	}
+	if broken != nil { // else it would be an error
+		return broken
 	}
 	return nil
 }

@@ -37,14 +37,16 @@ func encodingOf(name string) (encoding.Encoding, error) {
 // is of, as UTF-8. What is no character of the encoding becomes a byte that is not
 // UTF-8, so that the value is refused, and not changed without a word.
 func decoded(from *bufio.Reader, named encoding.Encoding) (*bufio.Reader, error) {
-	start, err := from.Peek(2)
+	start, err := from.Peek(len(byteOrderMark))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	switch {
-	case bytes.Equal(start, []byte("\xFF\xFE")):
+	case bytes.Equal(start, []byte(byteOrderMark)):
+		return from, nil
+	case bytes.HasPrefix(start, []byte("\xFF\xFE")):
 		named = unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM)
-	case bytes.Equal(start, []byte("\xFE\xFF")):
+	case bytes.HasPrefix(start, []byte("\xFE\xFF")):
 		named = unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM)
 	case named == nil:
 		return from, nil

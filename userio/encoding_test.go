@@ -35,6 +35,7 @@ func TestImportReadsOtherEncodings(t *testing.T) {
 		"Windows-1251, by another name":          {cyrillic, "cp1251", "Боб Ё"},
 		"UTF-8, by its name":                     {file, "UTF-8", "Боб 😀"},
 		"UTF-8 with a mark, by its name":         {"\xEF\xBB\xBF" + file, "utf8", "Боб 😀"},
+		"its mark goes before what is named":     {"\xEF\xBB\xBF" + file, "windows-1251", "Боб 😀"},
 		"NDJSON in UTF-16":                       {encoded(t, `{"login":"bob","name":"Боб 😀"}`, unicode.LittleEndian, unicode.UseBOM), "", "Боб 😀"},
 		"many rows, so that characters are torn": {encoded(t, file+strings.Repeat("bob;Боб 😀\n", 5000), unicode.LittleEndian, unicode.UseBOM), "", "Боб 😀"},
 	} {

@@ -66,9 +66,9 @@ type ImportOptions struct {
 	Comma rune // CSV: separates values; 0: found out from the first row
 
 	// Encoding is the encoding of the text of CSV and NDJSON, by a name of the WHATWG
-	// Encoding Standard, such as windows-1251, shift_jis or utf-16le. Empty: UTF-8, or
-	// UTF-16 where the file begins with its byte-order mark. A value with a character
-	// that the encoding has not is refused.
+	// Encoding Standard, such as windows-1251, shift_jis or utf-16le. Empty: UTF-8. A
+	// byte-order mark, of UTF-8 or UTF-16, at the beginning of the file goes before it. A
+	// value with a character that the encoding has not is refused.
 	Encoding string
 
 	Zone *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
@@ -85,8 +85,10 @@ type ImportOptions struct {
 	// RejectedRows, unless nil, gets each row that is rejected as it stood in the file,
 	// with the reason in a last column, ReasonHeading: as CSV, and of NDJSON as NDJSON.
 	// Mend the rows there and import them. Columns of passwords are left out, and of a
-	// row that could not be read to its end, there is what could be read. Nothing is
-	// written where no row is rejected. An error of it ends the import and is returned.
+	// row that could not be read to its end, there is what could be read. Values of CSV
+	// beyond the last column stand behind the reason; of such a row nothing is written from
+	// the first column of passwords on, since a password may stand in any of them. Nothing
+	// is written where no row is rejected. An error of it ends the import and is returned.
 	RejectedRows io.Writer
 
 	// Progress, unless nil, is called now and then and at the end. Bytes against

@@ -48,6 +48,12 @@ func (r *rejectedRows) add(columns []column, cells []cell, reason string) error 
 	if r.json {
 		return r.addObject(columns, cells, reason)
 	}
+	if len(cells) > len(columns) { // it is not known which value is which column's
+		secret := slices.IndexFunc(columns, func(c column) bool { return c.Ignored == IgnoredSecret })
+		if secret >= 0 {
+			cells = cells[:secret]
+		}
+	}
 	var values []any
 	for at := range columns {
 		switch {
@@ -58,7 +64,11 @@ func (r *rejectedRows) add(columns []column, cells []cell, reason string) error 
 			values = append(values, "")
 		}
 	}
-	return r.csv.row(append(values, reason))
+	values = append(values, reason)
+	for at := len(columns); at < len(cells); at++ {
+		values = append(values, cells[at].text)
+	}
+	return r.csv.row(values)
 }
 
 func (r *rejectedRows) addObject(columns []column, cells []cell, reason string) error {

@@ -81,3 +81,25 @@ func TestRejectedRowsThatCannotBeWrittenEndTheImport(t *testing.T) {
 	_, err := userio.Import(t.Context(), newManager(t), strings.NewReader("login,email\nada,nobody\n"), userio.ImportOptions{RejectedRows: brokenWriter{}})
 	require.ErrorIs(t, err, errBrokenWriter)
 }
+
+// A row whose values are too many for the columns, or of another encoding, comes back with
+// what it held. Which of its values is a password is not known then.
+func TestRejectedRowsKeepWhatTheyHeld(t *testing.T) {
+	for file, rejected := range map[string]string{
+		"login,name\nada,Lovelace, Ada,Countess\n":               "ada,Lovelace,userkit: bad_format: 4 values for 2 columns,\" Ada\",Countess\r\n",
+		"login,name,city\nada,\xCF,Minsk\n":                      "ada,,Minsk,\"name: userkit: bad_text",
+		"login,name,password,city\nada,Love,lace,secret,Minsk\n": "ada,Love,,userkit: bad_format: 5 values for 4 columns\r\n",
+	} {
+		var written bytes.Buffer
+		importText(t, newManager(t), file, userio.ImportOptions{RejectedRows: &written})
+		_, rows, _ := strings.Cut(written.String(), "\r\n")
+		require.Equal(t, rejected, rows[:min(len(rows), len(rejected))])
+
+		var again bytes.Buffer
+		report := importText(t, newManager(t), written.String(), userio.ImportOptions{RejectedRows: &again})
+		if strings.HasSuffix(rejected, "Countess\r\n") {
+			require.EqualValues(t, 1, report.Rejected)
+			require.Contains(t, again.String(), "\" Ada\",Countess")
+		}
+	}
+}
