@@ -418,11 +418,14 @@ func (m *manager) feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, e
 	}
 }
 
-// feedCursorBytes is version, feed, commit and event.
-const feedCursorBytes = 1 + 16 + 8 + 16
+// A feed cursor is version, feed, commit and event.
+const (
+	feedCursorVersion = 1
+	feedCursorBytes   = 1 + 16 + 8 + 16
+)
 
 func (p FeedPosition) cursor() FeedCursor {
-	data := append(make([]byte, 0, feedCursorBytes+4), cursorVersion)
+	data := append(make([]byte, 0, feedCursorBytes+4), feedCursorVersion)
 	data = append(data, p.Feed[:]...)
 	data = binary.BigEndian.AppendUint64(data, uint64(p.Commit))
 	return FeedCursor(sumText(append(data, p.Event[:]...)))
@@ -433,7 +436,7 @@ func (c FeedCursor) position() (FeedPosition, error) {
 		return FeedPosition{}, nil
 	}
 	data, intact := unsumText(string(c))
-	if !intact || len(data) != feedCursorBytes || data[0] != cursorVersion {
+	if !intact || len(data) != feedCursorBytes || data[0] != feedCursorVersion {
 		return FeedPosition{}, NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
 	}
 	return FeedPosition{Feed: [16]byte(data[1:]), Commit: int64(binary.BigEndian.Uint64(data[17:])), Event: EventID(data[25:])}, nil

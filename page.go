@@ -29,7 +29,7 @@ type PageQuery struct {
 	Sort       string `json:"sort,omitempty"`       // a field by its name; empty: the list's default order
 	Descending bool   `json:"descending,omitempty"` // only with Sort
 	Limit      int    `json:"limit,omitempty"`      // 1 to MaxPageLimit; 0: DefaultPageLimit
-	Cursor     Cursor `json:"cursor,omitempty"`     // Page.Next of the page before; empty: the first page
+	Cursor     Cursor `json:"cursor,omitempty"`     // Page.Next or Page.Previous of another page; empty: the first page
 }
 
 // page gives the part of a query that all queries have.
@@ -78,6 +78,9 @@ func All[Q, T any, P interface {
 type Page[T any] struct {
 	Items []T    `json:"items"`
 	Next  Cursor `json:"next,omitempty"` // empty: this is the last page
+	// Previous leads to the page before, in the same order; empty: this is the first page.
+	// When everything before has gone meanwhile, it leads to the first page there is.
+	Previous Cursor `json:"previous,omitempty"`
 }
 
 // Order is a sort order: a field of the table of fields, then the id, both in
@@ -140,33 +143,61 @@ func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter
 	}
 	field := table.byName[order.Field]
 	binding := bindCursor(what, order, filter)
-	at, after, began, err := decodeCursor(query.Cursor, binding, field.Kind, len(parts))
+	from, err := decodeCursor(query.Cursor, binding, field.Kind, len(parts))
 	if err != nil {
 		return Page[T]{}, err
 	}
 	if query.Cursor == "" {
-		began = now
+		from.began = now
 	}
 
-	page := Page[T]{Items: []T{}}
-	for ; at < len(parts); at++ {
-		items, err := parts[at](List{Order: order, After: after, Limit: limit - len(page.Items) + 1}, began)
+	// The page before is read from its last record to its first, and then turned round.
+	step, end := 1, len(parts)
+	if from.backward {
+		step, end = -1, -1
+		order.Descending = !order.Descending
+	}
+	items, of := []T{}, []int{} // the records, and of which part each is
+	for at, after := from.part, from.after; at != end && len(items) <= limit; at += step {
+		found, err := parts[at](List{Order: order, After: after, Limit: limit - len(items) + 1}, from.began)
 		if err != nil {
 			return Page[T]{}, err
 		}
-		after = nil
-		page.Items = append(page.Items, items...)
-		if len(page.Items) > limit {
-			page.Items = page.Items[:limit]
-			// The last item that fits may be of an earlier part than the one
-			// that did not: then this part begins from its beginning.
-			if kept := len(items) - 1; kept > 0 {
-				last := &page.Items[limit-1]
-				after = &Position{Key: field.Key(last), ID: table.id(last)}
-			}
-			page.Next = encodeCursor(binding, at, after, began)
-			break
+		items = append(items, found...)
+		for range found {
+			of = append(of, at)
 		}
+		after = nil
+	}
+	more := len(items) > limit
+	if more {
+		items, of = items[:limit], of[:limit]
+	}
+	if from.backward {
+		if len(items) == 0 { // all that was before has gone
+			query.Cursor = ""
+			return readParts(query, table, what, filter, now, parts...)
+		}
+		slices.Reverse(items)
+		slices.Reverse(of)
+	}
+
+	beside := func(i int, backward bool) Cursor {
+		after := &Position{Key: field.Key(&items[i]), ID: table.id(&items[i])}
+		return encodeCursor(binding, place{part: of[i], after: after, backward: backward, began: from.began}, len(parts))
+	}
+	page := Page[T]{Items: items}
+	last := len(items) - 1
+	if more || from.backward {
+		page.Next = beside(last, false)
+	}
+	switch {
+	case from.backward && !more, query.Cursor == "":
+	case last < 0: // everything is before the end of the list
+		end := place{part: len(parts) - 1, backward: true, began: from.began}
+		page.Previous = encodeCursor(binding, end, len(parts))
+	default:
+		page.Previous = beside(0, true)
 	}
 	return page, nil
 }
@@ -225,30 +256,42 @@ func bindCursor(what string, order Order, filter any) uint64 {
 	return hash.Sum64()
 }
 
-// A cursor is version, binding, part, when the list began (of a list with more parts
-// than one), kind of key, key, id, and a checksum that finds damage (it is no protection against forgery, which gains nothing: a
-// cursor says only where to go on).
-const (
-	cursorVersion = 1
+// place is a place in a list, as a cursor says it: behind a position of a part, or before
+// it.
+type place struct {
+	part     int
+	after    *Position // nil: behind the last record of the part, which is only for backward
+	backward bool      // what is before the position, instead of what is behind it
+	began    time.Time // when the list began; zero: it has one part
+}
 
-	keyNone    = 0 // the beginning of the part
+// A cursor is version, binding, part, direction, when the list began (of a list with more
+// parts than one), kind of key, key, id, and a checksum that finds damage (it is no
+// protection against forgery, which gains nothing: a cursor says only where to go on).
+const (
+	cursorVersion = 2
+
+	keyNone    = 0 // the end of the part
 	keyString  = 's'
 	keyInteger = 'i'
 	keyTime    = 't'
 	keyAddress = 'a'
 )
 
-func encodeCursor(binding uint64, part int, after *Position, began time.Time) Cursor {
+func encodeCursor(binding uint64, at place, parts int) Cursor {
 	data := []byte{cursorVersion}
 	data = binary.BigEndian.AppendUint64(data, binding)
-	data = append(data, byte(part))
-	if !began.IsZero() {
-		data = binary.BigEndian.AppendUint64(data, uint64(began.UnixMicro()))
+	data = append(data, byte(at.part), 0)
+	if at.backward {
+		data[len(data)-1] = 1
 	}
-	if after == nil {
+	if parts > 1 {
+		data = binary.BigEndian.AppendUint64(data, uint64(at.began.UnixMicro()))
+	}
+	if at.after == nil {
 		data = append(data, keyNone)
 	} else {
-		switch key := after.Key.(type) {
+		switch key := at.after.Key.(type) {
 		case string:
 			data = append(append(data, keyString), key...)
 		case int64:
@@ -258,7 +301,7 @@ func encodeCursor(binding uint64, part int, after *Position, began time.Time) Cu
 		case netip.Addr:
 			data = append(append(data, keyAddress), key.AsSlice()...)
 		}
-		data = append(data, after.ID[:]...)
+		data = append(data, at.after.ID[:]...)
 	}
 	return Cursor(sumText(data))
 }
@@ -279,76 +322,77 @@ func unsumText(text string) ([]byte, bool) {
 	return body, crc32.ChecksumIEEE(body) == sum
 }
 
-func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (part int, after *Position, began time.Time, err error) {
+func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (at place, err error) {
 	if cursor == "" {
-		return 0, nil, time.Time{}, nil
+		return place{}, nil
 	}
 	damaged := NewError(CodeInvalidCursor, "cursor", "the cursor is damaged")
-	head := 1 + 8 + 1 + 1
+	head := 1 + 8 + 1 + 1 + 1
 	if parts > 1 {
 		head += 8
 	}
 	body, intact := unsumText(string(cursor))
 	if !intact || len(body) < head || body[0] != cursorVersion {
-		return 0, nil, time.Time{}, damaged
+		return place{}, damaged
 	}
 	if binary.BigEndian.Uint64(body[1:]) != binding {
-		return 0, nil, time.Time{}, NewError(CodeCursorMismatch, "cursor", "the cursor belongs to another query")
+		return place{}, NewError(CodeCursorMismatch, "cursor", "the cursor belongs to another query")
 	}
-	part = int(body[9])
-	if part >= parts {
-		return 0, nil, time.Time{}, damaged
+	at.part, at.backward = int(body[9]), body[10] == 1
+	if at.part >= parts || body[10] > 1 {
+		return place{}, damaged
 	}
 	if parts > 1 {
-		began = microTime(int64(binary.BigEndian.Uint64(body[10:])))
-		if year := began.Year(); began.IsZero() || year < 1 || year > 9999 {
-			return 0, nil, time.Time{}, damaged
+		at.began = microTime(int64(binary.BigEndian.Uint64(body[11:])))
+		if year := at.began.Year(); at.began.IsZero() || year < 1 || year > 9999 {
+			return place{}, damaged
 		}
 	}
 	tag, rest := body[head-1], body[head:]
 	if tag == keyNone {
-		if len(rest) != 0 || part == 0 {
-			return 0, nil, time.Time{}, damaged
+		if len(rest) != 0 || !at.backward {
+			return place{}, damaged
 		}
-		return part, nil, began, nil
+		return at, nil
 	}
 	if len(rest) < 16 || tag != keyTag(kind) {
-		return 0, nil, time.Time{}, damaged
+		return place{}, damaged
 	}
-	after = &Position{ID: [16]byte(rest[len(rest)-16:])}
+	after := &Position{ID: [16]byte(rest[len(rest)-16:])}
 	value := rest[:len(rest)-16]
 	switch tag {
 	case keyString:
 		after.Key = string(value)
 		if checkLines("cursor", string(value), len(value)) != nil {
-			return 0, nil, time.Time{}, damaged
+			return place{}, damaged
 		}
 		if kind == KindID && len(value) > 0 {
 			if _, err := ParseID[User](string(value)); err != nil {
-				return 0, nil, time.Time{}, damaged
+				return place{}, damaged
 			}
 		}
 	case keyInteger, keyTime:
 		if len(value) != 8 {
-			return 0, nil, time.Time{}, damaged
+			return place{}, damaged
 		}
 		number := int64(binary.BigEndian.Uint64(value))
 		after.Key = number
 		if tag == keyTime {
-			at := microTime(number)
-			if year := at.Year(); year < 1 || year > 9999 {
-				return 0, nil, time.Time{}, damaged
+			moment := microTime(number)
+			if year := moment.Year(); year < 1 || year > 9999 {
+				return place{}, damaged
 			}
-			after.Key = at
+			after.Key = moment
 		}
 	case keyAddress:
 		address, ok := netip.AddrFromSlice(value)
 		if !ok && len(value) != 0 {
-			return 0, nil, time.Time{}, damaged
+			return place{}, damaged
 		}
 		after.Key = address
 	}
-	return part, after, began, nil
+	at.after = after
+	return at, nil
 }
 
 // keyTag gives the tag that keys of a kind have in a cursor.

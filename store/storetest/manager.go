@@ -297,16 +297,23 @@ func eventNames(events []userkit.Event) []userkit.EventName {
 // everyItem reads a list to its end, page by page.
 func everyItem[T any](t *testing.T, query userkit.PageQuery, read func(userkit.PageQuery) (userkit.Page[T], error)) []T {
 	t.Helper()
-	items := []T{}
-	for {
+	items, before := []T{}, []T{}
+	for first := true; ; first = false {
 		page, err := read(query)
 		require.NoError(t, err)
+		require.Equal(t, first, page.Previous == "", "the first page alone has none before")
 		items = append(items, page.Items...)
 		if page.Next == "" {
+			if !first {
+				query.Cursor = page.Previous
+				back, err := read(query)
+				require.NoError(t, err)
+				require.Equal(t, before, back.Items, "the page before the last")
+			}
 			return items
 		}
 		require.NotEmpty(t, page.Items, "a page that is not the last has items")
-		query.Cursor = page.Next
+		before, query.Cursor = page.Items, page.Next
 	}
 }
 
