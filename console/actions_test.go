@@ -47,7 +47,12 @@ func TestUsersAreSearchedFilteredAndSorted(t *testing.T) {
 	require.NotContains(t, first.body, "Ada bob")
 	next := regexp.MustCompile(`rel="next" href="/admin([^"]*)"`).FindStringSubmatch(first.body)
 	require.NotNil(t, next)
-	s.get(html.UnescapeString(next[1])).says(200, "Ada bob", "First page")
+	second := s.get(html.UnescapeString(next[1])).says(200, "Ada bob", "First page", "Previous page")
+	previous := regexp.MustCompile(`rel="prev" href="/admin([^"]*)"`).FindStringSubmatch(second.body)
+	require.NotNil(t, previous)
+	back := s.get(html.UnescapeString(previous[1])).says(200, "Ada ada", "Next page")
+	require.NotContains(t, back.body, "Previous page")
+	require.NotContains(t, back.body, "First page", "it is the first page")
 	s.get("/users?cursor=damaged").says(422, "damaged")
 	s.get("/users?sort=unknown").says(422)
 }

@@ -62,7 +62,8 @@ func (p *eventsPage) fill(c *console, v *view, r *http.Request, query userkit.Ev
 		}
 		var found userkit.Page[userkit.Event]
 		if found, err = c.users.Events(r.Context(), query); err == nil {
-			p.Events, p.List.Next = found.Items, found.Next
+			p.Events = found.Items
+			p.List.beside(found.Next, found.Previous)
 			return nil
 		}
 	}
@@ -122,6 +123,9 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 			}
 		}
 		p.Events = kept
+		if p.By != "" { // what was looked through before does not fit on a page
+			p.List.First, p.List.Previous = r.URL.Query().Get("cursor") == "", ""
+		}
 	}
 	var ids []userkit.UserID
 	for _, event := range p.Events {

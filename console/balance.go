@@ -36,7 +36,8 @@ func (c *console) showBalancePage(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	p.Transactions, p.List.Next = found.Items, found.Next
+	p.Transactions = found.Items
+	p.List.beside(found.Next, found.Previous)
 	for _, transaction := range found.Items {
 		if transaction.ID == base.User.LastTransaction {
 			p.Last = transaction

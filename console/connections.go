@@ -188,7 +188,8 @@ func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	p.Connections, p.List.Next = found.Items, found.Next
+	p.Connections = found.Items
+	p.List.beside(found.Next, found.Previous)
 	var ids []userkit.UserID
 	for _, connection := range p.Connections {
 		ids = append(ids, connection.UserID)

@@ -43,7 +43,7 @@ func (c *console) showDevicesPage(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	p.List.Next = devices.Next
+	p.List.beside(devices.Next, devices.Previous)
 	inOrder := query.Sort == "registered_at" && !query.Descending && query.Cursor == ""
 	for i, device := range devices.Items {
 		row := deviceRow{Device: device}

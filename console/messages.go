@@ -53,7 +53,8 @@ func (c *console) showUserMessagesPage(v *view, w http.ResponseWriter, r *http.R
 	if err != nil {
 		return err
 	}
-	p.Messages, p.List.Next = found.Items, found.Next
+	p.Messages = found.Items
+	p.List.beside(found.Next, found.Previous)
 	if base.Can("messages.count_unread") {
 		if p.Unread, err = c.users.CountUnread(r.Context(), base.User.ID); err != nil {
 			return err
@@ -240,7 +241,8 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 		if err != nil {
 			return err
 		}
-		p.Failed, p.List.Next = found.Items, found.Next
+		p.Failed = found.Items
+		p.List.beside(found.Next, found.Previous)
 		var ids []userkit.UserID
 		for _, delivery := range found.Items {
 			ids = append(ids, delivery.UserID)

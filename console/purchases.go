@@ -35,7 +35,7 @@ func (c *console) showUserPurchasesPage(v *view, w http.ResponseWriter, r *http.
 	if err != nil {
 		return err
 	}
-	p.List.Next = found.Next
+	p.List.beside(found.Next, found.Previous)
 	for _, purchase := range found.Items {
 		p.Rows = append(p.Rows, purchaseRow{purchase})
 	}
@@ -88,7 +88,7 @@ func (c *console) showPurchases(v *view, w http.ResponseWriter, r *http.Request)
 	if err != nil {
 		return err
 	}
-	p.List.Next = found.Next
+	p.List.beside(found.Next, found.Previous)
 	var ids []userkit.UserID
 	for _, purchase := range found.Items {
 		p.Rows = append(p.Rows, purchaseRow{purchase})

@@ -43,7 +43,7 @@ func (c *console) showSegmentsPage(v *view, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return err
 	}
-	p.List.Next = found.Next
+	p.List.beside(found.Next, found.Previous)
 	for _, segment := range found.Items {
 		row := segmentRow{Segment: segment, Users: -1}
 		if v.May("users.count") {

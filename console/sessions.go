@@ -90,7 +90,8 @@ func (p *sessionsPage) fill(c *console, r *http.Request, query userkit.SessionQu
 	if err == nil {
 		var found userkit.Page[userkit.Session]
 		if found, err = c.users.Sessions(r.Context(), query); err == nil {
-			p.Sessions, p.List.Next = found.Items, found.Next
+			p.Sessions = found.Items
+			p.List.beside(found.Next, found.Previous)
 		}
 	}
 	if code := userkit.ErrorCode(err); code == userkit.CodeSpanTooLong || code == userkit.CodeBadFormat {

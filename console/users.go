@@ -113,7 +113,7 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		result, err := c.users.Users(ctx, userkit.UserQuery{UserFilter: filter, PageQuery: p.page()})
 		switch {
 		case err == nil:
-			p.Next = result.Next
+			p.beside(result.Next, result.Previous)
 			p.fill(v, result.Items)
 			if v.May("users.count") {
 				if p.Count, err = c.users.CountUsers(ctx, filter); err != nil {

@@ -441,12 +441,13 @@ func (f *form) Message() string {
 	return f.General
 }
 
-// list is what a table knows: its address, its order and its next page.
+// list is what a table knows: its address, its order and the pages beside it.
 type list struct {
 	*view
 	Sort       string
 	Descending bool
 	Next       userkit.Cursor
+	Previous   userkit.Cursor
 	First      bool // this is the first page
 	standard   string
 }
@@ -471,6 +472,11 @@ func (l list) page() userkit.PageQuery {
 		limit = userkit.DefaultPageLimit
 	}
 	return userkit.PageQuery{Sort: l.Sort, Descending: l.Descending, Limit: limit, Cursor: userkit.Cursor(query.Get("cursor"))}
+}
+
+// beside takes what a page says of the pages beside it.
+func (l *list) beside(next, previous userkit.Cursor) {
+	l.Next, l.Previous, l.First = next, previous, previous == ""
 }
 
 // head is a heading of a table that sorts it.
@@ -498,11 +504,16 @@ func (l list) Head(field, text string) head {
 func (l list) Plain(text string) head { return head{Text: text} }
 
 // NextURL is the address of the next page; empty: this is the last.
-func (l list) NextURL() string {
-	if l.Next == "" {
+func (l list) NextURL() string { return l.pageURL(l.Next) }
+
+// PreviousURL is the address of the page before; empty: this is the first.
+func (l list) PreviousURL() string { return l.pageURL(l.Previous) }
+
+func (l list) pageURL(cursor userkit.Cursor) string {
+	if cursor == "" {
 		return ""
 	}
-	return l.Here("cursor", string(l.Next), "open", "", "do", "")
+	return l.Here("cursor", string(cursor), "open", "", "do", "")
 }
 
 // FirstURL is the address of the first page.
