@@ -262,7 +262,8 @@ type NodeRestart struct {
 
 	// At is when the node restarted: the sessions that started before are ended. Zero:
 	// now. A host that repeats the call gives the same moment, so that sessions which
-	// started since go on.
+	// started since go on, and with NodeMove those that another node reported on at that
+	// moment or later, and which have moved here since.
 	At time.Time `json:"at,omitzero"`
 
 	// Limit is how many sessions one call ends, about: 1 to MaxReports, 0: MaxReports.
@@ -1111,7 +1112,9 @@ func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ Ended
 func (m *manager) endOnNode(ctx context.Context, call call, restart NodeRestart, sessions []Session) (int, error) {
 	return m.endOfUsers(ctx, call, sessions, EndedNodeRestarted, func(state *State, c *Change) []SessionID {
 		return state.closeSessions(c, restart.At, call.now, EndedNodeRestarted, func(session Session) bool {
-			return session.Node == restart.Node && session.StartedAt.Before(restart.At)
+			// The node that it moved from had it still when this one had restarted.
+			since := m.nodePolicy == NodeMove && session.OtherNode != "" && !session.OtherCounter.At.Before(restart.At)
+			return session.Node == restart.Node && session.StartedAt.Before(restart.At) && !since
 		})
 	})
 }

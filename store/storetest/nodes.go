@@ -21,6 +21,7 @@ func nodeGroups() []group {
 		{"EndSessions", []testCase{
 			{"ends what ran on a node that restarted, and nothing else", nodeRestarts},
 			{"ends as many as it may, and the rest when it is called again", nodeRestartsInParts},
+			{"leaves alone what has moved to the node since", nodeRestartsBeforeMove},
 		}},
 	}
 }
@@ -206,4 +207,20 @@ func nodeRestartsInParts(t *testing.T, env env) {
 	for _, user := range users {
 		require.Equal(t, 1, d.user(t, user.ID).OpenSessions)
 	}
+}
+
+func nodeRestartsBeforeMove(t *testing.T, env env) {
+	d := env.desk(t, patient, userkit.WithNodePolicy(userkit.NodeMove))
+	user := d.signUp(t)
+	earlier, since := d.startOn(t, user.ID, "ams-1"), d.startOn(t, user.ID, "ams-1")
+	d.from(t, earlier.ID, "ams-1", 10, 1)
+	d.from(t, earlier.ID, "fra-1", 30, 1)
+	restart := userkit.NodeRestart{Node: "fra-1", At: at(60)}
+	d.from(t, since.ID, "ams-1", 70, 1) // it runs elsewhere when the node restarts
+	d.from(t, since.ID, "fra-1", 80, 1)
+	result, err := d.EndSessions(t.Context(), restart)
+	require.NoError(t, err)
+	require.Equal(t, userkit.EndedSessions{Ended: 1}, result)
+	require.False(t, d.session(t, earlier.ID).Active())
+	require.True(t, d.session(t, since.ID).Active())
 }
