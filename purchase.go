@@ -1212,16 +1212,19 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	if err != nil {
 		return unavailable(err)
 	}
-	if content.StableID == "" && content.Receipt.Token == "" {
+	if content.StableID == "" && content.Receipt.Token == "" && content.RefundRequest == nil {
 		return nil
 	}
 	purchases, err := m.notified(ctx, store, content)
 	if err != nil {
 		return err
 	}
+	if content.RefundRequest != nil && len(purchases) == 0 {
+		return m.refundRequested(ctx, call.again(), store, content, Purchase{})
+	}
 	for _, purchase := range purchases {
-		if content.RefundRequested {
-			if err := m.refundRequested(ctx, call.again(), content, purchase); err != nil {
+		if content.RefundRequest != nil {
+			if err := m.refundRequested(ctx, call.again(), store, content, purchase); err != nil {
 				return err
 			}
 		}
@@ -1246,26 +1249,49 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	return nil
 }
 
-// refundRequested records that the store of a purchase asks before it refunds, once for
-// each notification.
-func (m *manager) refundRequested(ctx context.Context, o origin, content NotificationContent, purchase Purchase) error {
-	want := Want{User: purchase.UserID}
+// refundRequested records that a store asks before it refunds, once for each notification.
+// Without a purchase, the event is of the user whom the store names, or else of none: the
+// host has to hear of it in time.
+func (m *manager) refundRequested(ctx context.Context, o origin, store string, content NotificationContent, purchase Purchase) error {
+	request := content.RefundRequest
+	user := purchase.UserID
+	if user.IsZero() && request.AccountToken != "" {
+		var err error
+		if user, _, err = m.named(ctx, request.AccountToken, &User{}); err != nil {
+			return err
+		}
+	}
+	var shown any // nil, which the event leaves out
+	if !purchase.ID.IsZero() {
+		shown = purchase.ID.String()
+	}
+	var transaction, reply any
+	if request.TransactionID != "" {
+		transaction = request.TransactionID
+	}
+	if request.Reply != "" {
+		reply = request.Reply
+	}
+	data := []any{"purchase_id", shown, "store", store, "transaction_id", transaction, "reply", reply}
+	want := Want{User: user}
 	if content.ID != "" {
-		o.event = digestEvent(purchase.Store, content.ID, purchase.ID.String(), "refund requested")
+		o.event = digestEvent(store, content.ID, purchase.ID.String(), "refund requested")
 		want.Events = []EventID{o.event}
 	}
-	_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
-		if slices.Contains(state.Events, o.event) {
-			return struct{}{}, Change{}, nil
+	if !user.IsZero() {
+		_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
+			if slices.Contains(state.Events, o.event) {
+				return struct{}{}, Change{}, nil
+			}
+			c := state.change()
+			o.record(&c, EventPurchaseRefundRequested, DeviceID{}, data...)
+			return struct{}{}, c, nil
+		})
+		if ErrorCode(err) != CodeUserNotFound { // deleted meanwhile
+			return err
 		}
-		c := state.change()
-		o.record(&c, EventPurchaseRefundRequested, DeviceID{}, "purchase_id", purchase.ID.String(), "store", purchase.Store)
-		return struct{}{}, c, nil
-	})
-	if ErrorCode(err) == CodeUserNotFound { // deleted meanwhile
-		return nil
 	}
-	return err
+	return m.tell(ctx, Event{ID: o.event, Name: EventPurchaseRefundRequested, Actor: o.actor, At: o.now, Data: eventData(data)})
 }
 
 // notified finds the purchases that a notification is about.

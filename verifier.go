@@ -210,10 +210,21 @@ type NotificationContent struct {
 	StableID string
 	Receipt  Receipt
 
-	// RefundRequested says that the customer wants the money back, and that the store waits
-	// for what the host has to say, such as how much was used. It is recorded as
-	// EventPurchaseRefundRequested; to answer is for the host, at the store.
-	RefundRequested bool
+	// RefundRequest is there when the customer wants the money back, and the store waits for
+	// what the host has to say, such as how much was used; nil: it is about something else.
+	// It is recorded as EventPurchaseRefundRequested; to answer is for the host, at the store.
+	RefundRequest *RefundRequest
+}
+
+// RefundRequest is what a store says of a refund that it asks the host about.
+type RefundRequest struct {
+	// TransactionID finds the purchase among those of AccountToken, where the notification
+	// names no receipt.
+	TransactionID string
+	AccountToken  string // see PurchaseFacts
+
+	// Reply is what the store wants to see in the answer; empty: nothing beside the purchase.
+	Reply string
 }
 
 // Bounds of what purchases hold.

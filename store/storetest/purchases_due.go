@@ -1202,7 +1202,7 @@ func notificationCases() []testCase {
 			user := d.signUp(t)
 			bought := d.buy(t, s, user.ID, "1000")
 			asked := about("n-1", "1000")
-			asked.RefundRequested = true
+			asked.RefundRequest = &userkit.RefundRequest{}
 			s.sends("asked", asked, nil)
 			events := d.eventsDuring(t, user.ID, func() { d.notify(t, "asked"); d.notify(t, "asked") })
 			var requests []userkit.Event
@@ -1214,6 +1214,22 @@ func notificationCases() []testCase {
 			require.Len(t, requests, 1)
 			require.JSONEq(t, `{"purchase_id":"`+bought.ID.String()+`","store":"`+shopName+`"}`, string(requests[0].Data))
 			require.True(t, d.purchase(t, bought.ID).Active, "nothing is decided yet")
+
+			// Without a receipt, it is of the user whom the store names, or else of none.
+			for name, token := range map[string]string{"of the user": user.ID.String(), "of nobody": userkit.NewID[userkit.User]().String()} {
+				s.sends(name, userkit.NotificationContent{ID: name, RefundRequest: &userkit.RefundRequest{TransactionID: "order", AccountToken: token, Reply: "secret"}}, nil)
+				d.notify(t, name)
+				d.notify(t, name)
+			}
+			page, err := d.Events(t.Context(), userkit.EventQuery{EventFilter: userkit.EventFilter{Name: userkit.EventPurchaseRefundRequested}})
+			require.NoError(t, err)
+			require.Len(t, page.Items, 3)
+			var owners []userkit.UserID
+			for _, event := range page.Items[:2] {
+				owners = append(owners, event.UserID)
+				require.JSONEq(t, `{"store":"`+shopName+`","transaction_id":"order","reply":"secret"}`, string(event.Data))
+			}
+			require.ElementsMatch(t, []userkit.UserID{user.ID, {}}, owners)
 		}},
 		{"verifies the purchase now that it is about", func(t *testing.T, env env) {
 			d, s := env.withShop(t)

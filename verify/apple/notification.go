@@ -34,7 +34,7 @@ type notificationPayload struct {
 // those of the transaction in it. Every notification about a purchase means that it
 // is to be verified again, whatever its type: also types that did not exist when
 // this was written. ID is the notificationUUID. A
-// CONSUMPTION_REQUEST asks the host before Apple decides on a refund (RefundRequested). Tests, summaries and notifications
+// CONSUMPTION_REQUEST asks the host before Apple decides on a refund (RefundRequest). Tests, summaries and notifications
 // about the app itself are about no purchase.
 //
 // It makes no request, and returns ErrForbidden with CodeInvalidSignature for what
@@ -82,7 +82,10 @@ func (v *Verifier) ReadNotification(ctx context.Context, notification userkit.St
 	}
 
 	content := userkit.NotificationContent{
-		ID: payload.UUID, Receipt: userkit.Receipt{Store: v.name}, RefundRequested: payload.Type == "CONSUMPTION_REQUEST",
+		ID: payload.UUID, Receipt: userkit.Receipt{Store: v.name},
+	}
+	if payload.Type == "CONSUMPTION_REQUEST" {
+		content.RefundRequest = &userkit.RefundRequest{}
 	}
 	switch {
 	case about.SignedTransactionInfo != "":

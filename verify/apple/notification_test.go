@@ -50,8 +50,9 @@ func TestNotificationsAboutAPurchaseSayToVerifyItAgain(t *testing.T) {
 				StableID: firstID,
 				Receipt:  userkit.Receipt{Store: "apple", Token: firstID, ProductID: "org.example.app.pro.monthly"},
 
-				RefundRequested: kind == "CONSUMPTION_REQUEST",
+				RefundRequest: content.RefundRequest,
 			}, content)
+			require.Equal(t, kind == "CONSUMPTION_REQUEST", content.RefundRequest != nil)
 		})
 	}
 	t.Run("a one-time product", func(t *testing.T) {

@@ -151,6 +151,13 @@ type developerNotification struct {
 	VoidedPurchase *struct {
 		PurchaseToken string `json:"purchaseToken"`
 	} `json:"voidedPurchaseNotification"`
+
+	// RefundReview asks the developer, within 24 hours, about a chargeback.
+	RefundReview *struct {
+		Token     string `json:"pendingRefundToken"`
+		OrderID   string `json:"orderId"`
+		AccountID string `json:"obfuscatedAccountId"`
+	} `json:"pendingRefundReviewNotification"`
 }
 
 // readPush reads the body of a push whose token was checked.
@@ -195,6 +202,13 @@ func (v *Verifier) readPush(body []byte) (userkit.NotificationContent, error) {
 	}
 	if message.VoidedPurchase != nil {
 		names = append(names, tokenName{kindUnknown, message.VoidedPurchase.PurchaseToken})
+	}
+	if review := message.RefundReview; review != nil {
+		if len(names) > 0 || len(review.Token) > userkit.MaxReceipt || len(review.OrderID) > userkit.MaxPurchaseID || len(review.AccountID) > userkit.MaxPurchaseID {
+			return none, unreadable("not about one refund")
+		}
+		content.Receipt.Store = v.store
+		content.RefundRequest = &userkit.RefundRequest{TransactionID: review.OrderID, AccountToken: review.AccountID, Reply: review.Token}
 	}
 	if len(names) == 0 {
 		return content, nil

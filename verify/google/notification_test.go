@@ -49,7 +49,15 @@ func TestNotifications(t *testing.T) {
 		{"one-time product", developerNotification(`,"oneTimeProductNotification":{"version":"1.0","notificationType":1,"purchaseToken":"` + purchaseToken + `","sku":"coins"}`), about("productv2:", "coins")},
 		{"voided", developerNotification(`,"voidedPurchaseNotification":{"purchaseToken":"` + purchaseToken + `","orderId":"GPA.1","productType":1,"refundType":1}`), about("", "")},
 		{"test", developerNotification(`,"testNotification":{"version":"1.0"}`), userkit.NotificationContent{ID: "136969346945"}},
-		{"of the future", developerNotification(`,"pendingRefundReviewNotification":{"x":1}`), userkit.NotificationContent{ID: "136969346945"}},
+		{"of the future", developerNotification(`,"somethingNewNotification":{"x":1}`), userkit.NotificationContent{ID: "136969346945"}},
+		{
+			"a refund that waits for the developer",
+			developerNotification(`,"pendingRefundReviewNotification":{"version":"1.0","pendingRefundToken":"reply","orderId":"GPA.1","refundReason":7,"obfuscatedAccountId":"user-7"}`),
+			userkit.NotificationContent{
+				ID: "136969346945", Receipt: userkit.Receipt{Store: "google"},
+				RefundRequest: &userkit.RefundRequest{TransactionID: "GPA.1", AccountToken: "user-7", Reply: "reply"},
+			},
+		},
 		{"time as a number", strings.Replace(renewed, `"1773144000000"`, `1773144000000`, 1), about("subscription:", "")},
 	}
 	p := newPlay(t)
