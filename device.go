@@ -469,13 +469,14 @@ func (m *manager) keepPushToken(ctx context.Context, o origin, device Device) {
 	}
 }
 
-// clearPushToken takes the push token of a device that has it still. Whoever is connected to
+// clearPushToken takes the push token of a device that has not got it, or another, again
+// since. Whoever is connected to
 // a user takes it from another as well: the other is told no more than that.
 func (m *manager) clearPushToken(ctx context.Context, o origin, holder Device) error {
 	from := callerOf(ctx)
 	from.connection = nil
 	_, err := changeDevice(withCaller(ctx, from), m, o.again(), holder.ID, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
-		if record.PushToken != holder.PushToken {
+		if record.PushToken != holder.PushToken || !record.PushTokenSetAt.Equal(holder.PushTokenSetAt) { // it got one since
 			return record.Device, Change{}, nil
 		}
 		record.setPushToken("", o.now)

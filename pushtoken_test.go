@@ -1,6 +1,7 @@
 package userkit_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -62,4 +63,43 @@ func TestAPushTokenBelongsToOneDevice(t *testing.T) {
 	_, err = users.UpdateDevice(ctx, userkit.NewID[userkit.Device](), userkit.DevicePatch{PushToken: userkit.Set("app")})
 	require.Equal(t, userkit.CodeDeviceNotFound, userkit.ErrorCode(err))
 	require.Equal(t, []string{"app"}, tokens(again))
+}
+
+// holdersRead is a store that does something once, when holders of a push token were read.
+type holdersRead struct {
+	userkit.Store
+	then func()
+}
+
+func (s *holdersRead) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
+	found, err := s.Store.DevicesByPushToken(ctx, token, limit)
+	if then := s.then; then != nil && len(found) > 1 {
+		s.then = nil
+		then()
+	}
+	return found, err
+}
+
+// A device that gets the push token again while another one takes it is the last to have it.
+func TestAPushTokenIsNotLostBetweenTwoDevices(t *testing.T) {
+	ctx := t.Context()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	store := &holdersRead{Store: memory.New()}
+	users, err := userkit.New(store, userkit.WithClock(func() time.Time { now = now.Add(time.Second); return now }))
+	require.NoError(t, err)
+	user, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	first, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	store.then = func() {
+		_, err := users.UpdateDevice(ctx, first.ID, userkit.DevicePatch{PushToken: userkit.Set("app")})
+		require.NoError(t, err)
+	}
+	second, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	for id, token := range map[userkit.DeviceID]string{first.ID: "app", second.ID: ""} {
+		device, err := users.Device(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, token, device.PushToken)
+	}
 }
