@@ -217,7 +217,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		return Device{}, Change{}, err
 	}
 	c := state.change()
-	var agreed any // nil, which the event leaves out, or true
+	var agreed any // nil, which the event leaves out, or what the device says
 	if n.LocationConsent {
 		agreed = true
 	}
@@ -225,7 +225,9 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 		record := state.Devices[at]
 		record.Name, record.Type = n.Name, n.Type
 		record.setPushToken(n.PushToken, o.now)
-		record.agree(o.now, n.LocationConsent)
+		if record.agree(o.now, n.LocationConsent) {
+			agreed = n.LocationConsent
+		}
 		// Its sessions began with the token that now stops working, and would hold the
 		// place of those that it begins with the new one.
 		if c.Account.OpenSessions > 0 && !state.complete.openSessions {

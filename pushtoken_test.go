@@ -2,6 +2,7 @@ package userkit_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -102,4 +103,27 @@ func TestAPushTokenIsNotLostBetweenTwoDevices(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, token, device.PushToken)
 	}
+}
+
+// A device that registers again without its consent withdraws it, and the event says so.
+func TestRegisteringAgainRecordsConsent(t *testing.T) {
+	ctx := t.Context()
+	users, err := userkit.New(memory.New())
+	require.NoError(t, err)
+	user, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	for _, agrees := range []bool{true, false, false} {
+		device, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{HardwareID: "phone", LocationConsent: agrees})
+		require.NoError(t, err)
+		require.Equal(t, agrees, !device.LocationConsentAt.IsZero())
+	}
+	events, err := users.Events(ctx, userkit.EventQuery{EventFilter: userkit.EventFilter{UserID: user.ID, Name: userkit.EventDeviceRegistered}})
+	require.NoError(t, err)
+	var said []any
+	for _, event := range events.Items { // the newest first
+		var data map[string]any
+		require.NoError(t, json.Unmarshal(event.Data, &data))
+		said = append(said, data["location_consent"])
+	}
+	require.Equal(t, []any{nil, false, true}, said)
 }
