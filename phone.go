@@ -77,6 +77,7 @@ func (o *options) parsePhone(text string) (number string, err error) {
 				reason = e.Message
 			}
 		}
+		reason = strings.ToValidUTF8(reason, "\uFFFD")
 		if len(reason) > maxReason {
 			reason = clip(reason)
 		}

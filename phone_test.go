@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,4 +50,12 @@ func TestParsersOfPhonesAreNotTrusted(t *testing.T) {
 	_, err = o.parsePhone(strings.Repeat("1", maxPhoneText+1))
 	require.Equal(t, CodeBadFormat, ErrorCode(err))
 	require.ErrorContains(t, WithPhoneParser(nil)(&o), "WithPhoneParser")
+}
+
+// What a parser says is put into an error, which is a text.
+func TestReasonsOfParsersAreTexts(t *testing.T) {
+	o := options{phones: func(string) (string, error) { return "", errors.New("bad \xff") }}
+	_, err := o.parsePhone("12345678")
+	require.Equal(t, CodeBadFormat, ErrorCode(err))
+	require.True(t, utf8.ValidString(err.Error()))
 }
