@@ -3,6 +3,9 @@ package examples_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,5 +102,44 @@ func TestFeatureTableIsWhole(t *testing.T) {
 			id := fmt.Sprintf("%s%d", group, number)
 			require.Equal(t, 1, rows[id], "rows for %s", id)
 		}
+	}
+}
+
+// README names every option of a manager, and every interface that a manager is the sum of.
+func TestReadmeNamesEveryOptionAndManager(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	sources, err := filepath.Glob("../*.go")
+	require.NoError(t, err)
+	var names []string
+	for _, path := range sources {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch node := node.(type) {
+			case *ast.FuncDecl:
+				if results := node.Type.Results; node.Recv == nil && results != nil && len(results.List) == 1 {
+					if result, ok := results.List[0].Type.(*ast.Ident); ok && result.Name == "Option" {
+						names = append(names, node.Name.Name)
+					}
+				}
+			case *ast.TypeSpec:
+				if sum, ok := node.Type.(*ast.InterfaceType); ok && node.Name.Name == "Manager" {
+					for _, method := range sum.Methods.List {
+						if embedded, ok := method.Type.(*ast.Ident); ok {
+							names = append(names, embedded.Name)
+						}
+					}
+				}
+			}
+			return true
+		})
+	}
+	require.Greater(t, len(names), 40)
+	for _, name := range names {
+		require.Contains(t, string(readme), "`"+name+"`")
 	}
 }
