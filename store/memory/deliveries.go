@@ -166,31 +166,14 @@ func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, l
 // LeaseDeliveries returns, in the order of their due times, deliveries that are due and
 // not leased, and leases them.
 func (s *Store) LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]userkit.Delivery, error) {
-	if err := s.ready(ctx); err != nil {
+	leased, err := leases[delivery, byDeliveryDue]{
+		due:   &s.deliveries.due,
+		dueAt: func(at micros) *delivery { return &delivery{dueAt: at} },
+		until: func(record *delivery) *micros { return &record.leasedUntil },
+		put:   func(record *delivery) { s.deliveries.put(s.users.belongings(record.user), record) },
+	}.take(ctx, s, now, until, limit)
+	if err != nil {
 		return nil, err
-	}
-	latest := microsOf(now)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.ready(context.Background()); err != nil {
-		return nil, err
-	}
-	var leased []*delivery
-	walk := s.deliveries.due.cursor(span[delivery]{high: &delivery{dueAt: latest + 1}}, false)
-	for len(leased) < limit {
-		next := walk.next()
-		if next == nil {
-			break
-		}
-		if next.leasedUntil <= latest {
-			leased = append(leased, next)
-		}
-	}
-	for i, before := range leased {
-		next := *before
-		next.leasedUntil = microsOf(until)
-		leased[i] = &next
-		s.deliveries.put(s.users.belongings(next.user), &next)
 	}
 	return convert(leased, (*delivery).out), nil
 }

@@ -256,35 +256,17 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	return convert(rows, (*purchase).out), nil
 }
 
-// LeasePurchases returns, in the order of their due times, purchases that are due
-// and not leased, and leases them. It passes over those that are leased, which are
-// as many as all processes have in work.
+// LeasePurchases returns, in the order of their due times, purchases that are due and
+// not leased, and leases them.
 func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
-	if err := s.ready(ctx); err != nil {
+	leased, err := leases[purchase, byDueTime]{
+		due:   &s.purchases.due,
+		dueAt: func(at micros) *purchase { return &purchase{dueAt: at} },
+		until: func(record *purchase) *micros { return &record.leasedUntil },
+		put:   func(record *purchase) { s.purchases.put(s.users.belongings(record.user), record) },
+	}.take(ctx, s, now, until, limit)
+	if err != nil {
 		return nil, err
-	}
-	latest := microsOf(now)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.ready(context.Background()); err != nil {
-		return nil, err
-	}
-	var leased []*purchase
-	walk := s.purchases.due.cursor(span[purchase]{high: &purchase{dueAt: latest + 1}}, false)
-	for len(leased) < limit {
-		next := walk.next()
-		if next == nil {
-			break
-		}
-		if next.leasedUntil <= latest {
-			leased = append(leased, next)
-		}
-	}
-	for i, before := range leased {
-		next := *before
-		next.leasedUntil = microsOf(until)
-		leased[i] = &next
-		s.purchases.put(s.users.belongings(next.user), &next)
 	}
 	return convert(leased, (*purchase).out), nil
 }
