@@ -308,6 +308,14 @@ func eventData(pairs []any) json.RawMessage {
 	return append(text, '}')
 }
 
+// orLeftOut returns a text for eventData, which leaves out an empty one.
+func orLeftOut(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
 // normalise checks a host's own event and gives its data as JSON.
 func (n NewEvent) normalise() (json.RawMessage, error) {
 	if ownEvents[n.Name] {

@@ -304,12 +304,7 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 // event gives the id of the event of the action for a user, which is the same however
 // often a run is resumed or repeated.
 func (r BulkRequest) event(user UserID) EventID {
-	hash := sha256.New()
-	hash.Write(r.run[:])
-	hash.Write(user[:])
-	id := EventID(hash.Sum(nil)[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8 of RFC 9562
-	return id
+	return digestID[Event](slices.Concat(r.run[:], user[:]))
 }
 
 // binding gives a number that tells requests apart.

@@ -2,7 +2,6 @@ package userkit
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"maps"
@@ -121,13 +120,10 @@ func (n notifiers) key(device DeviceType) DeviceType {
 func (n notifiers) of(device DeviceType) *notifying { return n[n.key(device)] }
 
 // newDelivery makes the delivery of a message to a device. Its id follows from both, and
-// begins with the time of the message's (UUID version 8, RFC 9562 section 5.8).
+// begins with the time of the message's.
 func newDelivery(message *Message, device DeviceID) Delivery {
-	digest := sha256.Sum256(slices.Concat(message.ID[:], device[:]))
-	id := DeliveryID(digest[:16])
+	id := digestID[Delivery](slices.Concat(message.ID[:], device[:]))
 	copy(id[:6], message.ID[:6])
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
 	return Delivery{
 		ID: id, UserID: message.UserID, MessageID: message.ID, DeviceID: device,
 		State: DeliveryWaiting, CreatedAt: message.SentAt, DueAt: message.SentAt,

@@ -2,6 +2,7 @@ package userkit
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,6 +53,16 @@ type (
 // millisecond.
 func NewID[T any]() ID[T] {
 	return ID[T](uuid.Must(uuid.NewV7()))
+}
+
+// digestID returns the id that follows from what it is about, so that the same is known
+// again: a UUID of version 8 (RFC 9562 section 5.8).
+func digestID[T any](about []byte) ID[T] {
+	digest := sha256.Sum256(about)
+	id := ID[T](digest[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id
 }
 
 // ParseID reads the text form of an id. It returns ErrInvalid with

@@ -770,21 +770,23 @@ func (r Receipt) check() error {
 func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User, known *Purchase, by share) (verification, error) {
 	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
 	verdict, decided := lookAt(ctx, verifier, receipt)
+	store := m.pace.at(receipt.Store)
 	if !decided {
-		if verdict, decided = m.pace.at(receipt.Store).busy(m.now()); !decided {
-			if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
-				return v, err
-			}
-			// Others may have been told meanwhile that the store is busy.
-			verdict, decided = m.pace.at(receipt.Store).busy(m.now())
+		verdict, decided = store.busy(m.now())
+	}
+	if !decided {
+		if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
+			return v, err
 		}
+		// Others may have been told meanwhile that the store is busy.
+		verdict, decided = store.busy(m.now())
 	}
 	if !decided {
 		limited, cancel := context.WithTimeout(ctx, verifyTimeout)
 		verdict = ask(limited, verifier, receipt)
 		v.late = limited.Err() != nil
 		cancel()
-		m.pace.at(receipt.Store).heed(verdict, m.now())
+		store.heed(verdict, m.now())
 	}
 	v.verdict = verdict.check()
 	if err := ctx.Err(); err != nil {
@@ -1265,14 +1267,7 @@ func (m *manager) refundRequested(ctx context.Context, o origin, store string, c
 	if !purchase.ID.IsZero() {
 		shown = purchase.ID.String()
 	}
-	var transaction, reply any
-	if request.TransactionID != "" {
-		transaction = request.TransactionID
-	}
-	if request.Reply != "" {
-		reply = request.Reply
-	}
-	data := []any{"purchase_id", shown, "store", store, "transaction_id", transaction, "reply", reply}
+	data := []any{"purchase_id", shown, "store", store, "transaction_id", orLeftOut(request.TransactionID), "reply", orLeftOut(request.Reply)}
 	want := Want{User: user}
 	if content.ID != "" {
 		o.event = digestEvent(store, content.ID, purchase.ID.String(), "refund requested")
@@ -1306,17 +1301,12 @@ func (m *manager) notified(ctx context.Context, store string, content Notificati
 }
 
 // notificationEvent is the id of the event that a notification writes. It follows
-// from the notification, so that a repeated one is known (UUID version 8, RFC 9562
-// section 5.8).
+// from the notification, so that a repeated one is known.
 func notificationEvent(store, id string, purchase PurchaseID) EventID {
 	return digestEvent(store, id, purchase.String())
 }
 
 // digestEvent makes the id of an event out of what it is about.
 func digestEvent(about ...string) EventID {
-	digest := sha256.Sum256([]byte(strings.Join(about, "\n")))
-	event := EventID(digest[:16])
-	event[6] = event[6]&0x0f | 0x80
-	event[8] = event[8]&0x3f | 0x80
-	return event
+	return digestID[Event]([]byte(strings.Join(about, "\n")))
 }
