@@ -224,7 +224,7 @@ func executeCases() []testCase {
 			d.clock.Advance(time.Hour)
 			execute := func(request userkit.BulkRequest) userkit.BulkResult {
 				t.Helper()
-				request.Users = userkit.UserFilter{Search: "ada"}
+				request.Users = userkit.UserFilter{Filter: filterOf(`login sw "ada"`)} // a search for hexadecimal digits finds ids too
 				var steps []userkit.BulkProgress
 				result, err := d.ExecuteBulk(userkit.WithActor(t.Context(), administrator), request, d.preview(t, request).Token, func(progress userkit.BulkProgress) error {
 					steps = append(steps, progress)
