@@ -76,8 +76,8 @@ test-database: ## Run the conformance suite in a database that is there, such as
 bench: prepare ## Measure side by side with what a user would pick instead (ONLY=refill for a part)
 	@go -C bench run . -only '$(ONLY)'
 
-quickstart: ## Run the quick start in memory (DSN=postgres://… for PostgreSQL)
-	@go run ./examples/quickstart $(if $(DSN),-dsn '$(DSN)')
+quickstart: ## Run the quick start, in memory
+	@go run ./examples/quickstart
 
 console: ## Run the console on made-up users (DSN=postgres://… for PostgreSQL)
 	@go run ./examples/console $(if $(DSN),-dsn '$(DSN)')

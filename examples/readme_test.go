@@ -2,13 +2,16 @@
 package examples_test
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +87,73 @@ func withoutIndent(text string) string {
 		lines[i] = strings.TrimLeft(line, "\t ")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// What README says of speed is what ARCHITECTURE.md has measured, word for word.
+func TestFiguresOfReadmeAreMeasured(t *testing.T) {
+	figures := func(path string) [][]string {
+		text, err := os.ReadFile(filepath.Join("..", path))
+		require.NoError(t, err)
+		var rows [][]string
+		inTable := false
+		for line := range strings.Lines(string(text)) {
+			inTable = strings.HasPrefix(line, "| | ours | theirs | ratio |") || inTable && strings.HasPrefix(line, "|")
+			if cells := strings.Split(line, " | "); inTable && len(cells) >= 4 && !strings.Contains(line, "theirs") {
+				rows = append(rows, []string{cells[0], cells[1], cells[2], strings.TrimRight(cells[3], " |\n")})
+			}
+		}
+		return rows
+	}
+	measured, shown := figures("ARCHITECTURE.md"), figures("README.md")
+	require.Len(t, shown, 4)
+	for _, row := range shown {
+		require.Contains(t, measured, row)
+	}
+}
+
+// docs/dependencies.md names each module that go.mod requires for the library's own
+// code, with the packages that import it, tests aside.
+func TestDependenciesAreDocumented(t *testing.T) {
+	const root = "github.com/userkit/userkit"
+	list := func(arguments ...string) []string {
+		command := exec.CommandContext(t.Context(), "go", append([]string{"list"}, arguments...)...)
+		command.Dir = ".."
+		output, err := command.Output()
+		require.NoError(t, err)
+		return strings.Split(strings.TrimSpace(string(output)), "\n")
+	}
+	modules := map[string][]string{} // the packages that import each
+	for _, module := range list("-m", "-f", "{{if not (or .Main .Indirect)}}{{.Path}}{{end}}", "all") {
+		modules[module] = nil
+	}
+	delete(modules, "")
+	for _, line := range list("-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...") {
+		words := strings.Fields(line)
+		name := strings.TrimPrefix(strings.TrimPrefix(words[0], root), "/")
+		if name == "" {
+			name = "userkit"
+		}
+		for module, users := range modules {
+			imports := func(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
+			if slices.ContainsFunc(words[1:], imports) {
+				modules[module] = append(users, name)
+			}
+		}
+	}
+	var rows []string
+	for _, module := range slices.Sorted(maps.Keys(modules)) {
+		isExample := func(user string) bool { return strings.HasPrefix(user, "examples/") }
+		inLibrary := slices.DeleteFunc(slices.Clone(modules[module]), isExample)
+		require.False(t, len(inLibrary) == 0 && len(modules[module]) > 0,
+			"%s is what %v need alone: such examples are modules of their own", module, modules[module])
+		users := cmp.Or(strings.Join(inLibrary, ", "), "tests only")
+		rows = append(rows, fmt.Sprintf("| %s | %s |", module, users))
+	}
+	text, err := os.ReadFile("../docs/dependencies.md")
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(text), "|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	require.Equal(t, strings.Join(rows, "\n"), table)
 }
 
 // The table of features names every row of the feature list once.

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/userkit/userkit"
-	"github.com/userkit/userkit/userio"
 )
 
-// The chapters about many users at once: filters, segments, bulk actions and an
-// export.
+// The chapters about many users at once: filters, segments and a bulk action.
 
 func (s *story) moreCustomers(ctx context.Context) error {
 	s.chapter(monday(11, 0), "Four more customers come, with attributes of the service's own")
@@ -148,27 +143,6 @@ func (s *story) closeTrials(ctx context.Context) error {
 		return err
 	}
 	s.say("her button", "%d changed, %d failed", result.Changed, result.Failed)
-	return nil
-}
-
-func (s *story) exportTesters(ctx context.Context) error {
-	s.chapter(tuesday(11, 30), "She takes the testers home, as a CSV file")
-	var file bytes.Buffer
-	report, err := userio.Export(ctx, s.users, &file, userio.ExportOptions{
-		Format: userio.CSV,
-		Query: userkit.UserQuery{UserFilter: userkit.UserFilter{
-			Segment: s.testers.ID,
-			Moment:  userkit.Moment{At: s.clock.now(), Zone: time.UTC}, // for access and traffic_used; a real service leaves this out
-		}},
-		Columns: []string{"login", "name", "attributes.plan", "balance", "traffic_used", "access"},
-	})
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(file.String()) {
-		fmt.Fprintf(s.out, "    %s\n", strings.TrimRight(line, "\r\n"))
-	}
-	s.say("written", "%d users, %d bytes", report.Rows, report.Bytes)
 	return nil
 }
 

@@ -1,11 +1,7 @@
 // Quickstart tells two days at a small VPN service that keeps its users with
 // userkit: a sign-up, devices, sessions with their traffic, segments of users,
-// money, a purchase, and an end.
-//
-// Usage:
-//
-//	quickstart                    # on the in-memory store
-//	quickstart -dsn postgres://…  # on PostgreSQL, with the same result
+// money, a purchase, and an end. It keeps them in memory; examples/transfer works with
+// files and PostgreSQL.
 //
 // Read run from top to bottom: each chapter is one function that makes a few
 // calls of userkit and prints what came of them.
@@ -14,66 +10,29 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
-	"github.com/userkit/userkit/store/postgres"
 )
 
 func main() {
-	dsn := flag.String("dsn", "", "the PostgreSQL database to work in, as a URL; empty: in memory")
-	project := flag.String("project", "quickstart-"+strings.ToLower(rand.Text()[:8]),
-		"the project in that database; a new one by default, so that every run starts with no users")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		flag.Usage()
-		os.Exit(2)
-	}
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := tell(ctx, os.Stdout, *dsn, *project); err != nil {
+	if err := run(ctx, os.Stdout, memory.New()); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-// tell runs the story on the store that the flags name.
-func tell(ctx context.Context, out io.Writer, dsn, project string) error {
-	store, err := open(ctx, dsn, project)
-	if err != nil {
-		return err
-	}
-	return errors.Join(run(ctx, out, store), store.Close())
-}
-
-// open opens a store: the only place that knows which one it is.
-func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
-	if dsn == "" {
-		return memory.New(), nil
-	}
-	store, err := postgres.Open(ctx, dsn, postgres.WithProject(project))
-	if err != nil {
-		return nil, err
-	}
-	if err := store.Migrate(ctx); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return store, nil
-}
-
-// run tells the story on any store that has no users yet.
+// run tells the story on any store that has no users yet, and leaves it open.
 func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 	s := &story{out: bufio.NewWriter(out)}
 	s.clock.set(monday(8, 0))
@@ -108,7 +67,6 @@ func run(ctx context.Context, out io.Writer, store userkit.Store) error {
 		s.subscribe,
 		s.closeTrials,
 		s.deactivate,
-		s.exportTesters,
 		s.lookBack,
 	} {
 		if err = chapter(ctx); err != nil {

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +18,7 @@ import (
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/internal/pgtest"
 	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/store/postgres"
 )
 
 var update = flag.Bool("update", false, "write what the story prints to testdata")
@@ -25,23 +29,33 @@ var databases = pgtest.NewTemplate(nil)
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestStoryInMemory(t *testing.T) {
-	requireStory(t, "", "")
+	requireStory(t, memory.New())
 }
 
+// The same story comes of PostgreSQL, though the program is built without it.
 func TestStoryOnPostgreSQL(t *testing.T) {
 	dsn := databases.Create(t)
-	requireStory(t, dsn, "first")
-	requireStory(t, dsn, "second") // in the same database, beside the first
+	for _, project := range []string{"first", "second"} { // in one database, one beside the other
+		requireStory(t, open(t, dsn, project))
+	}
+	require.ErrorIs(t, run(t.Context(), io.Discard, open(t, dsn, "first")), userkit.ErrExists, "a project that has an Ada already")
+}
 
-	err := tell(t.Context(), &bytes.Buffer{}, dsn, "first")
-	require.ErrorIs(t, err, userkit.ErrExists, "a project that has an Ada already")
+// open returns the store of a project.
+func open(t *testing.T, dsn, project string) userkit.Store {
+	t.Helper()
+	store, err := postgres.Open(t.Context(), dsn, postgres.WithProject(project))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, store.Migrate(t.Context()))
+	return store
 }
 
 // requireStory tells the story and compares it with the one in testdata.
-func requireStory(t *testing.T, dsn, project string) {
+func requireStory(t *testing.T, store userkit.Store) {
 	t.Helper()
 	var out bytes.Buffer
-	require.NoError(t, tell(t.Context(), &out, dsn, project))
+	require.NoError(t, run(t.Context(), &out, store))
 	golden := filepath.Join("testdata", "story.txt")
 	if *update {
 		require.NoError(t, os.WriteFile(golden, out.Bytes(), 0o666))
@@ -51,9 +65,30 @@ func requireStory(t *testing.T, dsn, project string) {
 	require.Equal(t, string(want), out.String())
 }
 
-func TestFailuresAreTold(t *testing.T) {
-	require.Error(t, tell(t.Context(), &bytes.Buffer{}, "postgres://127.0.0.1:1/none?sslmode=disable", "x"), "no server")
+// The quick start is built from what userkit and its store in memory need and from the
+// standard library: no database and no spreadsheet has to be compiled for it.
+func TestQuickStartIsBuiltFromLittle(t *testing.T) {
+	const root = "github.com/userkit/userkit"
+	needed := dependencies(t, root, root+"/store/memory")
+	require.Contains(t, needed, root+"/store/memory")
+	for _, dependency := range dependencies(t, root+"/examples/quickstart") {
+		if dependency != root+"/examples/quickstart" {
+			require.Contains(t, needed, dependency)
+		}
+	}
+}
 
+// dependencies lists the packages outside the standard library that some are built from,
+// they included.
+func dependencies(t *testing.T, packages ...string) []string {
+	t.Helper()
+	arguments := append([]string{"list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}"}, packages...)
+	output, err := exec.CommandContext(t.Context(), "go", arguments...).Output()
+	require.NoError(t, err)
+	return strings.Fields(string(output))
+}
+
+func TestFailuresAreTold(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, run(cancelled, &bytes.Buffer{}, memory.New()), context.Canceled)
