@@ -24,10 +24,10 @@ type block struct {
 	text     string
 }
 
-// blocks returns the fenced blocks of README.md in their order.
-func blocks(t *testing.T) []block {
+// blocks returns the fenced blocks of a document in their order.
+func blocks(t *testing.T, document string) []block {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	text, err := os.ReadFile(filepath.Join("..", document))
 	require.NoError(t, err)
 	var found []block
 	for i, part := range strings.Split(string(text), "```") {
@@ -42,7 +42,7 @@ func blocks(t *testing.T) []block {
 // A whole program in README runs and prints the block that follows it.
 func TestProgramsOfReadmeRun(t *testing.T) {
 	programs := 0
-	all := blocks(t)
+	all := blocks(t, "README.md")
 	for i, shown := range all {
 		if shown.language != "go" || !strings.HasPrefix(shown.text, "package main\n") {
 			continue
@@ -58,26 +58,51 @@ func TestProgramsOfReadmeRun(t *testing.T) {
 	require.Equal(t, 1, programs, "programs in README")
 }
 
-// Every other piece of Go in README stands, word for word, in a program or test
+// Every other piece of Go in README and docs stands, word for word, in a program or test
 // that is compiled and run.
-func TestPiecesOfReadmeAreTested(t *testing.T) {
-	tested := ""
-	examples, err := filepath.Glob("../example_*_test.go")
-	require.NoError(t, err)
-	for _, path := range append(examples, "audience_test.go", "postgres_test.go", "purchases_test.go") {
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		tested += withoutIndent(string(text))
-	}
-	pieces := 0
-	for _, shown := range blocks(t) {
-		if shown.language != "go" || strings.HasPrefix(shown.text, "package main\n") {
-			continue
+func TestPiecesOfDocumentsAreTested(t *testing.T) {
+	tested := textOf(t, "../example_*_test.go", "*_test.go", "*/*.go")
+	for _, document := range []string{"README.md", "docs/reach.md"} {
+		pieces := 0
+		for _, shown := range blocks(t, document) {
+			if shown.language != "go" || strings.HasPrefix(shown.text, "package main\n") {
+				continue
+			}
+			pieces++
+			require.Contains(t, tested, withoutIndent(shown.text), document)
 		}
-		pieces++
-		require.Contains(t, tested, withoutIndent(shown.text))
+		require.NotZero(t, pieces, document)
 	}
-	require.NotZero(t, pieces)
+}
+
+// What docs say that the examples print is what they print.
+func TestOutputInDocumentsIsWhatExamplesPrint(t *testing.T) {
+	printed := textOf(t, "*/testdata/*.txt")
+	outputs := 0
+	for _, shown := range blocks(t, "docs/reach.md") {
+		if shown.language == "text" {
+			outputs++
+			require.Contains(t, printed, withoutIndent(shown.text))
+		}
+	}
+	require.NotZero(t, outputs)
+}
+
+// textOf returns the files of some patterns, one after another.
+func textOf(t *testing.T, patterns ...string) string {
+	t.Helper()
+	all := ""
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, paths, pattern)
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			all += withoutIndent(string(text))
+		}
+	}
+	return all
 }
 
 // withoutIndent takes the indentation off every line.
