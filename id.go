@@ -3,6 +3,7 @@ package userkit
 import (
 	"bytes"
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,4 +131,9 @@ func clip(text string) string {
 		return text
 	}
 	return text[:most] + "…"
+}
+
+// digestEvent makes the id of an event out of what it is about.
+func digestEvent(about ...string) EventID {
+	return digestID[Event]([]byte(strings.Join(about, "\n")))
 }

@@ -268,11 +268,3 @@ func panicked(reason any) error { return fmt.Errorf("panic: %v\n%s", reason, deb
 
 // now returns the time of the manager's clock in the form in which it is stored.
 func (m *manager) now() time.Time { return storedTime(m.clock()) }
-
-// storedTime returns t in UTC at the precision that stores keep.
-func storedTime(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Microsecond)
-}

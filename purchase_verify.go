@@ -3,168 +3,336 @@ package userkit
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/google/uuid"
 )
 
-// share is who wants to ask a store. Each has a share of the pace of its own, so that
-// none can keep the others from asking.
-type share int
-
+// How stores are asked.
 const (
-	submissions share = iota
-	notifications
-	dueWork
-	shares // how many there are
+	verifyTimeout   = 20 * time.Second
+	purchaseLease   = 2 * time.Minute
+	purchasesLeased = 50 // at once, by one process
+	verifiersAtWork = 8
 )
 
-// pace spaces the questions to each store, and remembers what the stores answered. Of
-// the rate, every share has a quarter, and the last quarter is for whoever comes first.
-type pace struct {
-	perSecond float64
-	mu        sync.Mutex
-	counters  map[string]*counter
-}
-
-func newPace(perSecond float64) *pace {
-	return &pace{perSecond: perSecond, counters: map[string]*counter{}}
-}
-
-// counter is where one store is asked.
-type counter struct {
-	common *rate.Limiter
-	shares [shares]*turnstile
-
-	perUser rate.Limit
-	mu      sync.Mutex
-	users   map[UserID]*turnstile // of those who submitted lately
-	witness witness               // of purchases that the store has known
-	until   time.Time             // the store wants to be asked about nothing before
-}
-
-// longestBusy is for how long, at most, a store that calls itself busy is asked about
-// nothing: what one answer says must not stop everything for long.
-const longestBusy = time.Hour
-
-// errBusy is why a store was not asked.
-var errBusy = errors.New("userkit: the store asked to be left alone for a while")
-
-// busy returns the verdict on whatever would be asked now of a store that is busy.
-func (c *counter) busy(now time.Time) (verdict Verdict, busy bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !now.Before(c.until) {
-		return Verdict{}, false
+// verifierOf gives the verifier of a store.
+func (m *manager) verifierOf(store string) (Verifier, error) {
+	for _, verifier := range m.verifiers {
+		if verifier.Store() == store {
+			return verifier, nil
+		}
 	}
-	return Undecided(errBusy, c.until), true
+	return nil, NewError(CodeUnknownStore, "store", "the project has no verifier for the store %q", clip(store))
 }
 
-// heed takes note of a store that calls itself busy.
-func (c *counter) heed(verdict Verdict, now time.Time) {
-	if verdict.Outcome != VerdictUndecided || !verdict.Busy {
+// verify asks a store about a purchase of a user, at the pace of the store, unless the
+// receipt alone decides. known is the purchase as it is kept; nil: one is submitted. It
+// returns an error when the context ends or the store of userkit fails.
+func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User, known *Purchase, by share) (verification, error) {
+	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
+	verdict, decided := lookAt(ctx, verifier, receipt)
+	store := m.pace.at(receipt.Store)
+	if !decided {
+		verdict, decided = store.busy(m.now())
+	}
+	if !decided {
+		if err := m.pace.wait(ctx, receipt.Store, by, user.ID); err != nil {
+			return v, err
+		}
+		// Others may have been told meanwhile that the store is busy.
+		verdict, decided = store.busy(m.now())
+	}
+	if !decided {
+		limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+		verdict = ask(limited, verifier, receipt)
+		v.late = limited.Err() != nil
+		cancel()
+		store.heed(verdict, m.now())
+	}
+	v.verdict = verdict.check()
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	_, v.panicked = errors.AsType[*panicError](v.verdict.Err)
+	m.doubt(ctx, &v, known)
+	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
+		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
+	}
+	stranger := false
+	if token := v.verdict.Facts.AccountToken; token != "" {
+		named, byExtRef, err := m.named(ctx, token, user)
+		if err != nil {
+			return v, err
+		}
+		v.owns = named == user.ID
+		stranger = !named.IsZero() && !v.owns
+		if stranger && byExtRef && known != nil && known.Active && known.told(token) {
+			stranger = false
+		}
+	}
+	return v.judge(m.sandboxPurchases, stranger), nil
+}
+
+// doubt makes the answer that a purchase is unknown no answer where the store says so of
+// most purchases that it has confirmed before.
+func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
+	now := m.now()
+	unknown := v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak()
+	c := &m.pace.at(v.receipt.Store).witness
+	if known != nil && known.Active && !known.VerifiedAt.IsZero() && v.verdict.Outcome != VerdictUndecided {
+		c.note(known.ID, unknown, now)
+	}
+	if !unknown {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.until = verdict.RetryAt
-	if latest := now.Add(longestBusy); c.until.After(latest) {
-		c.until = latest
+	wrong, alarm := c.misconfigured(now)
+	if !wrong {
+		return
 	}
+	if alarm {
+		m.logger.ErrorContext(ctx, "userkit: a store does not know most of the purchases that it has confirmed, so its answers change nothing: "+
+			"check the credentials and the application of its verifier", "store", v.receipt.Store, "reason", v.verdict.Reason)
+	}
+	v.verdict = Undecided(v.verdict.Err, v.verdict.RetryAt)
 }
 
-// turnstile is a line of callers. Only the first of them has a reservation, so that the
-// reservation of one who gives up is given back whole, whoever waits behind.
-type turnstile struct {
-	first   chan struct{}
-	limiter *rate.Limiter
-}
-
-func newTurnstile(limit rate.Limit, burst int) *turnstile {
-	return &turnstile{first: make(chan struct{}, 1), limiter: rate.NewLimiter(limit, burst)}
-}
-
-// wait waits for the caller's turn. Where common has one to spare, that is at once.
-func (t *turnstile) wait(ctx context.Context, common *rate.Limiter) error {
-	select {
-	case t.first <- struct{}{}:
-		defer func() { <-t.first }()
-	case <-ctx.Done():
-		return ctx.Err()
+// lookAt lets a verifier decide by the receipt alone, which costs no turn at the store.
+func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict, decided bool) {
+	checker, ok := verifier.(ReceiptChecker)
+	if !ok {
+		return Verdict{}, false
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if common != nil && common.Allow() {
-		return nil
-	}
-	reservation := t.limiter.Reserve()
-	timer := time.NewTimer(reservation.Delay())
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		reservation.Cancel()
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// The share of one user in the submissions to a store.
-const (
-	userPart  = 10 // of the rate
-	userBurst = 5
-	maxUsers  = 4096 // that are remembered, beside those who have used up a share
-)
-
-// at gives the counter of a store.
-func (p *pace) at(store string) *counter {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.counters[store]
-	if c == nil {
-		part := rate.Limit(p.perSecond / float64(shares+1))
-		c = &counter{
-			common: rate.NewLimiter(part, 1), perUser: rate.Limit(p.perSecond / userPart),
-			users: map[UserID]*turnstile{},
+	defer func() {
+		if reason := recover(); reason != nil {
+			verdict, decided = Undecided(&panicError{panicked(reason)}, time.Time{}), true
 		}
-		for i := range c.shares {
-			c.shares[i] = newTurnstile(part, 1)
-		}
-		p.counters[store] = c
-	}
-	return c
+	}()
+	return checker.CheckReceipt(ctx, receipt)
 }
 
-// wait waits until a store may be asked. A user who submits much waits for itself first.
-func (p *pace) wait(ctx context.Context, store string, by share, user UserID) error {
-	c := p.at(store)
-	if by == submissions {
-		if err := c.user(user).wait(ctx, nil); err != nil {
-			return err
+// ask asks a verifier, which is code of the host's: what panics there did not say
+// whether the purchase is good, and neither did one that does not come back in time.
+func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
+	return askHost(ctx, func() Verdict { return verifier.Verify(ctx, receipt) }, func(err error) Verdict {
+		return Undecided(err, time.Time{})
+	})
+}
+
+// named finds the user whom an account token names, by id or extref; zero: nobody, who
+// is not somebody else. user is the one who is asked about.
+func (m *manager) named(ctx context.Context, token string, user *User) (_ UserID, byExtRef bool, err error) {
+	if token == "" || user.ExtRef != "" && token == user.ExtRef {
+		return user.ID, true, nil
+	}
+	id, err := uuid.Parse(token)
+	isID := err == nil
+	if isID && id == uuid.Nil {
+		return UserID{}, false, nil
+	}
+	forms := spellings(token)
+	if isID {
+		if UserID(id) == user.ID {
+			return user.ID, false, nil
+		}
+		if own, err := uuid.Parse(user.ExtRef); err == nil && own == id {
+			return user.ID, true, nil
+		}
+		switch _, err := m.store.User(ctx, UserID(id)); {
+		case err == nil:
+			return UserID(id), false, nil
+		case !errors.Is(err, ErrNotFound):
+			return UserID{}, false, err
 		}
 	}
-	return c.shares[by].wait(ctx, c.common)
+	for _, form := range forms {
+		if checkLine("extref", form, MaxExtRef) != nil {
+			continue
+		}
+		switch found, err := m.store.FindUser(ctx, ByExtRef(form)); {
+		case err == nil:
+			return found.ID, true, nil
+		case !errors.Is(err, ErrNotFound):
+			return UserID{}, false, err
+		}
+	}
+	return UserID{}, false, nil
 }
 
-// user gives the turnstile of a user, and forgets those who have not asked for long.
-func (c *counter) user(id UserID) *turnstile {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.users[id]
-	if t == nil {
-		if len(c.users) >= maxUsers {
-			for other, idle := range c.users {
-				if len(idle.first) == 0 && idle.limiter.Tokens() >= userBurst {
-					delete(c.users, other)
+// spellings are the forms in which a token may be kept as an extref: a UUID is the same
+// one in any case, with hyphens and without.
+func spellings(token string) []string {
+	id, err := uuid.Parse(token)
+	if err != nil {
+		return []string{token}
+	}
+	plain := id.String()
+	bare := strings.ReplaceAll(plain, "-", "")
+	all := []string{token}
+	for _, form := range []string{plain, strings.ToUpper(plain), bare, strings.ToUpper(bare)} {
+		if !slices.Contains(all, form) {
+			all = append(all, form)
+		}
+	}
+	return all
+}
+
+// tell calls an acknowledger, which is code of the host's.
+func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts PurchaseFacts) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = panicked(reason)
+		}
+	}()
+	return acknowledger.Acknowledge(ctx, receipt, facts)
+}
+
+// acknowledge tells the store of a purchase that it was granted. Where that fails, the next
+// verification does it, which is soon while the purchase is young: Google takes back what
+// nobody has acknowledged after three days, of a prepaid plan of a day after twelve hours,
+// and of a test after five minutes.
+func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) Purchase {
+	acknowledger, ok := verifier.(Acknowledger)
+	if !ok || purchase.Acknowledged || !purchase.Active {
+		return purchase
+	}
+	receipt := v.receipt
+	receipt.Token = purchase.Token
+	limited, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	if err := tell(limited, acknowledger, receipt, v.verdict.Facts); err != nil {
+		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
+		soon := purchase.acknowledgeAgain(m.now())
+		if soon.IsZero() || !purchase.DueAt.IsZero() && !soon.Before(purchase.DueAt) {
+			return purchase
+		}
+		put, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
+			return updatePurchase(state, purchase.ID, func(p *Purchase) {
+				if p.Active && !p.Acknowledged && (p.DueAt.IsZero() || soon.Before(p.DueAt)) {
+					p.DueAt = soon
 				}
-			}
+			})
+		})
+		if err != nil {
+			return purchase // the store hears it when the purchase is due
 		}
-		t = newTurnstile(c.perUser, userBurst)
-		c.users[id] = t
+		return put
 	}
-	return t
+	told, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
+		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.Acknowledged = true })
+	})
+	if err != nil {
+		return purchase // it is kept; the store hears it again
+	}
+	return told
+}
+
+// verifyAgain verifies a purchase and keeps what that finds. event, unless zero,
+// is the id of the event: where it is recorded already, nothing is done.
+func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by share) (Purchase, verification, error) {
+	verifier, err := m.verifierOf(purchase.Store)
+	if err != nil {
+		return Purchase{}, verification{}, err
+	}
+	owner, err := m.store.User(ctx, purchase.UserID)
+	if err != nil {
+		return Purchase{}, verification{}, err
+	}
+	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID}
+	v, err := m.verify(ctx, verifier, receipt, &owner, &purchase, by)
+	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
+		return purchase, v, err
+	}
+	o.now = m.now()
+	want := Want{User: purchase.UserID, Purchases: true}
+	if strings.HasPrefix(purchase.StableID, provisional) {
+		want.Marks = v.marks()
+	}
+	if !event.IsZero() {
+		o.event = event
+		want.Events = []EventID{event}
+	}
+	after, err := change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
+		if !event.IsZero() && slices.Contains(state.Events, event) {
+			return purchase, Change{}, nil
+		}
+		after, c, err := v.apply(state, o, purchase.ID, PurchaseID{}, revive)
+		if err == nil && !event.IsZero() && len(c.Events) == 0 {
+			o.record(&c, EventPurchaseUpdated, DeviceID{}, "purchase_id", after.ID.String(), "store", after.Store, "active", after.Active)
+		}
+		return after, c, err
+	})
+	if ErrorCode(err) == CodePurchaseTaken && !revive {
+		// What waited turned out to be the purchase of somebody else.
+		after, err = change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
+			return endPurchase(state, o, purchase.ID, ReasonTaken, m.purchaseGrace)
+		})
+	}
+	if err != nil {
+		return Purchase{}, v, err
+	}
+	if v.verdict.Outcome == VerdictValid {
+		after = m.acknowledge(ctx, verifier, after, v)
+	}
+	return after, v, nil
+}
+
+func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport, err error) {
+	ctx, call, err := enter(ctx, m, opVerifyDuePurchases, noTarget)
+	if err != nil {
+		return VerificationReport{}, err
+	}
+	defer call.leave(ctx, &err)
+	var report VerificationReport
+	if err := m.public(); err != nil {
+		return report, err
+	}
+	if len(m.verifiers) == 0 {
+		return report, nil
+	}
+	var mu sync.Mutex // of the report
+	d := &dispatcher[Purchase]{
+		now: m.now, lease: purchaseLease, timeout: verifyTimeout, workers: verifiersAtWork,
+		take: func(ctx context.Context, now, until time.Time) ([]Purchase, error) {
+			return m.store.LeasePurchases(ctx, now, until, purchasesLeased)
+		},
+		service: func(p *Purchase) string { return p.Store },
+		do: func(ctx context.Context, purchase Purchase) (late bool, err error) {
+			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, dueWork)
+			if ErrorCode(err) == CodeUnknownStore {
+				err = m.postpone(ctx, purchase)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return v.late, report.count(after, v, err)
+		},
+		panicked: func(ctx context.Context, purchase Purchase, reason error) {
+			mu.Lock()
+			report.Undecided++
+			report.Panicked++
+			mu.Unlock()
+			m.logger.ErrorContext(ctx, "userkit: verifying a purchase failed", "store", purchase.Store, "purchase", purchase.ID, "error", reason)
+		},
+	}
+	for _, verifier := range m.verifiers {
+		d.services = append(d.services, verifier.Store())
+	}
+	err = d.run(ctx)
+	return report, err
+}
+
+// postpone lets a purchase wait for a day whose verifier the host has no longer:
+// it must not stand in the way of the others that are due.
+func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
+	due := m.now().Add(verifyEvery)
+	_, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
+		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.DueAt, p.LeasedUntil = due, time.Time{} })
+	})
+	return err
 }
 
 // count adds to the report what a verification found, and returns the error that ends the
@@ -185,4 +353,120 @@ func (r *VerificationReport) count(after Purchase, v verification, err error) er
 		r.Undecided++
 	}
 	return nil
+}
+
+func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) (err error) {
+	ctx, call, err := enter(ctx, m, opHandleStoreNotification, noTarget)
+	if err != nil {
+		return err
+	}
+	defer call.leave(ctx, &err)
+	if err := m.public(); err != nil {
+		return err
+	}
+	if len(notification.Body) > MaxStoreNotification {
+		return NewError(CodeTooLong, "body", "%d bytes, at most %d", len(notification.Body), MaxStoreNotification)
+	}
+	verifier, err := m.verifierOf(store)
+	if err != nil {
+		return err
+	}
+	reader, ok := verifier.(NotificationReader)
+	if !ok {
+		return NewError(CodeUnknownStore, "store", "the store %q sends no notifications", clip(store))
+	}
+	content, err := reader.ReadNotification(ctx, notification)
+	if err != nil {
+		return unavailable(err)
+	}
+	if content.StableID == "" && content.Receipt.Token == "" && content.RefundRequest == nil {
+		return nil
+	}
+	purchases, err := m.notified(ctx, store, content)
+	if err != nil {
+		return err
+	}
+	if content.RefundRequest != nil && len(purchases) == 0 {
+		return m.refundRequested(ctx, call.again(), store, content, Purchase{})
+	}
+	for _, purchase := range purchases {
+		if content.RefundRequest != nil {
+			if err := m.refundRequested(ctx, call.again(), store, content, purchase); err != nil {
+				return err
+			}
+		}
+		if purchase.Reason == ReasonDeactivated {
+			continue
+		}
+		var event EventID
+		if content.ID != "" {
+			event = notificationEvent(store, content.ID, purchase.ID)
+			states, err := m.store.Load(ctx, []Want{{User: purchase.UserID, Events: []EventID{event}}})
+			if err != nil {
+				return err
+			}
+			if len(states[0].Events) > 0 {
+				continue
+			}
+		}
+		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false, notifications); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// refundRequested records that a store asks before it refunds, once for each notification.
+// Without a purchase, the event is of the user whom the store names, or else of none: the
+// host has to hear of it in time.
+func (m *manager) refundRequested(ctx context.Context, o origin, store string, content NotificationContent, purchase Purchase) error {
+	request := content.RefundRequest
+	user := purchase.UserID
+	if user.IsZero() && request.AccountToken != "" {
+		var err error
+		if user, _, err = m.named(ctx, request.AccountToken, &User{}); err != nil {
+			return err
+		}
+	}
+	var shown any // nil, which the event leaves out
+	if !purchase.ID.IsZero() {
+		shown = purchase.ID.String()
+	}
+	data := []any{"purchase_id", shown, "store", store, "transaction_id", orLeftOut(request.TransactionID), "reply", orLeftOut(request.Reply)}
+	want := Want{User: user}
+	if content.ID != "" {
+		o.event = digestEvent(store, content.ID, purchase.ID.String(), "refund requested")
+		want.Events = []EventID{o.event}
+	}
+	if !user.IsZero() {
+		_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
+			if slices.Contains(state.Events, o.event) {
+				return struct{}{}, Change{}, nil
+			}
+			c := state.change()
+			o.record(&c, EventPurchaseRefundRequested, DeviceID{}, data...)
+			return struct{}{}, c, nil
+		})
+		if ErrorCode(err) != CodeUserNotFound { // deleted meanwhile
+			return err
+		}
+	}
+	return m.tell(ctx, Event{ID: o.event, Name: EventPurchaseRefundRequested, Actor: o.actor, At: o.now, Data: eventData(data)})
+}
+
+// notified finds the purchases that a notification is about.
+func (m *manager) notified(ctx context.Context, store string, content NotificationContent) (purchases []Purchase, err error) {
+	if content.StableID != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, content.StableID)
+	}
+	if err == nil && len(purchases) == 0 && content.Receipt.Token != "" {
+		purchases, err = m.store.FindPurchases(ctx, store, provisionalID(content.Receipt.Token))
+	}
+	return purchases, err
+}
+
+// notificationEvent is the id of the event that a notification writes. It follows
+// from the notification, so that a repeated one is known.
+func notificationEvent(store, id string, purchase PurchaseID) EventID {
+	return digestEvent(store, id, purchase.String())
 }

@@ -234,3 +234,13 @@ const (
 	MaxPurchaseRaw       = 64 * 1024  // bytes
 	MaxPurchaseID        = 512        // characters
 )
+
+func (r Receipt) check() error {
+	switch {
+	case r.Token == "":
+		return NewError(CodeRequired, "token", "a receipt has a token")
+	case len(r.Token) > MaxReceipt:
+		return NewError(CodeTooLong, "token", "%d bytes, at most %d", len(r.Token), MaxReceipt)
+	}
+	return firstError(checkLines("token", r.Token, MaxReceipt), checkLine("product_id", r.ProductID, MaxPurchaseID))
+}

@@ -179,3 +179,44 @@ func TestReceiptThatNobodyEverKnewIsGivenUp(t *testing.T) {
 	known := Purchase{Active: true, CreatedAt: noon}
 	require.NotZero(t, v.become(known, noon.AddDate(1, 0, 0), false).DueAt)
 }
+
+func TestUnknownPurchaseIsAskedAboutAgain(t *testing.T) {
+	v := verification{verdict: Invalid(ReasonNotFound, PurchaseFacts{}), grace: time.Hour}
+	for name, c := range map[string]struct {
+		before Purchase
+		active bool
+		reason PurchaseReason
+		due    bool
+	}{
+		"active":                     {Purchase{Active: true, ExpiresAt: noon.Add(time.Hour)}, true, "", true},
+		"active for ever":            {Purchase{Active: true, CreatedAt: noon.AddDate(-1, 0, 0)}, true, "", true},
+		"in its grace":               {Purchase{Active: true, ExpiresAt: noon.Add(-time.Minute)}, true, "", true},
+		"over":                       {Purchase{Active: true, ExpiresAt: noon.Add(-2 * time.Hour)}, false, ReasonNotFound, true},
+		"over for long":              {Purchase{Active: true, ExpiresAt: noon.Add(-unknownFor)}, false, ReasonNotFound, false},
+		"a receipt that waits":       {Purchase{Reason: ReasonUndecided, CreatedAt: noon}, false, ReasonNotFound, true},
+		"a receipt from long ago":    {Purchase{Reason: ReasonUndecided, CreatedAt: noon.Add(-unknownFor)}, false, ReasonNotFound, false},
+		"paused":                     {Purchase{Reason: ReasonPaused, ExpiresAt: noon}, false, ReasonPaused, true},
+		"refunded":                   {Purchase{Reason: ReasonRevoked, ExpiresAt: noon}, false, ReasonRevoked, false},
+		"taken away by somebody":     {Purchase{Reason: ReasonDeactivated, ExpiresAt: noon}, false, ReasonDeactivated, false},
+		"unknown before, and asked":  {Purchase{Reason: ReasonNotFound, ExpiresAt: noon}, false, ReasonNotFound, true},
+		"unknown before, for longer": {Purchase{Reason: ReasonNotFound, ExpiresAt: noon.Add(-unknownFor)}, false, ReasonNotFound, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			after := v.become(c.before, noon, false)
+			require.Equal(t, c.active, after.Active)
+			require.Equal(t, c.reason, after.Reason)
+			require.Equal(t, c.due, !after.DueAt.IsZero())
+			require.Zero(t, after.VerifiedAt, "nothing was confirmed")
+		})
+	}
+}
+
+func TestFactsFromTheFutureKeepNothingOut(t *testing.T) {
+	ahead := PurchaseFacts{StableID: "s", TransactionID: "1", At: noon.AddDate(0, 0, 1)}
+	p := verification{verdict: Valid(ahead)}.become(Purchase{StableID: "s"}, noon, false)
+	require.Equal(t, noon, p.FactsAt)
+	later := PurchaseFacts{StableID: "s", TransactionID: "2", At: noon.Add(time.Minute)}
+	require.Equal(t, "2", verification{verdict: Valid(later)}.become(p, noon.Add(time.Minute), false).TransactionID)
+	p.FactsAt = noon.AddDate(1, 0, 0) // kept by an earlier version
+	require.Equal(t, "2", verification{verdict: Valid(later)}.become(p, noon.Add(time.Minute), false).TransactionID)
+}
