@@ -16,6 +16,7 @@ import (
 var (
 	linePattern = regexp.MustCompile(
 		`^bench [a-z0-9-]+ ours=(idle|\d+/s)( theirs=(idle|\d+/s)( ratio=\d+\.\d\d)?)?( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
+	costLinePattern   = regexp.MustCompile(`^bench [a-z0-9-]+-(log|processor) ours=\d+(B|us) theirs=\d+(B|us)( ratio=\d+\.\d\d)?$`)
 	memoryLinePattern = regexp.MustCompile(`^bench [a-z0-9-]+-memory grew=-?\d+MiB goal=64MiB( MISSED)?$`)
 )
 
@@ -36,6 +37,10 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		}
 		name := strings.Fields(line)[1]
 		names = append(names, name)
+		if strings.HasSuffix(name, "-log") || strings.HasSuffix(name, "-processor") {
+			require.Regexp(t, costLinePattern, line)
+			continue
+		}
 		if strings.HasSuffix(name, "-memory") {
 			require.Regexp(t, memoryLinePattern, line)
 			continue
@@ -46,6 +51,9 @@ func TestEveryMeasurementRuns(t *testing.T) {
 	var wanted []string
 	for _, m := range c.measurements() {
 		wanted = append(wanted, m.name)
+		if m.cost && runtime.GOOS == "linux" {
+			wanted = append(wanted, m.name+"-log", m.name+"-processor")
+		}
 		if m.memory > 0 && runtime.GOOS == "linux" {
 			wanted = append(wanted, m.name+"-memory")
 		}

@@ -64,6 +64,11 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		fmt.Fprintln(out, m.goal.line(m.name, result))
+		if m.cost {
+			for _, line := range costLines(m.name, result.ourCosts, result.theirCosts) {
+				fmt.Fprintln(out, line)
+			}
+		}
 		if m.memory > 0 {
 			fmt.Fprintln(out, memoryLine(m.name, result.growth, m.memory))
 		}
@@ -86,6 +91,8 @@ type result struct {
 	ours, theirs float64 // per second; the median of the rounds; 0: it got nothing done
 	alone        bool    // there is nothing to compare ours with
 	growth       int64   // of the resident memory while ours worked, in bytes; the most of the rounds
+
+	ourCosts, theirCosts []cost // for the server, of a piece of work in each round
 }
 
 // measure runs both sides in turn.
@@ -130,15 +137,25 @@ func (b *bench) measure(ctx context.Context, m measurement, sides sides) (result
 			}
 		}
 	}
+	var measured result
+	ours, theirs := watched, sides.theirs
+	if m.cost {
+		meter, err := newCostMeter(ctx, b.server)
+		if err != nil {
+			return result{}, err
+		}
+		ours = func(round int) side { return meter.watch(watched(round), &measured.ourCosts) }
+		theirs = meter.watch(sides.theirs, &measured.theirCosts)
+	}
 	rounds := b.rounds
 	if sides.theirs == nil {
 		rounds = 1 // nothing is compared that could be even or uneven
 	}
 	var ourRates, theirRates []float64
 	for round := range rounds {
-		turns := []func() error{func() error { return measureOnce(ctx, watched(round), span, &ourRates) }}
+		turns := []func() error{func() error { return measureOnce(ctx, ours(round), span, &ourRates) }}
 		if sides.theirs != nil {
-			turns = append(turns, func() error { return measureOnce(ctx, sides.theirs, span, &theirRates) })
+			turns = append(turns, func() error { return measureOnce(ctx, theirs, span, &theirRates) })
 		}
 		if round%2 == 1 { // neither side is always the one that finds the disk and the caches warm
 			slices.Reverse(turns)
@@ -149,7 +166,7 @@ func (b *bench) measure(ctx context.Context, m measurement, sides sides) (result
 			}
 		}
 	}
-	measured := result{ours: median(ourRates), alone: sides.theirs == nil}
+	measured.ours, measured.alone = median(ourRates), sides.theirs == nil
 	if sides.theirs != nil {
 		measured.theirs = median(theirRates)
 	}

@@ -17,6 +17,12 @@
 //
 //	bench import-csv-memory grew=21MiB goal=64MiB
 //
+// Where it matters what the work costs the server, two lines tell the bytes of
+// write-ahead log and the time of the processor for one piece of it:
+//
+//	bench refill-64-log ours=1500B theirs=1700B ratio=0.88
+//	bench refill-64-processor ours=60us theirs=150us ratio=0.40
+//
 // Only errors make the exit code differ from 0.
 package main
 
@@ -84,6 +90,7 @@ type measurement struct {
 	name   string
 	goal   goal
 	memory int64 // how far our side may make the resident memory grow, in bytes; 0: no matter
+	cost   bool  // what both sides cost the server is told too
 	brief  bool  // rounds are short: what is done is short and always the same
 	whole  bool  // a round does its work once, however long that takes
 	// open makes the two sides ready. It may be expensive.
@@ -110,22 +117,22 @@ const mostMemory = 64 << 20
 // others, the number of users.
 func (c config) measurements() []measurement {
 	return slices.Concat([]measurement{
-		{name: "refill-1", goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
+		{name: "refill-1", cost: true, goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
 		{name: "refill-8", goal: goal{ratio: 1}, open: refillsOfManyUsers(8)},
-		{name: "refill-64", goal: goal{ratio: 2}, open: refillsOfManyUsers(64)},
-		{name: "refill-512", goal: goal{ratio: 2}, open: refillsOfManyUsers(512)},
+		{name: "refill-64", cost: true, goal: goal{ratio: 2}, open: refillsOfManyUsers(64)},
+		{name: "refill-512", cost: true, goal: goal{ratio: 2}, open: refillsOfManyUsers(512)},
 		{name: "hot-64", goal: goal{ratio: 10}, open: refillsOfOneUser(64)},
 		{name: "refill-pgx-1", goal: goal{ratio: 1}, open: refillsByHand(1)},
 		{name: "refill-pgx-8", goal: goal{ratio: 1}, open: refillsByHand(8)},
-		{name: "refill-pgx-64", goal: goal{ratio: 2}, open: refillsByHand(64)},
+		{name: "refill-pgx-64", cost: true, goal: goal{ratio: 2}, open: refillsByHand(64)},
 		{name: "authenticate-1", goal: goal{ratio: 1}, open: authentications(1)},
 		{name: "authenticate-8", goal: goal{ratio: 1}, open: authentications(8)},
 		{name: "authenticate-64", goal: goal{ratio: 1}, open: authentications(64)},
-		{name: "usage-1000", goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
+		{name: "usage-1000", cost: true, goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
 		{name: "usage-1000-tx", open: usageReports(1, updateInTransaction)},
-		{name: "usage-1000-pipelined", open: usageReports(1, updateInBatch)},
+		{name: "usage-1000-pipelined", cost: true, open: usageReports(1, updateInBatch)},
 		{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
-		{name: "register-64", goal: goal{ratio: 1.5}, open: registrations(64)},
+		{name: "register-64", cost: true, goal: goal{ratio: 1.5}, open: registrations(64)},
 		{name: "statistics-usage-1000", goal: goal{ratio: 0.5}, open: growing(grownReports)},
 		{name: "statistics-edits-64", goal: goal{ratio: 0.5}, open: growing(grownEdits)},
 	}, pageMeasurements(c.people), searchMeasurements(c.people[1:]), []measurement{
