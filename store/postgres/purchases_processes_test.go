@@ -1,17 +1,13 @@
 package postgres_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,18 +20,6 @@ import (
 	"github.com/userkit/userkit/store/postgres"
 )
 
-// orderVariable is the environment variable that makes the test binary a process
-// that verifies the purchases that are due, as its order says, and runs no tests.
-const orderVariable = "USERKIT_TEST_VERIFY"
-
-// order is what a process is to do.
-type order struct {
-	Process string    // its name, which it tells with every question
-	DSN     string    // of the database
-	Shop    string    // the address of the server to ask
-	Now     time.Time // its clock stands still, so no lease ends because a machine is slow
-}
-
 // verifiedAt is when the processes verify, by their clocks. All purchases of stock
 // are due by then.
 var verifiedAt = dueFrom.AddDate(0, 0, 1)
@@ -43,48 +27,26 @@ var verifiedAt = dueFrom.AddDate(0, 0, 1)
 // grace is the default of WithPurchaseGrace.
 const grace = 24 * time.Hour
 
-// obey is the main function of such a process. It gives the exit code.
-func obey(text string) int {
-	// The end of the input is the end of the test's process, even of a killed one.
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(2)
-	}()
-	var given order
-	err := json.Unmarshal([]byte(text), &given)
-	if err == nil {
-		err = given.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, given.Process+":", err)
-		return 1
-	}
-	return 0
-}
-
-// run verifies until nothing is left to it, and then prints what it did.
-func (o order) run() error {
+// verify verifies until nothing is left to it, and returns what it did.
+func (o order) verify() (any, error) {
 	ctx := context.Background()
 	store, err := postgres.Open(ctx, o.DSN, postgres.WithPoolSize(8))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer store.Close()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	manager, err := userkit.New(store, userkit.WithVerificationRate(10_000), userkit.WithVerifiers(&customer{o, client}),
 		userkit.WithClock(func() time.Time { return o.Now }))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer manager.Close(context.Background())
 	var total userkit.VerificationReport
 	for {
 		report, err := manager.VerifyDuePurchases(ctx)
-		if err != nil {
-			return err
-		}
-		if report == (userkit.VerificationReport{}) {
-			return json.NewEncoder(os.Stdout).Encode(total)
+		if err != nil || report == (userkit.VerificationReport{}) {
+			return total, err
 		}
 		total.Verified += report.Verified
 		total.Ended += report.Ended
@@ -102,7 +64,7 @@ type customer struct {
 func (c *customer) Store() string { return "apple" }
 
 func (c *customer) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
-	answer, err := c.client.PostForm(c.order.Shop, url.Values{"process": {c.order.Process}, "token": {receipt.Token}})
+	answer, err := c.client.PostForm(c.order.Server, url.Values{"process": {c.order.Process}, "token": {receipt.Token}})
 	if err != nil {
 		return userkit.Undecided(err, time.Time{})
 	}
@@ -172,81 +134,6 @@ func (s *shop) times() map[string]int {
 		}
 	}
 	return times
-}
-
-// meeting is where several wait for each other.
-type meeting struct {
-	mu      sync.Mutex
-	missing int
-	all     chan struct{} // closed when none is missing
-}
-
-func newMeeting(parties int) *meeting {
-	return &meeting{missing: parties, all: make(chan struct{})}
-}
-
-func (m *meeting) arrive() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.missing--; m.missing == 0 {
-		close(m.all)
-	}
-}
-
-// process is a process that the test has started.
-type process struct {
-	name   string
-	cmd    *exec.Cmd
-	report userkit.VerificationReport
-	err    error
-	ended  chan struct{} // closed when report and err are there
-}
-
-// start starts a process that ends with the test.
-func start(t *testing.T, given order) *process {
-	t.Helper()
-	text, err := json.Marshal(given)
-	require.NoError(t, err)
-	var output, complaints bytes.Buffer
-	p := &process{name: given.Process, cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
-	p.cmd.Stdout, p.cmd.Stderr = &output, &complaints
-	_, err = p.cmd.StdinPipe() // open as long as this process lives
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.ended)
-		p.err = p.cmd.Wait()
-		if p.err == nil {
-			p.err = json.Unmarshal(output.Bytes(), &p.report)
-		}
-		if p.err != nil {
-			p.err = fmt.Errorf("%s: %w\n%s", p.name, p.err, complaints.String())
-		}
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // fails when it has ended
-		<-p.ended
-	})
-	return p
-}
-
-// await waits until processes have ended, and demands that they succeed, all but the
-// doomed ones. It does not wait for one that waits for another that has failed.
-func await(t *testing.T, doomed *process, processes ...*process) {
-	t.Helper()
-	ended := make(chan *process, len(processes))
-	for _, p := range processes {
-		go func() {
-			<-p.ended
-			ended <- p
-		}()
-	}
-	for range processes {
-		if p := <-ended; p != doomed {
-			require.NoError(t, p.err)
-		}
-	}
 }
 
 // stock fills a store with users who have one purchase each. All are due; the n-th
@@ -342,8 +229,8 @@ func TestTwoProcessesVerifyEveryDuePurchaseOnce(t *testing.T) {
 		}
 		return together.all
 	})
-	one := start(t, order{Process: "one", DSN: dsn, Shop: shop.address, Now: verifiedAt})
-	two := start(t, order{Process: "two", DSN: dsn, Shop: shop.address, Now: verifiedAt})
+	one := start(t, order{Task: "verify", Process: "one", DSN: dsn, Server: shop.address, Now: verifiedAt})
+	two := start(t, order{Task: "verify", Process: "two", DSN: dsn, Server: shop.address, Now: verifiedAt})
 	await(t, nil, one, two)
 
 	times := shop.times()
@@ -392,8 +279,8 @@ func TestAfterTheLeaseTheWorkOfAKilledProcessIsDone(t *testing.T) {
 		}
 		return never
 	})
-	victim = start(t, order{Process: "victim", DSN: dsn, Shop: shop.address, Now: verifiedAt})
-	survivor := start(t, order{Process: "survivor", DSN: dsn, Shop: shop.address, Now: verifiedAt})
+	victim = start(t, order{Task: "verify", Process: "victim", DSN: dsn, Server: shop.address, Now: verifiedAt})
+	survivor := start(t, order{Task: "verify", Process: "survivor", DSN: dsn, Server: shop.address, Now: verifiedAt})
 	together.arrive()
 	await(t, victim, victim, survivor)
 	select {
@@ -423,7 +310,7 @@ func TestAfterTheLeaseTheWorkOfAKilledProcessIsDone(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, leased, "before the lease is over, its work is nobody else's")
 
-	heir := start(t, order{Process: "heir", DSN: dsn, Shop: shop.address, Now: past})
+	heir := start(t, order{Task: "verify", Process: "heir", DSN: dsn, Server: shop.address, Now: past})
 	await(t, nil, heir)
 	require.Equal(t, userkit.VerificationReport{Verified: len(late)}, heir.report)
 	require.ElementsMatch(t, slices.Collect(maps.Keys(late)), shop.questions("heir"))
