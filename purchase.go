@@ -34,6 +34,9 @@ type Purchase struct {
 	Trial        bool      `json:"trial,omitempty"`
 	FamilyShared bool      `json:"family_shared,omitempty"`
 
+	Items      []PurchaseItem `json:"items,omitempty"`      // see PurchaseFacts; ActiveProducts tells which are good
+	Supersedes []string       `json:"supersedes,omitempty"` // stable ids of those that it has replaced
+
 	// Active is what the newest verification found. That it ends by the clock is
 	// in ActiveAt.
 	Active bool           `json:"active"`
@@ -69,6 +72,24 @@ func (p Purchase) EndsAt(grace time.Duration) time.Time {
 func (p Purchase) ActiveAt(now time.Time, grace time.Duration) bool {
 	end := p.EndsAt(grace)
 	return p.Active && (end.IsZero() || now.Before(end))
+}
+
+// ActiveProducts returns the products of the purchase that count at a moment, by the same
+// rule as ActiveAt, in the order of the items; none when the purchase does not count.
+func (p Purchase) ActiveProducts(now time.Time, grace time.Duration) []string {
+	if !p.ActiveAt(now, grace) {
+		return nil
+	}
+	if len(p.Items) == 0 {
+		return []string{p.ProductID}
+	}
+	var products []string
+	for _, item := range p.Items {
+		if !item.ExpiresAt.IsZero() && now.Before(item.ExpiresAt.Add(grace)) && !slices.Contains(products, item.ProductID) {
+			products = append(products, item.ProductID)
+		}
+	}
+	return products
 }
 
 // ProjectKind says what a project is for.
@@ -123,7 +144,9 @@ type PurchaseManager interface {
 	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
 	// Error.Field; an active purchase of the user that this is about ends. That its
 	// store does not know it (ReasonNotFound, ReasonForged, ReasonWrongApp) is no such
-	// word: an active purchase stays, and is returned.
+	// word: an active purchase stays, and is returned. A good purchase that an active one of
+	// the user has replaced is kept and not active, and the call returns ErrRefused with
+	// CodePurchaseInvalid and ReasonSuperseded.
 	//
 	// It returns ErrInvalid with CodeUnknownStore, CodeRequired and CodeTooLong;
 	// ErrRefused with CodePurchaseInvalid and ReasonEnvironment for a sandbox
@@ -145,7 +168,8 @@ type PurchaseManager interface {
 	// ActivatePurchase verifies a purchase and makes it active again, also one
 	// that was deactivated. It returns ErrRefused with CodePurchaseInvalid when the
 	// store says that it is not good, and ErrUnavailable with CodePurchaseUndecided
-	// when it does not say; then the purchase stays as it was.
+	// when it does not say; then the purchase stays as it was. It does so too, with
+	// CodePurchaseInvalid and ReasonSuperseded, when an active purchase has replaced it.
 	ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error)
 
 	// DeactivatePurchase takes a purchase away from its user, until
@@ -155,7 +179,8 @@ type PurchaseManager interface {
 	// VerifyDuePurchases verifies the purchases whose time has come: active ones a
 	// day after the last verification and shortly after their expiration, those
 	// that may come back (pending, unpaid) once a day for sixty days, paused ones for a
-	// hundred, since Google Play lets customers pause for three months, and
+	// hundred, since Google Play lets customers pause for three months, or when their store
+	// says that the pause ends (see Verdict.AskAt), and
 	// undecided ones by a back-off that doubles up to six hours (a receipt of which
 	// nothing was found out in sixty days is given up). Each is leased for
 	// a short time, so that many processes share the work and none is done twice; the
@@ -199,6 +224,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err := firstError(m.public(), receipt.check()); err != nil {
 		return Purchase{}, err
 	}
+	receipt.Kept = false
 	verifier, err := m.verifierOf(receipt.Store)
 	if err != nil {
 		return Purchase{}, err
@@ -334,6 +360,9 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purcha
 		return Purchase{}, v.refusal()
 	case v.verdict.Outcome == VerdictUndecided:
 		return Purchase{}, v.undecided()
+	case !after.Active: // replaced by another one
+		v.verdict.Reason = ReasonSuperseded
+		return Purchase{}, v.refusal()
 	}
 	return after, nil
 }

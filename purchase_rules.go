@@ -45,6 +45,9 @@ func provisionalID(token string) string {
 
 const provisional = "receipt:"
 
+// identified reports whether the store of a purchase has said what it is.
+func (p *Purchase) identified() bool { return !strings.HasPrefix(p.StableID, provisional) }
+
 // check gives the verdict as it can be kept: what a verifier must not return
 // counts as undecided.
 func (v Verdict) check() Verdict {
@@ -53,6 +56,10 @@ func (v Verdict) check() Verdict {
 	}
 	facts := &v.Facts
 	facts.PurchasedAt, facts.ExpiresAt, facts.At = storedTime(facts.PurchasedAt), storedTime(facts.ExpiresAt), storedTime(facts.At)
+	facts.Items = slices.Clone(facts.Items)
+	for i := range facts.Items {
+		facts.Items[i].ExpiresAt = storedTime(facts.Items[i].ExpiresAt)
+	}
 	if facts.Environment == "" {
 		facts.Environment = Production
 	}
@@ -73,11 +80,21 @@ func (v Verdict) check() Verdict {
 	err := firstError(
 		checkLine("stable_id", facts.StableID, MaxPurchaseID), checkLine("transaction_id", facts.TransactionID, MaxPurchaseID),
 		checkLine("product_id", facts.ProductID, MaxPurchaseID), checkTime("purchased_at", facts.PurchasedAt),
-		checkTime("expires_at", facts.ExpiresAt), checkTime("at", facts.At),
+		checkTime("expires_at", facts.ExpiresAt), checkTime("at", facts.At), checkTime("ask_at", v.AskAt),
 	)
+	for _, item := range facts.Items[:min(len(facts.Items), MaxPurchaseItems)] {
+		err = firstError(err, checkLine("product_id", item.ProductID, MaxPurchaseID), checkTime("expires_at", item.ExpiresAt))
+	}
+	for _, id := range facts.Supersedes[:min(len(facts.Supersedes), MaxSuperseded)] {
+		err = firstError(err, checkLine("supersedes", id, MaxPurchaseID))
+	}
 	switch {
 	case err != nil:
 		return broken("facts that cannot be kept: %w", err)
+	case len(facts.Items) > MaxPurchaseItems:
+		return broken("%d items", len(facts.Items))
+	case len(facts.Supersedes) > MaxSuperseded:
+		return broken("%d purchases that were replaced", len(facts.Supersedes))
 	case facts.Environment != Production && facts.Environment != Sandbox:
 		return broken("the environment %q", clip(string(facts.Environment)))
 	case len(facts.Token) > MaxReceipt:
@@ -94,7 +111,7 @@ func (v Verdict) check() Verdict {
 }
 
 // judge makes a purchase that is good for its store, and not for this user, an
-// invalid one. stranger tells that its account token names another user.
+// invalid one. stranger tells that it is for another user.
 func (v verification) judge(sandbox, stranger bool) verification {
 	facts := v.verdict.Facts
 	switch {
@@ -143,7 +160,7 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
 	}
 	if at < 0 && v.verdict.Outcome == VerdictInvalid {
-		return Purchase{}, Change{}, v.refusal()
+		return v.link(state, o)
 	}
 	if at < 0 && v.verdict.Outcome == VerdictUndecided && waitingReceipts(state.Purchases) >= MaxWaitingReceipts {
 		return Purchase{}, Change{}, v.undecided()
@@ -177,11 +194,18 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	default:
 		c.Purchases.Insert = append(c.Purchases.Insert, after)
 	}
-	if (at < 0 || strings.HasPrefix(before.StableID, provisional) && twin < 0) && !v.moves {
+	if (at < 0 || !before.identified() && twin < 0) && !v.moves {
 		v.withhold(state, &after)
 		c.putPurchase(after)
 	}
-	superseded := v.supersede(state, &c, after, o.now)
+	superseded, replaced := supersede(state, &c, after, v.grace, o.now)
+	if replaced {
+		after.Active, after.DueAt = false, time.Time{}
+		if after.Reason = ReasonSuperseded; before.Reason == ReasonDeactivated {
+			after.Reason = ReasonDeactivated
+		}
+		c.putPurchase(after)
+	}
 	c.countPurchases(state, v.grace)
 	if name, tells := purchaseEvent(before, after, at < 0); tells || len(superseded) > 0 {
 		after.UpdatedAt = latest(before.UpdatedAt, o.now)
@@ -269,6 +293,9 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 		}
 	}
 	p.DueAt = p.nextDue(now, v.jitter)
+	if p.Reason != ReasonDeactivated && !v.verdict.AskAt.IsZero() {
+		p.DueAt = p.dueAsked(v.verdict.AskAt, now, v.jitter)
+	}
 	if v.verdict.Outcome == VerdictInvalid && v.verdict.Final {
 		p.DueAt = time.Time{}
 	}
@@ -319,6 +346,8 @@ func (p *Purchase) takeFacts(facts PurchaseFacts) {
 	if facts.StableID != p.StableID { // such as a subscription that was bought again
 		p.Acknowledged = false
 	}
+	p.takeSupersedes(facts)
+	p.Items = facts.Items
 	p.StableID, p.TransactionID, p.ProductID = facts.StableID, facts.TransactionID, facts.ProductID
 	p.Environment, p.PurchasedAt, p.ExpiresAt = facts.Environment, facts.PurchasedAt, facts.ExpiresAt
 	p.Trial, p.FamilyShared = facts.Trial, facts.FamilyShared
@@ -328,6 +357,23 @@ func (p *Purchase) takeFacts(facts PurchaseFacts) {
 	if len(facts.Raw) > 0 {
 		p.Raw = facts.Raw
 	}
+}
+
+// takeSupersedes adds the purchases that facts say were replaced to those that are known:
+// what has happened once stays so, also where the store says it for a while only. The
+// newest are kept.
+func (p *Purchase) takeSupersedes(facts PurchaseFacts) {
+	var known []string
+	if facts.StableID == p.StableID {
+		known = p.Supersedes
+	}
+	all := slices.Clone(facts.Supersedes)
+	for _, id := range known {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	p.Supersedes = all[:min(len(all), MaxSuperseded)]
 }
 
 // nextDue gives when a purchase is verified again after its store has answered;
@@ -350,7 +396,7 @@ func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 		return time.Time{}
 	}
 	due := now.Add(every)
-	if end := p.ExpiresAt.Add(verifyAfterEnd + time.Duration(jitter*float64(verifyAfterEnd))); !p.ExpiresAt.IsZero() && end.Before(due) {
+	if end := p.nextEnd(now).Add(verifyAfterEnd + time.Duration(jitter*float64(verifyAfterEnd))); !p.ExpiresAt.IsZero() && end.Before(due) {
 		// A store that still calls it good after its end is asked again soon.
 		due = end
 		if soon := now.Add(verifyAfterEnd); due.Before(soon) {
@@ -358,6 +404,34 @@ func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 		}
 	}
 	return storedTime(due)
+}
+
+// nextEnd gives when the next part of the purchase ends, or else the whole of it.
+func (p Purchase) nextEnd(now time.Time) time.Time {
+	next := p.ExpiresAt
+	for _, item := range p.Items {
+		if item.ExpiresAt.After(now) && item.ExpiresAt.Before(next) {
+			next = item.ExpiresAt
+		}
+	}
+	return next
+}
+
+// dueAsked gives when a purchase is verified again whose store has named a moment: shortly
+// after it. Where nothing has changed by then, it is asked again, at first soon.
+func (p Purchase) dueAsked(askAt, now time.Time, jitter float64) time.Time {
+	due := earliest(askAt.Add(verifyAfterEnd+time.Duration(jitter*float64(verifyAfterEnd))), now.Add(longestAskAt))
+	switch {
+	case p.Active && !due.After(now):
+		return p.DueAt
+	case p.Active:
+		return storedTime(earliest(due, p.DueAt))
+	case due.After(now):
+		return storedTime(due)
+	case p.DueAt.IsZero():
+		return p.DueAt
+	}
+	return storedTime(earliest(now.Add(max(now.Sub(askAt), verifyAfterEnd)), p.DueAt))
 }
 
 // acknowledgeAgain gives when to tell the store again that a purchase was granted, the later
@@ -396,20 +470,73 @@ func (v verification) retryAt(tries int, now time.Time) time.Time {
 	return storedTime(at)
 }
 
-// supersede ends the purchases of the user that a good one has replaced.
-func (v verification) supersede(state *State, c *Change, by Purchase, now time.Time) (superseded []PurchaseID) {
-	if v.verdict.Outcome != VerdictValid || !by.Active {
-		return nil
-	}
-	for _, p := range state.Purchases {
-		if p.ID == by.ID || p.Store != by.Store || !p.Active || !slices.Contains(v.verdict.Facts.Supersedes, p.StableID) {
+// replaces reports whether a purchase has replaced another one, by what their store said.
+// What was bought after it, it cannot have replaced.
+func (p *Purchase) replaces(other *Purchase) bool {
+	return p.ID != other.ID && p.Store == other.Store && !other.PurchasedAt.After(p.PurchasedAt) &&
+		slices.Contains(p.Supersedes, other.StableID)
+}
+
+// overtaken finds, among the purchases of a user, those that active ones have replaced,
+// directly or by others in between, in whatever order they came. Of two that have replaced
+// each other, the first of rows stays.
+func overtaken(rows []Purchase, grace time.Duration, now time.Time) []bool {
+	over := make([]bool, len(rows))
+	for i := range rows {
+		if over[i] || !rows[i].Active || i > 0 && !rows[i].ActiveAt(now, grace) {
 			continue
 		}
-		p.Active, p.Reason, p.DueAt, p.UpdatedAt = false, ReasonSuperseded, time.Time{}, latest(p.UpdatedAt, now)
-		c.Purchases.Update = append(c.Purchases.Update, p)
-		superseded = append(superseded, p.ID)
+		for reached := []int{i}; len(reached) > 0; reached = reached[1:] {
+			for j := range rows {
+				if j != i && !over[j] && rows[reached[0]].replaces(&rows[j]) {
+					over[j] = true
+					reached = append(reached, j)
+				}
+			}
+		}
 	}
-	return superseded
+	return over
+}
+
+// supersede ends the purchases of the user that were replaced, now that a change has made
+// one what it is. replaced tells that it is one of them itself; the others are in
+// superseded.
+func supersede(state *State, c *Change, changed Purchase, grace time.Duration, now time.Time) (superseded []PurchaseID, replaced bool) {
+	rows := c.Purchases.apply(slices.Clone(state.Purchases), purchaseID)
+	if at := indexID(rows, changed.ID, purchaseID); at >= 0 {
+		rows[0], rows[at] = rows[at], rows[0]
+	} else {
+		rows = slices.Insert(rows, 0, changed)
+	}
+	over := overtaken(rows, grace, now)
+	for i, p := range rows[1:] {
+		if over[i+1] && p.Active {
+			p.Active, p.Reason, p.DueAt, p.UpdatedAt = false, ReasonSuperseded, time.Time{}, latest(p.UpdatedAt, now)
+			c.Purchases.Update = append(c.Purchases.Update, p)
+			superseded = append(superseded, p.ID)
+		}
+	}
+	return superseded, over[0] && rows[0].Active
+}
+
+// link decides about a purchase that is not kept, since another one has replaced it. It may
+// be the one in between that tells of two others that the newer has replaced the older.
+func (v verification) link(state *State, o origin) (Purchase, Change, error) {
+	between := Purchase{Store: v.receipt.Store}
+	c := state.change()
+	var superseded []PurchaseID
+	if v.verdict.Reason == ReasonSuperseded {
+		between.takeFacts(v.verdict.Facts)
+		superseded, _ = supersede(state, &c, between, v.grace, o.now)
+	}
+	if len(superseded) == 0 {
+		return Purchase{}, Change{}, v.refusal()
+	}
+	c.countPurchases(state, v.grace)
+	ended := c.Purchases.Update[0]
+	o.record(&c, EventPurchaseDeactivated, DeviceID{}, "purchase_id", ended.ID.String(), "store", ended.Store, "product_id", ended.ProductID,
+		"active", false, "reason", ended.Reason, "superseded", superseded)
+	return between, c, nil
 }
 
 // countPurchases makes the account tell what the change makes of the purchases.
@@ -444,7 +571,10 @@ func purchaseEvent(before, after Purchase, created bool) (EventName, bool) {
 		return EventPurchaseDeactivated, true
 	}
 	changed := before.Reason != after.Reason || before.StableID != after.StableID || before.TransactionID != after.TransactionID ||
-		before.ProductID != after.ProductID || !before.ExpiresAt.Equal(after.ExpiresAt) || before.Trial != after.Trial
+		before.ProductID != after.ProductID || !before.ExpiresAt.Equal(after.ExpiresAt) || before.Trial != after.Trial ||
+		!slices.EqualFunc(before.Items, after.Items, func(a, b PurchaseItem) bool {
+			return a.ProductID == b.ProductID && a.Trial == b.Trial && a.ExpiresAt.Equal(b.ExpiresAt)
+		})
 	return EventPurchaseUpdated, changed
 }
 

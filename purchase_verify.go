@@ -14,6 +14,7 @@ import (
 
 // How stores are asked.
 const (
+	longestAskAt    = verifyPausedFor
 	verifyTimeout   = 20 * time.Second
 	purchaseLease   = 2 * time.Minute
 	purchasesLeased = 50 // at once, by one process
@@ -74,6 +75,9 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 		if stranger && byExtRef && known != nil && known.Active && known.told(token) {
 			stranger = false
 		}
+	}
+	if v.verdict.Facts.OnlyNamed && !v.owns && (known == nil || !known.identified()) {
+		stranger = true
 	}
 	return v.judge(m.sandboxPurchases, stranger), nil
 }
@@ -242,14 +246,14 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 	if err != nil {
 		return Purchase{}, verification{}, err
 	}
-	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID}
+	receipt := Receipt{Store: purchase.Store, Token: purchase.Token, ProductID: purchase.ProductID, Kept: purchase.identified()}
 	v, err := m.verify(ctx, verifier, receipt, &owner, &purchase, by)
 	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
 		return purchase, v, err
 	}
 	o.now = m.now()
 	want := Want{User: purchase.UserID, Purchases: true}
-	if strings.HasPrefix(purchase.StableID, provisional) {
+	if !purchase.identified() {
 		want.Marks = v.marks()
 	}
 	if !event.IsZero() {

@@ -10,6 +10,14 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
+// earliest returns the earlier of two moments.
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // storedTime returns t in UTC at the precision that stores keep.
 func storedTime(t time.Time) time.Time {
 	if t.IsZero() {

@@ -20,6 +20,11 @@ type Receipt struct {
 	// ProductID is the product that the client says it bought, where the store
 	// cannot find the purchase without it (a one-time product of Google).
 	ProductID string `json:"product_id,omitempty"`
+
+	// Kept says that Token is what the verifier itself gave for the next time (see
+	// PurchaseFacts.Token), or one that it has found good before, and not what somebody
+	// shows now. Only the manager sets it.
+	Kept bool `json:"-"`
 }
 
 // Environment says whether a purchase was paid for.
@@ -91,8 +96,20 @@ type PurchaseFacts struct {
 	// says nothing.
 	AccountToken string
 
-	// Supersedes are the stable ids of purchases that this one has replaced.
+	// OnlyNamed means that only the user whom AccountToken names may have the purchase:
+	// where it names nobody, or is empty, the purchase is refused with ReasonAccount. It
+	// counts when the purchase is shown; one that is kept stays.
+	OnlyNamed bool
+
+	// Supersedes are the stable ids of purchases that this one has replaced; at most
+	// MaxSuperseded. They end, also those that are shown later, as long as this one is
+	// active; and so does what they have replaced themselves.
 	Supersedes []string
+
+	// Items are the parts of the purchase that have ends of their own, such as a plan and
+	// its add-ons; at most MaxPurchaseItems. Empty: it is of one part. ExpiresAt is the end
+	// of the last of them then.
+	Items []PurchaseItem
 
 	// Token is what to verify the purchase with the next time (see
 	// Receipt.Token); empty: as before.
@@ -103,6 +120,13 @@ type PurchaseFacts struct {
 	At time.Time
 
 	Raw json.RawMessage // what the store said, without secrets; at most MaxPurchaseRaw bytes
+}
+
+// PurchaseItem is a part of a purchase: a product with an end of its own.
+type PurchaseItem struct {
+	ProductID string    `json:"product_id"`          // at most MaxPurchaseID characters
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // until when it is good; zero: it is not yet, or not by itself
+	Trial     bool      `json:"trial,omitempty"`     // free of charge, as a trial
 }
 
 // Verdict is what a verification found.
@@ -119,6 +143,12 @@ type Verdict struct {
 	// reason, such as a subscription that its store has deleted after payments failed:
 	// it is not asked about again.
 	Final bool
+
+	// AskAt is when to ask next of VerdictValid and VerdictInvalid, where the store has said
+	// when something will change, such as the end of a pause; zero: by the manager's rules
+	// alone (see PurchaseManager.VerifyDuePurchases). A purchase that is good is asked about
+	// by these rules as well. At most a hundred days ahead.
+	AskAt time.Time
 
 	// RetryAt is when VerdictUndecided may be asked again, as the store said;
 	// zero: the manager's own back-off.
@@ -233,6 +263,8 @@ const (
 	MaxStoreNotification = 256 * 1024 // bytes
 	MaxPurchaseRaw       = 64 * 1024  // bytes
 	MaxPurchaseID        = 512        // characters
+	MaxPurchaseItems     = 100
+	MaxSuperseded        = 100 // stable ids that one purchase has replaced
 )
 
 func (r Receipt) check() error {

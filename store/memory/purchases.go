@@ -38,6 +38,8 @@ type purchase struct {
 	active, acknowledged    bool
 	token                   string
 	raw                     []byte
+	items                   []userkit.PurchaseItem
+	supersedes              []string
 }
 
 type byPurchaseTime struct{}
@@ -98,10 +100,16 @@ func purchaseOf(user userkit.UserID, from *userkit.Purchase) *purchase {
 	if len(from.Raw) > 0 {
 		p.raw = slices.Clone(from.Raw)
 	}
+	if len(from.Items) > 0 {
+		p.items = slices.Clone(from.Items)
+	}
+	if len(from.Supersedes) > 0 {
+		p.supersedes = slices.Clone(from.Supersedes)
+	}
 	return p
 }
 
-// fill writes everything but the raw data, which no list sorts by.
+// fill writes everything but the raw data and the lists, which no list sorts by.
 func (p *purchase) fill(to *userkit.Purchase) {
 	*to = userkit.Purchase{
 		ID:            p.id,
@@ -132,6 +140,7 @@ func (p *purchase) fill(to *userkit.Purchase) {
 func (p *purchase) out() (to userkit.Purchase) {
 	p.fill(&to)
 	to.Raw = slices.Clone(json.RawMessage(p.raw))
+	to.Items, to.Supersedes = slices.Clone(p.items), slices.Clone(p.supersedes)
 	return to
 }
 

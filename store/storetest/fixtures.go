@@ -262,6 +262,10 @@ func newPurchase(owner userkit.UserID, n int) userkit.Purchase {
 		LeasedUntil:   at(23000 + n),
 		Undecided:     n + 1,
 		Acknowledged:  true,
+		Items: []userkit.PurchaseItem{
+			{ProductID: fmt.Sprintf("com.example.product.%d", n), ExpiresAt: at(17000 + n)}, {ProductID: "it's \"said\" & <done>", Trial: true},
+		},
+		Supersedes: []string{fmt.Sprintf("Older-%04d", n), "x"},
 	}
 }
 

@@ -482,18 +482,30 @@ func submitCases() []testCase {
 			}
 			long := strings.Repeat("x", userkit.MaxPurchaseID+1)
 			for name, verdict := range map[string]userkit.Verdict{
-				"nothing":               {},
-				"another outcome":       {Outcome: "perhaps", Facts: d.monthly("2000")},
-				"no stable id":          userkit.Valid(userkit.PurchaseFacts{}),
-				"no reason":             userkit.Invalid("", userkit.PurchaseFacts{}),
-				"a long stable id":      change(func(facts *userkit.PurchaseFacts) { facts.StableID = long }),
-				"a long transaction id": change(func(facts *userkit.PurchaseFacts) { facts.TransactionID = long }),
-				"a long product id":     change(func(facts *userkit.PurchaseFacts) { facts.ProductID = long }),
-				"a stable id with NUL":  change(func(facts *userkit.PurchaseFacts) { facts.StableID = "a\x00" }),
-				"another environment":   change(func(facts *userkit.PurchaseFacts) { facts.Environment = "moon" }),
-				"a time beyond":         change(func(facts *userkit.PurchaseFacts) { facts.ExpiresAt = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }),
-				"a long token":          change(func(facts *userkit.PurchaseFacts) { facts.Token = strings.Repeat("x", userkit.MaxReceipt+1) }),
-				"raw data that is none": change(func(facts *userkit.PurchaseFacts) { facts.Raw = json.RawMessage(`{"a":`) }),
+				"nothing":                      {},
+				"another outcome":              {Outcome: "perhaps", Facts: d.monthly("2000")},
+				"no stable id":                 userkit.Valid(userkit.PurchaseFacts{}),
+				"no reason":                    userkit.Invalid("", userkit.PurchaseFacts{}),
+				"a long stable id":             change(func(facts *userkit.PurchaseFacts) { facts.StableID = long }),
+				"a long transaction id":        change(func(facts *userkit.PurchaseFacts) { facts.TransactionID = long }),
+				"a long product id":            change(func(facts *userkit.PurchaseFacts) { facts.ProductID = long }),
+				"a stable id with NUL":         change(func(facts *userkit.PurchaseFacts) { facts.StableID = "a\x00" }),
+				"another environment":          change(func(facts *userkit.PurchaseFacts) { facts.Environment = "moon" }),
+				"a time beyond":                change(func(facts *userkit.PurchaseFacts) { facts.ExpiresAt = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }),
+				"a long token":                 change(func(facts *userkit.PurchaseFacts) { facts.Token = strings.Repeat("x", userkit.MaxReceipt+1) }),
+				"an item of a long product id": change(func(facts *userkit.PurchaseFacts) { facts.Items = []userkit.PurchaseItem{{ProductID: long}} }),
+				"an item that ends beyond time": change(func(facts *userkit.PurchaseFacts) {
+					facts.Items = []userkit.PurchaseItem{{ExpiresAt: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)}}
+				}),
+				"too many items": change(func(facts *userkit.PurchaseFacts) {
+					facts.Items = make([]userkit.PurchaseItem, userkit.MaxPurchaseItems+1)
+				}),
+				"a long id of what it has replaced": change(func(facts *userkit.PurchaseFacts) { facts.Supersedes = []string{long} }),
+				"too many that it has replaced": change(func(facts *userkit.PurchaseFacts) {
+					facts.Supersedes = make([]string, userkit.MaxSuperseded+1)
+				}),
+				"a moment beyond to ask at": {Outcome: userkit.VerdictValid, Facts: d.monthly("2000"), AskAt: time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)},
+				"raw data that is none":     change(func(facts *userkit.PurchaseFacts) { facts.Raw = json.RawMessage(`{"a":`) }),
 				"long raw data": change(func(facts *userkit.PurchaseFacts) {
 					facts.Raw = json.RawMessage(`"` + strings.Repeat("x", userkit.MaxPurchaseRaw) + `"`)
 				}),
@@ -561,6 +573,117 @@ func submitCases() []testCase {
 			require.True(t, d.purchase(t, theirs.ID).Active, "the purchase of another user is not this one's to end")
 			d.requireSubscribed(t, user.ID, true)
 			require.Equal(t, 2, d.user(t, user.ID).ActivePurchases)
+		}},
+		{"leaves one of a chain of replacements active, in whatever order they come", func(t *testing.T, env env) {
+			chain := []string{"oldest", "middle", "newest"}
+			for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+				s := newShop()
+				d := openDesk(t, env.store, &manualClock{now: base}, nil, userkit.WithVerifiers(s), atOnce)
+				user, err := d.CreateUser(t.Context(), userkit.NewUser{Login: fmt.Sprint("user", order)})
+				require.NoError(t, err)
+				stableID := func(i int) string { return fmt.Sprint(chain[i], order) }
+				for i := range chain {
+					facts := d.monthly(stableID(i))
+					if i > 0 {
+						facts.Supersedes = []string{stableID(i - 1)}
+					}
+					s.says(stableID(i), userkit.Valid(facts))
+				}
+				shown := map[int]bool{}
+				for _, i := range order {
+					_, err := d.SubmitPurchase(t.Context(), user.ID, receiptOf(stableID(i)))
+					shown[i] = true
+					if shown[i+1] || shown[2] && shown[1] && i == 0 {
+						requireInvalid(t, err, userkit.ReasonSuperseded)
+					} else {
+						require.NoError(t, err)
+					}
+				}
+				for _, purchase := range d.purchases(t, user.ID) {
+					require.Equal(t, purchase.StableID == stableID(2), purchase.Active, "%v: %s", order, purchase.StableID)
+					if !purchase.Active {
+						require.Equal(t, userkit.ReasonSuperseded, purchase.Reason)
+						require.True(t, purchase.DueAt.IsZero())
+						_, err := d.ActivatePurchase(t.Context(), purchase.ID)
+						requireInvalid(t, err, userkit.ReasonSuperseded)
+					}
+				}
+				require.Equal(t, 1, d.user(t, user.ID).ActivePurchases)
+				d.requireSubscribed(t, user.ID, true)
+
+				// When the newest is refunded, what it had replaced may be shown again.
+				refunded := d.monthly(stableID(2))
+				refunded.At = refunded.At.Add(time.Minute)
+				s.says(stableID(2), userkit.Invalid(userkit.ReasonRevoked, refunded))
+				_, err = d.SubmitPurchase(t.Context(), user.ID, receiptOf(stableID(2)))
+				requireInvalid(t, err, userkit.ReasonRevoked)
+				d.requireSubscribed(t, user.ID, false)
+				d.submit(t, user.ID, stableID(1))
+				d.requireSubscribed(t, user.ID, true)
+			}
+		}},
+		{"learns of a chain from the one in between, also when that is over", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			oldest := d.buy(t, s, user.ID, "1000")
+			newest := d.monthly("3000")
+			newest.Supersedes = []string{"2000"}
+			s.says("3000", userkit.Valid(newest))
+			d.submit(t, user.ID, "3000")
+			require.True(t, d.purchase(t, oldest.ID).Active)
+			middle := d.monthly("2000")
+			middle.Supersedes = []string{"1000"}
+			s.says("2000", userkit.Invalid(userkit.ReasonSuperseded, middle))
+			events := d.eventsDuring(t, user.ID, func() {
+				_, err := d.SubmitPurchase(t.Context(), user.ID, receiptOf("2000"))
+				requireInvalid(t, err, userkit.ReasonSuperseded)
+			})
+			require.Equal(t, []userkit.EventName{userkit.EventPurchaseDeactivated}, eventNames(events))
+			require.Equal(t, userkit.ReasonSuperseded, d.purchase(t, oldest.ID).Reason)
+			require.Len(t, d.purchases(t, user.ID), 2)
+			require.Equal(t, 1, d.user(t, user.ID).ActivePurchases)
+		}},
+		{"takes what was bought after a replacement for no part of it", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			upgrade := d.monthly("2000")
+			upgrade.Supersedes = []string{"1000"}
+			s.says("2000", userkit.Valid(upgrade))
+			d.submit(t, user.ID, "2000")
+			d.clock.Advance(time.Hour)
+			again := d.buy(t, s, user.ID, "1000")
+			require.True(t, again.Active)
+			require.Equal(t, 2, d.user(t, user.ID).ActivePurchases)
+		}},
+		{"keeps the items of a purchase, which end one by one", func(t *testing.T, env env) {
+			d, s := env.withShop(t)
+			user := d.signUp(t)
+			now := d.clock.Now()
+			facts := d.monthly("1000")
+			facts.ProductID = "base"
+			facts.Items = []userkit.PurchaseItem{
+				{ProductID: "base", ExpiresAt: now.Add(10 * time.Hour)}, {ProductID: "addon", ExpiresAt: facts.ExpiresAt, Trial: true},
+				{ProductID: "yet to begin"}, {ProductID: "gone", ExpiresAt: now.Add(-30 * time.Hour)},
+			}
+			s.says("1000", userkit.Valid(facts))
+			bought := d.submit(t, user.ID, "1000")
+			require.Equal(t, facts.Items, bought.Items)
+			requirePurchases(t, []userkit.Purchase{bought}, d.purchases(t, user.ID))
+			require.Equal(t, []string{"base", "addon"}, bought.ActiveProducts(now, 24*time.Hour))
+			require.Equal(t, []string{"addon"}, bought.ActiveProducts(now.Add(10*time.Hour), 0))
+			require.Empty(t, bought.ActiveProducts(facts.ExpiresAt, 0))
+			between(t, bought.DueAt, facts.Items[0].ExpiresAt.Add(time.Minute), facts.Items[0].ExpiresAt.Add(2*time.Minute))
+
+			// A renewal of one item is news.
+			facts.At, facts.Items = bought.DueAt, []userkit.PurchaseItem{{ProductID: "base", ExpiresAt: facts.ExpiresAt}, facts.Items[1]}
+			s.says("1000", userkit.Valid(facts))
+			events := d.eventsDuring(t, user.ID, func() {
+				require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
+			})
+			require.Equal(t, []userkit.EventName{userkit.EventPurchaseUpdated}, eventNames(events))
+			require.Equal(t, facts.Items, d.purchase(t, bought.ID).Items)
+			plain := d.buy(t, s, user.ID, "2000")
+			require.Equal(t, []string{"pro.monthly"}, plain.ActiveProducts(d.clock.Now(), 0))
 		}},
 		{"many times at once makes one purchase", func(t *testing.T, env env) {
 			d, s := env.withShop(t)

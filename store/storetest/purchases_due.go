@@ -29,6 +29,16 @@ func (d *desk) goesOnDue(t *testing.T, id userkit.PurchaseID) userkit.Verificati
 	return d.verifyDue(t)
 }
 
+// pausedUntil is the verdict on a purchase that its customer has paused.
+func pausedUntil(facts userkit.PurchaseFacts) userkit.Verdict {
+	return userkit.Invalid(userkit.ReasonPaused, facts)
+}
+
+// expiredFor is the verdict on a purchase that is over by itself for a while.
+func expiredFor(facts userkit.PurchaseFacts) userkit.Verdict {
+	return userkit.Invalid(userkit.ReasonExpired, facts)
+}
+
 func purchaseClockCases() []testCase {
 	return []testCase{
 		{"count until their expiration and the grace, while the store cannot be asked", func(t *testing.T, env env) {
@@ -321,6 +331,44 @@ func verifyDueCases() []testCase {
 				between(t, d.clock.Now(), lost.ExpiresAt.AddDate(0, 0, days), lost.ExpiresAt.AddDate(0, 0, days+1))
 				d.clock.Advance(365 * 24 * time.Hour)
 				require.Zero(t, d.verifyDue(t))
+			}
+		}},
+		{"asks when the store has said that something changes", func(t *testing.T, env env) {
+			for name, test := range map[string]struct {
+				verdict  func(facts userkit.PurchaseFacts) userkit.Verdict
+				ask      time.Duration // from now
+				from, to time.Duration
+			}{
+				"paused for ninety days":   {pausedUntil, 90 * 24 * time.Hour, 90*24*time.Hour + time.Minute, 90*24*time.Hour + 2*time.Minute},
+				"paused for a year":        {pausedUntil, 365 * 24 * time.Hour, 100 * 24 * time.Hour, 100 * 24 * time.Hour},
+				"paused, and just over":    {pausedUntil, -time.Second, time.Minute - time.Second, 2 * time.Minute},
+				"paused, and long over":    {pausedUntil, -10 * 24 * time.Hour, 21 * time.Hour, 24 * time.Hour},
+				"good, for ninety days":    {userkit.Valid, 90 * 24 * time.Hour, 21 * time.Hour, 24 * time.Hour},
+				"good, for an hour":        {userkit.Valid, time.Hour, time.Hour + time.Minute, time.Hour + 2*time.Minute},
+				"good, since an hour ago":  {userkit.Valid, -time.Hour, 21 * time.Hour, 24 * time.Hour},
+				"not at all, for the best": {expiredFor, 24 * time.Hour, 24*time.Hour + time.Minute, 24*time.Hour + 2*time.Minute},
+			} {
+				s := newShop()
+				d := openDesk(t, env.store, &manualClock{now: base}, nil, userkit.WithVerifiers(s), atOnce)
+				user, err := d.CreateUser(t.Context(), userkit.NewUser{Login: name})
+				require.NoError(t, err)
+				bought := d.buy(t, s, user.ID, name)
+				d.clock.Set(bought.DueAt)
+				facts := d.monthly(name)
+				if strings.HasPrefix(name, "paused") {
+					facts.ExpiresAt = d.clock.Now().Add(-time.Hour)
+				}
+				verdict := test.verdict(facts)
+				verdict.AskAt = d.clock.Now().Add(test.ask)
+				s.says(name, verdict)
+				d.verifyDue(t)
+				due := d.purchase(t, bought.ID).DueAt
+				between(t, due, d.clock.Now().Add(test.from), d.clock.Now().Add(test.to))
+				s.says(name, userkit.Valid(d.monthly(name)))
+				d.clock.Set(due)
+				require.Equal(t, userkit.VerificationReport{Verified: 1}, d.verifyDue(t), name)
+				_, err = d.DeactivatePurchase(t.Context(), bought.ID)
+				require.NoError(t, err)
 			}
 		}},
 		{"asks a store that is busy about nothing else until it wants to be asked, nor for more than an hour", func(t *testing.T, env env) {
@@ -1216,6 +1264,7 @@ func notificationCases() []testCase {
 			require.True(t, d.purchase(t, bought.ID).Active, "nothing is decided yet")
 
 			// Without a receipt, it is of the user whom the store names, or else of none.
+			d.clock.Advance(time.Minute)
 			for name, token := range map[string]string{"of the user": user.ID.String(), "of nobody": userkit.NewID[userkit.User]().String()} {
 				s.sends(name, userkit.NotificationContent{ID: name, RefundRequest: &userkit.RefundRequest{TransactionID: "order", AccountToken: token, Reply: "secret"}}, nil)
 				d.notify(t, name)

@@ -65,6 +65,8 @@ func (d *dossier) scribble() {
 	}
 	for i := range d.purchases {
 		scribbleBytes(d.purchases[i].Raw)
+		clear(d.purchases[i].Items)
+		clear(d.purchases[i].Supersedes)
 		d.purchases[i] = userkit.Purchase{Store: "scribbled"}
 	}
 	for i := range d.transactions {
@@ -141,6 +143,7 @@ func copiesIn(t *testing.T, env env) {
 	want.purchases = slices.Clone(next.purchases)
 	for i := range want.purchases {
 		want.purchases[i].Raw = slices.Clone(want.purchases[i].Raw)
+		want.purchases[i].Items, want.purchases[i].Supersedes = slices.Clone(want.purchases[i].Items), slices.Clone(want.purchases[i].Supersedes)
 	}
 	for _, event := range next.events {
 		event.Data = slices.Clone(event.Data)

@@ -70,6 +70,17 @@ type Config struct {
 	// payload brings along; empty: the Apple Root CA - G3.
 	Roots []*x509.Certificate
 
+	// RequireSigned demands proof of possession: of clients, only transactions that Apple has
+	// signed are taken. The id of a transaction, which receipts by mail, refund forms and
+	// logs show, is refused with ReasonForged.
+	RequireSigned bool
+
+	// RequireAccountToken demands that Apple says whose a purchase is: one whose
+	// appAccountToken does not name the user who shows it, or that has none, is refused
+	// with ReasonAccount. The app has to give each purchase the id of the user, or an
+	// extref that is a UUID. A member of a family to whom a purchase is shared has none.
+	RequireAccountToken bool
+
 	// NonRenewing says when a non-renewing subscription ends: Apple leaves its
 	// duration to the app. Nil, or a zero time: never.
 	NonRenewing func(productID string, purchasedAt time.Time) time.Time
@@ -94,6 +105,8 @@ type Verifier struct {
 	baseURLs     map[userkit.Environment]string
 	trust        trust
 	nonRenewing  func(string, time.Time) time.Time
+	signedOnly   bool // Config.RequireSigned
+	namedOnly    bool // Config.RequireAccountToken
 	api          *vendorapi.Client
 	clock        func() time.Time
 }
@@ -115,6 +128,8 @@ func New(config Config) (*Verifier, error) {
 		issuerID:    config.IssuerID,
 		lifetime:    config.TokenLifetime,
 		nonRenewing: config.NonRenewing,
+		signedOnly:  config.RequireSigned,
+		namedOnly:   config.RequireAccountToken,
 		clock:       config.Clock,
 	}
 	if v.name == "" {
@@ -220,7 +235,7 @@ func (v *Verifier) Store() string { return v.name }
 const settlingTime = 48 * time.Hour
 
 // Verify asks the App Store what is true of a purchase now. Receipt.Token is a
-// transaction id or a signed transaction.
+// transaction id, unless Config.RequireSigned refuses it, or a signed transaction.
 //
 // A subscription is valid in the statuses active and billing grace period, the
 // latter until the grace period ends. A one-time product is valid until it is
@@ -236,6 +251,15 @@ const settlingTime = 48 * time.Hour
 // stores, and answers that are not signed by Apple or are about something else are
 // undecided; RetryAt is what the store asked for, at most 24 hours ahead.
 func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.Verdict {
+	verdict := v.verifyShown(ctx, receipt)
+	verdict.Facts.OnlyNamed = v.namedOnly && verdict.Facts.StableID != ""
+	return verdict
+}
+
+func (v *Verifier) verifyShown(ctx context.Context, receipt userkit.Receipt) userkit.Verdict {
+	if v.bare(receipt) {
+		return refusedUnasked(errBare)
+	}
 	if isID(receipt.Token) {
 		return v.verify(ctx, receipt.Token, nil, v.environments)
 	}
@@ -253,9 +277,21 @@ func (v *Verifier) Verify(ctx context.Context, receipt userkit.Receipt) userkit.
 	return verdict
 }
 
+// errBare is why an id alone is refused.
+const errBare = forgedError("it is the id of a transaction alone")
+
+// bare reports whether a client shows an id where a signed transaction is demanded. What
+// the verifier itself asked to be given the next time is an id.
+func (v *Verifier) bare(receipt userkit.Receipt) bool {
+	return v.signedOnly && !receipt.Kept && isID(receipt.Token)
+}
+
 // CheckReceipt returns the verdict on a receipt that is neither the id of a transaction
 // nor signed by Apple for this app and these environments. It makes no request.
 func (v *Verifier) CheckReceipt(ctx context.Context, receipt userkit.Receipt) (userkit.Verdict, bool) {
+	if v.bare(receipt) {
+		return refusedUnasked(errBare), true
+	}
 	if isID(receipt.Token) {
 		return userkit.Verdict{}, false
 	}

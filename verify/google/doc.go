@@ -47,9 +47,15 @@
 // is undecided: access ends by the manager's clock, and the purchase is asked about
 // again rather than ended.
 //
-// Of several line items, as in a subscription with add-ons, the facts are about one:
-// one that is active comes before one that is not, then the one that
-// Receipt.ProductID names, then the one that lasts longest.
+// Several line items, as in a subscription with add-ons, are one purchase, which is active
+// until the last of them ends; PurchaseFacts.Items has each with its own end (see
+// userkit.Purchase.ActiveProducts). ProductID and TransactionID are of one: one that is
+// active comes before one that is not, then the one that Receipt.ProductID names, then the
+// one that lasts longest.
+//
+// A paused subscription is asked about when its autoResumeTime has come. A customer who
+// resumes earlier is known by the notification of Google, or when the app shows the
+// purchase again.
 //
 // # What an answer means
 //

@@ -191,6 +191,10 @@ type subscriptionPurchase struct {
 		Replacement present `json:"replacementCancellation"`
 	} `json:"canceledStateContext"`
 
+	PausedStateContext struct {
+		AutoResumeTime string `json:"autoResumeTime"`
+	} `json:"pausedStateContext"`
+
 	// OutOfApp is there while a subscription that was bought again in the Play Store,
 	// after the old one had expired, is not acknowledged.
 	OutOfApp struct {
@@ -239,7 +243,7 @@ func (v *Verifier) readSubscription(name tokenName, product string, a vendorapi.
 	}
 	facts.ProductID = line.ProductID
 	facts.PurchasedAt = startedAt
-	facts.ExpiresAt = line.expiresAt
+	facts.ExpiresAt, facts.Items = lineEnds(purchase.LineItems)
 	facts.Trial = line.OfferPhase.FreeTrial != nil
 	if purchase.TestPurchase != nil {
 		facts.Environment = userkit.Sandbox
@@ -253,12 +257,17 @@ func (v *Verifier) readSubscription(name tokenName, product string, a vendorapi.
 			facts.Supersedes = append(facts.Supersedes, StableID(older))
 		}
 	}
-	if err := checkLengths(facts); err != nil {
-		return finding{}, err
+	if err := checkLengths(facts); err != nil || len(facts.Items) > userkit.MaxPurchaseItems {
+		return finding{}, errNotUnderstood
 	}
 	verdict, err := subscriptionVerdict(purchase, facts, now)
 	if err != nil {
 		return finding{}, err
+	}
+	if verdict.Reason == userkit.ReasonPaused {
+		if verdict.AskAt, err = parseTime(purchase.PausedStateContext.AutoResumeTime); err != nil {
+			return finding{}, err
+		}
 	}
 	return finding{
 		verdict:      verdict,
@@ -310,8 +319,24 @@ func subscriptionVerdict(purchase subscriptionPurchase, facts userkit.PurchaseFa
 	}
 }
 
-// chooseLine picks the line item that the facts are about; the zero line when there is
-// none.
+// lineEnds gives when the last of the line items ends, and all of them where there are
+// several.
+func lineEnds(lines []subscriptionLine) (end time.Time, items []userkit.PurchaseItem) {
+	for _, line := range lines {
+		if line.expiresAt.After(end) {
+			end = line.expiresAt
+		}
+		if len(lines) > 1 {
+			items = append(items, userkit.PurchaseItem{
+				ProductID: line.ProductID, ExpiresAt: line.expiresAt, Trial: line.OfferPhase.FreeTrial != nil,
+			})
+		}
+	}
+	return end, items
+}
+
+// chooseLine picks the line item whose product, order and trial are those of the purchase;
+// the zero line when there is none.
 func chooseLine(lines []subscriptionLine, product string, now time.Time) subscriptionLine {
 	var best subscriptionLine
 	for i, line := range lines {
@@ -487,7 +512,11 @@ func parseTime(text string) (time.Time, error) {
 
 // checkLengths keeps out what no store could keep.
 func checkLengths(facts userkit.PurchaseFacts) error {
-	for _, text := range []string{facts.TransactionID, facts.ProductID, facts.AccountToken} {
+	texts := []string{facts.TransactionID, facts.ProductID, facts.AccountToken}
+	for _, item := range facts.Items {
+		texts = append(texts, item.ProductID)
+	}
+	for _, text := range texts {
 		if len(text) > userkit.MaxPurchaseID {
 			return errNotUnderstood
 		}

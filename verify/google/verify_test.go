@@ -156,6 +156,54 @@ func TestSeveralLineItems(t *testing.T) {
 	}
 }
 
+// endOf is the time that a line item ends at.
+func endOf(t *testing.T, text string) time.Time {
+	t.Helper()
+	end, err := time.Parse(time.RFC3339Nano, text)
+	require.NoError(t, err)
+	return end.UTC().Truncate(time.Microsecond)
+}
+
+func TestPurchaseOfSeveralLineItemsLastsAsLongAsTheLastOfThem(t *testing.T) {
+	p := newPlay(t)
+	p.answer(subscriptionRoute, 200, `{"subscriptionState":"SUBSCRIPTION_STATE_ACTIVE","latestOrderId":"GPA.1","lineItems":[`+
+		`{"productId":"base","expiryTime":"`+soon+`"},{"productId":"addon","expiryTime":"`+later+`","offerPhase":{"freeTrial":{}}},`+
+		`{"productId":"gone","expiryTime":"`+past+`"},{"productId":"yet to begin"}]}`)
+	facts := p.verifier(t).Verify(t.Context(), userkit.Receipt{Token: "subscription:" + purchaseToken, ProductID: "base"}).Facts
+	require.Equal(t, "base", facts.ProductID)
+	require.False(t, facts.Trial)
+	require.Equal(t, endOf(t, later), facts.ExpiresAt)
+	require.Equal(t, []userkit.PurchaseItem{
+		{ProductID: "base", ExpiresAt: endOf(t, soon)}, {ProductID: "addon", ExpiresAt: endOf(t, later), Trial: true},
+		{ProductID: "gone", ExpiresAt: endOf(t, past)}, {ProductID: "yet to begin"},
+	}, facts.Items)
+
+	// One that ended does not end the others.
+	p.answer(subscriptionRoute, 200, `{"subscriptionState":"SUBSCRIPTION_STATE_CANCELED","lineItems":[`+
+		`{"productId":"base","expiryTime":"`+past+`"},{"productId":"addon","expiryTime":"`+soon+`"}]}`)
+	require.Equal(t, userkit.VerdictValid, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Outcome)
+
+	p.answer(subscriptionRoute, 200, `{"subscriptionState":"SUBSCRIPTION_STATE_ACTIVE","lineItems":[`+
+		strings.Repeat(`{"productId":"x","expiryTime":"`+soon+`"},`, userkit.MaxPurchaseItems)+`{"productId":"x"}]}`)
+	require.Equal(t, userkit.VerdictUndecided, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Outcome)
+}
+
+func TestPausedSubscriptionIsAskedAboutWhenItResumes(t *testing.T) {
+	for extra, want := range map[string]time.Time{
+		`,"pausedStateContext":{"autoResumeTime":"` + later + `"}`: endOf(t, later),
+		`,"pausedStateContext":{}`:                                 {}, ``: {},
+	} {
+		p := newPlay(t)
+		p.answer(subscriptionRoute, 200, subscription("PAUSED", past, extra))
+		verdict := p.verifier(t).Verify(t.Context(), receipt(purchaseToken))
+		require.Equal(t, userkit.ReasonPaused, verdict.Reason)
+		require.Equal(t, want, verdict.AskAt)
+	}
+	p := newPlay(t)
+	p.answer(subscriptionRoute, 200, subscription("PAUSED", past, `,"pausedStateContext":{"autoResumeTime":"some day"}`))
+	require.Equal(t, userkit.VerdictUndecided, p.verifier(t).Verify(t.Context(), receipt(purchaseToken)).Outcome)
+}
+
 func TestSubscriptionThatWasBoughtAgainInThePlayStore(t *testing.T) {
 	p := newPlay(t)
 	p.answer(subscriptionRoute, 200, subscription("ACTIVE", soon, `,"outOfAppPurchaseContext":{"expiredPurchaseToken":"older-token",`+
