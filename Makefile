@@ -26,7 +26,7 @@ FLAGS ?= -timeout 1h
 VERSIONS ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help test quick test-browser test-versions test-database check bench quickstart console assets prepare format tidy cover apidiff
+.PHONY: help test quick test-browser pictures test-versions test-database check bench quickstart console assets prepare format tidy cover apidiff
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ quick: ## Run the tests of the inner loop: everything that needs no server, with
 test-browser: ## Try the console in headless Chromium, installing it, by mouse, by keyboard and without JavaScript
 	@tools/prepare browser
 	@go -C console/browsertest test $(FLAGS) ./...
+
+pictures: ## Write the pictures of the console in docs/, from the example in headless Chromium (NAMES='users map' for some)
+	@tools/prepare pictures
+	@go -C console/browsertest run ./pictures '$(CURDIR)' $(NAMES)
 
 # Each version is a throw-away server of its own, so a server that the environment
 # names is left out of it.

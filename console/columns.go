@@ -163,7 +163,7 @@ func (v *view) cellOf(c column, user *userkit.User) cell {
 			shown.Text = v.T("Yes")
 		}
 	case userkit.Money:
-		shown.Text, shown.Numeric = value.String(), true
+		shown.Text, shown.Numeric = v.Money(value), true
 	case int64:
 		shown.Numeric = true
 		switch {

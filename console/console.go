@@ -386,7 +386,7 @@ func (v *view) fail(w http.ResponseWriter, err error) {
 		return
 	}
 	status := statusOf(err)
-	if status == http.StatusInternalServerError {
+	if status == http.StatusInternalServerError && v.request.Context().Err() == nil { // the person is still there
 		v.console.logger.ErrorContext(v.request.Context(), "console: a page failed", "path", v.request.URL.Path, "error", err)
 	}
 	if status == http.StatusTooManyRequests {

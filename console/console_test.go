@@ -117,6 +117,15 @@ func (s *site) get(path string) answer {
 	return s.do(httptest.NewRequest(http.MethodGet, "/admin"+path, nil))
 }
 
+// TestWhoLeavesIsNoFault opens a page and goes away before it comes: the log, which newSite
+// looks at, says nothing of it.
+func TestWhoLeavesIsNoFault(t *testing.T) {
+	s := newSite(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.do(httptest.NewRequestWithContext(ctx, http.MethodGet, "/admin/sessions", nil))
+}
+
 func (s *site) post(path string, pairs ...string) answer {
 	s.t.Helper()
 	values := url.Values{}

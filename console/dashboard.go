@@ -296,5 +296,9 @@ func (v *view) BarChart(days []dayCount) template.HTML {
 		drawing += fmt.Sprintf(`<g><title>%s</title><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="3"/></g>`,
 			template.HTMLEscapeString(day.Day.String()+": "+v.Number(day.Count)), float64(i)*step+step*.14, float64(height)-max(tall, 1.5), step*.72, max(tall, 1.5))
 	}
-	return template.HTML(drawing + `</svg>`) //nolint:gosec // every part is a number or escaped
+	drawing += `</svg>`
+	if len(days) > 0 {
+		drawing += `<p class="chart-foot"><span>` + days[0].Day.String() + `</span><span>` + days[len(days)-1].Day.String() + `</span></p>`
+	}
+	return template.HTML(drawing) //nolint:gosec // every part is a number or escaped
 }

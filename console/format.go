@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"html/template"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -117,12 +118,31 @@ func (v *view) Size(n any) template.HTML {
 	return template.HTML(`<span title="` + template.HTMLEscapeString(v.N("%s bytes", n)) + `">` + template.HTMLEscapeString(v.Bytes(n)) + `</span>`) //nolint:gosec // every part is escaped
 }
 
-// Bar gives how full something is, in percent, 0 to 100.
+// Percent gives how full something is, in percent, 0 to 100.
 func (v *view) Percent(part, whole int64) int {
 	if whole <= 0 {
 		return 0
 	}
 	return int(min(100, max(0, float64(part)*100/float64(whole))))
+}
+
+// Money gives an amount as the person's language writes it.
+func (v *view) Money(m userkit.Money) string {
+	number, currency, _ := strings.Cut(m.String(), " ")
+	unsigned, negative := strings.CutPrefix(number, "-")
+	whole, fraction, _ := strings.Cut(unsigned, ".")
+	units, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return m.String() // minor units of no known currency, beyond 63 bits
+	}
+	text := v.Number(units)
+	if fraction != "" {
+		text += v.texts.decimal + fraction
+	}
+	if negative {
+		text = "−" + text
+	}
+	return strings.TrimSpace(text + " " + currency)
 }
 
 // Country gives the name of a country in the person's language.

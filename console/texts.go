@@ -29,6 +29,7 @@ type catalogue struct {
 	texts   map[string]string
 	plurals map[string]map[string]string // by the English plural: zero, one, two, few, many, other
 	printer *message.Printer
+	decimal string // what stands between a whole number and its fraction
 }
 
 // catalogueFile is how a catalogue is written in the folder texts.
@@ -55,7 +56,11 @@ var catalogues = sync.OnceValue(func() []*catalogue {
 			panic(fmt.Errorf("texts/%s: %w", entry.Name(), err))
 		}
 		tag := language.MustParse(strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())))
-		all = append(all, &catalogue{tag: tag, name: file.Name, texts: file.Texts, plurals: file.Plurals, printer: message.NewPrinter(tag)})
+		printer := message.NewPrinter(tag)
+		all = append(all, &catalogue{
+			tag: tag, name: file.Name, texts: file.Texts, plurals: file.Plurals, printer: printer,
+			decimal: strings.Trim(printer.Sprint(number.Decimal(0.5)), "05"),
+		})
 	}
 	slices.SortStableFunc(all, func(a, b *catalogue) int {
 		return strings.Compare(strings.Replace(a.tag.String(), "en", "", 1), strings.Replace(b.tag.String(), "en", "", 1))

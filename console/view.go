@@ -500,6 +500,13 @@ func (l list) Head(field, text string) head {
 	return h
 }
 
+// NumberHead is Head for a column of numbers, which stand at its end.
+func (l list) NumberHead(field, text string) head {
+	h := l.Head(field, text)
+	h.Numeric = true
+	return h
+}
+
 // Plain gives the heading of a column by which the table cannot be sorted.
 func (l list) Plain(text string) head { return head{Text: text} }
 

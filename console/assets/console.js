@@ -134,11 +134,11 @@
       const bars = uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 });
       this.plot = new uPlot({
         width: this.clientWidth, height: 220, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
-        cursor: { y: false }, scales: { x: { time: true }, y: { range: (_, low, high) => [0, high || 1] } },
+        cursor: { y: false }, scales: { x: { time: true, range: (_, low, high) => [low - 43200, high + 43200] }, y: { range: (_, low, high) => [0, high || 1] } },
         axes: [{ ...axis }, { ...axis, size: 70, values: (_, ticks) => ticks.map(readable) }],
         series: [
           { label: this.dataset.day, value: (_, ts) => ts == null ? "–" : new Date(ts * 1000).toISOString().slice(0, 10) },
-          { label: this.dataset.sum, stroke: accent, fill: accent, width: 0, paths: bars, points: { show: false }, value: (_, n) => n == null ? "–" : readable(n) },
+          { label: this.dataset.received, stroke: accent, fill: accent, width: 0, paths: bars, points: { show: false }, value: (_, n, __, i) => n == null ? "–" : readable(received[i]) },
           { label: this.dataset.sent, stroke: good, fill: good, width: 0, paths: bars, points: { show: false }, value: (_, n) => n == null ? "–" : readable(n) },
         ],
       }, [days, received.map((n, i) => n + sent[i]), sent], this);
@@ -176,6 +176,8 @@
   document.addEventListener("submit", (event) => event.target.removeAttribute("data-typed"));
   addEventListener("beforeunload", (event) => { if (document.querySelector("form[data-typed]")) event.preventDefault(); });
 
-  const start = () => openDialogs(document);
+  // Where the pages do not fit side by side, the one that is open is in sight.
+  const showWhere = () => document.querySelector(".nav[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const start = () => { openDialogs(document); showWhere(); };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();

@@ -82,9 +82,19 @@ func fill(ctx context.Context, users userkit.Manager, clock *clock, people int) 
 			return err
 		}
 	}
-	clock.set(now.Add(-40 * time.Minute))
-	if err := each(lives, func(i int, id userkit.UserID) error { return fillToday(ctx, users, id, i, devices[i]) }); err != nil {
-		return err
+	// Today some came earlier than others.
+	arrivals := []time.Duration{170, 121, 86, 55, 38, 21, 9, 2} // minutes ago
+	for group, minutes := range arrivals {
+		clock.set(now.Add(-minutes * time.Minute))
+		err := each(lives, func(i int, id userkit.UserID) error {
+			if i/4%len(arrivals) != group {
+				return nil
+			}
+			return fillToday(ctx, users, id, i, devices[i])
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -218,24 +228,6 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 			return err
 		}
 		*into = append(*into, device)
-		if device.LocationConsentAt.IsZero() {
-			continue
-		}
-		home := homes[i%len(homes)]
-		place := userkit.Location{Latitude: home[0] + float64(i*37%100-50)/60, Longitude: home[1] + float64(i*61%100-50)/50, Accuracy: float64(5 + i*13%3000)}
-		if _, err := users.ReportLocation(ctx, device.ID, place); err != nil {
-			return err
-		}
-	}
-	if i%4 == 0 {
-		token := fmt.Sprintf("order-%06d", i)
-		if i%60 == 0 {
-			token = "waits-" + token
-		}
-		_, err := users.SubmitPurchase(ctx, id, userkit.Receipt{Store: "example_shop", Token: token, ProductID: []string{"vpn.month", "vpn.year"}[i/4%2]})
-		if err != nil && !refused(err) {
-			return err
-		}
 	}
 	return nil
 }
@@ -253,7 +245,7 @@ func pushToken(i, n int) string {
 }
 
 func fillMessages(ctx context.Context, users userkit.Manager, id userkit.UserID, i int) error {
-	if i%3 == 0 {
+	if i%3 == 2 {
 		if _, err := users.SendMessage(ctx, id, userkit.NewMessage{
 			Subject: "Maintenance on Sunday", Body: "The servers in Frankfurt rest from **02:00** to *04:00*.\n\nUse Helsinki meanwhile.",
 			Format: userkit.MessageMarkdown, Data: map[string]string{"page": "status"}, Key: "maintenance",
@@ -261,11 +253,11 @@ func fillMessages(ctx context.Context, users userkit.Manager, id userkit.UserID,
 			return err
 		}
 	}
-	if i%10 != 0 {
+	if i%10 != 6 {
 		return nil
 	}
 	sent, err := users.SendMessage(ctx, id, userkit.NewMessage{Subject: "Welcome", Body: "Your first month has begun.", Key: "welcome"})
-	if err == nil && i%20 == 0 {
+	if err == nil && i%20 == 16 {
 		_, err = users.MarkRead(ctx, id, sent.ID)
 	}
 	return err
@@ -309,8 +301,25 @@ func fillToday(ctx context.Context, users userkit.Manager, id userkit.UserID, i 
 	if err := fillMessages(ctx, users, id, i); err != nil {
 		return err
 	}
+	if i%4 == 0 {
+		token := fmt.Sprintf("order-%06d", i)
+		if i%60 == 0 {
+			token = "waits-" + token
+		}
+		_, err := users.SubmitPurchase(ctx, id, userkit.Receipt{Store: "example_shop", Token: token, ProductID: []string{"vpn.month", "vpn.year"}[i/4%2]})
+		if err != nil && !refused(err) {
+			return err
+		}
+	}
 	if i%2 == 0 {
 		if _, err := users.RecordEvent(ctx, id, userkit.NewEvent{Name: "app.opened", Data: map[string]any{"version": "4." + fmt.Sprint(i%9), "screen": "home"}}); err != nil {
+			return err
+		}
+	}
+	if len(devices) > 0 && !devices[0].LocationConsentAt.IsZero() {
+		home := homes[i%len(homes)]
+		place := userkit.Location{Latitude: home[0] + float64(i*37%100-50)/60, Longitude: home[1] + float64(i*61%100-50)/50, Accuracy: float64(5 + i*13%3000)}
+		if _, err := users.ReportLocation(ctx, devices[0].ID, place); err != nil {
 			return err
 		}
 	}
@@ -330,29 +339,40 @@ func fillToday(ctx context.Context, users userkit.Manager, id userkit.UserID, i 
 
 // node is a server that goes on: every few seconds it reports what the open sessions have
 // used.
-func node(ctx context.Context, users userkit.Manager) {
-	ctx = userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorNode, ID: strings.ToLower(nodes[0].name)})
-	counters := map[userkit.SessionID]int64{}
+type node struct {
+	users    userkit.Manager
+	counters map[userkit.SessionID]int64
+}
+
+func (n node) run(ctx context.Context) {
 	ticker := time.NewTicker(3 * time.Second)
 	defer ticker.Stop()
 	for {
-		open := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}}
-		open.State = userkit.SessionsActive
-		if page, err := users.Sessions(ctx, open); err == nil {
-			var reports []userkit.UsageReport
-			for i, session := range page.Items {
-				if counters[session.ID] == 0 {
-					counters[session.ID] = session.Received
-				}
-				counters[session.ID] += int64(i%11+1) * 123_457
-				reports = append(reports, userkit.UsageReport{SessionID: session.ID, UserID: session.UserID, Received: counters[session.ID], Sent: counters[session.ID] / 7})
-			}
-			_, _ = users.ReportUsage(ctx, reports) // what fails now is in the next report, which is cumulative
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			n.report(ctx)
 		}
 	}
+}
+
+// report tells once what the open sessions have used.
+func (n node) report(ctx context.Context) {
+	ctx = userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorNode, ID: strings.ToLower(nodes[0].name)})
+	open := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}}
+	open.State = userkit.SessionsActive
+	page, err := n.users.Sessions(ctx, open)
+	if err != nil {
+		return // what fails now is in the next report, which is cumulative
+	}
+	var reports []userkit.UsageReport
+	for i, session := range page.Items {
+		if n.counters[session.ID] == 0 {
+			n.counters[session.ID] = session.Received + int64(i%13)*61_234_567 // of its first forty minutes
+		}
+		n.counters[session.ID] += int64(i%11+1) * 123_457
+		reports = append(reports, userkit.UsageReport{SessionID: session.ID, UserID: session.UserID, Received: n.counters[session.ID], Sent: n.counters[session.ID] / 7})
+	}
+	_, _ = n.users.ReportUsage(ctx, reports)
 }

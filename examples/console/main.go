@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,8 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 		),
 		userkit.WithDefaultLicense("Duo"),
 		userkit.WithSealingKeys([]byte("an example's key of 32 bytes.....")[:32]), // a host keeps a random one secret
-		userkit.WithVerifiers(shop{clock}),
+		userkit.WithVerifiers(shop{userkit.DayOf(time.Now(), time.UTC)}),
+		userkit.WithVerificationRate(10_000), // this shop is in the program and never busy
 		userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": phones{}}),
 		userkit.WithSandboxPurchases(),
 	)
@@ -111,8 +113,10 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 	var duties sync.WaitGroup
 	defer duties.Wait()
 	defer stop()
+	reports := node{users: users, counters: map[userkit.SessionID]int64{}}
+	reports.report(ctx)                      // before Run finds sessions that have been silent for long
 	duties.Go(func() { _ = users.Run(ctx) }) // ends with the context
-	duties.Go(func() { node(ctx, users) })
+	duties.Go(func() { reports.run(ctx) })
 
 	door := newDoor()
 	mux := http.NewServeMux()
@@ -199,21 +203,29 @@ func (c *clock) set(at time.Time) {
 
 func (c *clock) run() { c.set(time.Time{}) }
 
-// shop is a store of the example's own: it says that every receipt is good for a month,
-// but one that begins with "waits", about which it never says anything.
-type shop struct{ clock *clock }
+// shop is a store of the example's own: it says that every receipt is good, for a month
+// or a year, but one that begins with "waits", about which it never says anything.
+type shop struct{ today userkit.Day }
 
 func (shop) Store() string { return "example_shop" }
 
 func (s shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
-	if len(receipt.Token) > 5 && receipt.Token[:5] == "waits" {
+	if strings.HasPrefix(receipt.Token, "waits") {
 		return userkit.Undecided(errors.New("the shop is closed"), time.Time{})
 	}
-	now := s.clock.now()
+	number, err := strconv.Atoi(strings.TrimPrefix(receipt.Token, "order-"))
+	if err != nil {
+		return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{})
+	}
+	bought := s.today.AddDays(-1 - number*7%26).Start(time.UTC).Add(time.Duration(number*137%1440) * time.Minute)
+	expires := bought.AddDate(0, 1, 0)
+	if receipt.ProductID == "vpn.year" {
+		expires = bought.AddDate(1, 0, 0)
+	}
 	return userkit.Valid(userkit.PurchaseFacts{
 		StableID: receipt.Token, TransactionID: "T-" + receipt.Token, ProductID: receipt.ProductID,
-		Environment: userkit.Production, PurchasedAt: now.AddDate(0, 0, -3), ExpiresAt: now.AddDate(0, 1, 0),
-		Trial: len(receipt.Token)%3 == 0,
+		Environment: userkit.Production, PurchasedAt: bought, ExpiresAt: expires,
+		Trial: number%28 == 0,
 		Raw:   []byte(`{"shop":"example","receipt":"` + receipt.Token + `","price":{"amount":499,"currency":"EUR"}}`),
 	})
 }
