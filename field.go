@@ -3,13 +3,14 @@ package userkit
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // FieldKind says what the values of a field are and how they compare.
@@ -95,11 +96,15 @@ func (k FieldKind) Parse(text string) (any, error) {
 		if text == "" {
 			return Attributes(nil), nil
 		}
-		var value Attributes
-		if err := json.Unmarshal([]byte(text), &value); err != nil {
+		value, err := jsonvalue.Decode([]byte(text))
+		if err != nil {
+			return nil, jsonFault("", fmt.Sprintf("%q is not a JSON object", clip(text)), err)
+		}
+		object, ok := jsonvalue.Plain(value).(map[string]any)
+		if !ok {
 			return bad("a JSON object")
 		}
-		return value, nil
+		return Attributes(object), nil
 	case KindCodes:
 		return strings.Fields(text), nil
 	}
@@ -133,13 +138,7 @@ func (k FieldKind) Format(value any) string {
 		if len(value) == 0 {
 			return ""
 		}
-		var text strings.Builder
-		encoder := json.NewEncoder(&text)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(value); err != nil {
-			panic("userkit: attributes that JSON cannot write: " + err.Error())
-		}
-		return strings.TrimSuffix(text.String(), "\n")
+		return string(jsonvalue.Append(nil, value))
 	case []string:
 		return strings.Join(value, " ")
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // Filter is a condition on users: comparisons of fields, joined by and, or and
@@ -620,7 +622,7 @@ func (f filterField) value(c Comparison) (any, error) {
 		if math.IsNaN(number) || math.IsInf(number, 0) {
 			return bad("a finite number")
 		}
-		if whole, ok := wholeNumber(number); ok {
+		if whole, ok := jsonvalue.Whole(number); ok {
 			c.Value = whole
 		}
 	}

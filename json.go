@@ -3,11 +3,10 @@ package userkit
 import (
 	"bytes"
 	"encoding/json"
-	"math"
-	"math/big"
-	"strconv"
-	"strings"
+	"errors"
 	"unicode/utf8"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // maxJSONDepth is how deep free-form values may nest.
@@ -23,7 +22,7 @@ func normalJSON(field string, value any, most int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return normalNumbers(read), nil
+	return jsonvalue.Numbers(read), nil
 }
 
 // readJSON writes a value as JSON and reads it back, with numbers as
@@ -49,13 +48,19 @@ func decodeJSON(field string, value any, most int) (any, error) {
 	if !utf8.Valid(text) || replacedUTF8(text) {
 		return nil, NewError(CodeBadText, field, "not valid UTF-8")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	var read any
-	if err := decoder.Decode(&read); err != nil {
-		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
+	read, err := jsonvalue.Decode(text)
+	if err != nil {
+		return nil, jsonFault(field, "not JSON", err)
 	}
 	return read, nil
+}
+
+// jsonFault says why a text is not what it should be.
+func jsonFault(field, instead string, err error) error {
+	if errors.Is(err, jsonvalue.ErrHalfCharacter) {
+		return NewError(CodeBadText, field, "%s", err)
+	}
+	return NewError(CodeBadFormat, field, "%s", instead).Because(err)
 }
 
 // replacedUTF8 reports whether encoding/json replaced invalid UTF-8 in what it
@@ -87,7 +92,7 @@ func checkJSON(field string, value any, depth int, numbers bool) error {
 	}
 	switch value := value.(type) {
 	case json.Number:
-		if number, err := value.Float64(); err != nil || numbers && !keepsDigits(value.String(), number) {
+		if number, err := value.Float64(); err != nil || numbers && !jsonvalue.KeepsDigits(value.String(), number) {
 			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits: send it as a text", clip(value.String()))
 		}
 	case string:
@@ -106,56 +111,4 @@ func checkJSON(field string, value any, depth int, numbers bool) error {
 		}
 	}
 	return nil
-}
-
-// keepsDigits reports whether a number of JSON, as it is written, is told from its
-// neighbours as an int64 or a float64. A fraction may be rounded, a whole number not.
-func keepsDigits(text string, number float64) bool {
-	if strings.Trim(text, "-0123456789") != "" {
-		return true
-	}
-	if _, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return true
-	}
-	if strconv.FormatFloat(number, 'f', -1, 64) == text {
-		return true
-	}
-	whole, _ := new(big.Int).SetString(text, 10)
-	exact, _ := big.NewFloat(number).Int(nil)
-	return whole != nil && whole.Cmp(exact) == 0
-}
-
-// normalNumbers gives a checked value with its numbers as int64 or float64.
-func normalNumbers(value any) any {
-	switch value := value.(type) {
-	case json.Number:
-		if whole, err := value.Int64(); err == nil {
-			return whole
-		}
-		number, err := value.Float64()
-		if err != nil || !keepsDigits(value.String(), number) {
-			return value // for checkJSON to refuse
-		}
-		if whole, ok := wholeNumber(number); ok {
-			return whole
-		}
-		return number
-	case []any:
-		for i := range value {
-			value[i] = normalNumbers(value[i])
-		}
-	case map[string]any:
-		for key := range value {
-			value[key] = normalNumbers(value[key])
-		}
-	}
-	return value
-}
-
-// wholeNumber gives a number as int64 where it is whole and fits.
-func wholeNumber(number float64) (int64, bool) {
-	if math.Trunc(number) == number && number >= -(1<<63) && number < 1<<63 {
-		return int64(number), true
-	}
-	return 0, false
 }

@@ -1,11 +1,12 @@
 package userkit
 
 import (
-	"encoding/json"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // Parse reads a value of the field as people and other programs write it, for
@@ -58,13 +59,10 @@ func (f Field[T]) parse(text string, zone *time.Location) (any, error) {
 }
 
 // Parse sets a field, or a single attribute named attributes.<name>, to what a text says,
-// with times in UTC where they say no zone; see Field.Parse and Set. The text of an
-// attribute is JSON where it is an object, a list, a text in quotes, a truth value or a
-// number in the form that JSON writes it in, and else stays a text: so 007 keeps its
-// zeros.
+// with times in UTC where they say no zone; see Field.Parse, ParseAttribute and Set.
 func (d *UserDraft) Parse(field, text string) error {
 	if strings.HasPrefix(field, attributePrefix) {
-		return d.Set(field, parseAttribute(text))
+		return d.Set(field, ParseAttribute(text))
 	}
 	known, ok := userFields.byName[field]
 	if !ok || known.set == nil {
@@ -119,16 +117,19 @@ func parseTime(text string, zone *time.Location) (any, error) {
 	return nil, NewError(CodeBadFormat, "", "%q is not a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04:05 or 2026-01-02", clip(text))
 }
 
-// parseAttribute reads the text of an attribute. It is a number only in the very form that
-// JSON writes it in, so 007, 1.50 and +375291234567 stay texts.
-func parseAttribute(text string) any {
+// ParseAttribute reads the value of an attribute from a text, as UserDraft.Parse does. JSON
+// is read where the text is an object, a list or a text in quotes, and a truth value or a
+// number only in the very form that JSON writes it in: so 007, 1.50 and +375291234567 stay
+// texts. Whole numbers whose digits neither int64 nor float64 writes again become texts of their digits, and
+// what is not JSON, or has half of a character, stays the text that it is.
+func ParseAttribute(text string) any {
 	if text == "" {
 		return ""
 	}
 	switch c := text[0]; {
 	case c == '{' || c == '[' || c == '"':
-		if value, err := decodeJSON("", json.RawMessage(text), math.MaxInt); err == nil {
-			return normalNumbers(value)
+		if value, err := jsonvalue.Decode([]byte(text)); err == nil {
+			return jsonvalue.Plain(value)
 		}
 	case text == "true":
 		return true
@@ -140,12 +141,28 @@ func parseAttribute(text string) any {
 				return number
 			}
 		} else if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(number, 0) && !math.IsNaN(number) {
-			if written, err := json.Marshal(number); err == nil && string(written) == text {
+			if string(jsonvalue.Append(nil, number)) == text {
 				return number
 			}
 		}
 	}
 	return text
+}
+
+// FormatAttribute writes the value of an attribute as a text that ParseAttribute reads back:
+// a text stands as it is, unless ParseAttribute would take it for something else, and what
+// is no text stands as JSON. The value nil is an empty text, and an empty text is "" in
+// quotes.
+func FormatAttribute(value any) string {
+	if value == nil {
+		return ""
+	}
+	if text, ok := value.(string); ok && text != "" {
+		if parsed, same := ParseAttribute(text).(string); same && parsed == text {
+			return text
+		}
+	}
+	return string(jsonvalue.Append(nil, value))
 }
 
 // labels are the English words of fields whose names are not those words.

@@ -1,12 +1,13 @@
 package userkit
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // Status is where a user stands in its life.
@@ -65,16 +66,19 @@ type Payer struct {
 // numbers), float64, string, []any or map[string]any.
 type Attributes map[string]any
 
-// UnmarshalJSON reads a JSON object and keeps every digit of its whole numbers.
+// UnmarshalJSON reads a JSON object and keeps every digit of its whole numbers. It returns
+// ErrInvalid, with CodeBadText for half of a character: an escaped surrogate without the other.
 func (a *Attributes) UnmarshalJSON(data []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var read map[string]any
-	if err := decoder.Decode(&read); err != nil {
-		return err
+	value, err := jsonvalue.Decode(data)
+	if err != nil {
+		return jsonFault("attributes", "not JSON", err)
 	}
-	normalNumbers(read)
-	*a = read
+	object, ok := value.(map[string]any)
+	if !ok && value != nil {
+		return NewError(CodeBadFormat, "attributes", "not a JSON object")
+	}
+	jsonvalue.Numbers(value)
+	*a = object
 	return nil
 }
 

@@ -98,6 +98,17 @@ func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
 	s.post("/users", "login", "ada", "name", "Second <b>", "email", "new@example.org", "status", "inactive", "kind", "individual").
 		says(422, "Another user has this login.", `value="Second <b>"`, `value="new@example.org"`)
 	s.post("/users", "login", "eve", "expires_at", "nonsense").says(422, "right form")
+	s.post("/users", "login", "eve", "id", "nonsense").says(422, "right form")
+
+	// A form that is sent twice makes one user; one that was refused can be sent again.
+	id := s.get("/users/new").says(200).hidden("id")
+	require.Equal(t, id, s.post("/users", "id", id, "login", "ada", "name", "Nameless").says(422, "Another user has this login.").hidden("id"))
+	for range 2 {
+		s.post("/users", "id", id, "name", "Nameless").leads("/users/" + id)
+	}
+	nameless, err := s.users.CountUsers(t.Context(), userkit.UserFilter{Search: "Nameless"})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, nameless)
 	a := s.post("/users", "login", "eve", "name", "Eve", "license", "Solo", "country", "FR", "status", "active", "kind", "legal_entity", "bank", "Example Bank", "valid_for", "30")
 	require.Equal(t, 303, a.status)
 	eve, err := s.users.FindUser(t.Context(), userkit.ByLogin("eve"))
@@ -159,7 +170,7 @@ func TestTwoEditorsMeetFieldByField(t *testing.T) {
 	apart := s.edit(user.ID, "profile", "phone", "+375291234567")
 	s.post(of+"/edit", other...).leads(of)
 	s.post(of+"/edit", apart...).leads(of) // another field: nothing to ask
-	a := s.post(of+"/edit", mine...).says(409, "Somebody else has changed this", "Theirs", "Mine", `value="Mine"`)
+	a := s.post(of+"/edit", mine...).says(412, "Somebody else has changed this", "Theirs", "Mine", `value="Mine"`)
 	now, err := s.users.User(t.Context(), user.ID)
 	require.NoError(t, err)
 	require.Equal(t, "Theirs", now.Name)
@@ -195,8 +206,17 @@ func TestAttributesAreEdited(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, userkit.Attributes{"plan": "silver", "n": int64(12345678901234567), "list": []any{"a", int64(1)}, "text": "5"}, now.Attributes)
 	s.get(of+"?do=attributes").says(200, `value=""5""`)
-	s.post(of+"/attributes", "do", "attributes", "revision", "1", "attribute-name", "n", "attribute-value", "x").says(409, "Somebody else")
-	s.post(of+"/attributes", "do", "attributes", "revision", "2", "attribute-name", "bad name!", "attribute-value", "x").says(422, `value="bad name!"`)
+
+	// What a person leaves as it is stays what it is, null too.
+	_, err = s.users.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Attributes: userkit.Set(userkit.Attributes{"none": nil, "n": 5})})
+	require.NoError(t, err)
+	a = s.get(of + "?do=attributes").says(200, `value="none"`)
+	s.post(of+"/attributes", "revision", a.hidden("revision"), "attribute-name", "none", "attribute-value", "", "attribute-name", "n", "attribute-value", "6").leads(of)
+	now, err = s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Equal(t, userkit.Attributes{"none": nil, "n": int64(6)}, now.Attributes)
+	s.post(of+"/attributes", "do", "attributes", "revision", "1", "attribute-name", "n", "attribute-value", "x").says(412, "Somebody else")
+	s.post(of+"/attributes", "do", "attributes", "revision", "4", "attribute-name", "bad name!", "attribute-value", "x").says(422, `value="bad name!"`)
 }
 
 func TestPushMail(t *testing.T) {
@@ -379,7 +399,7 @@ func TestSegments(t *testing.T) {
 	s.get("/segments?q=brit").says(200, "British")
 	s.get("/users?segment="+found.Items[0].ID.String()).says(200, "Ada bob", "British")
 	s.post(of+"/edit", "revision", "1", "name", "UK", "rule", `country eq "GB" and login eq "ada"`).leads(of)
-	s.post(of+"/edit", "do", "edit", "revision", "1", "name", "UK2").says(409, "Somebody else has changed this")
+	s.post(of+"/edit", "do", "edit", "revision", "1", "name", "UK2").says(412, "Somebody else has changed this")
 	s.post(of + "/freeze").leads(of)
 	s.get(of).says(200, "The segment is now a list of 1 user.")
 	s.post(of + "/delete").leads("/segments")

@@ -197,7 +197,7 @@ func (v *view) cellOf(c column, user *userkit.User) cell {
 			shown.Text = value
 		}
 	default:
-		shown.Text = attributeText(value)
+		shown.Text = userkit.FormatAttribute(value)
 	}
 	return shown
 }

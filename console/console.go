@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/userhttp"
 )
 
 // Option sets one of the properties of a console.
@@ -364,19 +365,10 @@ func statusOf(err error) int {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.status
 	}
-	switch {
-	case errors.Is(err, userkit.ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, userkit.ErrForbidden):
-		return http.StatusForbidden
-	case errors.Is(err, userkit.ErrConflict):
-		return http.StatusConflict
-	case errors.Is(err, userkit.ErrUnavailable):
-		return http.StatusServiceUnavailable
-	case errors.Is(err, userkit.ErrInvalid), errors.Is(err, userkit.ErrExists), errors.Is(err, userkit.ErrRefused):
-		return http.StatusUnprocessableEntity
+	if errors.Is(err, userkit.ErrInvalid) || errors.Is(err, userkit.ErrExists) {
+		return http.StatusUnprocessableEntity // of a form that is shown again with what is wrong
 	}
-	return http.StatusInternalServerError
+	return userhttp.Status(err)
 }
 
 // fail answers with an error on a page of its own.

@@ -170,9 +170,3 @@ func TestSizesAreReadAndWritten(t *testing.T) {
 	require.Equal(t, []string{"0 B", "999 B", "1 kB", "1.5 MB", "100 GB", "9.2 EB"},
 		[]string{readable(0), readable(999), readable(1000), readable(1_500_000), readable(100_000_000_000), readable(9223372036854775807)})
 }
-
-func TestAttributesAreWrittenAsTheyAreRead(t *testing.T) {
-	for _, value := range []any{"gold", "5", "true", "", " 5", `"quoted"`, "null", "{", int64(5), 1.5, true, nil, []any{"a", int64(1)}, map[string]any{"a": "b"}, "a b"} {
-		require.Equal(t, value, attributeValue(attributeText(value)), "%v", value)
-	}
-}

@@ -331,7 +331,9 @@ func (p generalPage) AttributeNames() []string {
 }
 
 // AttributeText gives an attribute as a text.
-func (p generalPage) AttributeText(name string) string { return attributeText(p.User.Attributes[name]) }
+func (p generalPage) AttributeText(name string) string {
+	return userkit.FormatAttribute(p.User.Attributes[name])
+}
 
 // emptyAttributes is how many rows the form of attributes has to fill in.
 const emptyAttributes = 3
@@ -355,7 +357,7 @@ func attributeInputs(attributes userkit.Attributes, refused *form) []attributeIn
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		inputs = append(inputs, attributeInput{Name: name, Value: attributeText(attributes[name])})
+		inputs = append(inputs, attributeInput{Name: name, Value: userkit.FormatAttribute(attributes[name])})
 	}
 	for range emptyAttributes {
 		inputs = append(inputs, attributeInput{})
@@ -445,15 +447,25 @@ func normal(text string) string {
 // editAttributes replaces the attributes of a user.
 func (c *console) editAttributes(v *view, w http.ResponseWriter, r *http.Request) error {
 	names, values := r.PostForm["attribute-name"], r.PostForm["attribute-value"]
-	attributes := userkit.Attributes{}
-	for i, name := range names {
-		if name = strings.TrimSpace(name); name != "" && i < len(values) {
-			attributes[name] = attributeValue(values[i])
-		}
-	}
 	revision, err := strconv.ParseInt(r.PostForm.Get("revision"), 10, 64)
 	if err != nil {
 		return &refusal{http.StatusBadRequest, "The form could not be read."}
+	}
+	user, err := c.users.User(r.Context(), userOf(r))
+	if err != nil {
+		return err
+	}
+	attributes := userkit.Attributes{}
+	for i, name := range names {
+		name = strings.TrimSpace(name)
+		if name == "" || i >= len(values) {
+			continue
+		}
+		attributes[name] = userkit.ParseAttribute(values[i])
+		// What stands as it was is what it was: null looks like an empty text.
+		if was, ok := user.Attributes[name]; ok && userkit.FormatAttribute(was) == values[i] {
+			attributes[name] = was
+		}
 	}
 	_, err = c.users.UpdateUser(r.Context(), userOf(r), userkit.UserPatch{Revision: revision, Attributes: userkit.Set(attributes)})
 	if err != nil {
@@ -556,6 +568,7 @@ func (c *console) deleteUser(v *view, w http.ResponseWriter, r *http.Request) er
 // createPage is the form of a new user.
 type createPage struct {
 	*view
+	ID       string // of the user to be: makes the form count once, however often it is sent
 	Form     *form
 	Inputs   []input
 	Billing  []input
@@ -573,6 +586,7 @@ func (c *console) showNewUser(v *view, w http.ResponseWriter, r *http.Request, s
 	}
 	v.Title = v.T("Create user")
 	p := createPage{view: v, Form: refused}
+	p.ID = refused.Value("id", userkit.NewID[userkit.User]().String())
 	var empty userkit.User
 	empty.Kind = userkit.UserIndividual
 	for _, field := range fieldsOf("profile") {
@@ -610,7 +624,18 @@ func (c *console) createUser(v *view, w http.ResponseWriter, r *http.Request) er
 	err := fault
 	if err == nil {
 		draft.Create.Status = userkit.Status(r.PostForm.Get("status"))
+		if id := r.PostForm.Get("id"); id != "" {
+			draft.Create.ID, err = userkit.ParseID[userkit.User](id)
+		}
+	}
+	if err == nil {
 		user, err = c.users.CreateUser(r.Context(), draft.Create)
+		if errors.Is(err, userkit.ErrExists) && !draft.Create.ID.IsZero() {
+			// A form that is sent twice, as by a double click, makes one user.
+			if made, findErr := c.users.User(r.Context(), draft.Create.ID); findErr == nil {
+				user, err = made, nil
+			}
+		}
 	}
 	if err != nil {
 		if !shown(err) {

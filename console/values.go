@@ -48,73 +48,14 @@ func parseSize(text string) (int64, bool) {
 	return int64(math.Round(n * factor)), true
 }
 
-// attributeText gives the value of an attribute as a person edits it: a text as it is,
-// unless it would be read as something else, and everything else as JSON.
-func attributeText(value any) string {
-	if text, ok := value.(string); ok && attributeValue(text) == any(text) {
-		return text
-	}
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		return ""
-	}
-	return string(encoded)
-}
-
-// attributeValue reads what a person typed as the value of an attribute: JSON where it
-// is that, else a text.
-func attributeValue(text string) any {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.UseNumber()
-	var value any
-	if decoder.Decode(&value) != nil || decoder.More() {
-		return text
-	}
-	if rest, err := decoder.Token(); err == nil || rest != nil {
-		return text
-	}
-	return plainNumbers(value)
-}
-
-// plainNumbers puts int64 and float64 in the place of json.Number.
-func plainNumbers(value any) any {
-	switch value := value.(type) {
-	case json.Number:
-		if n, err := value.Int64(); err == nil {
-			return n
-		}
-		n, err := value.Float64()
-		if err != nil {
-			return value.String()
-		}
-		return n
-	case []any:
-		for i := range value {
-			value[i] = plainNumbers(value[i])
-		}
-	case map[string]any:
-		for name := range value {
-			value[name] = plainNumbers(value[name])
-		}
-	}
-	return value
-}
-
 // parseTime reads the value of an input of type datetime-local or date in the person's zone,
-// or a time as in RFC 3339; an empty text is no time.
+// or a time as fields are read; an empty text is no time.
 func (v *view) parseTime(field, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+	value, err := userkit.Field[userkit.User]{Name: field, Kind: userkit.KindTime}.Parse(text, v.Zone)
+	if err != nil {
+		return time.Time{}, err
 	}
-	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, text, v.Zone); err == nil {
-			return t, nil
-		}
-	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
-	}
-	return time.Time{}, userkit.NewError(userkit.CodeBadFormat, field, "no time")
+	return value.(time.Time), nil
 }
 
 // parseField reads what a person typed as the value of a field.

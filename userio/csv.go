@@ -69,7 +69,7 @@ func (w *csvWriter) row(values []any) error {
 			}
 		case string:
 			if i < len(w.attribute) && w.attribute[i] {
-				value = formatAttribute(value)
+				value = userkit.FormatAttribute(value)
 			}
 			w.text(value)
 		default:

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
 )
@@ -186,12 +187,12 @@ func withoutSecrets(value any) (any, bool) {
 		if value == "" || value[0] != '{' && value[0] != '[' {
 			return value, false
 		}
-		inner, err := decodeJSON([]byte(value))
+		inner, err := jsonvalue.Decode([]byte(value))
 		if err != nil {
 			return value, false
 		}
 		if kept, some := withoutSecrets(inner); some {
-			return string(appendJSON(nil, kept)), true
+			return string(jsonvalue.Append(nil, kept)), true
 		}
 	}
 	return value, found

@@ -13,41 +13,6 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// errLoneSurrogate is what JSON with half of a character is refused with.
-func errLoneSurrogate() *userkit.Error {
-	return userkit.NewError(userkit.CodeBadText, "", "half of a character: an escaped surrogate without its other half")
-}
-
-// loneSurrogate reports whether JSON has an escaped surrogate without its other
-// half, for which the decoder would put U+FFFD without a word.
-func loneSurrogate(data []byte) bool {
-	high := false // the escape before was a high surrogate
-	for at := 0; at < len(data); {
-		if data[at] != '\\' || at+1 >= len(data) {
-			if high {
-				return true
-			}
-			at++
-			continue
-		}
-		if data[at+1] != 'u' || at+6 > len(data) {
-			if high {
-				return true
-			}
-			at += 2
-			continue
-		}
-		unit, err := strconv.ParseUint(string(data[at+2:at+6]), 16, 16)
-		low := err == nil && 0xDC00 <= unit && unit < 0xE000
-		if high != low {
-			return true
-		}
-		high = err == nil && 0xD800 <= unit && unit < 0xDC00
-		at += 6
-	}
-	return high
-}
-
 // listKeys are what programs call the list that their only object holds.
 var listKeys = []string{"users", "data", "items", "results", "members", "Resources", "resources", "value", "identities", "contacts", "records"}
 

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // ndjsonWriter writes one JSON object for each row, with the columns as keys in
@@ -55,7 +56,7 @@ func (w *ndjsonWriter) row(values []any) error {
 		case userkit.Duration:
 			w.buffer = appendJSONText(w.buffer, value.String())
 		default:
-			w.buffer = appendJSON(w.buffer, value)
+			w.buffer = jsonvalue.Append(w.buffer, value)
 		}
 	}
 	w.buffer = append(w.buffer, '}', '\n')
@@ -121,8 +122,8 @@ func (r *ndjsonReader) next(row *tableRow) error {
 	if !utf8.Valid(line) {
 		return &rowError{err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
 	}
-	if loneSurrogate(line) {
-		return &rowError{err: errLoneSurrogate()}
+	if jsonvalue.HalfCharacter(line) {
+		return &rowError{err: userkit.NewError(userkit.CodeBadText, "", "%s", jsonvalue.ErrHalfCharacter)}
 	}
 	for range r.headings {
 		row.cells = append(row.cells, cell{absent: true})
@@ -196,7 +197,7 @@ func notObject(cause error) *rowError {
 
 // jsonCell makes a cell of a decoded value.
 func jsonCell(value any) cell {
-	switch value := plainNumbers(value).(type) {
+	switch value := jsonvalue.Plain(value).(type) {
 	case nil:
 		return cell{}
 	case string:
@@ -210,7 +211,7 @@ func jsonCell(value any) cell {
 	case json.Number: // beyond float64
 		return cell{text: value.String(), value: value}
 	default:
-		return cell{text: string(appendJSON(nil, value)), value: value}
+		return cell{text: string(jsonvalue.Append(nil, value)), value: value}
 	}
 }
 

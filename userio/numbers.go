@@ -3,6 +3,8 @@ package userio
 import (
 	"context"
 	"io"
+
+	"github.com/userkit/userkit"
 )
 
 // numberColumns reads a file of CSV once more, from start, and keeps the columns of
@@ -57,7 +59,7 @@ func (im *importer) numberColumns(ctx context.Context, start int64) (err error) 
 				text = row.cells[at].text
 			}
 			if text != "" {
-				switch parseAttribute(text).(type) {
+				switch userkit.ParseAttribute(text).(type) {
 				case int64, float64:
 					held[at] = true
 				default:

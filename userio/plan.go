@@ -591,7 +591,7 @@ func attributeCell(c *cell) (any, error) {
 	if c.value != nil {
 		return c.value, nil
 	}
-	return parseAttribute(c.text), nil
+	return userkit.ParseAttribute(c.text), nil
 }
 
 // keptCell reads a cell of a column of another program: a text stays one,
@@ -699,10 +699,7 @@ func (p *plan) time(field userkit.Field[userkit.User], c *cell) (any, error) {
 func attributes(c *cell) (any, error) {
 	value := c.value
 	if value == nil {
-		var err error
-		if value, err = decodeJSON([]byte(c.text)); err != nil {
-			return nil, userkit.NewError(userkit.CodeBadFormat, "", "%q is not a JSON object", clip(c.text)).Because(err)
-		}
+		return userkit.KindJSON.Parse(c.text)
 	}
 	object, ok := value.(map[string]any)
 	if !ok {

@@ -3,6 +3,8 @@ package userio
 import (
 	"io"
 	"slices"
+
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // ReasonHeading is the heading of the column in which ImportOptions.RejectedRows says
@@ -82,7 +84,7 @@ func (r *rejectedRows) addObject(columns []column, cells []cell, reason string) 
 		switch {
 		case c.value != nil:
 			value, _ := withoutSecrets(c.value)
-			r.line = appendJSON(r.line, value)
+			r.line = jsonvalue.Append(r.line, value)
 		case c.exact:
 			r.line = appendJSONText(r.line, c.text)
 		default:

@@ -67,7 +67,7 @@ type cell struct {
 	absent bool
 	// exact means that the text is the value itself, whatever it looks like: a
 	// text of NDJSON, where numbers come as numbers. Other texts of an attribute
-	// are read as formatAttribute writes them.
+	// are read as userkit.FormatAttribute writes them.
 	exact bool
 }
 

@@ -1,17 +1,13 @@
 package userio
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // attributePrefix begins the name of a column that is a single attribute.
@@ -41,115 +37,17 @@ func formatValue(value any) string {
 		if len(value) == 0 {
 			return ""
 		}
-		return string(appendJSON(nil, value))
+		return string(jsonvalue.Append(nil, value))
 	default:
-		return string(appendJSON(nil, value))
+		return string(jsonvalue.Append(nil, value))
 	}
-}
-
-// formatAttribute gives the value of a single attribute as cells show it. A text
-// stands as it is, unless parseAttribute would take it for something else: then
-// it stands in quotes, as JSON writes it.
-func formatAttribute(value any) string {
-	text, ok := value.(string)
-	if !ok {
-		return formatValue(value)
-	}
-	if parsed, same := parseAttribute(text).(string); text != "" && same && parsed == text {
-		return text
-	}
-	return string(appendJSONText(nil, text))
-}
-
-// parseAttribute reads what formatAttribute writes. A text is a number or a
-// truth value only in the very form that JSON writes it in, so 007, 1.50 and
-// +375291234567 stay texts.
-func parseAttribute(text string) any {
-	if text == "" {
-		return ""
-	}
-	switch c := text[0]; {
-	case c == '{' || c == '[' || c == '"':
-		if value, err := decodeJSON([]byte(text)); err == nil {
-			return value
-		}
-	case text == "true":
-		return true
-	case text == "false":
-		return false
-	case c == '-' || '0' <= c && c <= '9':
-		if number, err := strconv.ParseInt(text, 10, 64); err == nil {
-			if strconv.FormatInt(number, 10) == text {
-				return number
-			}
-		} else if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(number, 0) && !math.IsNaN(number) {
-			if string(appendJSON(nil, number)) == text {
-				return number
-			}
-		}
-	}
-	return text
-}
-
-// decodeJSON reads one JSON value; numbers become int64 where they are whole and
-// fit, texts of their digits where they are whole and do not, else float64 or,
-// beyond it, json.Number.
-func decodeJSON(data []byte) (any, error) {
-	if loneSurrogate(data) {
-		return nil, errLoneSurrogate()
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one value")
-	}
-	return plainNumbers(value), nil
-}
-
-func plainNumbers(value any) any {
-	switch value := value.(type) {
-	case json.Number:
-		if whole, err := value.Int64(); err == nil {
-			return whole
-		}
-		if strings.Trim(value.String(), "-0123456789") == "" { // a whole number keeps its digits
-			return value.String()
-		}
-		if number, err := value.Float64(); err == nil {
-			return number
-		}
-	case []any:
-		for i := range value {
-			value[i] = plainNumbers(value[i])
-		}
-	case map[string]any:
-		for key := range value {
-			value[key] = plainNumbers(value[key])
-		}
-	}
-	return value
-}
-
-// appendJSON appends a value as JSON, without the escapes that only HTML needs.
-func appendJSON(to []byte, value any) []byte {
-	buffer := bytes.NewBuffer(to)
-	encoder := json.NewEncoder(buffer)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		panic("userio: a value that JSON cannot write: " + err.Error())
-	}
-	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 }
 
 // appendJSONText appends a text as a JSON string.
 func appendJSONText(to []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			return appendJSON(to, text)
+			return jsonvalue.Append(to, text)
 		}
 	}
 	to = append(to, '"')

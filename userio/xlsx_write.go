@@ -211,7 +211,7 @@ func (w *xlsxWriter) cell(column string, value any) (any, error) {
 		}
 	case string:
 		if strings.HasPrefix(column, attributePrefix) {
-			return w.text(column, formatAttribute(value))
+			return w.text(column, userkit.FormatAttribute(value))
 		}
 		return w.text(column, value)
 	}
