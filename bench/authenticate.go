@@ -51,11 +51,7 @@ func authentications(callers int) func(context.Context, *bench) (sides, error) {
 const (
 	findByToken = `SELECT d.id, d.registered_at, d.last_seen_at, d.located_at, d.latitude, d.longitude, d.accuracy, d.token_hint,
 		d.name, d.type, d.hardware_id, d.push_token,
-		u.id, u.registered_at, u.updated_at, u.revision, u.email_verified, u.login, u.name, u.email, u.phone, u.extref,
-		u.auth_method, u.status, u.license, u.kind, u.payer_account_number, u.legal_address, u.postal_address, u.bank,
-		u.bank_account, u.description, u.country, u.preferred_map, u.additional_info, u.attributes,
-		a.version, a.balance, a.currency, a.devices, a.open_sessions, a.active_purchases, a.traffic_limit, a.traffic_used,
-		a.traffic_period, a.traffic_reset, a.valid_for, a.expires_at, a.last_seen_at, a.purchases_end_at,
+` + userColumns + `,
 		(SELECT count(*) FROM ` + theirSchema + `.devices AS o WHERE o.project = d.project AND o.user_id = d.user_id
 			AND (o.registered_at, o.id) < (d.registered_at, d.id))
 		FROM ` + theirSchema + ".devices AS d JOIN " + theirSchema + ".users AS u ON u.project = d.project AND u.id = d.user_id JOIN " +
@@ -70,24 +66,7 @@ type found struct {
 	Seen, Located                                 *time.Time
 	Latitude, Longitude, Accuracy                 float64
 	Hint, DeviceName, Type, HardwareID, PushToken string
-
-	User                                                              [16]byte
-	UserRegistered, Updated                                           time.Time
-	Revision                                                          int64
-	EmailVerified                                                     bool
-	Login, Name, Email, Phone, Extref                                 string
-	AuthMethod, Status, License, Kind                                 string
-	PayerAccountNumber, LegalAddress, PostalAddress, Bank             string
-	BankAccount, Description, Country, PreferredMap, AdditionalInfo   string
-	Attributes                                                        map[string]any
-	Version, Balance                                                  int64
-	Currency                                                          string
-	Devices, OpenSessions, ActivePurchases, TrafficLimit, TrafficUsed int64
-	TrafficPeriod                                                     *time.Time
-	TrafficReset                                                      string
-	ValidFor                                                          int64
-	Expires, UserSeen, PurchasesEnd                                   *time.Time
-
+	foundUser
 	Older int64
 }
 

@@ -33,7 +33,7 @@ type owned struct {
 
 // DeviceByToken implements userkit.Store.
 func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (userkit.Device, userkit.User, int, error) {
-	q := &statement{hot: true}
+	q := &statement{}
 	q.add("SELECT "+deviceReads+", "+userReads+`,
 (SELECT count(*) FROM ? AS o WHERE o.project = ? AND o.user_id = d.user_id AND (o.registered_at, o.id) < (d.registered_at, d.id))
 FROM ? AS d`, s.table("devices"), quoted(s.project), s.table("devices"))

@@ -504,6 +504,7 @@ func selectOnce[R any](ctx context.Context, s *Store, q *statement, targets func
 
 // selectOne is selectRecords for at most one row; missing is the error for none.
 func selectOne[R any](ctx context.Context, s *Store, q *statement, missing userkit.Code, targets func(to []any, record *R) []any) (R, error) {
+	q.hot = true // the text follows from what the key is
 	records, err := selectRecords(ctx, s, q, targets)
 	if err == nil && len(records) == 0 {
 		err = userkit.NewError(missing, "", "not in project %q", s.project)
