@@ -90,7 +90,7 @@ assets: ## Fetch what the console serves and did not come from this project, che
 	@tools/prepare npm
 	@go -C tools run ./consoleassets '$(CURDIR)/console/assets'
 
-prepare: ## Install what the tests need and is missing: PostgreSQL and a C compiler (Debian, Ubuntu)
+prepare: ## Install what the tests need and is missing: PostgreSQL, a C compiler and swaks (Debian, Ubuntu)
 	@tools/prepare
 
 format: ## Format all Go files
