@@ -2,17 +2,32 @@ package pushmail
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"net"
 	"strings"
 
+	"blitiri.com.ar/go/spf"
 	"github.com/emersion/go-msgauth/dkim"
 	"github.com/emersion/go-msgauth/dmarc"
 	"golang.org/x/net/publicsuffix"
 )
 
-// DMARC is what the domain of a mail's author says of it (RFC 7489), by its signatures alone:
-// a domain that is aligned by SPF only does not pass.
+// DMARC is what the domain of a mail's author says of it (RFC 7489), by its signatures and,
+// with Config.CheckSPF, by the address that it was sent from.
 type DMARC string
+
+// Resolver finds the records of DNS; a *net.Resolver does.
+type Resolver interface {
+	// LookupTXT returns the texts of a name.
+	LookupTXT(ctx context.Context, name string) ([]string, error)
+	// LookupMX returns the mail servers of a domain.
+	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
+	// LookupIPAddr returns the addresses of a host.
+	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+	// LookupAddr returns the names of an address.
+	LookupAddr(ctx context.Context, address string) (names []string, err error)
+}
 
 // The results of DMARC.
 const (
@@ -26,8 +41,9 @@ const (
 // maxSignatures is how many signatures of a mail are verified.
 const maxSignatures = 5
 
-// checkDMARC verifies the signatures of a mail and holds them against its author.
-func checkDMARC(raw []byte, author string, lookup func(string) ([]string, error)) DMARC {
+// checkDMARC holds the signatures of a mail, and where it was sent from, against its author.
+func (s *session) checkDMARC(ctx context.Context, raw []byte, author string) DMARC {
+	lookup := func(name string) ([]string, error) { return s.server.config.Resolver.LookupTXT(ctx, name) }
 	header, _, _ := readHeader(raw)
 	from := header.FieldsByKey("From")
 	at := strings.LastIndexByte(author, '@')
@@ -44,6 +60,19 @@ func checkDMARC(raw []byte, author string, lookup func(string) ([]string, error)
 	case err != nil:
 		return DMARCPermError
 	}
+	signed := checkSignatures(raw, domain, record, lookup)
+	if signed == DMARCPass || !s.server.config.CheckSPF {
+		return signed
+	}
+	if sent := s.checkSPF(ctx, domain, record); sent != DMARCFail {
+		return sent
+	}
+	return signed
+}
+
+// checkSignatures verifies the signatures of a mail and holds them against the domain of its
+// author.
+func checkSignatures(raw []byte, domain string, record *dmarc.Record, lookup func(string) ([]string, error)) DMARC {
 	verified, err := dkim.VerifyWithOptions(bytes.NewReader(raw), &dkim.VerifyOptions{LookupTXT: lookup, MaxVerifications: maxSignatures})
 	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
 		return DMARCFail
@@ -61,6 +90,32 @@ func checkDMARC(raw []byte, author string, lookup func(string) ([]string, error)
 		}
 	}
 	return result
+}
+
+// checkSPF asks whether the client may send for the domain of the envelope's sender, where
+// that is the author's. Of a mail without a sender it is the name that the client gave
+// itself (RFC 7208, section 2.4).
+func (s *session) checkSPF(ctx context.Context, domain string, record *dmarc.Record) DMARC {
+	sender := s.from
+	if sender == "" {
+		sender = "postmaster@" + s.conn.Hostname()
+	}
+	at := strings.LastIndexByte(sender, '@')
+	if !aligned(sender[at+1:], domain, record.SPFAlignment == dmarc.AlignmentStrict) {
+		return DMARCFail // what costs no question
+	}
+	host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String())
+	if err != nil {
+		return DMARCFail
+	}
+	result, _ := spf.CheckHostWithSender(net.ParseIP(host), s.conn.Hostname(), sender, spf.WithContext(ctx), spf.WithResolver(s.server.config.Resolver))
+	switch result {
+	case spf.Pass:
+		return DMARCPass
+	case spf.TempError:
+		return DMARCTempError
+	}
+	return DMARCFail
 }
 
 // lookupPolicy finds the policy of a domain, or of the organisation that it belongs to.

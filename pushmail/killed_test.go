@@ -71,7 +71,7 @@ func receive(text string) error {
 		return err
 	}
 	tell := func(where string) error {
-		answer, err := http.Get(order.Server + "/" + where) //nolint:noctx // a process of a test
+		answer, err := http.Get(order.Server + "/" + where)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func receive(text string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a process of a test
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func startReceiver(t *testing.T, order receiverOrder) *receiver {
 	t.Helper()
 	text, err := json.Marshal(order)
 	require.NoError(t, err)
-	r := &receiver{cmd: exec.Command(os.Args[0])} //nolint:noctx // it ends with the test
+	r := &receiver{cmd: exec.Command(os.Args[0])}
 	r.cmd.Env = append(os.Environ(), receiverVariable+"="+string(text))
 	var complaints bytes.Buffer
 	r.cmd.Stderr = &complaints

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -72,10 +73,14 @@ type Config struct {
 	TakeReplies bool
 
 	// CheckDMARC looks at who signed a mail (DKIM) and at the policy of the domain of its
-	// author (DMARC); RequireDMARC refuses what does not pass. SPF is not looked at.
+	// author (DMARC); RequireDMARC refuses what does not pass.
 	CheckDMARC, RequireDMARC bool
-	// LookupTXT finds the records of DNS; nil: the resolver of the system.
-	LookupTXT func(domain string) ([]string, error)
+	// CheckSPF lets mails pass DMARC also by the domain of the envelope's sender, where that
+	// is the author's and names the address of the client as one that sends for it (SPF, RFC
+	// 7208). It is for a server that clients reach themselves, so not for LMTP.
+	CheckSPF bool
+	// Resolver finds the records of DNS; nil: the resolver of the system.
+	Resolver Resolver
 
 	Timeout time.Duration // of one command, of its answer, and of a delivery; default: 1 minute
 	Logger  *slog.Logger  // nil: slog.Default()
@@ -88,6 +93,10 @@ type Server struct {
 	smtp      *smtp.Server
 	addresses *pace
 	senders   *pace
+
+	mutex     sync.Mutex
+	ended     bool // shut down or closed
+	listeners []net.Listener
 }
 
 // NewServer makes a server, which takes mails once Serve is called.
@@ -101,6 +110,8 @@ func NewServer(config Config) (*Server, error) {
 		return nil, errors.New("pushmail: no host name")
 	case config.RequireTLS && config.TLS == nil:
 		return nil, errors.New("pushmail: TLS is required and not configured")
+	case config.CheckSPF && config.LMTP:
+		return nil, errors.New("pushmail: with LMTP the client is a mail server of the host's, of which SPF says nothing")
 	}
 	switch config.Attachments {
 	case "":
@@ -128,8 +139,8 @@ func NewServer(config Config) (*Server, error) {
 	if config.Clock == nil {
 		config.Clock = time.Now
 	}
-	if config.LookupTXT == nil {
-		config.LookupTXT = net.LookupTXT
+	if config.Resolver == nil {
+		config.Resolver = net.DefaultResolver
 	}
 	s := &Server{config: config, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
 	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
@@ -144,9 +155,17 @@ func NewServer(config Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve takes mails that come in on a listener, until the server is shut down or closed; it
-// then returns nil.
+// Serve takes mails that come in on a listener, until the server is shut down or closed, or at
+// once when it has been; it then closes the listener and returns nil.
 func (s *Server) Serve(listener net.Listener) error {
+	s.mutex.Lock()
+	if s.ended {
+		s.mutex.Unlock()
+		_ = listener.Close()
+		return nil
+	}
+	s.listeners = append(s.listeners, listener)
+	s.mutex.Unlock()
 	if err := s.smtp.Serve(listener); !errors.Is(err, smtp.ErrServerClosed) {
 		return err
 	}
@@ -154,10 +173,31 @@ func (s *Server) Serve(listener net.Listener) error {
 }
 
 // Shutdown takes no further mail and waits until those that are under way are answered.
-func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.Shutdown(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	return s.end(func() error { return s.smtp.Shutdown(ctx) })
+}
 
 // Close ends all connections at once. Senders that were not answered send again.
-func (s *Server) Close() error { return s.smtp.Close() }
+func (s *Server) Close() error { return s.end(s.smtp.Close) }
+
+// end ends the server, once. The SMTP server does not know of listeners whose Serve has only
+// begun; these see that it has ended when they are closed.
+func (s *Server) end(how func() error) error {
+	s.mutex.Lock()
+	if s.ended {
+		s.mutex.Unlock()
+		return smtp.ErrServerClosed
+	}
+	s.ended = true
+	listeners := s.listeners
+	s.mutex.Unlock()
+	defer func() {
+		for _, listener := range listeners {
+			_ = listener.Close() // most are closed by now
+		}
+	}()
+	return how()
+}
 
 // session is one connection.
 type session struct {
@@ -297,7 +337,9 @@ func (s *session) read(r io.Reader) (Delivery, []byte, error) {
 		delivery.Mail.Attachments = nil
 	}
 	if config.CheckDMARC || config.RequireDMARC {
-		delivery.DMARC = checkDMARC(raw, mail.From.Email, config.LookupTXT)
+		ctx, cancel := context.WithTimeout(context.Background(), config.Timeout)
+		defer cancel()
+		delivery.DMARC = s.checkDMARC(ctx, raw, mail.From.Email)
 		if config.RequireDMARC && delivery.DMARC == DMARCTempError {
 			return delivery, nil, errDMARCTemp
 		}

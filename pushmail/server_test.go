@@ -279,6 +279,75 @@ func TestLMTPAnswersForEachRecipient(t *testing.T) {
 	require.Equal(t, 1, s.keeper.count())
 }
 
+// resolver has the records of DNS that are texts, and no others.
+type resolver func(domain string) ([]string, error)
+
+func (r resolver) LookupTXT(_ context.Context, name string) ([]string, error) {
+	return r(strings.TrimSuffix(name, "."))
+}
+func (resolver) LookupMX(context.Context, string) ([]*net.MX, error) { return nil, errNoRecord }
+func (resolver) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) {
+	return nil, errNoRecord
+}
+func (resolver) LookupAddr(context.Context, string) ([]string, error) { return nil, errNoRecord }
+
+var errNoRecord = &net.DNSError{IsNotFound: true}
+
+// A mail passes without a signature when the domain of its envelope's sender is the author's
+// and lists the client.
+func TestDMARCPassesBySPF(t *testing.T) {
+	records := map[string]string{
+		"_dmarc.example.com":        "v=DMARC1; p=reject",
+		"example.com":               "v=spf1 ip4:127.0.0.1 -all",
+		"mail.example.com":          "v=spf1 ip4:127.0.0.1 -all",
+		"elsewhere.example.com":     "v=spf1 ip4:192.0.2.1 -all",
+		"soft.example.com":          "v=spf1 ip4:192.0.2.1 ~all",
+		"example.net":               "v=spf1 ip4:127.0.0.1 -all",
+		"_dmarc.strict.example.net": "v=DMARC1; p=none; aspf=s",
+		"strict.example.net":        "v=spf1 +all",
+		"sub.strict.example.net":    "v=spf1 +all",
+		"circle.example.com":        "v=spf1 include:circle.example.com -all",
+	}
+	dns := resolver(func(domain string) ([]string, error) {
+		if domain == "away.example.com" {
+			return nil, &net.DNSError{IsTemporary: true}
+		}
+		if record, found := records[domain]; found {
+			return []string{record}, nil
+		}
+		return nil, errNoRecord
+	})
+	from := func(domain string) string { return strings.ReplaceAll(letter, "example.com>", domain+">") }
+	for _, test := range []struct {
+		name, sender, mail string
+		want               pushmail.DMARC
+	}{
+		{"listed", "bob@example.com", letter, pushmail.DMARCPass},
+		{"of the organisation", "bob@mail.example.com", letter, pushmail.DMARCPass},
+		{"not listed", "bob@elsewhere.example.com", letter, pushmail.DMARCFail},
+		{"not quite listed", "bob@soft.example.com", letter, pushmail.DMARCFail},
+		{"no record", "bob@none.example.com", letter, pushmail.DMARCFail},
+		{"for ever", "bob@circle.example.com", letter, pushmail.DMARCFail},
+		{"another's", "bob@example.net", letter, pushmail.DMARCFail},
+		{"strict", "bob@strict.example.net", from("strict.example.net"), pushmail.DMARCPass},
+		{"strict, and the organisation only", "bob@sub.strict.example.net", from("strict.example.net"), pushmail.DMARCFail},
+		{"no answer", "bob@away.example.com", letter, pushmail.DMARCTempError},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, func(c *pushmail.Config) { c.CheckDMARC, c.CheckSPF, c.Resolver = true, true, dns })
+			require.NoError(t, s.send(t, test.sender, test.mail, s.address))
+			for _, kept := range s.keeper.kept {
+				require.Equal(t, test.want, kept.DMARC)
+			}
+			require.Equal(t, 1, s.keeper.count())
+		})
+	}
+	t.Run("not asked for", func(t *testing.T) {
+		s := start(t, func(c *pushmail.Config) { c.RequireDMARC, c.Resolver = true, dns })
+		require.Equal(t, 550, code(s.send(t, "bob@example.com", letter, s.address)))
+	})
+}
+
 func TestDMARCIsRecordedAndRequired(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
@@ -289,7 +358,7 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 		"_dmarc.strict.example.net": "v=DMARC1; p=none; adkim=s",
 		"_dmarc.broken.example.net": "v=DMARC1",
 	}
-	lookup := func(domain string) ([]string, error) {
+	lookup := resolver(func(domain string) ([]string, error) {
 		if domain == "_dmarc.away.example.net" {
 			return nil, &net.DNSError{IsTemporary: true}
 		}
@@ -297,7 +366,7 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 			return []string{record}, nil
 		}
 		return nil, &net.DNSError{IsNotFound: true}
-	}
+	})
 	signed := func(domain, mail string) string {
 		var out bytes.Buffer
 		require.NoError(t, dkim.Sign(&out, strings.NewReader(mail), &dkim.SignOptions{Domain: domain, Selector: "k", Signer: private}))
@@ -321,13 +390,13 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 		{"no answer", from("away.example.net"), pushmail.DMARCTempError, 451},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := start(t, func(c *pushmail.Config) { c.CheckDMARC, c.LookupTXT = true, lookup })
+			s := start(t, func(c *pushmail.Config) { c.CheckDMARC, c.Resolver = true, lookup })
 			require.NoError(t, s.send(t, "bob@example.com", test.mail, s.address))
 			for _, kept := range s.keeper.kept {
 				require.Equal(t, test.want, kept.DMARC)
 			}
 			require.Equal(t, 1, s.keeper.count())
-			required := start(t, func(c *pushmail.Config) { c.RequireDMARC, c.LookupTXT = true, lookup })
+			required := start(t, func(c *pushmail.Config) { c.RequireDMARC, c.Resolver = true, lookup })
 			require.Equal(t, test.code, code(required.send(t, "bob@example.com", test.mail, required.address)))
 		})
 	}
@@ -358,6 +427,7 @@ func TestNewServerRefuses(t *testing.T) {
 		"no delivery":     func(c *pushmail.Config) { c.Deliver = nil },
 		"no name":         func(c *pushmail.Config) { c.Hostname = "" },
 		"TLS without one": func(c *pushmail.Config) { c.RequireTLS = true },
+		"SPF behind LMTP": func(c *pushmail.Config) { c.LMTP, c.CheckSPF = true, true },
 		"a policy":        func(c *pushmail.Config) { c.Attachments = "eaten" },
 	} {
 		config := whole
@@ -367,4 +437,25 @@ func TestNewServerRefuses(t *testing.T) {
 	}
 	_, err := pushmail.NewServer(whole)
 	require.NoError(t, err)
+}
+
+// A server that has ended before it was served serves nothing.
+func TestServeAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*pushmail.Server) error{
+		"closed":    (*pushmail.Server).Close,
+		"shut down": func(s *pushmail.Server) error { return s.Shutdown(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, err := pushmail.NewServer(pushmail.Config{
+				Users: struct{ pushmail.Users }{}, Deliver: func(context.Context, pushmail.Delivery) error { return nil }, Hostname: "push.example.org",
+			})
+			require.NoError(t, err)
+			require.NoError(t, end(server))
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			require.NoError(t, server.Serve(listener))
+			_, err = net.Dial("tcp", listener.Addr().String())
+			require.Error(t, err)
+		})
+	}
 }
