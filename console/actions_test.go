@@ -249,10 +249,10 @@ func TestStatusLimitAndDeletion(t *testing.T) {
 	now, err := s.users.User(t.Context(), user.ID)
 	require.NoError(t, err)
 	require.Equal(t, userkit.TrafficLimit{Bytes: 1_500_000, Reset: userkit.ResetMonthly, AnchorDay: 15}, now.Traffic.Limit)
-	s.get(of).says(200, "Traffic limit", "This ends by itself at", "2026-03-15 00:00")
-	s.get(of+"?at=2026-03-16T00:00").says(200, "May use what it has")
+	s.get(of).says(200, "Traffic limit", "It ends by itself at", "2026-03-15 00:00")
+	s.get(of+"?at=2026-03-16T00:00").says(200, "Has access")
 	s.post(of+"/limit", "traffic_limit", "1.5 MB", "traffic_reset", "daily", "reset", "1").leads(of)
-	s.get(of).says(200, "May use what it has")
+	s.get(of).says(200, "Has access")
 	s.post(of+"/limit", "unlimited", "1", "traffic_reset", "daily").leads(of)
 	s.get(of).says(200, "Unlimited")
 
@@ -307,7 +307,7 @@ func TestSessions(t *testing.T) {
 	s.get("/sessions").says(200, "Ada ada", "fra-1", `hx-trigger="every 5s"`)
 	s.post(of+"/end", "target", session.ID.String()).leads(of)
 	s.get(of).says(200, "The session has ended.")
-	s.get("/sessions").says(200, "Nobody is connected now.")
+	s.get("/sessions").says(200, "No user is connected now.")
 	s.get("/sessions?from=2026-03-05&to=2026-03-05").says(200, "Ada ada")
 	s.get("/sessions?from=2026-01-05&to=2026-03-05").says(422, "at most 30 days")
 
@@ -351,7 +351,7 @@ func TestBalance(t *testing.T) {
 	}
 	s.get(of).says(200, `id="balance">22.50 EUR<`, "by hand", "R-1", "The balance is refilled.")
 	s.post(of+"/refill", "do", "refill", "key", "k9", "amount", "ten", "note", "kept").says(422, `value="ten"`, `value="kept"`, `id="error-amount"`)
-	s.post(of+"/refill", "do", "refill", "key", key, "amount", "11").says(422, "This was done already, with another amount.")
+	s.post(of+"/refill", "do", "refill", "key", key, "amount", "11").says(422, "This was already done, with another amount.")
 	s.post(of+"/charge", "do", "charge", "key", "k2", "amount", "100").says(422, "The balance is too low for this.")
 	s.post(of+"/charge", "key", "k3", "amount", "2.50").leads(of)
 
@@ -381,7 +381,7 @@ func TestSegmentsOfAUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, in, 4)
 	s.post(of+"/remove", "target", segment.ID.String()).leads(of)
-	s.post(of+"/add").says(422, "Tick a segment first.")
+	s.post(of+"/add").says(422, "Select a segment first.")
 	require.NotContains(t, s.get(of+"?find=other").ok(), "and add", "there is one of this name")
 }
 
@@ -450,7 +450,7 @@ func TestBulkActionIsBoundToWhatWasPreviewed(t *testing.T) {
 func TestBulkActionsOnTimeTrafficAndLicence(t *testing.T) {
 	s := newSite(t)
 	ada := s.user("ada")
-	s.get("/users?do=bulk").says(200, "Add days", "Set traffic limit", "Count use from zero", "Set licence", "Duo")
+	s.get("/users?do=bulk").says(200, "Add days", "Set traffic limit", "Reset the traffic used", "Set licence", "Duo")
 	expires := start.AddDate(0, 0, 10)
 	_, err := s.users.UpdateUser(t.Context(), ada.ID, userkit.UserPatch{ExpiresAt: userkit.Set(expires)})
 	require.NoError(t, err)
@@ -518,7 +518,7 @@ func TestImportIsMappedTriedAndRun(t *testing.T) {
 	a := s.upload("../../evil\".csv", file)
 	require.Equal(t, http.StatusSeeOther, a.status, alert(a.body))
 	path := strings.TrimPrefix(a.header.Get("Location"), "/admin")
-	page := s.get(path).says(200, "Full name", "Ada L.", "color", "Guessed from what other programs call it.")
+	page := s.get(path).says(200, "Full name", "Ada L.", "color", "Guessed from the name that other programs use.")
 	require.Contains(t, html.UnescapeString(page.body), `evil".csv`)
 	mapping := []string{"mode", "upsert", "key", "login", "field-0", "login", "field-1", "name", "field-2", "email", "field-3", "attributes.color"}
 	dry := s.post(path, mapping...)
@@ -539,7 +539,7 @@ func TestImportIsMappedTriedAndRun(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{"New One", "blue"}, []any{found.Name, found.Attributes["color"]})
 
-	s.post(path, "mode", "upsert", "field-0", "-", "field-1", "name", "field-2", "-", "field-3", "-").says(422, "No column says who a row is about.")
+	s.post(path, "mode", "upsert", "field-0", "-", "field-1", "name", "field-2", "-", "field-3", "-").says(422, "No column identifies the user.")
 	s.upload("empty.csv", "").says(422)
 	s.post("/import").says(422, "Choose a file first.")
 	s.get("/import/unknown").says(404)
@@ -613,7 +613,7 @@ func TestMessagesOfAUser(t *testing.T) {
 
 	s.post(of+"/read", "target", sent.Items[0].ID.String()).leads(of)
 	s.get(of+"?unread=1").says(200, "No messages.", `id="unread">0<`)
-	s.get("/messages").says(200, "Devices that were not told", "Gone", "Ada ada")
+	s.get("/messages").says(200, "Devices that were not notified", "Gone", "Ada ada")
 }
 
 func TestMessagesToMany(t *testing.T) {
@@ -624,7 +624,7 @@ func TestMessagesToMany(t *testing.T) {
 	require.NoError(t, err)
 	segment, err := s.users.CreateSegment(t.Context(), userkit.NewSegment{Name: "Ada alone", Rule: userkit.Equal("login", "ada")})
 	require.NoError(t, err)
-	s.get("/messages").says(200, "Write to many", "Ada alone", "No delivery has failed.")
+	s.get("/messages").says(200, "Write to many users", "Ada alone", "No delivery has failed.")
 	s.post("/messages", "segment", segment.ID.String(), "body", " ").says(422, `" selected>Ada alone`, `id="error-body"`)
 	s.post("/messages", "subject", "a", "body", "b").says(200, "This goes to 2 users.")
 	s.post("/messages", "all", "true", "subject", "a", "body", "b").says(200, "This goes to 3 users.")

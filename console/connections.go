@@ -55,7 +55,7 @@ func (v *view) over(w http.ResponseWriter, err error) {
 		w.Header().Set("HX-Refresh", "true") // a part of a page: the whole page says it
 	case ended:
 		v.cookie(w, cookieConnection, "", 0)
-		err = &refusal{http.StatusForbidden, "The connection to the user has ended. Nothing was done. You go on as yourself."}
+		err = &refusal{http.StatusForbidden, "The connection to the user has ended. Nothing was done. You continue as yourself."}
 	}
 	v.fail(w, err)
 }
@@ -76,7 +76,7 @@ func (v *view) sameConnection(r *http.Request) error {
 		id = v.Connection.ID.String()
 	}
 	if r.PostForm.Get(connectedField) != id {
-		return &refusal{http.StatusConflict, "You have connected to a user, or disconnected, since this page was made. Nothing was done. Please open the page again."}
+		return &refusal{http.StatusConflict, "You have connected to a user, or disconnected, since this page was loaded. Nothing was done. Please open the page again."}
 	}
 	return nil
 }

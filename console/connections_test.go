@@ -190,7 +190,7 @@ func TestAFormOfBeforeTheConnectionDoesNothing(t *testing.T) {
 	user := s.user("ada")
 	s.connect(user)
 	of := "/users/" + user.ID.String()
-	s.post(of+"/deactivate").says(http.StatusConflict, "You have connected to a user, or disconnected, since this page was made.")
+	s.post(of+"/deactivate").says(http.StatusConflict, "You have connected to a user, or disconnected, since this page was loaded.")
 	s.post("/preferences", "theme", "dark").says(http.StatusConflict, "Nothing was done.")
 	s.post(of+"/deactivate", connectedField, userkit.NewID[userkit.Connection]().String()).says(http.StatusConflict, "Nothing was done.")
 	s.bound(of + "/deactivate").leads(of)
@@ -219,7 +219,7 @@ func TestConnectionsOfTheProject(t *testing.T) {
 	s := newSite(t)
 	ada, eve := s.user("ada"), s.user("eve")
 	ctx := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: "other", Name: "Grace"})
-	s.get("/connections").says(http.StatusOK, "Nobody is connected to a user.")
+	s.get("/connections").says(http.StatusOK, "No administrator is connected to a user.")
 	open, err := s.users.Connect(ctx, ada.ID, userkit.ConnectOptions{Reason: "first ticket"})
 	require.NoError(t, err)
 	_, err = s.users.Connect(ctx, eve.ID, userkit.ConnectOptions{Reason: "second ticket", Duration: userkit.Duration(time.Minute)})
@@ -248,7 +248,7 @@ func TestWhoIsOfferedToConnect(t *testing.T) {
 	require.Equal(t, []string{"5m0s", "15m0s", "20m0s", "30m0s", "40m0s"}, values(body, "duration"))
 	require.Contains(t, body, `<option value="20m0s" selected>20 minutes`)
 	actor.ID = "alex@example.org"
-	s.post(of+"/connect", "do", "connect", "reason", "r", "duration", "5m0s").says(http.StatusForbidden, "Nobody connects to oneself.", `value="r"`)
+	s.post(of+"/connect", "do", "connect", "reason", "r", "duration", "5m0s").says(http.StatusForbidden, "You cannot connect to yourself.", `value="r"`)
 	actor = userkit.Actor{Kind: userkit.ActorUser, ID: "ada"}
 	require.NotContains(t, s.get(of).ok(), "do=connect")
 
@@ -256,7 +256,7 @@ func TestWhoIsOfferedToConnect(t *testing.T) {
 	of = "/users/" + off.user("ada").ID.String()
 	require.NotContains(t, off.get(of).ok(), "do=connect")
 	require.NotContains(t, off.get(of+"?do=connect").ok(), "<dialog")
-	off.post(of+"/connect", "do", "connect", "reason", "r", "duration", "5m0s").says(http.StatusForbidden, "Nobody may connect to users here.")
+	off.post(of+"/connect", "do", "connect", "reason", "r", "duration", "5m0s").says(http.StatusForbidden, "Connecting to users is switched off here.")
 }
 
 // values are the choices of a select.

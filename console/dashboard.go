@@ -179,17 +179,17 @@ var watchedUsers = []struct {
 	{"%s users have used up their traffic", "warn", func(time.Time) userkit.Filter {
 		return userkit.AllOf(userkit.Equal("access", string(userkit.CodeTrafficLimit)), userkit.Equal("status", string(userkit.StatusActive)))
 	}},
-	{"The time of %s active users is over", "bad", func(time.Time) userkit.Filter {
+	{"%s active users have expired", "bad", func(time.Time) userkit.Filter {
 		return userkit.AllOf(userkit.Equal("access", string(userkit.CodeUserExpired)), userkit.Equal("status", string(userkit.StatusActive)))
 	}},
-	{"The time of %s active users ends within a week", "warn", func(now time.Time) userkit.Filter {
+	{"%s active users expire within a week", "warn", func(now time.Time) userkit.Filter {
 		return userkit.AllOf(userkit.Greater("expires_at", now), userkit.Less("expires_at", now.AddDate(0, 0, 7)), userkit.Equal("status", string(userkit.StatusActive)))
 	}},
 }
 
 // What else a person should look at.
 const (
-	silentSessions     = "%s sessions have been silent for long and are still open: does a process run Manager.Run?"
+	silentSessions     = "%s sessions are open but have not reported for long. Does a process run Manager.Run?"
 	undecidedPurchases = "%s purchases are undecided: their stores have not answered"
 )
 

@@ -281,10 +281,10 @@ func (v *view) Who(actor userkit.Actor) string {
 
 // reasons say what an access reason means, and what helps.
 var reasons = map[userkit.AccessReason]string{
-	userkit.CodeUserDisabled: "An administrator has deactivated the user. Activate it to let it in.",
+	userkit.CodeUserDisabled: "An administrator has deactivated the user. Activate the user to restore access.",
 	userkit.CodeUserInactive: "The user was created by an administrator and waits for activation.",
-	userkit.CodeUserExpired:  "The time of the user is over. A later date of expiry lets it in.",
-	userkit.CodeTrafficLimit: "The traffic of this period is used up. A higher limit, or a reset of what was used, lets it in.",
+	userkit.CodeUserExpired:  "The user has expired. A later expiry date restores access.",
+	userkit.CodeTrafficLimit: "The traffic of this period is used up. A higher limit or a reset restores access.",
 	userkit.CodeNoDeviceSlot: "The device is beyond the number that the licence allows.",
 }
 

@@ -43,7 +43,7 @@ func (c *console) routes() {
 		_, err := c.users.DeactivateUser(r.Context(), id)
 		return err
 	}))
-	c.handle("POST /users/{user}/push-mail", "users.generate_push_mail", c.actOnUser("The address is new. One that the user had before is good no more.", func(r *http.Request, id userkit.UserID) error {
+	c.handle("POST /users/{user}/push-mail", "users.generate_push_mail", c.actOnUser("The address is new. An earlier address of the user no longer works.", func(r *http.Request, id userkit.UserID) error {
 		_, err := c.users.GeneratePushMail(r.Context(), id)
 		return err
 	}))

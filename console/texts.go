@@ -127,10 +127,10 @@ func (c *catalogue) label(identifier string) string { return c.text(englishLabel
 var labels = func() map[string]string {
 	all := map[string]string{
 		"android": "Android", "ios": "iOS", "macos": "macOS", "windows": "Windows", "linux": "Linux",
-		"user_disabled": "Disabled", "user_inactive": "Not activated", "user_expired": "Time is over", "no_device_slot": "No device slot",
+		"user_disabled": "Disabled", "user_inactive": "Not activated", "user_expired": "Expired", "no_device_slot": "No device slot",
 		"ip": "IP", "started_at": "Started", "ended_at": "Ended", "internal_ip": "Internal IP",
 		"purchased_at": "Purchased", "created_at": "Created", "verified_at": "Verified", "due_at": "Verified again",
-		"set_license": "Set licence", "reset_usage": "Count use from zero", "set_traffic_limit": "Set traffic limit",
+		"set_license": "Set licence", "reset_usage": "Reset the traffic used", "set_traffic_limit": "Set traffic limit",
 	}
 	for _, field := range userkit.UserFields() {
 		all[field.Name] = field.Label()

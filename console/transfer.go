@@ -142,7 +142,7 @@ func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 	if found, ok := u.all[id]; ok && found.actor == actor {
 		return found, nil
 	}
-	return nil, &refusal{http.StatusNotFound, "There is no such file any more. Please send it again."}
+	return nil, &refusal{http.StatusNotFound, "The file is no longer here. Please upload it again."}
 }
 
 // importPage is the first step of an import: to choose a file.
@@ -260,11 +260,11 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 		case use.Note != "":
 			column.Note, column.Unsure = v.T("None of the first values can be read as this field."), true
 		case use.Guessed:
-			column.Note, column.Unsure = v.T("Guessed from what other programs call it."), true
+			column.Note, column.Unsure = v.T("Guessed from the name that other programs use."), true
 		case use.Suggested != "":
 			column.Note, column.Unsure = v.T("It may be: %s", v.Label(use.Suggested)), true
 		case use.Ignored == userio.IgnoredReadOnly:
-			column.Note = v.T("Only use changes this field.")
+			column.Note = v.T("This field changes through use only.")
 		case use.Ignored == userio.IgnoredSecret:
 			column.Note = v.T("Passwords are not kept.")
 		}
@@ -275,7 +275,7 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 	} {
 		p.Modes = append(p.Modes, choice{mode.value, v.T(mode.text), refused.Value("mode", "upsert") == mode.value})
 	}
-	p.Keys = append(p.Keys, choice{"", v.T("the first of these that a row has"), refused.Value("key", "") == ""})
+	p.Keys = append(p.Keys, choice{"", v.T("the first of these that has a value"), refused.Value("key", "") == ""})
 	for _, key := range []string{"id", "extref", "login", "email"} {
 		p.Keys = append(p.Keys, choice{key, v.Label(key), refused.Value("key", "") == key})
 	}
@@ -347,7 +347,7 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 	options.Preset = preset
 	checked, err := c.inspect(kept, options)
 	if err == nil && checked.Problem != "" {
-		err = &refusal{http.StatusUnprocessableEntity, "No column says who a row is about. Choose one as the id, external reference, login or email."}
+		err = &refusal{http.StatusUnprocessableEntity, "No column identifies the user. Map one to the id, external reference, login or email."}
 	}
 	if err != nil {
 		if !shown(err) {

@@ -592,7 +592,7 @@ func (c *console) showNewUser(v *view, w http.ResponseWriter, r *http.Request, s
 	for _, field := range fieldsOf("profile") {
 		in := v.inputOf(field, v.fieldText(field, &empty), refused, licenses)
 		if field.Name == "license" {
-			in.Choices[0].Text = v.T("As the project’s default")
+			in.Choices[0].Text = v.T("The project’s default")
 		}
 		p.Inputs = append(p.Inputs, in)
 	}

@@ -307,7 +307,7 @@ func (c *console) saveSegment(v *view, w http.ResponseWriter, r *http.Request) e
 	}
 	rule, err := userkit.ParseFilter(text)
 	if err == nil && rule.IsZero() {
-		err = &refusal{http.StatusUnprocessableEntity, "Set a filter first: the segment is made of it."}
+		err = &refusal{http.StatusUnprocessableEntity, "Set a filter first. The segment is made from it."}
 	}
 	var segment userkit.Segment
 	if err == nil {

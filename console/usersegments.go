@@ -91,7 +91,7 @@ func (c *console) addToSegments(v *view, w http.ResponseWriter, r *http.Request)
 		}
 	}
 	if err == nil && len(ids) == 0 {
-		err = &refusal{http.StatusUnprocessableEntity, "Tick a segment first."}
+		err = &refusal{http.StatusUnprocessableEntity, "Select a segment first."}
 	}
 	if err == nil {
 		err = c.users.AddToSegments(r.Context(), userOf(r), ids...)

@@ -373,7 +373,7 @@ func TestMouse(t *testing.T) {
 	b.run(chromedp.Navigate(s.url("/sessions")), visible("tr[data-row]"))
 	_, err = s.users.EndSession(t.Context(), session.ID, userkit.UsageReport{})
 	require.NoError(t, err)
-	b.sees("Nobody is connected now.")
+	b.sees("No user is connected now.")
 }
 
 func TestKeyboard(t *testing.T) {
