@@ -298,6 +298,9 @@ func (v *view) mappingChoices(use userio.ColumnUse, chosen string) []choice {
 	add("name.last", v.T("Name: last"))
 	add("enabled", v.T("Status: enabled"))
 	add("disabled", v.T("Status: disabled"))
+	add("disabled.until", v.T("Status: disabled until"))
+	add("disabled.bits", v.T("Status: bits of userAccountControl"))
+	add("status.words", v.T("Status: in words"))
 	attribute := chosen
 	if !strings.HasPrefix(attribute, "attributes.") {
 		attribute = use.Field

@@ -90,15 +90,82 @@ func TestImportReadsWhoMayLogIn(t *testing.T) {
 		require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
 	})
 	t.Run("a status that nobody knows keeps the row out", func(t *testing.T) {
-		report := importText(t, newManager(t), "login,status\nann,gesperrt\n", userio.ImportOptions{})
+		report := importText(t, newManager(t), "login,status\nann,verzaubert\n", userio.ImportOptions{})
 		require.Equal(t, []string{"2 status unknown_value"}, lines(report))
 	})
+}
+
+func TestImportReadsWhoMayLogInInAnySpelling(t *testing.T) {
+	for _, test := range []struct{ heading, disabled, active string }{
+		{"Active?", "no", "yes"}, {"Enabled (yes/no)", "N", "Y"}, {"Status [READ ONLY]", "Suspended", "Active"}, {"Account enabled*", "FALSE", "TRUE"},
+		{"Gesperrt", "ja", "nein"}, {"Aktiv", "nein", "ja"}, {"Blockiert?", "WAHR", "FALSCH"}, {"bloqué", "oui", "non"}, {"Actif", "FAUX", "VRAI"},
+		{"bloqueado", "sí", "no"}, {"activo", "no", "si"}, {"Заблокирован", "да", "нет"}, {"Активен", "нет", "да"}, {"Zablokowany", "tak", "nie"},
+		{"禁用", "是", "否"}, {"有効", "いいえ", "はい"}, {"blocked", "x", "☐"}, {"enabled", "☐", "✓"}, {"disabled", "t", "f"}, {"disabled", "TRUE()", "FALSE()"},
+		{"accountNonLocked", "false", "true"}, {"account_non_expired", "false", "true"}, {"Block sign in", "Yes", "No"},
+		{"userAccountControl", "514", "512"}, {"userAccountControl", "66050", "66048"}, {"Banned until", "9999-01-01", "2001-01-01"}, {"lockout_end", "9999-12-31 00:00:00", "2001-01-01"},
+		{"state", "suspended", "active"}, {"Статус", "Заблокирован", "Активен"}, {"estado", "bloqueado", "activo"}, {"status", "Gesperrt", "Aktiv"}, {"status", "suspendu", "actif"},
+		{"Is Active", "заблокирован", "Активен"},
+	} {
+		t.Run(test.heading+" "+test.disabled, func(t *testing.T) {
+			manager := newManager(t)
+			report := importText(t, manager, "login;"+test.heading+"\nann;"+test.disabled+"\nbob;"+test.active+"\n", userio.ImportOptions{})
+			require.Empty(t, report.Rejections)
+			require.Equal(t, userkit.StatusDisabled, login(t, manager, "ann").Status)
+			require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
+			require.Empty(t, login(t, manager, "ann").Attributes)
+		})
+	}
+	t.Run("inactive in other languages", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,status\nann,inaktiv\nbob,Не активен\n", userio.ImportOptions{})
+		require.Equal(t, userkit.StatusInactive, login(t, manager, "ann").Status)
+		require.Equal(t, userkit.StatusInactive, login(t, manager, "bob").Status)
+	})
+	t.Run("a state of another kind is an attribute", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,state,user access,condition\nann,CA,yes,active\nbob,NY,no,broken\n", userio.ImportOptions{})
+		require.Equal(t, userkit.Attributes{"state": "CA", "user_access": "yes", "condition": "active"}, login(t, manager, "ann").Attributes)
+	})
+	t.Run("a second status counts too", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,status,account status\nann,active,suspended\nbob,active,active\n", userio.ImportOptions{})
+		require.Equal(t, userkit.StatusDisabled, login(t, manager, "ann").Status)
+		require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
+	})
+	t.Run("what cannot be read lets nobody in", func(t *testing.T) {
+		for _, file := range []string{"login,enabled\nann,n/a\n", "login,blocked\nann,perhaps\n", "login,disabled\nann,active\n", "login,blocked until\nann,soon\n", "login,userAccountControl\nann,x\n"} {
+			manager := newManager(t)
+			report := importText(t, manager, file, userio.ImportOptions{})
+			require.EqualValues(t, 1, report.Rejected, file)
+		}
+		report := importText(t, newManager(t), "login,active\nann,17\nbob,23\n", userio.ImportOptions{})
+		require.Equal(t, []string{"login: login", "active: attributes.active"}, uses(report), "a count says nothing of who may log in")
+	})
+	t.Run("nor for longer than it says", func(t *testing.T) {
+		manager := newManager(t)
+		report := importText(t, manager, "login,expires\nann,never\nbob,31.12.2026\ncid,some day\n", userio.ImportOptions{})
+		require.Equal(t, []string{"4 expires bad_format"}, lines(report))
+		require.True(t, login(t, manager, "ann").Account.ExpiresAt.IsZero())
+		require.Equal(t, "2026-12-31", login(t, manager, "bob").Account.ExpiresAt.Format("2006-01-02"))
+		report = importText(t, manager, "login,expires\ndan,12/31/2026\n", userio.ImportOptions{})
+		require.EqualValues(t, 1, report.Rejected)
+	})
+}
+
+func TestImportReadsTextsThatProgramsGuardFromSpreadsheets(t *testing.T) {
+	manager := newManager(t)
+	report := importText(t, manager, "login,extref,phone\nann,\"=\"\"007\"\"\",\"=\"\"+375291234567\"\"\"\nbob,'8,'+375291234568\n", userio.ImportOptions{})
+	require.Empty(t, report.Rejections)
+	require.Equal(t, "007", login(t, manager, "ann").ExtRef)
+	require.Equal(t, "+375291234567", login(t, manager, "ann").Phone)
+	require.Equal(t, "+375291234568", login(t, manager, "bob").Phone)
 }
 
 func TestImportKeepsNoPasswords(t *testing.T) {
 	for _, heading := range []string{
 		"password", "Password", "user_pass", "passwordHash", "password_hash", "salt", "passwordSalt", "credentials", "encrypted_password", "pwd", "Passwort",
 		"client_secret", "Password [Required]", "hashed_pwd", "пароль", "totp", "apiKey", "pass",
+		"Lösenord", "heslo", "salasana", "jelszó", "şifre", "mật khẩu", "clave", "סיסמה", "token", "apiToken", "PIN code", "nthash", "security question", "ha1",
 	} {
 		manager := newManager(t)
 		report := importText(t, manager, "login,"+heading+"\nann,hunter2\n", userio.ImportOptions{})
@@ -106,6 +173,13 @@ func TestImportKeepsNoPasswords(t *testing.T) {
 		require.Empty(t, login(t, manager, "ann").Attributes, heading)
 	}
 	manager := newManager(t)
+	for _, hash := range []string{
+		"$2y$10$abcdefghijklmnopqrstuv", "$P$Babcdefghijklmnopqrstuvwxyz01234", "$argon2id$v=19$m=65536,t=3", "{SSHA}MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=", "pbkdf2_sha256$260000$abc$def",
+	} {
+		manager := newManager(t)
+		report := importText(t, manager, "login;door\nann;\nbob;"+hash+"\n", userio.ImportOptions{})
+		require.Equal(t, []string{"login: login", "door! secret"}, uses(report), "by its look")
+	}
 	importText(t, manager, "login,passport,compass\nann,MP1,north\n", userio.ImportOptions{})
 	require.Len(t, login(t, manager, "ann").Attributes, 2)
 	importText(t, manager, `{"login":"bob","meta":{"plan":"gold","password":"x","deep":[{"salt":"y","a":1}]},"more":"{\"pwd\":1,\"b\":2}"}`, userio.ImportOptions{})

@@ -61,7 +61,7 @@ var nameParts = [...]string{partFirst, partMiddle, partLast}
 // partField gives the field that something is a part of; empty: it is no part.
 func partField(part string) string {
 	switch part {
-	case partEnabled, partDisabled:
+	case partEnabled, partDisabled, partState, partUntil, partControl:
 		return "status"
 	case partFirst, partMiddle, partLast:
 		return "name"
@@ -101,16 +101,22 @@ var guesses = func() map[string]string {
 		"additional_info":      "additionalinformation",
 
 		partEnabled: "enabled, isenabled, userenabled, accountenabled, loginenabled, active, isactive, useractive, accountactive, " +
-			"canlogin, loginallowed, allowlogin",
+			"canlogin, cansignin, loginallowed, allowlogin, signinenabled, " +
+			"accountnonlocked, isaccountnonlocked, accountnonexpired, isaccountnonexpired, nonlocked, notlocked, notblocked, notdisabled, notsuspended, unblocked",
 		partDisabled: "disabled, isdisabled, userdisabled, accountdisabled, logindisabled, disabledat, disabledon, " +
 			"blocked, isblocked, userblocked, accountblocked, blockedat, blockedon, loginblocked, " +
 			"suspended, issuspended, usersuspended, accountsuspended, suspendedat, suspendedon, " +
 			"banned, isbanned, userbanned, bannedat, bannedon, locked, islocked, lockedout, islockedout, userlocked, accountlocked, lockedat, " +
 			"deactivated, isdeactivated, deactivatedat, deactivatedon, inactive, isinactive, archived, isarchived, archivedat, " +
-			"deleted, isdeleted, deletedat, deletedon, revoked, isrevoked, revokedat, terminated, isterminated, terminatedat, accountdisabledat",
-		partFirst:  "firstname, givenname, forename, vorname, prenom, imie, имя, fname",
-		partMiddle: "middlename, middlenames, additionalname, отчество",
-		partLast:   "lastname, surname, familyname, nachname, nomdefamille, nazwisko, фамилия, lname, sn",
+			"deleted, isdeleted, deletedat, deletedon, revoked, isrevoked, revokedat, terminated, isterminated, terminatedat, accountdisabledat, " +
+			"notactive, isnotactive, nonactive, blocksignin, signinblocked, blockcredential, accountexpired, isaccountexpired, frozen, isfrozen, accountfrozen, " +
+			"lockout, nsaccountlock, accountlockout, accountislocked, accountisdisabled, accountisblocked, loginforbidden",
+		partUntil: "blockeduntil, banneduntil, lockeduntil, suspendeduntil, disableduntil, banuntil, blockuntil, lockuntil, accountlockeduntil, lockouttill, " +
+			"lockoutend, lockoutenddate, lockoutenddateutc, lockoutuntil, lockedoutuntil, lockexpires, lockexpiresat, banexpires, banexpiresat, blockexpiresat",
+		partControl: "useraccountcontrol",
+		partFirst:   "firstname, givenname, forename, vorname, prenom, imie, имя, fname",
+		partMiddle:  "middlename, middlenames, additionalname, отчество",
+		partLast:    "lastname, surname, familyname, nachname, nomdefamille, nazwisko, фамилия, lname, sn",
 	} {
 		if _, ok := userkit.UserField(field); !ok && partField(field) == "" {
 			panic(fmt.Sprintf("userio: guesses of %q, which is no field", field))
@@ -133,17 +139,24 @@ var secretWords = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "passhash", "hashedpass", "encryptedpass", "userpass", "credential", "secret",
 	"privatekey", "apikey", "accesskey", "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "resettoken", "remembertoken", "bearertoken",
 	"recoverycode", "backupcode", "securityanswer", "totp", "otpseed", "activationkey",
-	"passwort", "kennwort", "motdepasse", "contrasena", "senha", "parola", "wachtwoord", "haslo", "пароль", "密码", "密碼", "パスワード", "비밀번호",
+	"apitoken", "usertoken", "devicetoken", "bearer", "sessionkey", "sessioncookie", "presharedkey", "signingkey", "encryptionkey", "securityquestion",
+	"nthash", "lmhash", "bcrypt", "argon2", "pbkdf2", "unicodepwd", "passkey",
+	"passwort", "kennwort", "motdepasse", "contrasena", "palabraclave", "senha", "parola", "wachtwoord", "haslo", "пароль", "密码", "密碼", "パスワード", "비밀번호",
+	"salasana", "losenord", "heslo", "jelszo", "adgangskode", "passord", "matkhau", "şifre", "lozinka", "zaporka", "geslo", "лозинка", "парола", "гасло", "slaptazod", "parool",
+	"κωδικος", "συνθηματικο", "סיסמה", "סיסמא", "كلمةالمرور", "كلمةالسر", "รหัสผ่าน", "katasandi", "katalaluan", "पासवर्ड", "口令",
 }
 
 // secretTokens are whole words that say the same.
-var secretTokens = []string{"pass", "pw", "salt", "hash"}
+var secretTokens = []string{"pass", "pw", "salt", "hash", "token", "pin", "otp", "psk", "jwt", "pepper"}
+
+// secretHeadings are normal headings that say the same where nothing is added to them.
+var secretHeadings = []string{"clave", "ha1"}
 
 // isSecret reports whether a heading is that of passwords or of what they are
 // checked with.
 func isSecret(heading string) bool {
 	normal := normalHeading(heading)
-	if slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(normal, normalHeading(word)) }) {
+	if slices.Contains(secretHeadings, normal) || slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(normal, normalHeading(word)) }) {
 		return true
 	}
 	var words []string
@@ -220,13 +233,16 @@ func readStatus(text string) (any, error) {
 	if status, ok := statusWords[enumeration(text)]; ok {
 		return string(status), nil
 	}
+	if status, ok := foreignStatuses[normalHeading(text)]; ok {
+		return string(status), nil
+	}
 	return nil, userkit.NewError(userkit.CodeUnknownValue, "status", "%q is none of invited, inactive, active and disabled, nor what other programs call them", clip(text))
 }
 
 // readEnabled reads whether a user may log in.
 func readEnabled(text string) (any, error) {
-	if status, ok := statusWords[enumeration(text)]; ok {
-		return string(status), nil
+	if status, err := readStatus(text); err == nil {
+		return status, nil
 	}
 	enabled, err := truth(text)
 	if err != nil {
@@ -249,7 +265,8 @@ func (p *plan) readDisabled(c *cell) (any, error) {
 		return string(userkit.StatusActive), nil
 	}
 	if err != nil {
-		if _, timeErr := p.time(timeField, c); timeErr != nil && statusWords[enumeration(c.text)] != userkit.StatusDisabled {
+		status, _ := readStatus(c.text)
+		if _, timeErr := p.time(timeField, c); timeErr != nil && status != string(userkit.StatusDisabled) {
 			return nil, err
 		}
 	}

@@ -42,7 +42,8 @@ type ImportOptions struct {
 	// Columns says which field a column is, by its heading, where the heading does
 	// not say it: a settable field of userkit.UserFields, attributes.<name>, or "-"
 	// to ignore the column; also name.first, name.middle and name.last, which make a
-	// name, and enabled and disabled, which are the status. Of JSON, a heading may be
+	// name, and enabled, disabled, disabled.until, disabled.bits and status.words, which
+	// are the status. Of JSON, a heading may be
 	// a path into an object, such as profile.email or emails.0.value.
 	Columns map[string]string
 
@@ -220,9 +221,10 @@ const importCalls = 3
 // counts, and the others are rejected. Rows are done in any order, so of two rows
 // that want one login either may be rejected.
 //
-// Columns such as enabled, blocked or accountEnabled are the status, the strictest
-// of several; first and last name make a name where there is none. Passwords are
-// not kept. Columns of CSV that are no field are kept as numbers where every value is one,
+// Columns such as enabled, blocked, accountEnabled, "Active?" or gesperrt are the status,
+// the strictest of several, and a row of which such a column cannot be read stays out, as
+// does one of which the expiration cannot; first and last name make a name where there is none. Passwords are
+// not kept, by their headings or by the look of their hashes. Columns of CSV that are no field are kept as numbers where every value is one,
 // such as 42 or 1.5 but not 007, and the file can be read twice (io.Seeker); else as
 // texts. A column of whose first values none can be read as its field is a column
 // like any other, and ColumnUse.Note says so; for a status in unknown words the

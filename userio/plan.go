@@ -2,8 +2,10 @@ package userio
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,8 +125,13 @@ func (p *plan) extend(headings []string) error {
 	}
 	for at := first; at < len(p.columns); at++ {
 		if c := &p.columns[at]; c.undecided() {
-			field := guesses[normalHeading(c.Heading)]
-			if _, taken := p.taken[field]; field == "" || taken || partField(field) == "name" {
+			field := guess(c.Heading)
+			if _, taken := p.taken[field]; taken && field == "status" {
+				field = partState // a second one
+			} else if field == "" || taken || partField(field) == "name" {
+				continue
+			}
+			if field == partState && !p.statesOnly(at) {
 				continue
 			}
 			c.Guessed = true
@@ -140,7 +147,7 @@ func (p *plan) extend(headings []string) error {
 		if !c.undecided() {
 			continue
 		}
-		if part := guesses[normalHeading(c.Heading)]; partField(part) == "name" && p.options.UnknownColumns != UnknownRefuse {
+		if part := guess(c.Heading); partField(part) == "name" && p.options.UnknownColumns != UnknownRefuse {
 			if !named {
 				c.Guessed = true
 				if err := p.assign(at, part, false); err != nil {
@@ -183,8 +190,7 @@ func (p *plan) letGo(at int) {
 		if err == nil {
 			err = p.plausible(field, value)
 		}
-		// A status in words that nobody knows is a matter of rights: its rows stay out.
-		if _, number := truth(cell.text); err == nil || field == "status" && c.part == "" && number != nil {
+		if err == nil || p.concernsRights(c, cell) {
 			return
 		}
 		if fault == nil {
@@ -205,6 +211,23 @@ func (p *plan) letGo(at int) {
 		text = typed.Message
 	}
 	p.columns[at] = column{ColumnUse: ColumnUse{Heading: c.Heading, Note: "not " + field + ": " + text}, key: -1}
+}
+
+// concernsRights reports whether a cell that cannot be read is about what a user may do:
+// its row stays out, since an attribute would let the user in, or for longer. A number in a
+// column of a status is of something else.
+func (p *plan) concernsRights(c *column, cell *cell) bool {
+	_, notTruth := truth(cell.text)
+	_, notNumber := strconv.ParseFloat(strings.TrimSpace(cell.text), 64)
+	switch {
+	case c.Field == "expires_at":
+		return true
+	case c.Field != "status":
+		return false
+	case c.part == "":
+		return notTruth != nil
+	}
+	return notNumber != nil
 }
 
 // plausible reports what is wrong with a value that the manager would refuse.
@@ -284,6 +307,12 @@ func (p *plan) assign(at int, field string, kept bool) error {
 			c.read = text(readEnabled)
 		case partDisabled:
 			c.read = p.readDisabled
+		case partUntil:
+			c.read = p.readUntil
+		case partState:
+			c.read = text(readStatus)
+		case partControl:
+			c.read = text(readControl)
 		default:
 			c.read = text(func(text string) (any, error) { return text, nil })
 		}
@@ -326,7 +355,7 @@ func (p *plan) unknown(at int) error {
 	switch {
 	case strings.TrimSpace(c.Heading) == "":
 		c.Ignored = IgnoredUnnamed
-	case isSecret(c.Heading) && p.options.UnknownColumns != UnknownRefuse:
+	case (isSecret(c.Heading) || p.holdsHashes(at)) && p.options.UnknownColumns != UnknownRefuse:
 		c.Ignored = IgnoredSecret
 	case p.options.UnknownColumns == UnknownIgnore:
 		c.Ignored = IgnoredUnknown
@@ -643,6 +672,8 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 		return func(c *cell) (any, error) { return p.time(field, c) }
 	case field.Kind == userkit.KindJSON:
 		return attributes
+	case field.Kind == userkit.KindBool:
+		return text(truth)
 	}
 	return text(func(text string) (any, error) { return field.Parse(text, p.options.Zone) })
 }
@@ -682,8 +713,6 @@ var (
 	timeField  = userkit.Field[userkit.User]{Kind: userkit.KindTime}
 )
 
-func truth(text string) (any, error) { return truthField.Parse(text, nil) }
-
 // time reads a cell of a field of times.
 func (p *plan) time(field userkit.Field[userkit.User], c *cell) (any, error) {
 	if t, ok := c.value.(time.Time); ok {
@@ -692,8 +721,21 @@ func (p *plan) time(field userkit.Field[userkit.User], c *cell) (any, error) {
 		}
 		return t.UTC(), nil
 	}
-	return field.Parse(c.text, p.options.Zone)
+	text := strings.TrimSpace(c.text)
+	if field.Name == "expires_at" && slices.Contains(neverWords, strings.ToLower(text)) {
+		return time.Time{}, nil
+	}
+	if match := dottedDate.FindStringSubmatch(text); match != nil { // which is of no country that begins with the month
+		text = fmt.Sprintf("%s-%02s-%02s%s", match[3], match[2], match[1], match[4])
+	}
+	return field.Parse(text, p.options.Zone)
 }
+
+// dottedDate is a date such as 31.12.2026, perhaps with a time of day.
+var dottedDate = regexp.MustCompile(`^(\d{1,2})\.(\d{1,2})\.(\d{4})( \d{2}:\d{2}(?::\d{2})?)?$`)
+
+// neverWords are what a column of expirations says of what does not expire.
+var neverWords = []string{"never", "unlimited", "no expiry", "does not expire", "doesn't expire", "nie", "unbegrenzt", "jamais", "nunca", "mai", "никогда", "бессрочно", "never expires"}
 
 // attributes reads a cell of all attributes.
 func attributes(c *cell) (any, error) {

@@ -76,10 +76,14 @@ func runsAsFormula(text string) bool {
 }
 
 // restoreFormula undoes the apostrophe that the CSV writer puts before a text
-// that would run as a formula.
+// that would run as a formula, and what other programs do to the same end.
 func restoreFormula(text string) string {
 	if text != "" && text[0] == '\'' && runsAsFormula(text) {
 		return text[1:]
+	}
+	// Programs write ="007" so that a spreadsheet takes the text for no number.
+	if inner, ok := strings.CutPrefix(text, `="`); ok && strings.Count(inner, `"`) == 1 && strings.HasSuffix(inner, `"`) {
+		return inner[:len(inner)-1]
 	}
 	return text
 }

@@ -1,0 +1,185 @@
+package userio
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/userkit/userkit"
+)
+
+// The parts of a status beside enabled and disabled.
+const (
+	partState   = "status.words"   // a status beside the column of that name, or under a heading that may be of something else
+	partUntil   = "disabled.until" // the time until when a user may not log in
+	partControl = "disabled.bits"  // userAccountControl of Active Directory
+)
+
+// The words by which programs in other languages than English say whether a user may log
+// in: as headings, and as values of columns of a status.
+const (
+	foreignActive = "aktiv, aktiviert, freigeschaltet, actif, activo, activa, habilitado, attivo, abilitato, ativo, aktywny, aktywne, wlaczony, " +
+		"активен, активна, активный, включен, включён, разблокирован, активний, увімкнено, actief, aktif, etkin, aktivni, aktivovany, activat, " +
+		"启用, 啟用, 已启用, 激活, 有効, 활성, 활성화, نشط"
+	foreignDisabled = "gesperrt, blockiert, deaktiviert, gelöscht, bloqué, bloquée, désactivé, désactivée, suspendu, suspendue, supprimé, bloqueado, bloqueada, desactivado, " +
+		"deshabilitado, suspendido, eliminado, bloccato, disattivato, disabilitato, sospeso, desativado, desabilitado, suspenso, zablokowany, zawieszony, wyłączony, usunięty, " +
+		"заблокирован, заблокирована, заблокировано, заблокированный, блокировка, отключен, отключён, отключена, приостановлен, удален, удалён, забанен, бан, " +
+		"заблоковано, заблокований, вимкнено, geblokkeerd, gedeactiveerd, uitgeschakeld, blokkeret, spærret, deaktiveret, sperret, deaktivert, spärrad, blockerad, inaktiverad, " +
+		"engellendi, devre dışı, zablokován, blokován, deaktivovaný, letiltva, blocat, dezactivat, 禁用, 已禁用, 停用, 已停用, 冻结, 封禁, 無効, 停止, 차단, 비활성, محظور, معطل"
+	foreignInactive = "inaktiv, inactif, inactivo, inactiva, inattivo, inativo, nieaktywny, неактивен, неактивна, неактивный, не активен, неактивний, inactief, pasif, inactiv"
+	foreignInvited  = "eingeladen, invité, invitado, invitato, convidado, zaproszony, приглашен, приглашён, ausstehend, ожидает"
+)
+
+// foreignStatuses are statuses by the normal headings of the words above.
+var foreignStatuses = func() map[string]userkit.Status {
+	statuses := map[string]userkit.Status{}
+	for status, list := range map[userkit.Status]string{
+		userkit.StatusActive: foreignActive, userkit.StatusDisabled: foreignDisabled, userkit.StatusInactive: foreignInactive, userkit.StatusInvited: foreignInvited,
+	} {
+		for word := range strings.SplitSeq(list, ", ") {
+			statuses[normalHeading(word)] = status
+		}
+	}
+	return statuses
+}()
+
+// truths are truth values in other languages than English, and as marks.
+var truths = func() map[string]bool {
+	values := map[string]bool{}
+	for value, list := range map[bool]string{
+		true:  "ja, oui, si, sí, sim, tak, da, да, так, evet, ano, igen, kyllä, 是, はい, 예, نعم, wahr, vrai, verdadero, verdadeiro, vero, prawda, истина, t, true(), on, x, ✓, ✔, ☑, ✅",
+		false: "nein, non, não, nie, nu, нет, ні, nee, nej, nei, hayır, ne, nem, ei, 否, いいえ, 아니요, لا, falsch, faux, falso, fałsz, ложь, f, false(), off, ☐, ✗, ✘, ❌",
+	} {
+		for word := range strings.SplitSeq(list, ", ") {
+			values[userkit.Fold(word)] = value
+		}
+	}
+	return values
+}()
+
+// truth reads a truth value.
+func truth(text string) (any, error) {
+	if value, ok := truths[userkit.Fold(strings.TrimSpace(text))]; ok {
+		return value, nil
+	}
+	return truthField.Parse(text, nil)
+}
+
+// mayBeStatus are headings of a status in other languages, or of something else, such as
+// the state of an address: they are a status where each of the first values is one.
+var mayBeStatus = func() map[string]bool {
+	headings := map[string]bool{}
+	for heading := range strings.SplitSeq("state, lifecycle state, condition, user access, статус, состояние, доступ, zustand, kontostatus, statut, état, "+
+		"estado, situación, situação, stato, stan, durum, tila, stav, állapot, stare, 状态, 狀態, 状態, 상태, حالة", ", ") {
+		headings[normalHeading(heading)] = true
+	}
+	return headings
+}()
+
+// bracketed is what a heading says of itself in brackets, such as [Required] or (yes/no).
+var bracketed = regexp.MustCompile(`[(\[{][^)\]}]*[)\]}]`)
+
+// plainHeading gives the letters and digits of a heading alone, without what stands in
+// brackets: "Active?", "Enabled (yes/no)" and "Status [READ ONLY]" are what they are
+// without.
+func plainHeading(heading string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, normalHeading(bracketed.ReplaceAllString(heading, "")))
+}
+
+// guess gives the field, or the part of one, that other programs mean by a heading; empty:
+// none is known.
+func guess(heading string) string {
+	if field, ok := guesses[normalHeading(heading)]; ok {
+		return field
+	}
+	plain := plainHeading(heading)
+	if field, ok := guesses[plain]; ok {
+		return field
+	}
+	if mayBeStatus[plain] {
+		return partState
+	}
+	switch foreignStatuses[plain] {
+	case userkit.StatusActive:
+		return partEnabled
+	case userkit.StatusDisabled, userkit.StatusInactive:
+		return partDisabled
+	}
+	if field := fieldNames[plain]; field != "" && field != "id" && plain != normalHeading(heading) {
+		if known, ok := userkit.UserField(field); ok && known.Settable() {
+			return field
+		}
+	}
+	return ""
+}
+
+// statesOnly reports whether the first values of a column are statuses, all of them.
+func (p *plan) statesOnly(at int) bool {
+	found := false
+	for i := range p.sample {
+		if cells := p.sample[i].cells; at < len(cells) && !cells[at].empty() {
+			if _, err := readStatus(cells[at].text); err != nil {
+				return false
+			}
+			if _, err := truth(cells[at].text); err == nil { // a truth value says nothing here
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// readUntil reads the time until when a user may not log in.
+func (p *plan) readUntil(c *cell) (any, error) {
+	until, err := p.time(timeField, c)
+	if err != nil {
+		return nil, err
+	}
+	if until.(time.Time).After(time.Now()) {
+		return string(userkit.StatusDisabled), nil
+	}
+	return string(userkit.StatusActive), nil
+}
+
+// readControl reads userAccountControl: its bits 2 and 16 are those of accounts that are
+// disabled and locked out.
+func readControl(text string) (any, error) {
+	bits, err := strconv.ParseInt(strings.TrimSpace(text), 0, 64)
+	switch {
+	case err != nil:
+		return nil, userkit.NewError(userkit.CodeBadFormat, "status", "%q is no number such as 512 or 514", clip(text))
+	case bits&(2|16) != 0:
+		return string(userkit.StatusDisabled), nil
+	}
+	return string(userkit.StatusActive), nil
+}
+
+// hashBegins are what the hashes of passwords begin with, as programs keep them.
+var hashBegins = []string{
+	"$2a$", "$2b$", "$2x$", "$2y$", "$P$", "$H$", "$S$", "$1$", "$5$", "$6$", "$y$", "$7$", "$apr1$", "$argon2", "$scrypt$", "$pbkdf2", "$wp$", "$bcrypt",
+	"{ssha", "{sha", "{smd5}", "{md5}", "{crypt}", "{bcrypt}", "{pbkdf2", "{argon2", "{scrypt}", "{noop}",
+	"pbkdf2_sha", "pbkdf2:", "pbkdf2$", "bcrypt$", "bcrypt_sha256$", "argon2$", "scrypt$", "scrypt:", "sha1$", "md5$", "unsalted_",
+}
+
+// holdsHashes reports whether one of the first values of a column is the hash of a
+// password, whatever the column is called.
+func (p *plan) holdsHashes(at int) bool {
+	return slices.ContainsFunc(p.sample, func(row tableRow) bool {
+		if at >= len(row.cells) || len(row.cells[at].text) < 20 {
+			return false
+		}
+		text := strings.TrimSpace(row.cells[at].text)
+		return slices.ContainsFunc(hashBegins, func(begin string) bool {
+			return len(text) > len(begin) && strings.EqualFold(text[:len(begin)], begin)
+		})
+	})
+}
