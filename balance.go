@@ -95,6 +95,8 @@ type BalanceMismatch struct {
 }
 
 // Ledger sums up a user's transactions beside its account, all of one moment.
+//
+// For writers of stores.
 type Ledger struct {
 	UserID  UserID
 	Account Account

@@ -105,9 +105,13 @@ const (
 
 // TokenDigest is what a store keeps of an access token: its SHA-256. A token
 // has 256 bits of randomness, so the digest needs neither salt nor stretching.
+//
+// For writers of stores.
 type TokenDigest [sha256.Size]byte
 
 // DeviceRecord is a device as a store keeps it.
+//
+// For writers of stores.
 type DeviceRecord struct {
 	Device      // AccessToken is empty
 	TokenDigest TokenDigest

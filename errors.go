@@ -301,6 +301,38 @@ func NewError(code Code, field, format string, args ...any) *Error {
 	return &Error{Kind: kind, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
+// uniqueValues are the values that no two records share, other than ids, with the code and
+// the message of an error about a second one.
+var uniqueValues = []struct {
+	record, field string
+	code          Code
+	message       string
+}{
+	{"user", "login", CodeLoginTaken, "another user has this login"},
+	{"user", "email", CodeEmailTaken, "another user has this email address"},
+	{"user", "extref", CodeExtRefTaken, "another user has this external reference"},
+	{"device", "access_token", CodeTokenTaken, "another device has this access token"},
+	{"device", "hardware_id", CodeIDTaken, "another device of the user has this hardware id"},
+	{"message", "key", CodeIDTaken, "another message of the user has this key"},
+	{"purchase", "stable_id", CodePurchaseTaken, "another purchase has this stable id"},
+	{"segment", "name", CodeSegmentNameTaken, "another segment has this name"},
+	{"transaction", "key", CodeIDTaken, "another transaction of the user has this key"},
+	{"transaction", "sequence", CodeIDTaken, "another transaction of the user has this sequence"},
+}
+
+// Taken returns the error of a record, such as "user", whose value of a field, such as
+// "login", another record has already. Its kind is ErrExists. All stores return this one.
+//
+// For writers of stores.
+func Taken(record, field string) *Error {
+	for _, value := range uniqueValues {
+		if value.record == record && value.field == field {
+			return NewError(value.code, field, "%s", value.message)
+		}
+	}
+	return NewError(CodeIDTaken, field, "another %s has this %s", record, field)
+}
+
 // Because returns e with its cause set.
 func (e *Error) Because(cause error) *Error {
 	e.Cause = cause

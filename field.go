@@ -196,6 +196,8 @@ func (f Field[T]) Settable() bool { return f.set != nil }
 
 // Key is what a record sorts by: a string, an int64, a time.Time or a
 // netip.Addr, the same type for all records of a field.
+//
+// For writers of stores.
 type Key any
 
 // Key gives the sort key of a record: both stores order by it.
@@ -236,12 +238,16 @@ func CompareKeys(a, b Key) int {
 
 // Position is a place in a sorted list: the key and the id of a record. Records
 // of equal key are ordered by id, so every order is total.
+//
+// For writers of stores.
 type Position struct {
 	Key Key
 	ID  [16]byte
 }
 
 // ComparePositions orders two positions of the same list, ascending.
+//
+// For writers of stores.
 func ComparePositions(a, b Position) int {
 	return cmp.Or(CompareKeys(a.Key, b.Key), bytes.Compare(a.ID[:], b.ID[:]))
 }

@@ -56,6 +56,8 @@ const (
 )
 
 // Operator is how a comparison compares (RFC 7644, section 3.4.2.2).
+//
+// For writers of stores.
 type Operator string
 
 // The operators.
@@ -73,24 +75,36 @@ const (
 )
 
 // Expression is a part of a filter: AndExpression, OrExpression, NotExpression,
-// ElementExpression or Comparison. Only writers of stores look into filters.
+// ElementExpression or Comparison.
+//
+// For writers of stores.
 type Expression interface{ expression() }
 
 type (
 	// AndExpression holds when all of its parts hold. It has at least two.
+	//
+	// For writers of stores.
 	AndExpression []Expression
 	// OrExpression holds when one of its parts holds. It has at least two.
+	//
+	// For writers of stores.
 	OrExpression []Expression
 	// NotExpression holds when its part does not.
+	//
+	// For writers of stores.
 	NotExpression struct{ Of Expression }
 	// ElementExpression holds when one of the objects at a path of the attributes meets
 	// a condition. The comparisons in it are of the field "attributes", with paths that
 	// begin in the object, and it holds no ElementExpression.
+	//
+	// For writers of stores.
 	ElementExpression struct {
 		Path []string // not empty
 		Of   Expression
 	}
 	// Comparison compares one field with a value.
+	//
+	// For writers of stores.
 	Comparison struct {
 		Field    string   // a name of UserFields or DerivedUserFields, or "segment"
 		Path     []string // where in the attributes; only for Field "attributes", else nil

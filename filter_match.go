@@ -9,6 +9,8 @@ import (
 
 // FieldReader says how a matcher reads one field of a record R. Which function
 // is set depends on the kind of the field.
+//
+// For writers of stores.
 type FieldReader[R any] struct {
 	// Text reads KindText in its folded form (see Fold, not cut), KindCode and
 	// KindID as they are.
@@ -35,6 +37,8 @@ var NoTime = time.Time{}.UnixMicro()
 // says whether a record meets it. read gives the reader of a field by its name.
 // It is what a store that filters in Go uses, so that filters mean the same
 // everywhere; nil stands for a filter that every record meets.
+//
+// For writers of stores.
 func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]) func(record *R) bool {
 	m := matchers[R]{read}
 	var parts []func(*R) bool

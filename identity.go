@@ -22,6 +22,8 @@ import (
 // LoginKey gives the form in which logins compare: that of the profile
 // UsernameCaseMapped of PRECIS (RFC 8265), for each of the parts between spaces.
 // Accents, scripts and letters that look alike tell logins apart.
+//
+// For writers of stores.
 func LoginKey(login string) string {
 	key, err := loginKey(login)
 	if err != nil {
@@ -72,6 +74,8 @@ var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), pre
 // case folded, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not
 // transitional). Accents tell addresses apart, and u@bücher.de is
 // u@xn--bcher-kva.de.
+//
+// For writers of stores.
 func EmailKey(email string) string {
 	at := strings.LastIndexByte(email, '@')
 	if at < 0 {
@@ -99,6 +103,8 @@ func domainKey(domain string) (string, error) {
 
 // SegmentNameKey gives the form in which the names of segments compare: composed
 // (NFC), with its case folded. Accents tell names apart.
+//
+// For writers of stores.
 func SegmentNameKey(name string) string { return foldCase(name) }
 
 // foldCase gives a text composed and with its case folded.

@@ -184,7 +184,7 @@ func (i *userImports) failedOnOthers() (again []int) {
 	})
 	for at, outcome := range i.outcomes {
 		// Somebody else may have created the user of the key meanwhile.
-		late := i.Mode != ImportCreate && ErrorCode(outcome.Err) == takenCodes[i.records[at].Key.field]
+		late := i.Mode != ImportCreate && ErrorCode(outcome.Err) == Taken("user", i.records[at].Key.field).Code
 		if late || changed && errors.Is(outcome.Err, ErrExists) && !errors.Is(outcome.Err, errUserExists) {
 			again = append(again, at)
 		}
@@ -283,7 +283,7 @@ func (i *userImports) command(at int, user User, exists bool) (*command, error) 
 	record := &i.records[at]
 	switch {
 	case exists && i.Mode == ImportCreate:
-		return nil, NewError(takenCodes[record.Key.field], record.Key.field, "user %s has this %s", user.ID, record.Key.field).Because(errUserExists)
+		return nil, NewError(Taken("user", record.Key.field).Code, record.Key.field, "user %s has this %s", user.ID, record.Key.field).Because(errUserExists)
 	case exists:
 		return i.update(at, user)
 	case i.Mode == ImportUpdate:
@@ -291,9 +291,6 @@ func (i *userImports) command(at int, user User, exists bool) (*command, error) 
 	}
 	return i.create(at)
 }
-
-// takenCodes are the codes of unique values that another user has.
-var takenCodes = map[string]Code{"id": CodeIDTaken, "login": CodeLoginTaken, "email": CodeEmailTaken, "extref": CodeExtRefTaken}
 
 func (i *userImports) create(at int) (*command, error) {
 	record := &i.records[at]
@@ -431,7 +428,7 @@ func (d *dryRun) put(before, after User) error {
 	for _, field := range uniqueFields {
 		key := after.key(field)
 		if holder := d.holders[key]; key.value != "" && !holder.IsZero() && holder != after.ID {
-			return NewError(takenCodes[field], field, "user %s has this %s", holder, field)
+			return NewError(Taken("user", field).Code, field, "user %s has this %s", holder, field)
 		}
 	}
 	for _, field := range uniqueFields {

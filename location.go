@@ -136,7 +136,9 @@ var locationFields = newFieldTable(
 const placeBits = 31
 
 // Place numbers the places on earth along a curve (Z-order), so that a box is a few ranges of
-// numbers; see BoundingBox.Places. For writers of stores.
+// numbers; see BoundingBox.Places.
+//
+// For writers of stores.
 func (l Location) Place() int64 {
 	return spread(step(l.Longitude, 180)) | spread(step(l.Latitude, 90))<<1
 }
@@ -156,11 +158,15 @@ func spread(x int64) int64 {
 	return (x | x<<1) & 0x5555555555555555
 }
 
-// Meridians are the longitudes from West to East, both included. For writers of stores.
+// Meridians are the longitudes from West to East, both included.
+//
+// For writers of stores.
 type Meridians struct{ West, East float64 }
 
 // Meridians returns the longitudes of the box: those of a box that crosses the antimeridian,
-// or touches it, in parts. For writers of stores.
+// or touches it, in parts.
+//
+// For writers of stores.
 func (b BoundingBox) Meridians() []Meridians {
 	parts := []Meridians{{b.West, b.East}}
 	if b.West > b.East {
@@ -188,7 +194,9 @@ const MaxPlaceRanges = 32
 type PlaceRange struct{ First, Last int64 }
 
 // Places returns ranges, in order and apart, that hold the places of all locations in the
-// box, and of others nearby; at least one and at most MaxPlaceRanges. For writers of stores.
+// box, and of others nearby; at least one and at most MaxPlaceRanges.
+//
+// For writers of stores.
 func (b BoundingBox) Places() []PlaceRange {
 	type window struct{ west, east, south, north int64 }
 	var windows []window

@@ -85,6 +85,8 @@ type Page[T any] struct {
 
 // Order is a sort order: a field of the table of fields, then the id, both in
 // the same direction.
+//
+// For writers of stores.
 type Order struct {
 	Field      string
 	Descending bool
@@ -92,6 +94,8 @@ type Order struct {
 
 // List is what a store gets asked for: records in an order, those after a
 // position, at most so many.
+//
+// For writers of stores.
 type List struct {
 	Order Order
 	After *Position // nil: from the beginning

@@ -303,6 +303,8 @@ func recordsOf[T any, I comparable](name string, id func(*T) I, changes func(*Ch
 
 // Records are records to insert, to replace whole and to delete. An id appears
 // once.
+//
+// For writers of stores.
 type Records[T any, I comparable] struct {
 	Insert []T
 	Update []T

@@ -85,7 +85,9 @@ type RetentionManager interface {
 	ApplyRetention(ctx context.Context) ([]RetentionCount, error)
 }
 
-// Expiry says which records of a kind are kept no longer. For writers of stores.
+// Expiry says which records of a kind are kept no longer.
+//
+// For writers of stores.
 type Expiry struct {
 	Kind      string    // one of RetainableKinds, from which it counts
 	Before    time.Time // those that are over since before then; not used for RowsDays

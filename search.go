@@ -7,7 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Search is what was typed into a search box, made ready. For writers of stores.
+// Search is what was typed into a search box, made ready.
+//
+// For writers of stores.
 //
 // A user is found by a part of the id, login, name, email, phone or extref. A term of one
 // character is found where a word begins; each character of Chinese, Japanese and Korean
@@ -32,7 +34,9 @@ type Search struct {
 // number however it is written.
 const minDigits = 4
 
-// Searched gives what the filter searches for. For writers of stores.
+// Searched gives what the filter searches for.
+//
+// For writers of stores.
 func (f UserFilter) Searched() Search {
 	search := ParseSearch(f.Search)
 	search.Number = f.Number
@@ -40,7 +44,9 @@ func (f UserFilter) Searched() Search {
 }
 
 // ParseSearch gives what a text in a search box searches for. Spaces around it, and
-// characters that nobody sees, count for nothing. For writers of stores.
+// characters that nobody sees, count for nothing.
+//
+// For writers of stores.
 func ParseSearch(text string) Search {
 	for {
 		r, found := hidden(text)
@@ -100,7 +106,9 @@ func (s Search) Parts() []string {
 
 // SearchText gives what a search of parts looks at in one user: the id and the folded
 // fields, with line breaks between them, which no term holds. A store may keep
-// it under an index. For writers of stores.
+// it under an index.
+//
+// For writers of stores.
 func SearchText(user *User) string {
 	fields := searchFields(user)
 	return user.ID.String() + "\n" + strings.Join(fields[:], "\n")
@@ -114,7 +122,9 @@ func searchFields(user *User) [5]string {
 // SearchParts gives the short parts of one user, in order and each once: all pairs of
 // neighbouring characters of the folded fields but the id, and each character that
 // begins a word. A store may keep them under an index, which then serves every term of
-// any script; see Search.Parts. None holds a line break. For writers of stores.
+// any script; see Search.Parts. None holds a line break.
+//
+// For writers of stores.
 func SearchParts(user *User) []string {
 	var parts []string
 	for _, text := range searchFields(user) {

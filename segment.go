@@ -3,7 +3,6 @@ package userkit
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -129,137 +128,6 @@ type SegmentManager interface {
 	FreezeSegment(ctx context.Context, id SegmentID) (Segment, int64, error)
 }
 
-// resolver replaces what a filter says of segments by what stores know: lists by
-// their ids, and rules by their filters.
-type resolver struct {
-	ctx         context.Context
-	store       Store
-	known       map[SegmentID]Segment
-	byName      map[string]SegmentID // by SegmentNameKey
-	phone       func(Comparison) any // the value of a comparison with a phone
-	comparisons int
-}
-
-// maxResolved bounds the comparisons of a filter with the rules that it names.
-const maxResolved = 4096
-
-// storeFilter makes the filter of a call ready for a store, and joins the scope of its
-// actor.
-func (m *manager) storeFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
-	filter, err := m.readyFilter(ctx, filter)
-	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
-		filter.Filter = AllOf(filter.Filter, scope)
-	}
-	return filter, err
-}
-
-// readyFilter makes a filter ready for a store.
-func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
-	if filter.Moment.At.IsZero() {
-		filter.Moment.At = m.now()
-	}
-	if filter.Moment.Zone == nil {
-		filter.Moment.Zone = m.zone
-	}
-	filter.Moment.At = storedTime(filter.Moment.At)
-	filter.Moment.Business = m.projectKind == ProjectBusiness
-	if err := firstError(checkInput("search", filter.Search), checkTime("moment", filter.Moment.At)); err != nil {
-		return filter, err
-	}
-	filter.Number = ""
-	if search := ParseSearch(filter.Search); search.Digits != "" || phoneDigits(search.Term) != "" {
-		filter.Number, _ = m.parsePhone(search.Term)
-	}
-	checked, err := filter.Filter.check()
-	if err != nil {
-		return filter, err
-	}
-	r := m.newResolver(ctx)
-	if filter.Filter, err = r.resolve(checked); err != nil || filter.Segment.IsZero() {
-		return filter, err
-	}
-	if err := r.find([]SegmentID{filter.Segment}, nil); err != nil {
-		return filter, err
-	}
-	segment, ok := r.known[filter.Segment]
-	if !ok {
-		return filter, NewError(CodeSegmentNotFound, "segment", "no segment %s", filter.Segment)
-	}
-	if segment.IsRule() {
-		rule, err := r.resolve(segment.Rule, segment.ID)
-		if err != nil {
-			return filter, err
-		}
-		filter.Segment, filter.Filter = SegmentID{}, AllOf(filter.Filter, rule)
-	}
-	return filter, nil
-}
-
-func (m *manager) newResolver(ctx context.Context) *resolver {
-	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}, phone: m.phoneValue}
-}
-
-// find loads the segments that are not known yet.
-func (r *resolver) find(ids []SegmentID, names []string) error {
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id SegmentID) bool { _, known := r.known[id]; return known })
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, known := r.byName[name]; return known })
-	if len(ids)+len(names) == 0 {
-		return nil
-	}
-	found, err := r.store.FindSegments(r.ctx, ids, names)
-	for _, segment := range found {
-		r.known[segment.ID] = segment
-		r.byName[SegmentNameKey(segment.Name)] = segment.ID
-	}
-	return err
-}
-
-// resolve replaces the segments of a checked filter. path are the rules that led
-// here.
-func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
-	named, err := r.name(filter)
-	if err != nil {
-		return Filter{}, err
-	}
-	root, err := mapComparisons(named.root, func(c Comparison) (Expression, error) {
-		if r.comparisons++; r.comparisons > maxResolved {
-			return nil, NewError(CodeTooLong, "filter", "with the rules that it names, more than %d comparisons", maxResolved)
-		}
-		if c.Field == "phone" {
-			c.Value = r.phone(c)
-		}
-		if c.Field != segmentField {
-			return c, nil
-		}
-		id, _ := ParseID[Segment](c.Value.(string)) // r.name has put it there
-		segment := r.known[id]
-		if !segment.IsRule() {
-			return c, nil
-		}
-		if slices.Contains(path, id) || len(path) >= MaxFilterDepth {
-			return nil, NewError(CodeSegmentCycle, "filter", "the rule of segment %q leads back to it", clip(segment.Name))
-		}
-		rule, err := r.resolve(segment.Rule, append(slices.Clone(path), id)...)
-		if err != nil {
-			return nil, inRule(segment, err)
-		}
-		if c.Operator == OpEqual {
-			return rule.root, nil
-		}
-		return NotExpression{rule.root}, nil
-	})
-	return Filter{root}, err
-}
-
-// inRule makes an error about the rule of a segment tell the way there.
-func inRule(segment Segment, err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Field != "filter" {
-		return err
-	}
-	return NewError(e.Code, e.Field, "in the rule of segment %q: %s", clip(segment.Name), e.Message)
-}
-
 // refersTo reports whether a filter names a segment by its id.
 func (f Filter) refersTo(id SegmentID) (refers bool) {
 	_, _ = mapComparisons(f.root, func(c Comparison) (Expression, error) {
@@ -356,45 +224,6 @@ func (m *manager) dependents(ctx context.Context, segment Segment, rule Filter) 
 		}
 	}
 	return refuseInUse("with this rule, these rules that name the segment could not be followed", broken)
-}
-
-// name replaces the names of segments in a checked filter by their ids.
-func (r *resolver) name(filter Filter) (Filter, error) {
-	var ids []SegmentID
-	var names []string
-	_, err := mapComparisons(filter.root, func(c Comparison) (Expression, error) {
-		if c.Field == segmentField {
-			text := c.Value.(string)
-			if id, err := ParseID[Segment](text); err == nil {
-				ids = append(ids, id)
-			} else {
-				names = append(names, SegmentNameKey(text))
-			}
-		}
-		return c, nil
-	})
-	if err != nil {
-		return Filter{}, err
-	}
-	if err := r.find(ids, names); err != nil {
-		return Filter{}, err
-	}
-	root, err := mapComparisons(filter.root, func(c Comparison) (Expression, error) {
-		if c.Field != segmentField {
-			return c, nil
-		}
-		text := c.Value.(string)
-		id, err := ParseID[Segment](text)
-		if err != nil {
-			id = r.byName[SegmentNameKey(text)]
-		}
-		if _, ok := r.known[id]; !ok {
-			return nil, NewError(CodeUnknownSegment, "filter", "no segment %q", clip(text))
-		}
-		c.Value = id.String()
-		return c, nil
-	})
-	return Filter{root}, err
 }
 
 // checkSegmentName checks the name of a segment.

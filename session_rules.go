@@ -9,7 +9,7 @@ import (
 // start decides the start of a session.
 func (n NewSession) start(state *State, o origin, m *manager) (Session, Change, error) {
 	if indexID(state.Sessions, n.ID, sessionID) >= 0 {
-		return Session{}, Change{}, NewError(CodeIDTaken, "id", "another session has this id")
+		return Session{}, Change{}, Taken("session", "id")
 	}
 	if err := state.User.Access(o.now, m.zone).refusal(); err != nil {
 		return Session{}, Change{}, err

@@ -29,6 +29,8 @@ import (
 //   - Every method may be called by many goroutines at once.
 //   - A store that cannot be reached returns ErrUnavailable with
 //     CodeStoreUnavailable and the cause.
+//
+// For writers of stores.
 type Store interface {
 	// Load returns a state for every want, in the order of the wants. The
 	// account is read before, or in one moment with, the records that depend on
@@ -192,6 +194,8 @@ type Store interface {
 
 // FeedPosition is the place of an event in the feed. Positions of one feed order by
 // Commit, then by Event; the zero position is before all.
+//
+// For writers of stores.
 type FeedPosition struct {
 	// Feed tells the feeds of stores apart: it was made at random when the store, or
 	// its project in a database, was. Zero: of any.
@@ -201,6 +205,8 @@ type FeedPosition struct {
 }
 
 // FeedEvent is an event with its place in the feed.
+//
+// For writers of stores.
 type FeedEvent struct {
 	Event    Event
 	Position FeedPosition
@@ -208,6 +214,8 @@ type FeedEvent struct {
 
 // Want says what a command needs to know about one user. The account is always
 // loaded.
+//
+// For writers of stores.
 type Want struct {
 	User    UserID
 	Profile bool // the whole user; without it only ID and Account are set
@@ -253,6 +261,8 @@ func (w Want) merge(other Want) Want {
 // State is what a store knows of one user at one version, as far as a Want asked
 // for it. Records that are not there are left out; each is there once, in no
 // order, however often the want named it.
+//
+// For writers of stores.
 type State struct {
 	Exists bool // whether there is such a user; when not, only Events and Marks may be set
 	User   User // only ID and Account without Want.Profile
@@ -328,6 +338,8 @@ func (s *State) change() Change {
 // Change is what becomes of one user and of what belongs to it: one atomic step.
 // Every change sets the account, with a version one higher. All records in it
 // are of this user; what is not is not written.
+//
+// For writers of stores.
 type Change struct {
 	User UserID
 
@@ -376,6 +388,8 @@ type Change struct {
 }
 
 // SegmentChange is what becomes of one segment: one atomic step.
+//
+// For writers of stores.
 type SegmentChange struct {
 	ID  SegmentID
 	Was int64 // the revision that the change was decided from; 0 creates the segment

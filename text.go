@@ -40,6 +40,8 @@ const SortKeyBytes = 512
 // SortKey gives the folded form of text, cut at a rune boundary to at most
 // SortKeyBytes bytes, so that it fits every index. Both stores sort by it, byte
 // by byte.
+//
+// For writers of stores.
 func SortKey(text string) string {
 	folded := Fold(text)
 	if len(folded) <= SortKeyBytes {

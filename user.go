@@ -44,9 +44,10 @@ const (
 	MaxExtRef          = 256
 	MaxDescription     = 2000
 	MaxAdditionalInfo  = 8000
-	MaxLine            = 256       // every other text of one line
-	MaxAddress         = 500       // a postal or legal address
-	MaxAttributes      = 100       // entries
+	MaxLine            = 256 // every other text of one line
+	MaxAddress         = 500 // a postal or legal address
+	MaxAttributes      = 100 // entries
+	MaxAttributeName   = 64
 	MaxAttributesBytes = 64 * 1024 // all entries together, as JSON
 )
 
@@ -73,11 +74,10 @@ func (a *Attributes) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return jsonFault("attributes", "not JSON", err)
 	}
-	object, ok := value.(map[string]any)
+	object, ok := jsonvalue.Numbers(value).(map[string]any)
 	if !ok && value != nil {
 		return NewError(CodeBadFormat, "attributes", "not a JSON object")
 	}
-	jsonvalue.Numbers(value)
 	*a = object
 	return nil
 }

@@ -177,7 +177,7 @@ type UserDraft struct {
 func (d *UserDraft) Set(field string, value any) error {
 	if name, ok := strings.CutPrefix(field, attributePrefix); ok {
 		if !attributeName(name) {
-			return NewError(CodeBadFormat, field, "%q is no name for an attribute", clip(name))
+			return NewError(CodeBadFormat, field, "%q cannot be the name of an attribute", clip(name))
 		}
 		d.setAttribute(name, value)
 		return nil

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/userkit/userkit/internal/jsonvalue"
 	"golang.org/x/text/language"
 )
 
 // create decides the creation of a user.
 func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	if state.Exists {
-		return User{}, Change{}, NewError(CodeIDTaken, "id", "another user has this id")
+		return User{}, Change{}, Taken("user", "id")
 	}
 	user := n.user()
 	user.Version, user.Revision, user.UpdatedAt = 1, 1, o.now
@@ -572,7 +573,7 @@ func (a Attributes) normalise() (Attributes, error) {
 	}
 	for name := range a {
 		if !attributeName(name) {
-			return nil, NewError(CodeBadFormat, "attributes", "%q is no name for an attribute", clip(name))
+			return nil, NewError(CodeBadFormat, "attributes", "%q cannot be the name of an attribute", clip(name))
 		}
 	}
 	normal, err := normalJSON("attributes", map[string]any(a), MaxAttributesBytes)
@@ -582,8 +583,9 @@ func (a Attributes) normalise() (Attributes, error) {
 	return normal.(map[string]any), nil
 }
 
+// attributeName reports whether a name is one for an attribute: see Attributes.
 func attributeName(name string) bool {
-	if len(name) == 0 || len(name) > 64 {
+	if len(name) == 0 || len(name) > MaxAttributeName {
 		return false
 	}
 	for i := range len(name) {
@@ -601,23 +603,5 @@ func (a Attributes) clone() Attributes {
 	if a == nil {
 		return nil
 	}
-	return cloneValue(map[string]any(a)).(map[string]any)
-}
-
-func cloneValue(value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		copied := make(map[string]any, len(value))
-		for key, item := range value {
-			copied[key] = cloneValue(item)
-		}
-		return copied
-	case []any:
-		copied := make([]any, len(value))
-		for i, item := range value {
-			copied[i] = cloneValue(item)
-		}
-		return copied
-	}
-	return value
+	return jsonvalue.Clone(map[string]any(a)).(map[string]any)
 }

@@ -466,7 +466,7 @@ func (im *importer) take(row *tableRow, b *batch) *rowError {
 func (im *importer) repeated(record *userkit.UserImport, keys rowKeys) *rowError {
 	field := record.Key.Field()
 	if !im.keys.add(keys[slices.Index(keyFields[:], field)]) {
-		return &rowError{column: im.headingOf(field), err: userkit.NewError(takenCode(field), field, "a row before it has the same %s, %q", field, clip(record.Key.Value()))}
+		return &rowError{column: im.headingOf(field), err: userkit.NewError(userkit.Taken("user", field).Code, field, "a row before it has the same %s, %q", field, clip(record.Key.Value()))}
 	}
 	if im.options.Key == "" { // the next row may name the same user by another key
 		for _, key := range keys {
@@ -605,7 +605,7 @@ func (im *importer) rehearse(record *userkit.UserImport, keys rowKeys, outcome u
 	user, repeated := im.seen[key]
 	switch {
 	case repeated && outcome.Action == userkit.ImportCreated && im.options.Mode == userkit.ImportCreate:
-		return failed(outcome, takenCode(record.Key.Field()), record.Key.Field())
+		return failed(outcome, userkit.Taken("user", record.Key.Field()).Code, record.Key.Field())
 	case repeated && outcome.Action == userkit.ImportCreated:
 		outcome.Action = userkit.ImportUpdated
 	case !repeated && outcome.UserID.IsZero():
@@ -617,7 +617,7 @@ func (im *importer) rehearse(record *userkit.UserImport, keys rowKeys, outcome u
 	}
 	for i, value := range keys {
 		if owner, has := im.seen[value]; value != 0 && has && owner != user {
-			return failed(outcome, takenCode(keyFields[i]), keyFields[i])
+			return failed(outcome, userkit.Taken("user", keyFields[i]).Code, keyFields[i])
 		}
 	}
 	im.seen[key] = user
@@ -633,18 +633,6 @@ func failed(outcome userkit.ImportOutcome, code userkit.Code, field string) user
 	outcome.Action = userkit.ImportFailed
 	outcome.Err = userkit.NewError(code, field, "another row of the file has it")
 	return outcome
-}
-
-func takenCode(field string) userkit.Code {
-	switch field {
-	case "login":
-		return userkit.CodeLoginTaken
-	case "email":
-		return userkit.CodeEmailTaken
-	case "extref":
-		return userkit.CodeExtRefTaken
-	}
-	return userkit.CodeIDTaken
 }
 
 // guarded does something of the host's on a goroutine that is not the host's: a panic

@@ -377,7 +377,7 @@ func (p *plan) unknown(at int) error {
 				break
 			}
 			suffix := "_" + strconv.Itoa(n)
-			name = base[:min(len(base), maxAttributeName-len(suffix))] + suffix
+			name = base[:min(len(base), userkit.MaxAttributeName-len(suffix))] + suffix
 		}
 		return p.assign(at, attributePrefix+name, true)
 	}
@@ -387,9 +387,6 @@ func (p *plan) unknown(at int) error {
 func errUnknownColumn(heading string) *userkit.Error {
 	return userkit.NewError(userkit.CodeUnknownField, clip(heading), "the column %q is no field of a user", clip(heading))
 }
-
-// maxAttributeName is how long the name of an attribute may be.
-const maxAttributeName = 64
 
 // attributeName makes a heading fit to name an attribute: as it is, where it
 // can be, else in small letters, with '_' for whatever may not stand in a name.
@@ -412,14 +409,14 @@ func attributeName(heading string, number int) string {
 			gap = false
 		}
 		name.WriteRune(r)
-		if name.Len() >= maxAttributeName {
+		if name.Len() >= userkit.MaxAttributeName {
 			break
 		}
 	}
 	if name.Len() == 0 {
 		return "column_" + strconv.Itoa(number)
 	}
-	return strings.TrimRight(name.String()[:min(name.Len(), maxAttributeName)], "_")
+	return strings.TrimRight(name.String()[:min(name.Len(), userkit.MaxAttributeName)], "_")
 }
 
 // draft makes a record of a row.

@@ -64,14 +64,14 @@ func HalfCharacter(data []byte) bool {
 	return high
 }
 
-// Numbers gives a decoded value, whose parts it changes, with its numbers as int64 where
+// Numbers returns a copy of a decoded value with its numbers as int64 where
 // they are whole and fit, else as float64. A number that loses digits so, or is beyond
 // float64, stays a json.Number.
 func Numbers(value any) any {
 	return numbers(value, KeepsDigits, func(number json.Number) any { return number })
 }
 
-// Plain gives a decoded value as Numbers does, for files and what people type: a whole
+// Plain returns a copy of a decoded value as Numbers does, for files and what people type: a whole
 // number that is not, digit by digit, what JSON writes for the float64 becomes the text of
 // its digits.
 func Plain(value any) any {
@@ -87,31 +87,57 @@ func Plain(value any) any {
 }
 
 // numbers puts a float64 in the place of numbers that keep what they say so, and what other
-// gives in the place of the rest.
+// returns in the place of the rest.
 func numbers(value any, keeps func(string, float64) bool, other func(json.Number) any) any {
-	switch value := value.(type) {
-	case json.Number:
-		if whole, err := value.Int64(); err == nil {
+	return Map(value, func(value any) any {
+		text, ok := value.(json.Number)
+		if !ok {
+			return value
+		}
+		if whole, err := text.Int64(); err == nil {
 			return whole
 		}
-		number, err := value.Float64()
-		if err != nil || !keeps(value.String(), number) {
-			return other(value)
+		number, err := text.Float64()
+		if err != nil || !keeps(text.String(), number) {
+			return other(text)
 		}
 		if whole, ok := Whole(number); ok {
 			return whole
 		}
 		return number
+	})
+}
+
+// Map returns a copy of a value, whose lists are []any and whose objects are map[string]any,
+// with f(value) in the place of each value that is neither. The copy shares no list and no
+// object with the value.
+func Map(value any, f func(value any) any) any {
+	switch value := value.(type) {
 	case []any:
-		for i := range value {
-			value[i] = numbers(value[i], keeps, other)
+		if value == nil {
+			return value
 		}
+		mapped := make([]any, len(value))
+		for i, item := range value {
+			mapped[i] = Map(item, f)
+		}
+		return mapped
 	case map[string]any:
-		for key := range value {
-			value[key] = numbers(value[key], keeps, other)
+		if value == nil {
+			return value
 		}
+		mapped := make(map[string]any, len(value))
+		for name, item := range value {
+			mapped[name] = Map(item, f)
+		}
+		return mapped
 	}
-	return value
+	return f(value)
+}
+
+// Clone returns a copy of a value that shares nothing with it.
+func Clone(value any) any {
+	return Map(value, func(value any) any { return value })
 }
 
 // isWhole reports whether a number of JSON is written without fraction and exponent.

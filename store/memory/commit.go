@@ -167,25 +167,13 @@ func (s *Store) checkProfiles(steps []step) error {
 	}
 	switch {
 	case same(func(p *profile) string { return p.loginIdentity }):
-		return loginTaken()
+		return userkit.Taken("user", "login")
 	case same(func(p *profile) string { return p.emailIdentity }):
-		return emailTaken()
+		return userkit.Taken("user", "email")
 	case same(func(p *profile) string { return p.text(p.extRef) }):
-		return extRefTaken()
+		return userkit.Taken("user", "extref")
 	}
 	return nil
-}
-
-func tokenTaken() error {
-	return userkit.NewError(userkit.CodeTokenTaken, "access_token", "another device has this access token")
-}
-
-func idTaken(kind string) error {
-	return userkit.NewError(userkit.CodeIDTaken, "id", "another %s has this id", kind)
-}
-
-func keyTaken() error {
-	return userkit.NewError(userkit.CodeIDTaken, "key", "another transaction of the user has this key")
 }
 
 // repeated reports whether two records have the same key.

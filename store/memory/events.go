@@ -332,7 +332,7 @@ func (s *Store) CommitEvent(ctx context.Context, event userkit.Event) error {
 		return err
 	}
 	if s.events.get(next.id) != nil {
-		return idTaken("event")
+		return userkit.Taken("event", "id")
 	}
 	s.events.commits++
 	s.events.put(nil, next)

@@ -59,7 +59,7 @@ var kinds = []kind{
 		unique: &uniqueValue[device]{
 			key:     func(d *device) any { return d.digest },
 			holders: func(s *Store, d *device) iter.Seq[*device] { return only(s.devices.byToken[d.digest]) },
-			taken:   tokenTaken,
+			field:   "access_token",
 		},
 		load: loadDevices,
 	}).kind(),
@@ -153,7 +153,7 @@ var kinds = []kind{
 				}{p.store, p.stableID}
 			},
 			holders: func(s *Store, p *purchase) iter.Seq[*purchase] { return s.purchases.with(p.store, p.stableID) },
-			taken:   purchaseTaken,
+			field:   "stable_id",
 		},
 		load: func(_ *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 			if want.Purchases && own.purchases != nil {
@@ -196,7 +196,7 @@ var kinds = []kind{
 				}
 				return only(own.mailbox.byKey[m.Key])
 			},
-			taken: messageKeyTaken,
+			field: "key",
 		},
 		load: loadMessages,
 	}).kind(),
@@ -270,7 +270,7 @@ var kinds = []kind{
 				}
 				return only(s.transactions.byKey[entryKey{own.ledger, t.key}])
 			},
-			taken: keyTaken,
+			field: "key",
 		},
 		load: loadTransactions,
 	}).kind(),
@@ -423,7 +423,7 @@ type records[P any, I ~[16]byte, T any] struct {
 type uniqueValue[T any] struct {
 	key     func(record *T) any // comparable
 	holders func(s *Store, record *T) iter.Seq[*T]
-	taken   func() error
+	field   string // its name in errors
 }
 
 // changed is what a change does to records with ids.
@@ -514,11 +514,11 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 	}
 	for _, record := range coming {
 		if id, _ := k.key(record); !replaced[id] && k.get(s, id) != nil && !leaves(id) {
-			return idTaken(k.one)
+			return userkit.Taken(k.one, "id")
 		}
 	}
 	if repeated(coming, func(record *T) I { id, _ := k.key(record); return id }) {
-		return idTaken(k.one)
+		return userkit.Taken(k.one, "id")
 	}
 	if k.unique == nil {
 		return nil
@@ -526,7 +526,7 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 	for _, record := range coming {
 		for holder := range k.unique.holders(s, record) {
 			if id, _ := k.key(holder); !replaced[id] && !leaves(id) {
-				return k.unique.taken()
+				return userkit.Taken(k.one, k.unique.field)
 			}
 		}
 	}
@@ -534,7 +534,7 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 		return nil
 	}
 	if repeated(coming, k.unique.key) {
-		return k.unique.taken()
+		return userkit.Taken(k.one, k.unique.field)
 	}
 	return nil
 }

@@ -118,10 +118,6 @@ func (m *message) key() any {
 	return messageKey{user: m.UserID, key: m.Key}
 }
 
-func messageKeyTaken() error {
-	return userkit.NewError(userkit.CodeIDTaken, "key", "another message of the user has this key")
-}
-
 func loadMessages(s *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 	if own.mailbox == nil {
 		return

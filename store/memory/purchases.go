@@ -192,10 +192,6 @@ func (p *purchases) with(store word, stableID string) func(yield func(*purchase)
 	}
 }
 
-func purchaseTaken() error {
-	return userkit.NewError(userkit.CodePurchaseTaken, "stable_id", "another purchase has this stable id")
-}
-
 // Purchase returns one purchase.
 func (s *Store) Purchase(ctx context.Context, id userkit.PurchaseID) (userkit.Purchase, error) {
 	if err := s.ready(ctx); err != nil {

@@ -247,16 +247,16 @@ func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange)
 func (s *Store) checkSegment(change *userkit.SegmentChange, next *segment, event *event) error {
 	before := s.segments.byID[change.ID]
 	if change.Was == 0 && before != nil {
-		return idTaken("segment")
+		return userkit.Taken("segment", "id")
 	}
 	if change.Was != 0 && (before == nil || before.revision != change.Was) || change.Was == 0 && change.Delete {
 		return userkit.ErrConflict
 	}
 	if holder := s.segments.byName[next.identity]; holder != nil && holder != before && !change.Delete {
-		return userkit.NewError(userkit.CodeSegmentNameTaken, "name", "another segment has this name")
+		return userkit.Taken("segment", "name")
 	}
 	if s.events.get(event.id) != nil {
-		return idTaken("event")
+		return userkit.Taken("event", "id")
 	}
 	return nil
 }

@@ -376,25 +376,13 @@ func (u *users) check(next, before *profile) error {
 	}
 	switch {
 	case taken("login", next.loginIdentity, before.loginIdentity):
-		return loginTaken()
+		return userkit.Taken("user", "login")
 	case taken("email", next.emailIdentity, before.emailIdentity):
-		return emailTaken()
+		return userkit.Taken("user", "email")
 	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
-		return extRefTaken()
+		return userkit.Taken("user", "extref")
 	}
 	return nil
-}
-
-func loginTaken() error {
-	return userkit.NewError(userkit.CodeLoginTaken, "login", "another user has this login")
-}
-
-func emailTaken() error {
-	return userkit.NewError(userkit.CodeEmailTaken, "email", "another user has this email address")
-}
-
-func extRefTaken() error {
-	return userkit.NewError(userkit.CodeExtRefTaken, "extref", "another user has this external reference")
 }
 
 // put replaces a profile in the indexes; before is nil for a new user.

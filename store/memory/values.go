@@ -7,6 +7,7 @@ import (
 	"unique"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // word is a text that many records share, such as a status or the name of a
@@ -60,7 +61,7 @@ func attributesOf(values userkit.Attributes) []attribute {
 	}
 	kept := make([]attribute, 0, len(values))
 	for name, value := range values {
-		kept = append(kept, attribute{wordOf(name), cloneValue(value)})
+		kept = append(kept, attribute{wordOf(name), jsonvalue.Clone(value)})
 	}
 	return kept
 }
@@ -71,30 +72,9 @@ func attributesFrom(kept []attribute) userkit.Attributes {
 	}
 	values := make(userkit.Attributes, len(kept))
 	for _, entry := range kept {
-		values[entry.name.Value()] = cloneValue(entry.value)
+		values[entry.name.Value()] = jsonvalue.Clone(entry.value)
 	}
 	return values
-}
-
-// cloneValue copies what JSON can say. Only lists and objects have parts that
-// could be changed.
-func cloneValue(value any) any {
-	switch value := value.(type) {
-	case []any:
-		clone := make([]any, len(value))
-		for i, part := range value {
-			clone[i] = cloneValue(part)
-		}
-		return clone
-	case map[string]any:
-		clone := make(map[string]any, len(value))
-		for name, part := range value {
-			clone[name] = cloneValue(part)
-		}
-		return clone
-	default:
-		return value
-	}
 }
 
 // distinct returns the values, each once. The order is that of first occurrence.

@@ -109,39 +109,34 @@ func (e serverError) completed() serverError {
 	return e
 }
 
-// taken says which code and field a violated constraint stands for, and in which words,
-// which are those of store/memory. No code means that the user exists, whose version
-// therefore is not the one that was asked for.
-var taken = map[string]meaning{
+// taken says which value of which record a violated constraint stands for. No record
+// means that the user exists, whose version therefore is not the one that was asked for.
+var taken = map[string]unique{
 	"users_pkey":                {},
-	"users_login_key":           {userkit.CodeLoginTaken, "login", "another user has this login"},
-	"users_email_key":           {userkit.CodeEmailTaken, "email", "another user has this email address"},
-	"users_extref_key":          {userkit.CodeExtRefTaken, "extref", "another user has this external reference"},
+	"users_login_key":           {"user", "login"},
+	"users_email_key":           {"user", "email"},
+	"users_extref_key":          {"user", "extref"},
 	"accounts_pkey":             {},
-	"devices_pkey":              {userkit.CodeIDTaken, "id", "another device has this id"},
-	"devices_token_key":         {userkit.CodeTokenTaken, "access_token", "another device has this access token"},
-	"devices_hardware_key":      {userkit.CodeIDTaken, "hardware_id", "another device of the user has this hardware id"},
-	"sessions_pkey":             {userkit.CodeIDTaken, "id", "another session has this id"},
-	"purchases_pkey":            {userkit.CodeIDTaken, "id", "another purchase has this id"},
-	"purchases_stable_key":      {userkit.CodePurchaseTaken, "stable_id", "another purchase has this stable id"},
-	"connections_pkey":          {userkit.CodeIDTaken, "id", "another connection has this id"},
-	"messages_pkey":             {userkit.CodeIDTaken, "id", "another message has this id"},
-	"messages_key_key":          {userkit.CodeIDTaken, "key", "another message of the user has this key"},
-	"deliveries_pkey":           {userkit.CodeIDTaken, "id", "another delivery has this id"},
-	"transactions_pkey":         {userkit.CodeIDTaken, "id", "another transaction has this id"},
-	"transactions_sequence_key": {userkit.CodeIDTaken, "sequence", "another transaction of the user has this sequence"},
-	"transactions_key_key":      {userkit.CodeIDTaken, "key", "another transaction of the user has this key"},
-	"events_pkey":               {userkit.CodeIDTaken, "id", "another event has this id"},
-	"segments_pkey":             {userkit.CodeIDTaken, "id", "another segment has this id"},
-	"segments_name_key":         {userkit.CodeSegmentNameTaken, "name", "another segment has this name"},
+	"devices_pkey":              {"device", "id"},
+	"devices_token_key":         {"device", "access_token"},
+	"devices_hardware_key":      {"device", "hardware_id"},
+	"sessions_pkey":             {"session", "id"},
+	"purchases_pkey":            {"purchase", "id"},
+	"purchases_stable_key":      {"purchase", "stable_id"},
+	"connections_pkey":          {"connection", "id"},
+	"messages_pkey":             {"message", "id"},
+	"messages_key_key":          {"message", "key"},
+	"deliveries_pkey":           {"delivery", "id"},
+	"transactions_pkey":         {"transaction", "id"},
+	"transactions_sequence_key": {"transaction", "sequence"},
+	"transactions_key_key":      {"transaction", "key"},
+	"events_pkey":               {"event", "id"},
+	"segments_pkey":             {"segment", "id"},
+	"segments_name_key":         {"segment", "name"},
 }
 
-// meaning is what a violated constraint says to a caller.
-type meaning struct {
-	code  userkit.Code
-	field string
-	words string
-}
+// unique is a value that no two records share.
+type unique struct{ record, field string }
 
 // silent is a cause that the text of its error leaves out: what the server says of a
 // statement is in SQL, and nothing for whoever gave a wrong argument.
@@ -190,11 +185,12 @@ func translate(ctx context.Context, err error) error {
 	switch server.state {
 	case "23505": // unique_violation
 		found, ok := constraintMeaning(server.constraint)
-		if ok && found.code == "" {
+		if ok && found == (unique{}) {
 			return userkit.ErrConflict
 		}
 		if ok {
-			return refused(found.code, found.field, found.words, err)
+			e := userkit.Taken(found.record, found.field)
+			return e.Because(silent{err, e.Message})
 		}
 	case "23503": // foreign_key_violation
 		switch withoutShard(server.constraint) {
@@ -252,7 +248,7 @@ func contextError(ctx context.Context, err error) error {
 }
 
 // constraintMeaning looks a unique constraint up.
-func constraintMeaning(constraint string) (meaning, bool) {
+func constraintMeaning(constraint string) (unique, bool) {
 	found, ok := taken[withoutShard(constraint)]
 	return found, ok
 }

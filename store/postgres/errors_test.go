@@ -125,7 +125,7 @@ WHERE i.indisunique AND c.relnamespace = 'userkit'::regnamespace`)
 	for rows.Next() {
 		var index string
 		require.NoError(t, rows.Scan(&index))
-		words, known := postgres.WordsOfConstraint(index)
+		record, known := postgres.RecordOfConstraint(index)
 		switch {
 		case slices.Contains(never, index):
 			require.False(t, known, index)
@@ -133,7 +133,7 @@ WHERE i.indisunique AND c.relnamespace = 'userkit'::regnamespace`)
 			require.True(t, known, index)
 		default:
 			require.True(t, known, "%s has no meaning", index)
-			require.Regexp(t, "^another .* has this .*", words, index)
+			require.NotEmpty(t, record, index)
 		}
 	}
 	require.NoError(t, rows.Err())

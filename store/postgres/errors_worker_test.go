@@ -69,9 +69,13 @@ func TestErrorsOfWorkers(t *testing.T) {
 		{foreign, `insert or update on table "orders" violates foreign key constraint "orders_user_fkey"`, userkit.CodeStoreUnavailable, ""},
 		{[]string{"08006", "57P01"}, `duplicate key value violates unique constraint "users_login_key_102067"`, userkit.CodeStoreUnavailable, ""},
 	}
-	for constraint, meaning := range taken {
+	for constraint, value := range taken {
+		var code userkit.Code // none where the user exists
+		if value.record != "" {
+			code = userkit.Taken(value.record, value.field).Code
+		}
 		for _, shard := range []string{"", "_102067"} {
-			rows = append(rows, row{unique, `duplicate key value violates unique constraint "` + constraint + shard + `"`, meaning.code, meaning.field})
+			rows = append(rows, row{unique, `duplicate key value violates unique constraint "` + constraint + shard + `"`, code, value.field})
 		}
 	}
 	// What users write must not be taken for a constraint.

@@ -5,8 +5,9 @@ import "github.com/uptrace/bun"
 // DatabaseOf returns the handle of a store.
 func DatabaseOf(s *Store) *bun.DB { return s.pool }
 
-// WordsOfConstraint gives the words of a unique constraint, and whether it has a meaning.
-func WordsOfConstraint(name string) (string, bool) {
+// RecordOfConstraint returns the record that a unique constraint is about, and whether the
+// constraint has a meaning.
+func RecordOfConstraint(name string) (string, bool) {
 	found, ok := constraintMeaning(name)
-	return found.words, ok
+	return found.record, ok
 }

@@ -94,7 +94,7 @@ func TestEveryFieldCanBeCompared(t *testing.T) {
 func TestConstraintsOfShardsAreKnown(t *testing.T) {
 	found, ok := constraintMeaning("users_login_key_102008")
 	require.True(t, ok)
-	require.Equal(t, userkit.CodeLoginTaken, found.code)
+	require.Equal(t, unique{"user", "login"}, found)
 	_, ok = constraintMeaning("users_login_key_")
 	require.False(t, ok)
 	_, ok = constraintMeaning("orders_pkey")

@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun/schema"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // literal is a piece of SQL that is quoted already. Texts of callers get into
@@ -297,30 +298,16 @@ func (a *array) attributes(attributes userkit.Attributes) {
 	a.text(string(data))
 }
 
-// withFractions gives a copy in which every float64 is a JSON number that has
-// a fraction or an exponent.
+// withFractions returns a copy in which every float64 is a JSON number that has a
+// fraction or an exponent.
 func withFractions(value any) any {
-	switch value := value.(type) {
-	case map[string]any:
-		copied := make(map[string]any, len(value))
-		for name, element := range value {
-			copied[name] = withFractions(element)
+	return jsonvalue.Map(value, func(value any) any {
+		number, ok := value.(float64)
+		if !ok || number != math.Trunc(number) || math.IsInf(number, 0) {
+			return value
 		}
-		return copied
-	case []any:
-		copied := make([]any, len(value))
-		for i, element := range value {
-			copied[i] = withFractions(element)
-		}
-		return copied
-	case float64:
-		if value == math.Trunc(value) && !math.IsInf(value, 0) {
-			return json.Number(strconv.FormatFloat(value, 'f', 1, 64))
-		}
-		return value
-	default:
-		return value
-	}
+		return json.Number(strconv.FormatFloat(number, 'f', 1, 64))
+	})
 }
 
 // sortKey writes the folded text, or NULL where folding changes nothing.
