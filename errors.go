@@ -97,7 +97,6 @@ const (
 	CodeNoDeviceSlot        Code = "no_device_slot"
 	CodeSessionLimit        Code = "session_limit"
 	CodeTrafficLimit        Code = "traffic_limit"
-	CodeSessionEnded        Code = "session_ended"
 	CodeOtherNode           Code = "other_node"
 	CodeInsufficientBalance Code = "insufficient_balance"
 	CodeBalanceOverflow     Code = "balance_overflow"
@@ -205,7 +204,6 @@ var codeTable = []CodeInfo{
 	{CodeNoDeviceSlot, ErrRefused, "the device is beyond the number that the license allows"},
 	{CodeSessionLimit, ErrRefused, "no further session may run at the same time"},
 	{CodeTrafficLimit, ErrRefused, "the traffic limit is reached; Error.Until is the next reset"},
-	{CodeSessionEnded, ErrRefused, "the session has ended"},
 	{CodeOtherNode, ErrRefused, "the session runs on another node than the one that reports; see WithNodePolicy"},
 	{CodeInsufficientBalance, ErrRefused, "the charge would cross the floor of the balance"},
 	{CodeBalanceOverflow, ErrRefused, "the balance would leave the range of int64"},
@@ -213,7 +211,7 @@ var codeTable = []CodeInfo{
 	{CodeAlreadyCancelled, ErrRefused, "the transaction is cancelled already"},
 	{CodeTokenNotSealed, ErrRefused, "the access token was kept as a digest only and cannot be revealed"},
 	{CodeSealingKeyMissing, ErrRefused, "the key that sealed this access token is not configured"},
-	{CodePurchaseInvalid, ErrRefused, "the store says that the purchase is not good; Error.Field is the reason"},
+	{CodePurchaseInvalid, ErrRefused, "the store says that the purchase is not good; Error.Reason says why"},
 	{CodePurchaseDeactivated, ErrRefused, "an administrator took the purchase away"},
 	{CodeBusinessProject, ErrRefused, "a business project has no purchases"},
 	{CodeMailRefused, ErrRefused, "the address takes no mail"},
@@ -272,6 +270,9 @@ type Error struct {
 	// Position is the character at fault in a text that was parsed, such as a
 	// filter, counted from 1. Zero: not about a place.
 	Position int `json:"position,omitzero"`
+
+	// Reason is why a purchase is not good, with CodePurchaseInvalid; else empty.
+	Reason PurchaseReason `json:"reason,omitempty"`
 
 	// Until is the time at which the same call may succeed, such as the next
 	// reset of a traffic limit. Zero when time alone will not help.

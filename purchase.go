@@ -142,7 +142,7 @@ type PurchaseManager interface {
 	// active stays so. A user who has MaxWaitingReceipts of them gets ErrUnavailable
 	// with CodePurchaseUndecided instead. When the store says that it is not good, nothing new is
 	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
-	// Error.Field; an active purchase of the user that this is about ends. That its
+	// Error.Reason; an active purchase of the user that this is about ends. That its
 	// store does not know it (ReasonNotFound, ReasonForged, ReasonWrongApp) is no such
 	// word: an active purchase stays, and is returned. A good purchase that an active one of
 	// the user has replaced is kept and not active, and the call returns ErrRefused with

@@ -253,7 +253,9 @@ func (v verification) undecided() error {
 
 // refusal is the error of a purchase that is not good.
 func (v verification) refusal() error {
-	return NewError(CodePurchaseInvalid, string(v.verdict.Reason), "the store %s says: %s", v.receipt.Store, v.verdict.Reason)
+	err := NewError(CodePurchaseInvalid, "", "the store %s says: %s", v.receipt.Store, v.verdict.Reason)
+	err.Reason = v.verdict.Reason
+	return err
 }
 
 // become gives the purchase as the verdict makes it.

@@ -22,19 +22,23 @@ type exported struct {
 	docs      map[string]string   // of types and functions, by name
 	uses      map[string][]string // the exported names in the declaration of a type or function, and in its methods
 	functions map[string]bool
+	constants map[string]bool
+	used      map[string]bool // whatever is named but in a declaration of constants, and in the table of codes
+	page      string          // the comment of the package
 }
 
 func parseRoot(t *testing.T) exported {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	e := exported{docs: map[string]string{}, uses: map[string][]string{}, functions: map[string]bool{}}
+	e := exported{docs: map[string]string{}, uses: map[string][]string{}, functions: map[string]bool{}, constants: map[string]bool{}, used: map[string]bool{}}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		require.NoError(t, err)
+		e.page += file.Doc.Text()
 		for _, declaration := range file.Decls {
 			e.add(declaration)
 		}
@@ -43,6 +47,23 @@ func parseRoot(t *testing.T) exported {
 }
 
 func (e *exported) add(declaration ast.Decl) {
+	if d, ok := declaration.(*ast.GenDecl); ok && d.Tok == token.CONST {
+		for _, spec := range d.Specs {
+			for _, name := range spec.(*ast.ValueSpec).Names {
+				e.constants[name.Name] = true
+			}
+		}
+		return
+	}
+	ast.Inspect(declaration, func(n ast.Node) bool {
+		if value, ok := n.(*ast.ValueSpec); ok && value.Names[0].Name == "codeTable" {
+			return false
+		}
+		if identifier, ok := n.(*ast.Ident); ok {
+			e.used[identifier.Name] = true
+		}
+		return true
+	})
 	switch d := declaration.(type) {
 	case *ast.FuncDecl:
 		if !d.Name.IsExported() {
@@ -175,6 +196,7 @@ func TestNamesForStoresSayThatTheyAre(t *testing.T) {
 			continue
 		}
 		require.Contains(t, doc, forStores, "the comment of %s", name)
+		require.Regexp(t, `\b`+name+`\b`, e.page, "the page of the package")
 		marked++
 	}
 	require.Positive(t, marked)

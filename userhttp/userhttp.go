@@ -70,11 +70,12 @@ type Problem struct {
 	Detail   string `json:"detail,omitempty"` // of this error, for developers
 	Instance string `json:"instance,omitempty"`
 
-	Code     userkit.Code         `json:"code,omitempty"`
-	Field    string               `json:"field,omitempty"`
-	Fields   []userkit.FieldError `json:"fields,omitempty"` // all wrong fields, also where it is one
-	Position int                  `json:"position,omitempty"`
-	Until    time.Time            `json:"until,omitzero"`
+	Code     userkit.Code           `json:"code,omitempty"`
+	Field    string                 `json:"field,omitempty"`
+	Fields   []userkit.FieldError   `json:"fields,omitempty"` // all wrong fields, also where it is one
+	Position int                    `json:"position,omitempty"`
+	Reason   userkit.PurchaseReason `json:"reason,omitempty"`
+	Until    time.Time              `json:"until,omitzero"`
 }
 
 // meanings are the titles of problems.
@@ -95,7 +96,8 @@ func NewProblem(err error) Problem {
 	if !ok {
 		return problem
 	}
-	problem.Code, problem.Field, problem.Fields, problem.Position, problem.Until = e.Code, e.Field, e.Fields, e.Position, e.Until
+	problem.Code, problem.Field, problem.Fields, problem.Position = e.Code, e.Field, e.Fields, e.Position
+	problem.Reason, problem.Until = e.Reason, e.Until
 	if meaning := meanings[e.Code]; meaning != "" {
 		problem.Title = meaning
 	}

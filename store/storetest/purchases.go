@@ -220,7 +220,10 @@ func (d *desk) requireSubscribed(t *testing.T, id userkit.UserID, subscribed boo
 // requireInvalid demands that the shop's word was passed on.
 func requireInvalid(t *testing.T, err error, reason userkit.PurchaseReason) {
 	t.Helper()
-	requireField(t, err, userkit.ErrRefused, userkit.CodePurchaseInvalid, string(reason))
+	requireField(t, err, userkit.ErrRefused, userkit.CodePurchaseInvalid, "")
+	e, ok := errors.AsType[*userkit.Error](err)
+	require.True(t, ok)
+	require.Equal(t, reason, e.Reason)
 }
 
 // between demands that a time is not before one and not after another.
