@@ -44,7 +44,7 @@ test: prepare ## Run all tests of all modules with the race detector, installing
 quick: ## Run the tests of the inner loop: everything that needs no server, without the race detector
 	@go vet ./... && go test -skip '^TestLarge' $$(go list ./... | grep -v -e /store/postgres -e /examples -e /internal/pgtest)
 
-test-browser: ## Try the console in headless Chromium, installing it, by mouse, by keyboard and without JavaScript
+test-browser: prepare ## Try the console in headless Chromium, installing it, by mouse, by keyboard and without JavaScript
 	@tools/prepare browser
 	@go -C console/browsertest test $(FLAGS) ./...
 

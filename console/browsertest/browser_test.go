@@ -25,13 +25,15 @@ import (
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/console"
+	"github.com/userkit/userkit/internal/pgtest"
 	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/store/postgres"
 )
 
 //go:embed testdata/axe.min.js
 var axe string
 
-// site is a console on the memory store, on a loopback address.
+// site is a console on a store, on a loopback address.
 type site struct {
 	server  *httptest.Server
 	users   userkit.Manager
@@ -39,6 +41,7 @@ type site struct {
 	device  userkit.Device
 	session userkit.Session
 	segment userkit.Segment
+	message userkit.Message
 }
 
 type shop struct{}
@@ -49,10 +52,34 @@ func (shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
 	return userkit.Valid(userkit.PurchaseFacts{StableID: receipt.Token, ProductID: "vpn.month", Environment: userkit.Production, Raw: []byte(`{"a":1}`)})
 }
 
+// everyStore runs a test on a site on each of the stores.
+func everyStore(t *testing.T, test func(t *testing.T, s *site)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) { test(t, newSite(t)) })
+	t.Run("postgres", func(t *testing.T) {
+		store, err := postgres.Open(t.Context(), databases.Create(t))
+		require.NoError(t, err)
+		test(t, newSiteOn(t, store))
+	})
+}
+
+// databases are those of one server for all tests.
+var databases = pgtest.NewTemplate(func(ctx context.Context, dsn string) error {
+	store, err := postgres.Open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Migrate(ctx), store.Close())
+})
+
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteOn(t, memory.New())
+}
+
+func newSiteOn(t *testing.T, store userkit.Store) *site {
+	t.Helper()
 	ctx := t.Context()
-	store := memory.New()
 	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}), userkit.WithVerifiers(shop{}), userkit.WithSealingKeys(make([]byte, 32)))
 	require.NoError(t, err)
 	s := &site{users: users}
@@ -66,7 +93,11 @@ func newSite(t *testing.T) *site {
 			s.ada = user
 		}
 	}
-	s.device, err = users.RegisterDevice(ctx, s.ada.ID, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid})
+	s.device, err = users.RegisterDevice(ctx, s.ada.ID, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid, LocationConsent: true})
+	require.NoError(t, err)
+	_, err = users.ReportLocation(ctx, s.device.ID, userkit.Location{Latitude: 52.52, Longitude: 13.4, Accuracy: 20})
+	require.NoError(t, err)
+	s.message, err = users.SendMessage(ctx, s.ada.ID, userkit.NewMessage{Subject: "Welcome", Body: "Your first month has begun.", Key: "welcome"})
 	require.NoError(t, err)
 	s.session, err = users.StartSession(ctx, userkit.NewSession{UserID: s.ada.ID, DeviceID: s.device.ID, Node: "fra-1", NodeLocation: "Frankfurt", InternalIP: netip.MustParseAddr("10.0.0.1")})
 	require.NoError(t, err)
@@ -110,14 +141,23 @@ var browser = sync.OnceValues(func() (context.Context, error) {
 			return ctx, chromedp.Do(ctx)
 		}
 	}
-	return nil, errors.New("there is no chromium: make prepare installs it")
+	return nil, errors.New("there is no chromium: tools/prepare browser installs it")
 })
 
 func TestMain(m *testing.M) {
-	m.Run()
-	if ctx, err := browser(); err == nil {
-		_ = chromedp.Cancel(ctx) // the browser ends with the tests
-	}
+	pgtest.Main(ending{m})
+}
+
+// ending is the tests, after which the browser ends.
+type ending struct{ *testing.M }
+
+func (e ending) Run() int {
+	defer func() {
+		if ctx, err := browser(); err == nil {
+			_ = chromedp.Cancel(ctx) // it was told to end
+		}
+	}()
+	return e.M.Run()
 }
 
 // newTab opens a page with cookies of its own.
@@ -226,36 +266,58 @@ func (s *site) pages() []string {
 	of := "/users/" + s.ada.ID.String()
 	return []string{
 		"/", "/users", "/users?open=" + s.ada.ID.String(), "/users?filter=login+pr+and+country+eq+%22GB%22", "/users?filter=nonsense", "/users?q=zzz", "/users?do=columns",
-		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
+		"/users?do=bulk", "/users?do=bulk&id=" + s.ada.ID.String(), "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/bulk?action=add_days&days=30", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
 		of + "?do=deactivate", of + "?do=delete", of + "?do=connect", "/connections", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/map", of + "/map?do=forget", "/map", of + "/sessions", of + "/traffic", of + "/purchases",
-		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/activity", "/sessions", "/purchases", "/segments", "/segments?do=create",
+		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/messages", of + "/messages?do=write", of + "/messages?do=message&target=" + s.message.ID.String(), of + "/activity", "/sessions", "/messages", "/purchases", "/segments", "/segments?do=create",
 		"/segments/" + s.segment.ID.String(), "/segments/" + s.segment.ID.String() + "?do=edit", "/audit", "/jobs", "/preferences", "/find?q=ada", "/unknown",
 	}
 }
 
+// looks are how a page is looked at, each after the one before: what dark colours can
+// spoil are contrasts, and everything is looked for on a wide page and on a phone.
+var looks = []struct{ name, only string }{
+	{"light", `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`},
+	{"dark", `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`},
+	{"phone", `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`},
+}
+
+// as makes the page look as somebody sees it.
+func as(name string) []step {
+	scheme, viewport := "light", chromedp.EmulateViewport(1280, 900)
+	switch name {
+	case "dark":
+		scheme = "dark"
+	case "phone":
+		viewport = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile)
+	}
+	return []step{viewport, call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})}
+}
+
+// hasNoFaults looks at the page that is open in light, dark and phone width.
+func (b *tab) hasNoFaults(page string) {
+	b.t.Helper()
+	b.run(script(axe + "; 0"))
+	for _, look := range looks {
+		b.run(as(look.name)...)
+		findings := evaluate[[]string](b, `axe.run(document, {runOnly: `+look.only+`})
+			.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise)
+		require.Empty(b.t, findings, "%s, %s", page, look.name)
+		require.False(b.t, evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth + 1`), "%s, %s is wider than the window", page, look.name)
+	}
+	b.run(as("light")...)
+}
+
 func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 	s := newSite(t)
-	for name, look := range map[string]step{
-		"light": call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}}),
-		"dark":  call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}),
-		"phone": chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newTab(t, s)
-			b.run(look)
-			b.run(chromedp.Navigate(s.url("/"))) // the zone is known from here on
-			b.until(`document.cookie.includes("userkit_console_zone")`)
-			for _, path := range s.pages() {
-				b.run(chromedp.Navigate(s.url(path)), ready("main"))
-				b.until(`document.querySelector("dialog[data-modal]") === null || document.querySelector("dialog:modal") !== null`)
-				b.run(script(axe + "; 0"))
-				findings := evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
-					.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise)
-				wide := evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth + 1`)
-				require.Empty(t, findings, path)
-				require.False(t, wide, "%s is wider than the window", path)
-			}
-		})
+	b := newTab(t, s)
+	b.run(chromedp.Navigate(s.url("/"))) // the zone is known from here on
+	b.until(`document.cookie.includes("userkit_console_zone")`)
+	for _, path := range s.pages() {
+		b.run(chromedp.Navigate(s.url(path)), ready("main"))
+		b.until(`document.querySelector("dialog[data-modal]") === null || document.querySelector("dialog:modal") !== null`)
+		b.hasNoFaults(path)
 	}
 }
 
@@ -280,19 +342,9 @@ func TestConnected(t *testing.T) {
 	b.run(call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}}))
 	require.Equal(t, "none", evaluate[string](b, `getComputedStyle(document.querySelector(".connected .pulse")).animationName`))
 
-	// The bar has no faults either, in light, dark and on a phone.
-	for _, look := range []step{
-		call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}, {Name: "prefers-reduced-motion", Value: "reduce"}}}),
-		call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}, {Name: "prefers-reduced-motion", Value: "reduce"}}}),
-		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
-	} {
-		b.run(look, chromedp.Navigate(s.url(of)), visible(".connected"))
-		b.run(script(axe + "; 0"))
-		require.Empty(t, evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
-			.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise))
-		require.False(t, evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth + 1`))
-	}
-	b.run(chromedp.EmulateViewport(1280, 900))
+	// The bar has no faults either.
+	b.run(chromedp.Navigate(s.url(of)), visible(".connected"))
+	b.hasNoFaults("connected")
 	b.until(loaded)
 	b.run(click(`.connected button`))
 	b.until(`document.querySelector(".connected") === null && document.body.innerText.includes("You are disconnected from the user.")`)
@@ -323,8 +375,9 @@ func newest(t *testing.T, s *site) userkit.ConnectionID {
 	return found.Items[0].ID
 }
 
-func TestMouse(t *testing.T) {
-	s := newSite(t)
+func TestMouse(t *testing.T) { everyStore(t, mouse) }
+
+func mouse(t *testing.T, s *site) {
 	b := newTab(t, s)
 	b.run(chromedp.Navigate(s.url("/users")), ready("#search"))
 	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`)

@@ -50,9 +50,9 @@ const BinariesEnvironment = "USERKIT_TEST_POSTGRESQL"
 // a machine in trouble uses it up.
 const patience = 2 * time.Minute
 
-// Main runs the tests of a package and then ends what they started. A package
-// that uses this package calls it from its TestMain.
-func Main(m *testing.M) {
+// Main runs the tests of a package, a *testing.M, and then ends what they started. A
+// package that uses this package calls it from its TestMain.
+func Main(m interface{ Run() int }) {
 	code := m.Run()
 	shared.end()
 	os.Exit(code)
