@@ -67,7 +67,7 @@ func (a Access) withoutSlot() Access {
 	return a
 }
 
-// refusal gives the first reason as an error, or nil when access is allowed.
+// refusal returns the first reason as an error, or nil when access is allowed.
 func (a Access) refusal() error {
 	if a.Allowed {
 		return nil

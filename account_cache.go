@@ -27,7 +27,7 @@ func newAccountCache(most int) *accountCache {
 	return &accountCache{most: most, accounts: map[UserID]Account{}}
 }
 
-// get gives the account for a task, if the account is all that it wants.
+// get returns the account for a task, if the account is all that it wants.
 func (c *accountCache) get(t *task) (Account, bool) {
 	keyed := false
 	for _, command := range t.commands {

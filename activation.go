@@ -125,7 +125,7 @@ func newActivationToken(user UserID) string {
 	return activationPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
-// activationUser gives the user and the digest of a token, and false for a text that is none.
+// activationUser returns the user and the digest of a token, and false for a text that is not a token.
 func activationUser(token string) (UserID, TokenDigest, bool) {
 	text, found := strings.CutPrefix(token, activationPrefix)
 	if !found || len(text) != base64.RawURLEncoding.EncodedLen(len(UserID{})+tokenBytes) {

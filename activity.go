@@ -316,7 +316,7 @@ func orLeftOut(text string) any {
 	return text
 }
 
-// normalise checks a host's own event and gives its data as JSON.
+// normalise checks a host's own event and returns its data as JSON.
 func (n NewEvent) normalise() (json.RawMessage, error) {
 	if ownEvents[n.Name] {
 		return nil, NewError(CodeReservedName, "name", "%q is an event of userkit", n.Name)

@@ -150,7 +150,7 @@ type roleAuthorizer struct {
 }
 
 // NewRoles returns an authorizer by a table of roles: an actor may do what one of its
-// roles allows, for the users of its scope. rolesOf gives the roles of an actor; one that
+// roles allows, for the users of its scope. rolesOf returns the roles of an actor; one that
 // the table does not have allows nothing. It returns ErrInvalid with CodeInvalidOption
 // for an operation that does not exist and for a scope that is no filter.
 func NewRoles(table map[string]Role, rolesOf func(ctx context.Context, actor Actor) []string) (Authorizer, error) {
@@ -224,7 +224,7 @@ func (r *roleAuthorizer) Authorize(ctx context.Context, request AuthorizationReq
 // a list of the sessions of all users. Of an operation that is always about one record it
 // asks in general: whether there is a record for which it may be allowed.
 //
-// An operation or an id that is none returns ErrInvalid with CodeUnknownValue.
+// An unknown operation or an invalid id returns ErrInvalid with CodeUnknownValue.
 type AuthorizationManager interface {
 	// Allows reports whether the actor may do an operation. It is for whoever offers the
 	// operation, such as a page: nothing is recorded.

@@ -14,7 +14,7 @@ const (
 	maxAvatar = 2048
 )
 
-// GravatarURL gives the address of the user's picture at Gravatar, square, of
+// GravatarURL returns the address of the user's picture at Gravatar, square, of
 // the given size in pixels (held to 1 to 2048); "" without an email address. The
 // address answers 404 when there is no picture: then show Initials. It holds the
 // SHA-256 of the trimmed lower-case address, by
@@ -28,7 +28,7 @@ func (u User) GravatarURL(size int) string {
 	return "https://gravatar.com/avatar/" + hex.EncodeToString(sum[:]) + "?d=404&s=" + strconv.Itoa(size)
 }
 
-// Initials gives one or two capital letters for a screen that has no picture:
+// Initials returns one or two capital letters for a screen that has no picture:
 // of the first and the last word of the name, else the first of the login or of
 // the email address, else "?".
 func (u User) Initials() string {
@@ -46,7 +46,7 @@ func (u User) Initials() string {
 	return "?"
 }
 
-// initial gives the first letter of a word with the marks that belong to it, in
+// initial returns the first letter of a word with the marks that belong to it, in
 // title case.
 func initial(word string) string {
 	runes := []rune(word)

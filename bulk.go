@@ -242,7 +242,7 @@ func readBulkToken(token BulkToken) (s bulkState, binding uint64, err error) {
 // bulkKey begins the keys of messages that a bulk action sends without a key.
 const bulkKey = "bulk:"
 
-// ready gives the request with its message as it is sent in a run.
+// ready returns the request with its message as it is sent in a run.
 func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [16]byte) (_ BulkRequest, err error) {
 	r.run = run
 	if err := r.check(ctx, m); err != nil || r.Action != BulkSendMessage {
@@ -301,13 +301,13 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 	return nil
 }
 
-// event gives the id of the event of the action for a user, which is the same however
+// event returns the id of the event of the action for a user, which is the same however
 // often a run is resumed or repeated.
 func (r BulkRequest) event(user UserID) EventID {
 	return digestID[Event](slices.Concat(r.run[:], user[:]))
 }
 
-// binding gives a number that tells requests apart.
+// binding returns a number that tells requests apart.
 func (r BulkRequest) binding() uint64 { return bindCursor("bulk", Order{}, r) }
 
 // audience walks the ids of the users after one, and sums them up.

@@ -13,7 +13,7 @@ type Day struct {
 	Day   int
 }
 
-// DayOf gives the day on which t falls in the zone.
+// DayOf returns the day on which t falls in the zone.
 func DayOf(t time.Time, zone *time.Location) Day {
 	year, month, day := t.In(zone).Date()
 	return Day{Year: year, Month: month, Day: day}
@@ -32,7 +32,7 @@ func ParseDay(text string) (Day, error) {
 // IsZero reports whether d is the zero Day.
 func (d Day) IsZero() bool { return d == Day{} }
 
-// String gives the form 2006-01-02, and "" for the zero Day.
+// String returns the form 2006-01-02, and "" for the zero Day.
 func (d Day) String() string {
 	if d.IsZero() {
 		return ""
@@ -40,7 +40,7 @@ func (d Day) String() string {
 	return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day)
 }
 
-// MarshalText gives the form of String.
+// MarshalText returns the form of String.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText reads the form of String.
@@ -62,12 +62,12 @@ func (d Day) Compare(other Day) int {
 	return cmp.Or(cmp.Compare(d.Year, other.Year), cmp.Compare(d.Month, other.Month), cmp.Compare(d.Day, other.Day))
 }
 
-// AddDays gives the day that many days later, or earlier for a negative number.
+// AddDays returns the day that many days later, or earlier for a negative number.
 func (d Day) AddDays(days int) Day {
 	return DayOf(time.Date(d.Year, d.Month, d.Day+days, 12, 0, 0, 0, time.UTC), time.UTC)
 }
 
-// Start gives the first instant of the day in the zone, in UTC. A day need not
+// Start returns the first instant of the day in the zone, in UTC. A day need not
 // begin at midnight: where the clocks jump over midnight it begins after the
 // jump, and where midnight comes twice on one day it begins at the first.
 func (d Day) Start(zone *time.Location) time.Time {
@@ -95,7 +95,7 @@ func (d Day) Start(zone *time.Location) time.Time {
 	return t.UTC()
 }
 
-// clampedDay gives the given day of the month, or the last one when the month is shorter.
+// clampedDay returns the given day of the month, or the last one when the month is shorter.
 func clampedDay(year int, month time.Month, day int) Day {
 	first := time.Date(year, month, 1, 12, 0, 0, 0, time.UTC)
 	last := time.Date(year, month+1, 0, 12, 0, 0, 0, time.UTC).Day()

@@ -108,7 +108,7 @@ type notifying struct {
 	witness witness // of devices that it has reached
 }
 
-// key gives the type under which the notifier for a type of device stands.
+// key returns the type under which the notifier for a type of device stands.
 func (n notifiers) key(device DeviceType) DeviceType {
 	if n[device] == nil {
 		return ""
@@ -116,7 +116,7 @@ func (n notifiers) key(device DeviceType) DeviceType {
 	return device
 }
 
-// of gives the notifier for a type of device; nil: there is none.
+// of returns the notifier for a type of device; nil: there is none.
 func (n notifiers) of(device DeviceType) *notifying { return n[n.key(device)] }
 
 // newDelivery makes the delivery of a message to a device. Its id follows from both, and
@@ -222,7 +222,7 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 	return d, c, nil
 }
 
-// nextDue gives when a delivery is tried again.
+// nextDue returns when a delivery is tried again.
 func (out *outgoing) nextDue(attempts int, now time.Time, a attempt) time.Time {
 	if a.again {
 		return now

@@ -145,7 +145,7 @@ type RotateOption string
 // KeepSessions leaves the open sessions of the device as they are.
 const KeepSessions RotateOption = "keep_sessions"
 
-// DeviceManager registers devices, tells them by their tokens, and gives users
+// DeviceManager registers devices, recognises them by their tokens, and gives users
 // their licenses.
 //
 // Calls that name a device return ErrNotFound with CodeDeviceNotFound when
@@ -275,7 +275,7 @@ func (d *Device) setPushToken(token string, now time.Time) {
 	}
 }
 
-// withToken gives the record with what a store keeps of a new token.
+// withToken returns the record with what a store keeps of a new token.
 func (d DeviceRecord) withToken(token string, sealed *sealer) DeviceRecord {
 	d.TokenDigest, _ = digestToken(token)
 	d.TokenHint = tokenHint(token)
@@ -283,7 +283,7 @@ func (d DeviceRecord) withToken(token string, sealed *sealer) DeviceRecord {
 	return d
 }
 
-// shown gives the device with its token, for the one who registered it.
+// shown returns the device with its token, for the one who registered it.
 func (d DeviceRecord) shown(token string) Device {
 	device := d.Device
 	device.AccessToken, device.TokenHint = token, tokenHint(token)
@@ -318,7 +318,7 @@ func (s *State) deleteDevice(c *Change, now time.Time, id DeviceID) (ended []Ses
 	return s.endSessions(c, now, EndedDeviceDeleted, func(session Session) bool { return session.DeviceID == id })
 }
 
-// device gives a device that the command asked for.
+// device returns a device that the command asked for.
 func (s *State) device(id DeviceID) (DeviceRecord, error) {
 	if at := indexID(s.Devices, id, deviceRecordID); at >= 0 && !id.IsZero() {
 		return s.Devices[at], nil
@@ -348,7 +348,7 @@ func (n NewDevice) normalise() (NewDevice, error) {
 	)
 }
 
-// HardwareIDKey gives the form in which hardware ids compare and are kept: that of a MAC
+// HardwareIDKey returns the form in which hardware ids compare and are kept: that of a MAC
 // address of 6 or 8 bytes with separators is 00:1a:2b:3c:4d:5e, and that of a UUID is in
 // lower case. Any other id compares byte by byte.
 func HardwareIDKey(id string) string {
@@ -399,7 +399,7 @@ func checkDeviceType(kind DeviceType) error {
 	return NewError(CodeUnknownValue, "type", "%q is no type of device", clip(string(kind)))
 }
 
-// license gives one of the project's licenses; the empty name is one without limits.
+// license returns one of the project's licenses; the empty name is one without limits.
 func (m *manager) license(name string) (License, error) {
 	if name == "" {
 		return License{}, nil
@@ -412,7 +412,7 @@ func (m *manager) license(name string) (License, error) {
 	return License{}, NewError(CodeUnknownLicense, "license", "the project has no license %q", clip(name))
 }
 
-// slots gives how many devices a user may have; 0 means any number. A license
+// slots returns how many devices a user may have; 0 means any number. A license
 // that the configuration no longer has takes no slot away.
 func (m *manager) slots(user User) int {
 	license, _ := m.license(user.License)

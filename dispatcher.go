@@ -221,7 +221,7 @@ func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 type panicError struct{ error }
 
 // askHost calls code of the host's that asks a service outside, on a goroutine of its own:
-// what panics there, ends the goroutine or does not come back in time gives what failed
+// what panics there, ends the goroutine or does not come back in time returns what failed
 // makes of the error.
 func askHost[T any](ctx context.Context, call func() T, failed func(error) T) T {
 	answers := make(chan T, 1)

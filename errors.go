@@ -340,7 +340,7 @@ func (e *Error) Because(cause error) *Error {
 	return e
 }
 
-// Error gives kind, code, field and message in one line.
+// Error returns kind, code, field and message in one line.
 func (e *Error) Error() string {
 	text := "userkit: " + cmp.Or(string(e.Code), "error")
 	if e.Field != "" {

@@ -111,7 +111,7 @@ func (k FieldKind) Parse(text string) (any, error) {
 	panic("userkit: no such kind of field: " + string(k))
 }
 
-// Format gives a value of the kind as a text that Parse reads.
+// Format returns a value of the kind as a text that Parse reads.
 func (k FieldKind) Format(value any) string {
 	switch value := value.(type) {
 	case string:
@@ -200,7 +200,7 @@ func (f Field[T]) Settable() bool { return f.set != nil }
 // For writers of stores.
 type Key any
 
-// Key gives the sort key of a record: both stores order by it.
+// Key returns the sort key of a record: both stores order by it.
 func (f Field[T]) Key(record *T) Key {
 	value := f.Get(record)
 	switch f.Kind {

@@ -256,7 +256,7 @@ func splitField(field string) (name string, path []string) {
 	return field, nil
 }
 
-// plainValue gives a value of a defined type as one of the types of Comparison.
+// plainValue returns a value of a defined type as one of the types of Comparison.
 func plainValue(value any) any {
 	switch value := value.(type) {
 	case time.Time, Money, Duration, string, bool, int64, float64:
@@ -281,11 +281,11 @@ func plainValue(value any) any {
 // IsZero reports whether the filter is met by every user because it says nothing.
 func (f Filter) IsZero() bool { return f.root == nil }
 
-// Expression gives the filter's tree, which must not be changed; nil for the
+// Expression returns the filter's tree, which must not be changed; nil for the
 // zero Filter.
 func (f Filter) Expression() Expression { return f.root }
 
-// Parts gives the filters that are joined by and at the top of the filter, so that
+// Parts returns the filters that are joined by and at the top of the filter, so that
 // AllOf of them is the filter: the filter alone when it is no such list, and none for the
 // zero Filter.
 func (f Filter) Parts() []Filter {
@@ -303,7 +303,7 @@ func (f Filter) Parts() []Filter {
 	return parts
 }
 
-// String gives the filter in the grammar of ParseFilter, which reads it back to
+// String returns the filter in the grammar of ParseFilter, which reads it back to
 // the same filter.
 func (f Filter) String() string {
 	var text strings.Builder
@@ -311,7 +311,7 @@ func (f Filter) String() string {
 	return text.String()
 }
 
-// MarshalText gives the form of String.
+// MarshalText returns the form of String.
 func (f Filter) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText is ParseFilter.
@@ -504,7 +504,7 @@ func deeper(expression Expression, most int) bool {
 	return most < 1
 }
 
-// mapComparisons gives an expression with its comparisons replaced.
+// mapComparisons returns an expression with its comparisons replaced.
 func mapComparisons(expression Expression, replace func(Comparison) (Expression, error)) (Expression, error) {
 	all := func(parts []Expression) (mapped []Expression, err error) {
 		mapped = make([]Expression, len(parts))
@@ -621,7 +621,7 @@ func noValue(value any) bool {
 	return false
 }
 
-// value gives the comparison's value in the type of the field.
+// value returns the comparison's value in the type of the field.
 func (f filterField) value(c Comparison) (any, error) {
 	bad := func(what string) (any, error) {
 		return nil, NewError(CodeBadFormat, "filter", "%q compares with %s", c.name(), what)
@@ -703,7 +703,7 @@ func (f filterField) value(c Comparison) (any, error) {
 	panic("userkit: users have no field of kind " + string(f.kind))
 }
 
-// text gives the value of a comparison with a field that holds texts.
+// text returns the value of a comparison with a field that holds texts.
 func (f filterField) text(c Comparison, text string) (any, error) {
 	whole := c.Operator == OpEqual || c.Operator == OpNotEqual || c.Operator.ordered()
 	switch {
@@ -748,7 +748,7 @@ func (c Comparison) attributeValue() (any, error) {
 	return nil, NewError(CodeBadFormat, "filter", "%q compares with a text, a number, true, false or null", c.name())
 }
 
-// filterError gives an error about a value as one about the filter.
+// filterError returns an error about a value as one about the filter.
 func filterError(c Comparison, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

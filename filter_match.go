@@ -30,11 +30,11 @@ type FieldReader[R any] struct {
 	Member func(record *R, segment SegmentID) bool
 }
 
-// NoTime is what FieldReader.Number gives for the zero time.
+// NoTime is what FieldReader.Number returns for the zero time.
 var NoTime = time.Time{}.UnixMicro()
 
 // MatchUsers compiles a filter that is ready for a store into a function that
-// says whether a record meets it. read gives the reader of a field by its name.
+// says whether a record meets it. read returns the reader of a field by its name.
 // It is what a store that filters in Go uses, so that filters mean the same
 // everywhere; nil stands for a filter that every record meets.
 //
@@ -199,7 +199,7 @@ func textMatcher[R any](read func(*R) string, c Comparison, folds bool) func(*R)
 	return func(record *R) bool { return matches(read(record)) }
 }
 
-// compareText gives the comparison with a text. Without a value, an order and a
+// compareText returns the comparison with a text. Without a value, an order and a
 // part are false.
 func compareText(c Comparison, folds bool) func(text string) bool {
 	value := c.Value.(string)
@@ -305,7 +305,7 @@ func attributePresent(value any) bool {
 	return true
 }
 
-// compareElement gives the comparison with one value of an attribute.
+// compareElement returns the comparison with one value of an attribute.
 func compareElement(c Comparison) func(element any) bool {
 	switch value := c.Value.(type) {
 	case string:
@@ -380,7 +380,7 @@ func partOfID(term string) bool {
 	return strings.Trim(term, "0123456789abcdef-") == "" && len(term) <= 36
 }
 
-// readUser gives the reader of a field of a User. member reports whether the
+// readUser returns the reader of a field of a User. member reports whether the
 // user is in a segment that is a list.
 func readUser(moment Moment, member func(SegmentID) bool) func(field string) FieldReader[User] {
 	return func(name string) FieldReader[User] {
@@ -398,7 +398,7 @@ func readUser(moment Moment, member func(SegmentID) bool) func(field string) Fie
 	}
 }
 
-// readValue makes the reader of a field from what gives its value.
+// readValue makes the reader of a field from a function that returns its value.
 func readValue(kind FieldKind, get func(*User) any) FieldReader[User] {
 	switch kind {
 	case KindText:

@@ -274,7 +274,7 @@ func (p *filterParser) value() (any, error) {
 	return value, nil
 }
 
-// closingQuote gives the length of the JSON string that text begins with, or -1.
+// closingQuote returns the length of the JSON string that text begins with, or -1.
 func closingQuote(text string) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
@@ -347,7 +347,7 @@ func (p *filterParser) unexpected(wanted string) error {
 	return p.syntax("%q where %s should be", clip(firstWord(p.text[p.at:])), wanted)
 }
 
-// firstWord gives what an error shows of the text at fault.
+// firstWord returns what an error shows of the text at fault.
 func firstWord(text string) string {
 	end := strings.IndexAny(text, " \t\r\n()[]")
 	switch {

@@ -102,7 +102,7 @@ func (id ID[T]) Time() time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// MarshalText gives the plain UUID, and an empty text for the zero id.
+// MarshalText returns the plain UUID, and an empty text for the zero id.
 func (id ID[T]) MarshalText() ([]byte, error) {
 	if id.IsZero() {
 		return []byte{}, nil

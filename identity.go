@@ -19,7 +19,7 @@ import (
 //
 // Each key is the key of itself.
 
-// LoginKey gives the form in which logins compare: that of the profile
+// LoginKey returns the form in which logins compare: that of the profile
 // UsernameCaseMapped of PRECIS (RFC 8265), for each of the parts between spaces.
 // Accents, scripts and letters that look alike tell logins apart.
 //
@@ -70,7 +70,7 @@ func loginKey(login string) (string, error) {
 // refuses =zoë, too.
 var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 
-// EmailKey gives the form in which email addresses compare: the local part with its
+// EmailKey returns the form in which email addresses compare: the local part with its
 // case folded, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not
 // transitional). Accents tell addresses apart, and u@bücher.de is
 // u@xn--bcher-kva.de.
@@ -92,7 +92,7 @@ func EmailKey(email string) string {
 var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(), idna.CheckJoiners(true),
 	idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
-// domainKey gives the form of a domain that the domain name system knows. An
+// domainKey returns the form of a domain that the domain name system knows. An
 // address of a host in brackets is a domain, too (RFC 5321, section 4.1.3).
 func domainKey(domain string) (string, error) {
 	if strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") && isGraphicASCII(domain) {
@@ -101,13 +101,13 @@ func domainKey(domain string) (string, error) {
 	return domains.ToASCII(domain)
 }
 
-// SegmentNameKey gives the form in which the names of segments compare: composed
+// SegmentNameKey returns the form in which the names of segments compare: composed
 // (NFC), with its case folded. Accents tell names apart.
 //
 // For writers of stores.
 func SegmentNameKey(name string) string { return foldCase(name) }
 
-// foldCase gives a text composed and with its case folded.
+// foldCase returns a text composed and with its case folded.
 func foldCase(text string) string {
 	if folded, ok := foldASCII(text); ok {
 		return folded

@@ -278,7 +278,7 @@ func (i *userImports) find(ctx context.Context, round []int) (map[UserKey]User, 
 	return found, nil
 }
 
-// command gives what there is to do for a record; nil: nothing.
+// command returns what there is to do for a record; nil: nothing.
 func (i *userImports) command(at int, user User, exists bool) (*command, error) {
 	record := &i.records[at]
 	switch {
@@ -448,7 +448,7 @@ func (d *dryRun) put(before, after User) error {
 // uniqueFields are the fields by which a UserKey finds a user.
 var uniqueFields = []string{"id", "login", "email", "extref"}
 
-// key gives the user's key of a field in the form of normal.
+// key returns the user's key of a field in the form of normal.
 func (u *User) key(field string) UserKey {
 	switch field {
 	case "id":
@@ -461,7 +461,7 @@ func (u *User) key(field string) UserKey {
 	return ByExtRef(u.ExtRef)
 }
 
-// normal gives the key with its value as it compares.
+// normal returns the key with its value as it compares.
 func (k UserKey) normal() UserKey { return UserKey{k.field, k.Value()} }
 
 // check checks the key of a record.

@@ -12,7 +12,7 @@ import (
 // maxJSONDepth is how deep free-form values may nest.
 const maxJSONDepth = 32
 
-// normalJSON gives a value as JSON would read it back: nil, bool, string, int64
+// normalJSON returns a value as JSON would read it back: nil, bool, string, int64
 // for whole numbers that fit, float64 for the others, []any and map[string]any.
 func normalJSON(field string, value any, most int) (any, error) {
 	read, err := decodeJSON(field, value, most)

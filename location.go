@@ -143,7 +143,7 @@ func (l Location) Place() int64 {
 	return spread(step(l.Longitude, 180)) | spread(step(l.Latitude, 90))<<1
 }
 
-// step gives the number of the step from -most to most that an angle is in.
+// step returns the number of the step from -most to most that an angle is in.
 func step(angle, most float64) int64 {
 	const steps = 1 << placeBits
 	return min(max(int64((angle+most)/(2*most)*steps), 0), steps-1)

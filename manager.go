@@ -73,7 +73,7 @@ func (p Project) Moment() Moment {
 	return Moment{At: p.Now, Zone: p.Zone, Business: p.Kind == ProjectBusiness}
 }
 
-// moment gives the moment of a call.
+// moment returns the moment of a call.
 func (m *manager) moment(now time.Time) Moment {
 	return Moment{At: now, Zone: m.zone, Business: m.projectKind == ProjectBusiness}
 }

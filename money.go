@@ -16,7 +16,7 @@ type Money struct {
 	Currency string `json:"currency"` // ISO 4217, three capital letters
 }
 
-// CurrencyDigits gives the number of decimal places of an ISO 4217 currency. It
+// CurrencyDigits returns the number of decimal places of an ISO 4217 currency. It
 // returns ErrInvalid with CodeUnknownValue when there is no such currency.
 func CurrencyDigits(code string) (int, error) {
 	unit, err := currency.ParseISO(code)
@@ -63,7 +63,7 @@ func readMoney(text string) (Money, error) {
 	return ParseMoney(amount, code)
 }
 
-// String gives the amount with the decimal places of its currency and the code,
+// String returns the amount with the decimal places of its currency and the code,
 // as in "12.50 EUR". An unknown currency is shown in minor units.
 func (m Money) String() string {
 	digits, err := CurrencyDigits(m.Currency)

@@ -32,7 +32,7 @@ type PageQuery struct {
 	Cursor     Cursor `json:"cursor,omitempty"`     // Page.Next or Page.Previous of another page; empty: the first page
 }
 
-// page gives the part of a query that all queries have.
+// page returns the part of a query that all queries have.
 func (q *PageQuery) page() *PageQuery { return q }
 
 // All returns the records of a list, all of its pages one after another, from a call of a
@@ -206,7 +206,7 @@ func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter
 	return page, nil
 }
 
-// mergeLists gives the first records of two lists in one order, each record once.
+// mergeLists returns the first records of two lists in one order, each record once.
 func mergeLists[T any](table *fieldTable[T], list List, one, other []T) []T {
 	field := table.byName[list.Order.Field]
 	all := slices.Concat(one, other)
@@ -249,7 +249,7 @@ func walk[T any](query PageQuery, read func(PageQuery) (Page[T], error)) iter.Se
 	}
 }
 
-// bindCursor gives a number that tells queries apart.
+// bindCursor returns a number that tells queries apart.
 func bindCursor(what string, order Order, filter any) uint64 {
 	text, err := json.Marshal([]any{what, order, filter})
 	if err != nil {
@@ -310,13 +310,13 @@ func encodeCursor(binding uint64, at place, parts int) Cursor {
 	return Cursor(sumText(data))
 }
 
-// sumText gives data with a checksum that finds damage, as text for URLs.
+// sumText returns data with a checksum that finds damage, as text for URLs.
 func sumText(data []byte) string {
 	data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-// unsumText gives the data of a text that sumText made, and whether it did.
+// unsumText returns the data of a text that sumText made, and whether it did.
 func unsumText(text string) ([]byte, bool) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(data) < 4 || strings.ContainsAny(text, "\r\n") { // which base64 skips
@@ -399,7 +399,7 @@ func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (at 
 	return at, nil
 }
 
-// keyTag gives the tag that keys of a kind have in a cursor.
+// keyTag returns the tag that keys of a kind have in a cursor.
 func keyTag(kind FieldKind) byte {
 	switch kind {
 	case KindText, KindCode, KindID:
@@ -413,7 +413,7 @@ func keyTag(kind FieldKind) byte {
 	}
 }
 
-// microTime gives the time of a number of microseconds, and the zero time for
+// microTime returns the time of a number of microseconds, and the zero time for
 // the number that the zero time has.
 func microTime(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()

@@ -174,7 +174,7 @@ var labels = map[string]string{
 	"additional_info": "Additional information", "license": "Licence",
 }
 
-// fieldLabel gives the English words of a field by its name.
+// fieldLabel returns the English words of a field by its name.
 func fieldLabel(name string) string {
 	if label, ok := labels[name]; ok {
 		return label

@@ -34,7 +34,7 @@ func ParsePhone(text string) (string, error) {
 	return digits, nil
 }
 
-// phoneDigits gives the digits of a folded text that is written like a telephone number,
+// phoneDigits returns the digits of a folded text that is written like a telephone number,
 // with the + before them, and without the (0) of one that has a country code; empty: it
 // is not.
 func phoneDigits(term string) string {
@@ -101,7 +101,7 @@ func (o *options) parsePhone(text string) (number string, err error) {
 	return number, nil
 }
 
-// phoneValue gives the value of a comparison with a phone: in E.164 where it is compared
+// phoneValue returns the value of a comparison with a phone: in E.164 where it is compared
 // as a whole, and its digits where it is a part. What is written in no such way stays.
 func (o *options) phoneValue(c Comparison) any {
 	text, _ := c.Value.(string)

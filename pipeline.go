@@ -615,7 +615,7 @@ func (t *task) fresh() bool {
 	return len(t.commands) == 1 && c.fresh && c.faults+c.conflicts == 0
 }
 
-// want gives all that the commands of a task ask for.
+// want returns all that the commands of a task ask for.
 func (t *task) want() Want {
 	want := t.commands[0].want
 	want.Events = slices.Clip(append(want.Events, t.commands[0].events...))

@@ -118,7 +118,7 @@ const (
 	maxUsers  = 4096 // that are remembered, beside those who have used up a share
 )
 
-// at gives the counter of a store.
+// at returns the counter of a store.
 func (p *pace) at(store string) *counter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +148,7 @@ func (p *pace) wait(ctx context.Context, store string, by share, user UserID) er
 	return c.shares[by].wait(ctx, c.common)
 }
 
-// user gives the turnstile of a user, and forgets those who have not asked for long.
+// user returns the turnstile of a user, and forgets those who have not asked for long.
 func (c *counter) user(id UserID) *turnstile {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -48,7 +48,7 @@ const provisional = "receipt:"
 // identified reports whether the store of a purchase has said what it is.
 func (p *Purchase) identified() bool { return !strings.HasPrefix(p.StableID, provisional) }
 
-// check gives the verdict as it can be kept: what a verifier must not return
+// check returns the verdict as it can be kept: what a verifier must not return
 // counts as undecided.
 func (v Verdict) check() Verdict {
 	broken := func(format string, args ...any) Verdict {
@@ -258,7 +258,7 @@ func (v verification) refusal() error {
 	return err
 }
 
-// become gives the purchase as the verdict makes it.
+// become returns the purchase as the verdict makes it.
 func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	p.LeasedUntil = time.Time{}
 	facts := v.verdict.Facts
@@ -304,7 +304,7 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	return p
 }
 
-// noLater gives as of when facts are: now, where their store does not say or has a clock
+// noLater returns as of when facts are: now, where their store does not say or has a clock
 // that is far ahead. Facts from the future would keep out all that come until then.
 func noLater(at, now time.Time) time.Time {
 	if at.IsZero() || at.After(now.Add(maxClockAhead)) {
@@ -320,7 +320,7 @@ func (r PurchaseReason) weak() bool {
 	return r == ReasonNotFound || r == ReasonForged || r == ReasonWrongApp
 }
 
-// unknown gives the purchase that its store does not know now. It stays what it is, and
+// unknown returns the purchase that its store does not know now. It stays what it is, and
 // the store is asked again by the back-off of one that does not say. When its time is
 // over, it ends, and is asked about for some days still.
 func (v verification) unknown(p Purchase, now time.Time) Purchase {
@@ -378,7 +378,7 @@ func (p *Purchase) takeSupersedes(facts PurchaseFacts) {
 	p.Supersedes = all[:min(len(all), MaxSuperseded)]
 }
 
-// nextDue gives when a purchase is verified again after its store has answered;
+// nextDue returns when a purchase is verified again after its store has answered;
 // zero: not by itself.
 func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 	// Up to a tenth earlier, so that what was bought together does not stay together.
@@ -408,7 +408,7 @@ func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 	return storedTime(due)
 }
 
-// nextEnd gives when the next part of the purchase ends, or else the whole of it.
+// nextEnd returns when the next part of the purchase ends, or else the whole of it.
 func (p Purchase) nextEnd(now time.Time) time.Time {
 	next := p.ExpiresAt
 	for _, item := range p.Items {
@@ -419,7 +419,7 @@ func (p Purchase) nextEnd(now time.Time) time.Time {
 	return next
 }
 
-// dueAsked gives when a purchase is verified again whose store has named a moment: shortly
+// dueAsked returns when a purchase is verified again whose store has named a moment: shortly
 // after it. Where nothing has changed by then, it is asked again, at first soon.
 func (p Purchase) dueAsked(askAt, now time.Time, jitter float64) time.Time {
 	due := earliest(askAt.Add(verifyAfterEnd+time.Duration(jitter*float64(verifyAfterEnd))), now.Add(longestAskAt))
@@ -436,7 +436,7 @@ func (p Purchase) dueAsked(askAt, now time.Time, jitter float64) time.Time {
 	return storedTime(earliest(now.Add(max(now.Sub(askAt), verifyAfterEnd)), p.DueAt))
 }
 
-// acknowledgeAgain gives when to tell the store again that a purchase was granted, the later
+// acknowledgeAgain returns when to tell the store again that a purchase was granted, the later
 // the older the purchase is; zero: when it is due anyway.
 func (p Purchase) acknowledgeAgain(now time.Time) time.Time {
 	age := now.Sub(latest(p.CreatedAt, p.PurchasedAt))
@@ -459,7 +459,7 @@ func (r PurchaseReason) mayEnd() bool {
 	return r == ReasonPending || r == ReasonPaused || r == ReasonUnpaid
 }
 
-// retryAt gives when a store that did not say is asked again.
+// retryAt returns when a store that did not say is asked again.
 func (v verification) retryAt(tries int, now time.Time) time.Time {
 	wait := min(firstBackOff<<min(tries-1, 20), longestBackOff)
 	at := now.Add(wait - time.Duration(v.jitter*float64(wait)/4))

@@ -21,7 +21,7 @@ const (
 	verifiersAtWork = 8
 )
 
-// verifierOf gives the verifier of a store.
+// verifierOf returns the verifier of a store.
 func (m *manager) verifierOf(store string) (Verifier, error) {
 	for _, verifier := range m.verifiers {
 		if verifier.Store() == store {
@@ -353,7 +353,7 @@ func (r *VerificationReport) count(after Purchase, v verification, err error) er
 		r.Verified++
 	case v.verdict.Outcome == VerdictInvalid && !(v.verdict.Reason.weak() && !after.DueAt.IsZero()):
 		r.Ended++
-	default: // also for want of a verifier
+	default: // also where there is no verifier
 		r.Undecided++
 	}
 	return nil

@@ -99,7 +99,7 @@ func newPushMail(user UserID, domain string) string {
 	return pushMailEncoding.EncodeToString(secret[:]) + "@" + domain
 }
 
-// pushMailUser gives the user whom an address names, in the form in which it is kept. For a
+// pushMailUser returns the user whom an address names, in the form in which it is kept. For a
 // text that is no push mail address the user is zero, whom nobody is.
 func pushMailUser(address string) (UserID, string) {
 	address = asciiLower(address)

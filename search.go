@@ -34,7 +34,7 @@ type Search struct {
 // number however it is written.
 const minDigits = 4
 
-// Searched gives what the filter searches for.
+// Searched returns what the filter searches for.
 //
 // For writers of stores.
 func (f UserFilter) Searched() Search {
@@ -43,7 +43,7 @@ func (f UserFilter) Searched() Search {
 	return search
 }
 
-// ParseSearch gives what a text in a search box searches for. Spaces around it, and
+// ParseSearch returns what a text in a search box searches for. Spaces around it, and
 // characters that nobody sees, count for nothing.
 //
 // For writers of stores.
@@ -94,7 +94,7 @@ func (s Search) InPhone(phone string) bool {
 	return s.Digits != "" && strings.Contains(phone, s.Digits) || s.Number != "" && phone == s.Number
 }
 
-// Parts gives the parts of SearchParts that whoever has the term somewhere else than in
+// Parts returns the parts of SearchParts that whoever has the term somewhere else than in
 // the id has all of: the term itself where it has one or two characters, which is then
 // all that there is to know.
 func (s Search) Parts() []string {
@@ -104,7 +104,7 @@ func (s Search) Parts() []string {
 	return unique(appendPairs(nil, s.Term))
 }
 
-// SearchText gives what a search of parts looks at in one user: the id and the folded
+// SearchText returns what a search of parts looks at in one user: the id and the folded
 // fields, with line breaks between them, which no term holds. A store may keep
 // it under an index.
 //
@@ -119,7 +119,7 @@ func searchFields(user *User) [5]string {
 	return [...]string{Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef)}
 }
 
-// SearchParts gives the short parts of one user, in order and each once: all pairs of
+// SearchParts returns the short parts of one user, in order and each once: all pairs of
 // neighbouring characters of the folded fields but the id, and each character that
 // begins a word. A store may keep them under an index, which then serves every term of
 // any script; see Search.Parts. None holds a line break.

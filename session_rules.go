@@ -93,7 +93,7 @@ func (s *State) makeRoom(c *Change, now time.Time, device DeviceID, limits Sessi
 
 func anySession(Session) bool { return true }
 
-// endSessions ends the active sessions for which which holds, as far as they are
+// endSessions ends the active sessions that which reports true of, as far as they are
 // loaded and the change has not ended them.
 func (s *State) endSessions(c *Change, now time.Time, reason EndReason, which func(Session) bool) (ended []SessionID) {
 	return s.closeSessions(c, now, now, reason, which)
@@ -375,7 +375,7 @@ func (u usage) recordMoves(c *Change, moves ...sessionMove) {
 	u.moved.record(c, name, DeviceID{}, "sessions", moves)
 }
 
-// sessionIn gives a copy of a loaded session as the change leaves it, and its
+// sessionIn returns a copy of a loaded session as the change leaves it, and its
 // place in the change; nil when it is not loaded, -1 when the change has not
 // touched it.
 func (s *State) sessionIn(c *Change, id SessionID) (*Session, int) {
@@ -475,7 +475,7 @@ func endSession(state *State, o origin, u usage, id SessionID, last UsageReport)
 	return ending{*session, refused}, c, nil
 }
 
-// normalise checks a new session and gives it an id.
+// normalise checks a new session and makes an id for one that has none.
 func (n NewSession) normalise() (NewSession, error) {
 	if n.ID.IsZero() {
 		n.ID = NewID[Session]()

@@ -371,7 +371,8 @@ type Change struct {
 	Events     []Event    // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
-	// segment is in both. What is so already stays so. A segment to add that is not
+	// segment is in both. A membership that is there already stays, and
+	// one that is not there need not be deleted. A segment to add that is not
 	// there makes the outcome ErrNotFound with CodeSegmentNotFound.
 	AddSegments    []SegmentID
 	RemoveSegments []SegmentID
@@ -424,7 +425,7 @@ func (c *Change) merge(next Change) {
 	}
 }
 
-// mergeSegments gives the memberships that are to be made and to be deleted
+// mergeSegments returns the memberships that are to be made and to be deleted
 // after a further change: what comes last counts.
 func mergeSegments(add, remove []SegmentID, next *Change) (merged, gone []SegmentID) {
 	if len(next.AddSegments)+len(next.RemoveSegments) == 0 {

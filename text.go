@@ -10,7 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold gives the form in which userkit compares, sorts and searches text: case
+// Fold returns the form in which userkit compares, sorts and searches text: case
 // folded, compatibility-normalised (NFKC), without the accents that Unicode
 // calls combining diacritical marks, with Latin letters that have a stroke, a hook or
 // a ligature as plain ones (Łukasz as lukasz, Æsir as aesir), and with one kind of
@@ -37,7 +37,7 @@ func Fold(text string) string {
 // SortKeyBytes is the length at which SortKey cuts.
 const SortKeyBytes = 512
 
-// SortKey gives the folded form of text, cut at a rune boundary to at most
+// SortKey returns the folded form of text, cut at a rune boundary to at most
 // SortKeyBytes bytes, so that it fits every index. Both stores sort by it, byte
 // by byte.
 //
@@ -70,7 +70,7 @@ func foldASCII(text string) (string, bool) {
 	return text, true
 }
 
-// FoldVersion is raised when Fold gives another form for some texts. For writers of
+// FoldVersion is raised when Fold returns another form for some texts. For writers of
 // stores: one that keeps folded texts keeps the version beside them, and folds anew what
 // was folded by an earlier one.
 const FoldVersion = 2

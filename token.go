@@ -23,7 +23,7 @@ func newToken() string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
-// digestToken gives the digest of a token, and false for a text that is none.
+// digestToken returns the digest of a token, and false for a text that is not a token.
 func digestToken(token string) (TokenDigest, bool) {
 	secret, found := strings.CutPrefix(token, tokenPrefix)
 	if !found || len(secret) != base64.RawURLEncoding.EncodedLen(tokenBytes) {
@@ -32,7 +32,7 @@ func digestToken(token string) (TokenDigest, bool) {
 	return sha256.Sum256([]byte(token)), true
 }
 
-// tokenHint gives the part of a token that lists show.
+// tokenHint returns the part of a token that lists show.
 func tokenHint(token string) string { return token[len(token)-4:] }
 
 // sealer encrypts access tokens. A sealed token is the key's id, the nonce and

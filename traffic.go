@@ -70,7 +70,7 @@ type DayUsage struct {
 	Forgiven int64 `json:"forgiven,omitempty"`
 }
 
-// UsedIn gives the use in the period of the given moment.
+// UsedIn returns the use in the period of the given moment.
 func (t Traffic) UsedIn(now time.Time, zone *time.Location) int64 {
 	if t.over(now, zone) {
 		return 0
@@ -84,7 +84,7 @@ func (t Traffic) over(now time.Time, zone *time.Location) bool {
 	return t.Limit.PeriodStart(DayOf(now, zone)).Compare(t.Period) > 0
 }
 
-// NextReset gives the instant at which the period of the given moment ends, in
+// NextReset returns the instant at which the period of the given moment ends, in
 // UTC; zero for ResetNever.
 func (t Traffic) NextReset(now time.Time, zone *time.Location) time.Time {
 	next := t.Limit.nextPeriod(DayOf(now, zone))
@@ -99,7 +99,7 @@ func (t Traffic) usedUp(now time.Time, zone *time.Location) bool {
 	return t.Limit.Bytes > 0 && t.UsedIn(now, zone) >= t.Limit.Bytes
 }
 
-// PeriodStart gives the first day of the period that holds the day; zero for ResetNever.
+// PeriodStart returns the first day of the period that holds the day; zero for ResetNever.
 func (l TrafficLimit) PeriodStart(day Day) Day {
 	switch l.Reset {
 	case ResetWeekly:
@@ -119,7 +119,7 @@ func (l TrafficLimit) PeriodStart(day Day) Day {
 	}
 }
 
-// nextPeriod gives the first day of the period after the one that holds the day; zero for ResetNever.
+// nextPeriod returns the first day of the period after the one that holds the day; zero for ResetNever.
 func (l TrafficLimit) nextPeriod(day Day) Day {
 	start := l.PeriodStart(day)
 	switch l.Reset {
@@ -234,7 +234,7 @@ func (u usage) split(received, sent int64, from, to time.Time) []DayUsage {
 	return days
 }
 
-// portion gives amount * share / total, rounded down.
+// portion returns amount * share / total, rounded down.
 func portion(amount int64, share, total time.Duration) int64 {
 	high, low := bits.Mul64(uint64(amount), uint64(share))
 	quotient, _ := bits.Div64(high, low, uint64(total))

@@ -231,6 +231,6 @@ func limitSetter[T any](create func(*TrafficLimit) *T, update func(*TrafficLimit
 func setID(d *UserDraft, value any) {
 	d.Create.ID = UserID{}
 	if text := value.(string); text != "" {
-		d.Create.ID, _ = ParseID[User](text) // an id that is none stays zero: see UserDraft.Set
+		d.Create.ID, _ = ParseID[User](text) // an invalid id stays zero: see UserDraft.Set
 	}
 }

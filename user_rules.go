@@ -28,7 +28,7 @@ func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	return user, c, nil
 }
 
-// user gives the user that is asked for, as far as that is said.
+// user returns the user that is asked for, as far as that is said.
 func (n NewUser) user() User {
 	limit, _ := n.TrafficLimit.Get()
 	return User{
@@ -42,7 +42,7 @@ func (n NewUser) user() User {
 	}
 }
 
-// steps gives the decisions that make up the edit, each with an event of its own.
+// steps returns the decisions that make up the edit, each with an event of its own.
 func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, error) {
 	refused := p.refused(m)
 	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) {
@@ -161,7 +161,7 @@ func attributeChanges(before, after Attributes, changes map[string]FieldChange) 
 	}
 }
 
-// orNull gives nil for the value of a field that has none.
+// orNull returns nil for the value of a field that has none.
 func orNull(value any) any {
 	switch value := value.(type) {
 	case time.Time:
@@ -226,7 +226,7 @@ func (p PayerPatch) put(payer *Payer) bool {
 	return put(p.BankAccount, &payer.BankAccount) || changed
 }
 
-// attributes gives the attributes after the patch.
+// attributes returns the attributes after the patch.
 func (p UserPatch) attributes(current Attributes) (Attributes, error) {
 	if all, set := p.Attributes.Get(); set {
 		return all, nil
@@ -563,7 +563,7 @@ func (p Payer) check() error {
 	)
 }
 
-// normalise checks attributes and gives them as JSON would read them back.
+// normalise checks attributes and returns them as JSON would read them back.
 func (a Attributes) normalise() (Attributes, error) {
 	if len(a) == 0 {
 		return nil, nil

@@ -41,7 +41,7 @@ type place struct {
 	id     userkit.UserID
 }
 
-// people gives the crowd of so many people.
+// people returns the crowd of so many people.
 func (b *bench) people(ctx context.Context, people int) (_ *crowd, err error) {
 	if b.audience == nil {
 		server, err := b.start(ctx)
@@ -105,7 +105,7 @@ func (c *crowd) page(ctx context.Context, query userkit.UserQuery) ([]userkit.Us
 	return page.Items, err
 }
 
-// middle gives the place in the middle of the people in an order. Cursors come
+// middle returns the place in the middle of the people in an order. Cursors come
 // from the page before, so it walks there.
 func (c *crowd) middle(ctx context.Context, order string) (place, error) {
 	if at, found := c.middles[order]; found {

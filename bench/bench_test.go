@@ -121,7 +121,7 @@ func TestSoManyPeopleHaveTheRareName(t *testing.T) {
 	}
 }
 
-// searchable gives what a search looks at in a new user.
+// searchable returns what a search looks at in a new user.
 func searchable(made userkit.NewUser) userkit.User {
 	return userkit.User{ID: made.ID, Login: made.Login, Name: made.Name, Email: made.Email, Phone: made.Phone}
 }

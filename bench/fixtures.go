@@ -25,12 +25,12 @@ func userID(number int) userkit.UserID {
 	return id
 }
 
-// loginOf gives the login of a user; logins sort by the numbers.
+// loginOf returns the login of a user; logins sort by the numbers.
 func loginOf(number int) string { return fmt.Sprintf("user%08d", number) }
 
 const currency = "EUR"
 
-// entry gives a refill with a key of its own.
+// entry returns a refill with a key of its own.
 func entry(key int64) userkit.Entry {
 	return userkit.Entry{Amount: userkit.Money{Amount: 100, Currency: currency}, Key: strconv.FormatInt(key, 10)}
 }
@@ -38,7 +38,7 @@ func entry(key int64) userkit.Entry {
 // preparing is how many callers make the fixtures.
 const preparing = 512
 
-// plainUser gives a user whose fields all follow from the login.
+// plainUser returns a user whose fields all follow from the login.
 func plainUser(number int) userkit.NewUser {
 	return userkit.NewUser{
 		ID: userID(number), Login: loginOf(number), Name: "User " + strconv.Itoa(number), Status: userkit.StatusActive,

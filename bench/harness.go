@@ -226,7 +226,7 @@ func perSecond(rate float64) string {
 	return fmt.Sprintf("%.0f/s", rate)
 }
 
-// memoryLine gives the line about the memory of a measurement.
+// memoryLine returns the line about the memory of a measurement.
 func memoryLine(name string, growth, most int64) string {
 	if growth == unknownGrowth {
 		return "# the system does not tell the memory of " + name

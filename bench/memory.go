@@ -56,7 +56,7 @@ func newMemory(ctx context.Context, users int) (*memory, error) {
 	return m, nil
 }
 
-// sharedMemory gives what the reading measurements share.
+// sharedMemory returns what the reading measurements share.
 func (b *bench) sharedMemory(ctx context.Context) (*memory, error) {
 	if b.memory != nil {
 		return b.memory, nil
@@ -274,7 +274,7 @@ func (p *plain) user(id userkit.UserID) (userkit.User, error) {
 	return user, nil
 }
 
-// page gives so many users whose logins come after the given one.
+// page returns so many users whose logins come after the given one.
 func (p *plain) page(after string, limit int) []userkit.User {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -80,7 +80,7 @@ type somePage struct {
 	after place // what the query's cursor stands for
 }
 
-// page gives the first page in an order, or the one in the middle.
+// page returns the first page in an order, or the one in the middle.
 func (b *bench) page(ctx context.Context, people int, order string, middle bool) (somePage, error) {
 	crowd, err := b.people(ctx, people)
 	if err != nil {
@@ -103,7 +103,7 @@ func (p somePage) ours() side {
 	})
 }
 
-// repeat gives a side with one caller that does the same again and again.
+// repeat returns a side with one caller that does the same again and again.
 func repeat(once func(ctx context.Context) error) side {
 	return func(ctx context.Context, span time.Duration) (float64, error) {
 		return drive(ctx, 1, span, 0, func(int) job {

@@ -84,7 +84,7 @@ const registeredEvery = 15 * time.Second
 // domains are those of email addresses.
 var domains = [...]string{"example.com", "mail.example.org", "example.net", "post.example.eu"}
 
-// person gives one of so many people.
+// person returns one of so many people.
 func person(number, people int) userkit.NewUser {
 	// A number is shuffled by the multiplier of Knuth, which is odd and so keeps
 	// all numbers apart.

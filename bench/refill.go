@@ -23,7 +23,7 @@ import (
 // event, with the same columns, keys and indexes. It checks nothing; its ids ascend, as
 // ours do, and cost it least.
 
-// refillScript gives the statement for pgbench; user is an expression of
+// refillScript returns the statement for pgbench; user is an expression of
 // pgbench for the number of the user.
 func refillScript(user string) string {
 	return fmt.Sprintf(`\set user %[1]s

@@ -13,7 +13,7 @@ import (
 // unknownGrowth is the growth of memory on systems that do not tell.
 const unknownGrowth = -1 << 62
 
-// watchMemory gives memory that is not in use back to the system, and gives what
+// watchMemory returns memory that is not in use back to the system, and gives what
 // tells how far the resident memory of this process has grown since, at most.
 func watchMemory() (growth func() (int64, error), err error) {
 	if runtime.GOOS != "linux" {

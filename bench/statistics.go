@@ -47,7 +47,7 @@ type grown struct {
 	edits    atomic.Int64 // the profiles that were edited, for each edit is another
 }
 
-// growing gives two projects that have grown, and analyzes the tables of the second.
+// growing returns two projects that have grown, and analyzes the tables of the second.
 func growing(side func(g *grown) side) func(context.Context, *bench) (sides, error) {
 	return func(ctx context.Context, b *bench) (sides, error) {
 		server, err := b.start(ctx)
@@ -136,7 +136,7 @@ func (s *server) smallProject(ctx context.Context, schema, name string) (err err
 	return nil
 }
 
-// tables gives the tables of a schema.
+// tables returns the tables of a schema.
 func (s *server) tables(ctx context.Context, schema string) (names []string, err error) {
 	err = s.pool.QueryRow(ctx, "SELECT array_agg(tablename::text ORDER BY tablename) FROM pg_tables WHERE schemaname = $1", schema).Scan(&names)
 	if err == nil && len(names) == 0 {

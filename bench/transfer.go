@@ -28,7 +28,7 @@ import (
 // into empty tables with the same indexes. Both sides' rows are durable at the
 // end, and both begin after a checkpoint.
 
-// exportedPeople gives the people that are exported.
+// exportedPeople returns the people that are exported.
 func (b *bench) exportedPeople(ctx context.Context) (*crowd, error) {
 	return b.people(ctx, b.config.people[1])
 }
@@ -53,7 +53,7 @@ func xlsxExports(ctx context.Context, b *bench) (sides, error) {
 	return sides{ours: crowd.exports(userio.XLSX, "id")}, nil
 }
 
-// exports gives a side that exports all people once.
+// exports returns a side that exports all people once.
 func (c *crowd) exports(format userio.Format, order string) side {
 	options := userio.ExportOptions{Format: format}
 	options.Query.Sort = order
@@ -73,7 +73,7 @@ func (c *crowd) exports(format userio.Format, order string) side {
 	}
 }
 
-// copies gives a side that copies all people into a file with psql.
+// copies returns a side that copies all people into a file with psql.
 func (c *crowd) copies(order string) side {
 	return func(ctx context.Context, _ time.Duration) (rate float64, err error) {
 		folder, err := os.MkdirTemp("", "userkit-copy-")
@@ -105,7 +105,7 @@ a.devices, a.open_sessions, a.active_purchases, a.traffic_limit, a.traffic_reset
 u.additional_info, u.kind, u.payer_account_number, u.legal_address, u.postal_address, u.bank, u.bank_account, u.attributes,
 u.revision`
 
-// timed gives how many of so many things were done per second.
+// timed returns how many of so many things were done per second.
 func timed(count int, do func() error) (float64, error) {
 	began := time.Now()
 	err := do()

@@ -94,7 +94,7 @@ func reportUsage(ctx context.Context, manager userkit.Manager, r readings) error
 
 const updateSession = "UPDATE " + theirSchema + ".sessions SET received = $3, sent = $4, reported_at = $5 WHERE project = $1 AND id = $2"
 
-// arguments gives the arguments of updateSession.
+// arguments returns the arguments of updateSession.
 func (r readings) arguments(session userkit.Session) []any {
 	return []any{project, [16]byte(session.ID), r.received, r.sent, r.at}
 }

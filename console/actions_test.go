@@ -17,7 +17,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// hidden gives the value of a hidden input of a page.
+// hidden returns the value of a hidden input of a page.
 func (a answer) hidden(name string) string {
 	a.t.Helper()
 	found := regexp.MustCompile(`name="` + regexp.QuoteMeta(name) + `" value="([^"]*)"`).FindStringSubmatch(a.body)
@@ -123,7 +123,7 @@ func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
 	require.Equal(t, administrator, events.Items[0].Actor)
 }
 
-// edit gives the form of a card as a browser would send it, with some values changed.
+// edit returns the form of a card as a browser would send it, with some values changed.
 func (s *site) edit(id userkit.UserID, group string, changes ...string) []string {
 	s.t.Helper()
 	a := s.get("/users/" + id.String() + "?do=" + group)
@@ -210,7 +210,7 @@ func TestAttributesAreEdited(t *testing.T) {
 	// What a person leaves as it is stays what it is, null too.
 	_, err = s.users.UpdateUser(t.Context(), user.ID, userkit.UserPatch{Attributes: userkit.Set(userkit.Attributes{"none": nil, "n": 5})})
 	require.NoError(t, err)
-	a = s.get(of + "?do=attributes").says(200, `value="none"`)
+	a = s.get(of+"?do=attributes").says(200, `value="none"`)
 	s.post(of+"/attributes", "revision", a.hidden("revision"), "attribute-name", "none", "attribute-value", "", "attribute-name", "n", "attribute-value", "6").leads(of)
 	now, err = s.users.User(t.Context(), user.ID)
 	require.NoError(t, err)
@@ -485,7 +485,7 @@ func TestBulkActionsOnTimeTrafficAndLicence(t *testing.T) {
 	require.Zero(t, user().Traffic.Used)
 }
 
-// ended gives the page of a job once it has ended.
+// ended returns the page of a job once it has ended.
 func (s *site) ended(path string) string {
 	s.t.Helper()
 	for {

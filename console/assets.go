@@ -67,7 +67,7 @@ func compress(content []byte, level int) []byte {
 	return buffer.Bytes()
 }
 
-// Asset gives the address of a file of the folder assets.
+// Asset returns the address of a file of the folder assets.
 func (v *view) Asset(name string) (string, error) {
 	file, ok := assets()[name]
 	if !ok {

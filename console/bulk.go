@@ -14,7 +14,7 @@ import (
 // Selected are the users that are ticked in the list.
 func (p usersPage) Selected() []string { return p.request.URL.Query()["id"] }
 
-// ExportURL gives the address of the list as a file, as it is shown.
+// ExportURL returns the address of the list as a file, as it is shown.
 func (p usersPage) ExportURL(format string) string {
 	return p.at(p.request.URL.Query(), "/users/export", "format", format, "cursor", "", "open", "", "do", "", "limit", "")
 }

@@ -45,7 +45,7 @@ func (v *view) columnsOf() []column {
 	return all
 }
 
-// columnNamed gives one column; attributes.<name> is the column of an attribute.
+// columnNamed returns one column; attributes.<name> is the column of an attribute.
 func (v *view) columnNamed(name string) (column, bool) {
 	if attribute, ok := strings.CutPrefix(name, "attributes."); ok && attribute != "" && len(attribute) <= 64 {
 		return column{Name: name, Label: attribute, Kind: userkit.KindJSON,
@@ -130,7 +130,7 @@ func (c *console) setColumns(v *view, w http.ResponseWriter, r *http.Request) er
 	return v.done(w, "/users"+v.back(r), "")
 }
 
-// back gives the parameters of the list that a form was on, as "?…"; it never leads elsewhere.
+// back returns the parameters of the list that a form was on, as "?…"; it never leads elsewhere.
 func (v *view) back(r *http.Request) string {
 	query, err := url.ParseQuery(r.PostForm.Get("list"))
 	if err != nil || len(query) == 0 {
@@ -149,7 +149,7 @@ type cell struct {
 	Numeric bool
 }
 
-// cellOf gives what a column shows of a user.
+// cellOf returns what a column shows of a user.
 func (v *view) cellOf(c column, user *userkit.User) cell {
 	value := c.get(user)
 	shown := cell{Name: c.Name}

@@ -190,7 +190,7 @@ func parseForm(r *http.Request) error {
 // maxForm bounds every request body but an upload.
 const maxForm = 1 << 20
 
-// userOf gives the user that an address names; zero: none.
+// userOf returns the user that an address names; zero: none.
 func userOf(r *http.Request) userkit.UserID {
 	id, _ := userkit.ParseID[userkit.User](r.PathValue("user"))
 	return id
@@ -205,7 +205,7 @@ var operationTargets = sync.OnceValue(func() map[string]userkit.TargetKind {
 	return targets
 })
 
-// targetOf gives the id in an address of what an operation is about; empty: none, or one
+// targetOf returns the id in an address of what an operation is about; empty: none, or one
 // that is no id, which the page then does not find.
 func targetOf(r *http.Request, kind userkit.TargetKind) string {
 	if kind != userkit.TargetUser && kind != userkit.TargetSegment {
@@ -299,7 +299,7 @@ func (c *console) noSuchPage(r *http.Request) error {
 	return &refusal{http.StatusNotFound, "There is no such page."}
 }
 
-// locate gives the path on which the console is mounted, without a slash at its end, and
+// locate returns the path on which the console is mounted, without a slash at its end, and
 // the path below it.
 func (c *console) locate(r *http.Request) (base, path string) {
 	switch {
@@ -360,7 +360,7 @@ type redirect struct{ path string }
 
 func (r *redirect) Error() string { return "see " + r.path }
 
-// statusOf gives the status of an error's answer.
+// statusOf returns the status of an error's answer.
 func statusOf(err error) int {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.status

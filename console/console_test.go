@@ -176,7 +176,7 @@ func (a answer) leads(path string) {
 	require.Equal(a.t, "/admin"+path, a.header.Get("Location"))
 }
 
-// alert gives the part of a page that tells what is wrong.
+// alert returns the part of a page that tells what is wrong.
 func alert(body string) string {
 	if at := strings.Index(body, `role="alert"`); at >= 0 {
 		return body[at:min(len(body), at+300)]

@@ -256,7 +256,7 @@ func (c *console) addUndecided(ctx context.Context, o *overview) error {
 	return nil
 }
 
-// UsersURL gives the address of users; empty: the person may see no list of them.
+// UsersURL returns the address of users; empty: the person may see no list of them.
 func (v *view) UsersURL(pairs ...string) string {
 	if !v.May("users.list") {
 		return ""
@@ -264,7 +264,7 @@ func (v *view) UsersURL(pairs ...string) string {
 	return v.at(map[string][]string{}, "/users", pairs...)
 }
 
-// AttentionURL gives the address of what an attention is about.
+// AttentionURL returns the address of what an attention is about.
 func (v *view) AttentionURL(a attention) string {
 	if a.Filter != "" {
 		return v.UsersURL("filter", a.Filter, "all", "1")
@@ -272,12 +272,12 @@ func (v *view) AttentionURL(a attention) string {
 	return v.Base + a.Path
 }
 
-// StatusURL gives the address of the users of a status.
+// StatusURL returns the address of the users of a status.
 func (v *view) StatusURL(status userkit.Status) string {
 	return v.UsersURL("filter", userkit.Equal("status", string(status)).String(), "all", "1")
 }
 
-// OnlineURL gives the address of the users who are connected.
+// OnlineURL returns the address of the users who are connected.
 func (v *view) OnlineURL() string {
 	return v.UsersURL("filter", userkit.Greater("open_sessions", 0).String())
 }

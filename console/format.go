@@ -17,7 +17,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// At gives a time in the person's zone.
+// At returns a time in the person's zone.
 func (v *view) At(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -25,12 +25,12 @@ func (v *view) At(t time.Time) string {
 	return t.In(v.Zone).Format("2006-01-02 15:04")
 }
 
-// Exact gives a time to the second with its zone, for the text that appears on hover.
+// Exact returns a time to the second with its zone, for the text that appears on hover.
 func (v *view) Exact(t time.Time) string {
 	return t.In(v.Zone).Format("2006-01-02 15:04:05 -07:00") + " · " + t.UTC().Format(time.RFC3339Nano)
 }
 
-// Time gives a time as an element: short, and exact on hover.
+// Time returns a time as an element: short, and exact on hover.
 func (v *view) Time(t time.Time) template.HTML {
 	if t.IsZero() {
 		return ""
@@ -38,7 +38,7 @@ func (v *view) Time(t time.Time) template.HTML {
 	return v.timeElement(t, v.At(t))
 }
 
-// Ago gives how long ago a time was, or in how long it will be, exact on hover.
+// Ago returns how long ago a time was, or in how long it will be, exact on hover.
 func (v *view) Ago(t time.Time) template.HTML {
 	if t.IsZero() {
 		return ""
@@ -74,7 +74,7 @@ func (v *view) ago(t time.Time) string {
 	return v.T("%s ago", text)
 }
 
-// Lasted gives how long something took.
+// Lasted returns how long something took.
 func (v *view) Lasted(from, to time.Time) string {
 	if to.IsZero() {
 		to = v.Now
@@ -82,7 +82,7 @@ func (v *view) Lasted(from, to time.Time) string {
 	return v.Span(to.Sub(from))
 }
 
-// Span gives a length of time in its two largest units.
+// Span returns a length of time in its two largest units.
 func (v *view) Span(span time.Duration) string {
 	span = max(span, 0)
 	switch {
@@ -98,7 +98,7 @@ func (v *view) Span(span time.Duration) string {
 
 var byteUnits = []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
 
-// Bytes gives a size in a unit that can be read.
+// Bytes returns a size in a unit that can be read.
 func (v *view) Bytes(n any) string { return readable(integer(n)) }
 
 func readable(n int64) string {
@@ -113,12 +113,12 @@ func readable(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + byteUnits[unit]
 }
 
-// Size gives a size as an element: readable, and exact on hover.
+// Size returns a size as an element: readable, and exact on hover.
 func (v *view) Size(n any) template.HTML {
 	return template.HTML(`<span title="` + template.HTMLEscapeString(v.N("%s bytes", n)) + `">` + template.HTMLEscapeString(v.Bytes(n)) + `</span>`) //nolint:gosec // every part is escaped
 }
 
-// Percent gives how full something is, in percent, 0 to 100.
+// Percent returns how full something is, in percent, 0 to 100.
 func (v *view) Percent(part, whole int64) int {
 	if whole <= 0 {
 		return 0
@@ -126,7 +126,7 @@ func (v *view) Percent(part, whole int64) int {
 	return int(min(100, max(0, float64(part)*100/float64(whole))))
 }
 
-// Money gives an amount as the person's language writes it.
+// Money returns an amount as the person's language writes it.
 func (v *view) Money(m userkit.Money) string {
 	number, currency, _ := strings.Cut(m.String(), " ")
 	unsigned, negative := strings.CutPrefix(number, "-")
@@ -145,7 +145,7 @@ func (v *view) Money(m userkit.Money) string {
 	return strings.TrimSpace(text + " " + currency)
 }
 
-// Country gives the name of a country in the person's language.
+// Country returns the name of a country in the person's language.
 func (v *view) Country(code string) string {
 	region, err := language.ParseRegion(code)
 	if err != nil {
@@ -186,13 +186,13 @@ func (v *view) Countries(selected string) []choice {
 	return all
 }
 
-// Icon gives an icon of the sprite.
+// Icon returns an icon of the sprite.
 func (v *view) Icon(name string) (template.HTML, error) {
 	address, err := v.Asset("icons.svg")
 	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(address+"#"+name) + `"/></svg>`), err //nolint:gosec // every part is escaped
 }
 
-// DeviceIcon gives the icon of a type of device.
+// DeviceIcon returns the icon of a type of device.
 func (v *view) DeviceIcon(kind userkit.DeviceType) (template.HTML, error) {
 	icon := map[userkit.DeviceType]string{
 		userkit.DeviceAndroid: "smartphone", userkit.DeviceIOS: "tablet", userkit.DeviceMacOS: "laptop",
@@ -204,7 +204,7 @@ func (v *view) DeviceIcon(kind userkit.DeviceType) (template.HTML, error) {
 	return v.Icon(icon)
 }
 
-// Name gives what a user is called: the name, else the login, the email address or the id.
+// Name returns what a user is called: the name, else the login, the email address or the id.
 func (v *view) Name(user userkit.User) string {
 	for _, name := range []string{user.Name, user.Login, user.Email, user.Phone, user.ExtRef} {
 		if name != "" {
@@ -220,7 +220,7 @@ type avatar struct {
 	Colour            uint32
 }
 
-// Avatar gives the picture of a user.
+// Avatar returns the picture of a user.
 func (v *view) Avatar(user userkit.User) avatar {
 	hash := fnv.New32a()
 	_, _ = hash.Write(user.ID[:]) // never fails
@@ -231,7 +231,7 @@ func (v *view) Avatar(user userkit.User) avatar {
 	return a
 }
 
-// Tone gives the colour of a status: good, warn, bad or plain.
+// Tone returns the colour of a status: good, warn, bad or plain.
 func (v *view) Tone(word any) string {
 	switch fmt.Sprint(word) {
 	case "active", "allowed", "refill", "production", "created", "delivered":
@@ -244,7 +244,7 @@ func (v *view) Tone(word any) string {
 	return "plain"
 }
 
-// JSON gives a JSON value over several lines.
+// JSON returns a JSON value over several lines.
 func (v *view) JSON(raw json.RawMessage) string {
 	var value any
 	if json.Unmarshal(raw, &value) != nil {
@@ -257,7 +257,7 @@ func (v *view) JSON(raw json.RawMessage) string {
 	return string(text)
 }
 
-// Compact gives a JSON value in one line, for a table.
+// Compact returns a JSON value in one line, for a table.
 func (v *view) Compact(raw json.RawMessage) string {
 	text := strings.Join(strings.Fields(string(raw)), " ")
 	if runes := []rune(text); len(runes) > 160 {
@@ -266,7 +266,7 @@ func (v *view) Compact(raw json.RawMessage) string {
 	return text
 }
 
-// Who gives the name of an actor.
+// Who returns the name of an actor.
 func (v *view) Who(actor userkit.Actor) string {
 	switch {
 	case actor.Name != "":

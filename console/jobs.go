@@ -41,7 +41,7 @@ type jobState struct {
 	HasRejects  bool
 }
 
-// State gives where the job stands.
+// State returns where the job stands.
 func (j *job) State() jobState {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -56,7 +56,7 @@ func (j *job) progress(done, total int64) {
 	j.state.Done, j.state.Total = done, total
 }
 
-// Percent gives how far the job is.
+// Percent returns how far the job is.
 func (s jobState) Percent() int {
 	if s.Total <= 0 {
 		return 0
@@ -128,7 +128,7 @@ func (j *jobs) sweep() {
 	}
 }
 
-// of gives the jobs of a person, newest first.
+// of returns the jobs of a person, newest first.
 func (j *jobs) of(actor userkit.Actor) []*job {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -143,7 +143,7 @@ func (j *jobs) of(actor userkit.Actor) []*job {
 	return all
 }
 
-// find gives a job of a person; that of another one is not found.
+// find returns a job of a person; that of another one is not found.
 func (j *jobs) find(actor userkit.Actor, id string) (*job, error) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()

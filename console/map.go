@@ -137,7 +137,7 @@ func readAtlas(content []byte) (atlas, error) {
 	return made, nil
 }
 
-// unwrapped gives a line that does not jump where it crosses the antimeridian, but goes on
+// unwrapped returns a line that does not jump where it crosses the antimeridian, but goes on
 // past it.
 func unwrapped(points [][2]int) [][2]int {
 	const turn = 360 * unitsPerDegree
@@ -261,7 +261,7 @@ func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature, to fu
 	return m
 }
 
-// DeviceName gives the name of a device to a person.
+// DeviceName returns the name of a device to a person.
 func (v *view) DeviceName(feature userkit.Feature) string {
 	if feature.Properties.Name == "" {
 		return v.T("without a name")
@@ -304,14 +304,14 @@ func (m *worldMap) ViewBox() string {
 // Dot is the radius of a device on the map.
 func (m *worldMap) Dot() float64 { return m.window.width / 200 }
 
-// Moved gives the address of the map with another box: moved by parts of what it shows, and
+// Moved returns the address of the map with another box: moved by parts of what it shows, and
 // zoomed by a factor, below 1 to see more closely.
 func (m *worldMap) Moved(east, north, zoom float64) string {
 	wide, high := width(m.Box), m.Box.North-m.Box.South
 	return m.Here("bbox", bboxText(boxAt(m.Box.West+wide/2+east*wide, m.Box.South+high/2+north*high, wide*zoom, high*zoom)), "cursor", "")
 }
 
-// boxAt gives the box around a place, within what a map can show.
+// boxAt returns the box around a place, within what a map can show.
 func boxAt(longitude, latitude, wide, high float64) userkit.BoundingBox {
 	wide = max(wide, narrowest)
 	high = min(max(high, narrowest/2), 180)
@@ -329,7 +329,7 @@ func boxAt(longitude, latitude, wide, high float64) userkit.BoundingBox {
 	return box
 }
 
-// fitted gives a box of the form of a map around the devices of another.
+// fitted returns a box of the form of a map around the devices of another.
 func fitted(box userkit.BoundingBox) userkit.BoundingBox {
 	wide, high := max(1.3*width(box), 24), max(1.5*(box.North-box.South), 12)
 	wide, high = max(wide, 2*high), max(high, wide/2)

@@ -23,7 +23,7 @@ type userMessagesPage struct {
 	Devices    map[userkit.DeviceID]userkit.Device
 }
 
-// DeviceName gives the name of a device of the user, or its id where it has been deleted.
+// DeviceName returns the name of a device of the user, or its id where it has been deleted.
 func (p userMessagesPage) DeviceName(id userkit.DeviceID) string {
 	device := p.Devices[id]
 	switch {

@@ -298,7 +298,7 @@ func TestWhoSeesSomeUsersOnlySeesNothingOfOthers(t *testing.T) {
 	s.post("/users/"+user.ID.String()+"/deactivate").says(http.StatusForbidden, "You may not do this.")
 }
 
-// refusedBy gives the operation without which a page cannot be shown.
+// refusedBy returns the operation without which a page cannot be shown.
 func refusedBy(c *console, pattern, operation string) string {
 	if operation == "users.get" && strings.Contains(pattern, "/users/{user}") {
 		return operation // every tab shows the user

@@ -76,7 +76,7 @@ var matcher = sync.OnceValue(func() language.Matcher {
 	return language.NewMatcher(tags)
 })
 
-// catalogueFor gives the language that a person chose, or else one that the browser asks for.
+// catalogueFor returns the language that a person chose, or else one that the browser asks for.
 func catalogueFor(r *http.Request) *catalogue {
 	chosen := ""
 	if cookie, err := r.Cookie(cookieLanguage); err == nil {
@@ -86,7 +86,7 @@ func catalogueFor(r *http.Request) *catalogue {
 	return catalogues()[index]
 }
 
-// text gives a text with its arguments filled in; one that is missing is in English.
+// text returns a text with its arguments filled in; one that is missing is in English.
 func (c *catalogue) text(key string, args ...any) string {
 	text, ok := c.texts[key]
 	if !ok {
@@ -102,7 +102,7 @@ var pluralNames = map[plural.Form]string{
 	plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
 }
 
-// count gives a text with a number in it, such as "%s users", in the form that the number needs.
+// count returns a text with a number in it, such as "%s users", in the form that the number needs.
 func (c *catalogue) count(key string, n int64) string {
 	digits := min(max(n, -n), 1<<31-1)
 	form := pluralNames[plural.Cardinal.MatchPlural(c.tag, int(digits), 0, 0, 0, 0)]
@@ -115,10 +115,10 @@ func (c *catalogue) count(key string, n int64) string {
 	return fmt.Sprintf(text, c.number(n))
 }
 
-// number gives a whole number with its thousands apart.
+// number returns a whole number with its thousands apart.
 func (c *catalogue) number(n int64) string { return c.printer.Sprint(number.Decimal(n)) }
 
-// label gives the name of a field, a status or another word of a table, which is known by
+// label returns the name of a field, a status or another word of a table, which is known by
 // its identifier: registered_at is "Registered".
 func (c *catalogue) label(identifier string) string { return c.text(englishLabel(identifier)) }
 
@@ -141,7 +141,7 @@ var labels = func() map[string]string {
 	return all
 }()
 
-// englishLabel gives the English of an identifier. One that nobody has named is shown with
+// englishLabel returns the English of an identifier. One that nobody has named is shown with
 // spaces, so that a new field needs nothing here.
 func englishLabel(identifier string) string {
 	if label, ok := labels[identifier]; ok {

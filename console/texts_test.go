@@ -15,7 +15,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// usedTexts gives the texts that templates and code ask the catalogue for: those without
+// usedTexts returns the texts that templates and code ask the catalogue for: those without
 // a number, and those with one.
 func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 	t.Helper()

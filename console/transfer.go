@@ -135,7 +135,7 @@ func (u *uploads) keep(actor userkit.Actor, name string, content io.Reader) (*up
 	return kept, nil
 }
 
-// find gives a file of a person; that of another one is not found.
+// find returns a file of a person; that of another one is not found.
 func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()

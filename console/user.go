@@ -28,7 +28,7 @@ type userPage struct {
 // Can reports whether the person may do an operation to this user.
 func (p *userPage) Can(operation string) bool { return p.view.May(operation, p.User.ID) }
 
-// URL gives an address below that of the user.
+// URL returns an address below that of the user.
 func (p *userPage) URL(parts ...string) string {
 	return p.Base + "/users/" + p.User.ID.String() + strings.Join(append([]string{""}, parts...), "/")
 }
@@ -65,7 +65,7 @@ var userTabs = []tab{
 	{"activity", "Activity", "activity.list", 0},
 }
 
-// UserURL gives the address of a tab of a user, which may have a query, for a list of
+// UserURL returns the address of a tab of a user, which may have a query, for a list of
 // users; empty: the person may see it of nobody.
 func (v *view) UserURL(id userkit.UserID, to string) string {
 	name, _, _ := strings.Cut(to, "?")
@@ -300,7 +300,7 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	return v.render(w, status, "user_general", p)
 }
 
-// Was gives the value that a field had when the form was made, for finding out later
+// Was returns the value that a field had when the form was made, for finding out later
 // which fields a person has changed.
 func (p generalPage) Was(name string) string {
 	if p.Form != nil && p.Form.Values.Has("was."+name) && p.Conflicts == nil {
@@ -330,7 +330,7 @@ func (p generalPage) AttributeNames() []string {
 	return names
 }
 
-// AttributeText gives an attribute as a text.
+// AttributeText returns an attribute as a text.
 func (p generalPage) AttributeText(name string) string {
 	return userkit.FormatAttribute(p.User.Attributes[name])
 }

@@ -85,7 +85,7 @@ type userRow struct {
 	Facts []cell
 }
 
-// List gives the parameters of the list, for forms that come back to it.
+// List returns the parameters of the list, for forms that come back to it.
 func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
 
 // NewURL is the address of the form of a new user; empty: the person may create none.
@@ -184,7 +184,7 @@ func (p *usersPage) fill(v *view, users []userkit.User) {
 	}
 }
 
-// factsOf gives every field of a user that has a value.
+// factsOf returns every field of a user that has a value.
 func (v *view) factsOf(user *userkit.User) []cell {
 	var facts []cell
 	for _, column := range v.columnsOf() {
@@ -198,7 +198,7 @@ func (v *view) factsOf(user *userkit.User) []cell {
 	return facts
 }
 
-// chipsOf gives the parts of a filter, each with the address of the list without it.
+// chipsOf returns the parts of a filter, each with the address of the list without it.
 func (v *view) chipsOf(filter userkit.Filter) []chip {
 	parts := filter.Parts()
 	var chips []chip

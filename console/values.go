@@ -90,7 +90,7 @@ func parseSpan(field, text string) (userkit.Duration, error) {
 	return span, nil
 }
 
-// fieldText gives the value of a field as it stands in an input.
+// fieldText returns the value of a field as it stands in an input.
 func (v *view) fieldText(field userkit.Field[userkit.User], user *userkit.User) string {
 	switch value := field.Get(user).(type) {
 	case time.Time:

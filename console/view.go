@@ -56,7 +56,7 @@ const (
 
 type viewKey struct{}
 
-// viewOf gives the view of a request that has come through serve.
+// viewOf returns the view of a request that has come through serve.
 func viewOf(r *http.Request) *view { return r.Context().Value(viewKey{}).(*view) }
 
 // view is what every page knows: who looks, in which language and zone, and where the
@@ -155,10 +155,10 @@ var functions = template.FuncMap{
 	"add": func(a, b int) int { return a + b },
 }
 
-// T gives a text of the catalogue.
+// T returns a text of the catalogue.
 func (v *view) T(key string, args ...any) string { return v.texts.text(key, args...) }
 
-// N gives a text of the catalogue with a number in it.
+// N returns a text of the catalogue with a number in it.
 func (v *view) N(key string, n any) string { return v.texts.count(key, integer(n)) }
 
 func integer(n any) int64 {
@@ -171,10 +171,10 @@ func integer(n any) int64 {
 	return 0
 }
 
-// Number gives a whole number for a person.
+// Number returns a whole number for a person.
 func (v *view) Number(n any) string { return v.texts.number(integer(n)) }
 
-// Label gives the name of a field, a status or another word of a table.
+// Label returns the name of a field, a status or another word of a table.
 func (v *view) Label(identifier any) string {
 	switch word := identifier.(type) {
 	case string:
@@ -238,10 +238,10 @@ type choice struct {
 	Selected    bool
 }
 
-// Console gives what the host has set.
+// Console returns what the host has set.
 func (v *view) ConsoleTitle() string { return v.console.title }
 
-// SignOut gives the address where the host ends the person's session; empty: none.
+// SignOut returns the address where the host ends the person's session; empty: none.
 func (v *view) SignOut() string { return v.console.signOut }
 
 // Path is the path of the page below the base.
@@ -255,14 +255,14 @@ func (v *view) In(path string) bool {
 // Do is the action whose dialog is open: the parameter do.
 func (v *view) Do() string { return v.request.FormValue("do") }
 
-// Query gives a parameter of the address.
+// Query returns a parameter of the address.
 func (v *view) Query(name string) string { return v.request.URL.Query().Get(name) }
 
-// Here gives the address of the page with some parameters set to other values; an empty
+// Here returns the address of the page with some parameters set to other values; an empty
 // value takes a parameter out.
 func (v *view) Here(pairs ...string) string { return v.at(v.request.URL.Query(), v.Path(), pairs...) }
 
-// at gives the address of a page with its parameters.
+// at returns the address of a page with its parameters.
 func (v *view) at(query url.Values, path string, pairs ...string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] == "" {
@@ -409,7 +409,7 @@ func shown(err error) bool {
 		userkit.ErrorCode(err) == userkit.CodePurchaseUndecided
 }
 
-// Value gives what was typed into a field, or else what was in it.
+// Value returns what was typed into a field, or else what was in it.
 func (f *form) Value(field, otherwise string) string {
 	if f == nil || !f.Values.Has(field) {
 		return otherwise
@@ -425,7 +425,7 @@ func (f *form) Checked(field string, otherwise bool) bool {
 	return f.Values.Get(field) != ""
 }
 
-// Error gives the message beside a field.
+// Error returns the message beside a field.
 func (f *form) Error(field string) string {
 	if f == nil {
 		return ""
@@ -433,7 +433,7 @@ func (f *form) Error(field string) string {
 	return f.Errors[field]
 }
 
-// Message gives what is wrong with no field in particular.
+// Message returns what is wrong with no field in particular.
 func (f *form) Message() string {
 	if f == nil {
 		return ""
@@ -464,7 +464,7 @@ func (v *view) newList(standard string, descending bool) list {
 	return l
 }
 
-// page gives the PageQuery of the list.
+// page returns the PageQuery of the list.
 func (l list) page() userkit.PageQuery {
 	query := l.request.URL.Query()
 	limit, err := strconv.Atoi(query.Get("limit"))
@@ -485,7 +485,7 @@ type head struct {
 	Numeric          bool
 }
 
-// Head gives the heading of a column by which the table can be sorted.
+// Head returns the heading of a column by which the table can be sorted.
 func (l list) Head(field, text string) head {
 	h := head{Text: text}
 	descending := ""
@@ -507,7 +507,7 @@ func (l list) NumberHead(field, text string) head {
 	return h
 }
 
-// Plain gives the heading of a column by which the table cannot be sorted.
+// Plain returns the heading of a column by which the table cannot be sorted.
 func (l list) Plain(text string) head { return head{Text: text} }
 
 // NextURL is the address of the next page; empty: this is the last.

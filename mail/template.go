@@ -177,7 +177,7 @@ func newShelf(templates map[string]Template, standardLanguage string) (*shelf, e
 	return s, nil
 }
 
-// in gives the template that suits a language best.
+// in returns the template that suits a language best.
 func (s *shelf) in(tag string) *parsed {
 	wanted, err := language.Parse(tag)
 	if tag == "" || err != nil {

@@ -82,7 +82,7 @@ var mayBeStatus = func() map[string]bool {
 // bracketed is what a heading says of itself in brackets, such as [Required] or (yes/no).
 var bracketed = regexp.MustCompile(`[(\[{][^)\]}]*[)\]}]`)
 
-// plainHeading gives the letters and digits of a heading alone, without what stands in
+// plainHeading returns the letters and digits of a heading alone, without what stands in
 // brackets: "Active?", "Enabled (yes/no)" and "Status [READ ONLY]" are what they are
 // without.
 func plainHeading(heading string) string {
@@ -94,7 +94,7 @@ func plainHeading(heading string) string {
 	}, normalHeading(bracketed.ReplaceAllString(heading, "")))
 }
 
-// guess gives the field, or the part of one, that other programs mean by a heading; empty:
+// guess returns the field, or the part of one, that other programs mean by a heading; empty:
 // none is known.
 func guess(heading string) string {
 	if field, ok := guesses[normalHeading(heading)]; ok {

@@ -16,7 +16,7 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// unzip gives the files of a ZIP by name, and the names in their order.
+// unzip returns the files of a ZIP by name, and the names in their order.
 func unzip(t *testing.T, archive []byte) (files map[string]string, names []string) {
 	t.Helper()
 	reader, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))

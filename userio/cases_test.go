@@ -13,7 +13,7 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// sample gives a file of testdata, which another program wrote.
+// sample returns a file of testdata, which another program wrote.
 func sample(t *testing.T, name string) string {
 	t.Helper()
 	file, err := os.ReadFile(filepath.Join("testdata", name))

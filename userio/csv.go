@@ -399,7 +399,7 @@ func (r *csvReader) read() (broken *userkit.Error, err error) {
 	}
 }
 
-// ahead gives bytes that are to be read, at least one and no more than the row
+// ahead returns bytes that are to be read, at least one and no more than the row
 // may still have and one.
 func (r *csvReader) ahead() ([]byte, error) {
 	if r.from.Buffered() == 0 {

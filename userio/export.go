@@ -155,7 +155,7 @@ func newTableWriter(to io.Writer, names []string, options ExportOptions, cut fun
 	return nil, errFormat(options.Format)
 }
 
-// exportColumns gives the names of the columns and what reads their values.
+// exportColumns returns the names of the columns and what reads their values.
 func exportColumns(names []string, moment userkit.Moment) ([]string, []func(*userkit.User) any, error) {
 	if names == nil {
 		for _, field := range userkit.UserFields() {

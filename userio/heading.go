@@ -21,7 +21,7 @@ func sameHeading(a, b string) bool {
 	return a == b || normalHeading(a) == normalHeading(b) && normalHeading(a) != ""
 }
 
-// normalHeading gives the letters and digits of a heading, in small letters and
+// normalHeading returns the letters and digits of a heading, in small letters and
 // without accents.
 func normalHeading(heading string) string {
 	return strings.Map(func(r rune) rune {
@@ -58,7 +58,7 @@ const (
 // nameParts are the parts of a name in their order.
 var nameParts = [...]string{partFirst, partMiddle, partLast}
 
-// partField gives the field that something is a part of; empty: it is no part.
+// partField returns the field that something is a part of; empty: it is no part.
 func partField(part string) string {
 	switch part {
 	case partEnabled, partDisabled, partState, partUntil, partControl:
@@ -176,7 +176,7 @@ func isSecret(heading string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretTokens, strings.ToLower(word)) })
 }
 
-// withoutSecrets gives a value without the members that isSecret tells, at any
+// withoutSecrets returns a value without the members that isSecret tells, at any
 // depth, and reports whether there were any.
 func withoutSecrets(value any) (any, bool) {
 	found := false
@@ -273,7 +273,7 @@ func (p *plan) readDisabled(c *cell) (any, error) {
 	return string(userkit.StatusDisabled), nil
 }
 
-// stricter gives the status that allows less.
+// stricter returns the status that allows less.
 func stricter(a, b string) string {
 	order := []string{"", string(userkit.StatusActive), string(userkit.StatusInvited), string(userkit.StatusInactive), string(userkit.StatusDisabled)}
 	if slices.Index(order, a) < slices.Index(order, b) {
@@ -326,7 +326,7 @@ var countryNames = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// country gives the ISO 3166 code of a country by its code or its name. What is
+// country returns the ISO 3166 code of a country by its code or its name. What is
 // neither stays as it is, for the check.
 func country(text string) string {
 	trimmed := strings.TrimSpace(text)
@@ -359,7 +359,7 @@ func country(text string) string {
 	return code
 }
 
-// listed gives names in quotes, the first ones of many.
+// listed returns names in quotes, the first ones of many.
 func listed(names []string) string {
 	const most = 40
 	var text strings.Builder

@@ -241,7 +241,7 @@ const importCalls = 3
 //   - CodeTooLong: more than MaxColumns,
 //   - CodeUnknownField: ImportOptions.Columns has a heading that the file has
 //     not, or a field that cannot be set; or an unknown column and UnknownRefuse,
-//   - CodeUnknownValue: an option that is none of its values.
+//   - CodeUnknownValue: an option with an unknown value.
 //
 // A row of more than MaxRowBytes (CodeTooLong), and without ReadOn a quote out of
 // place that spans lines (CodeBadFormat), ends the import behind the rows
@@ -322,7 +322,7 @@ var keyFields = [...]string{"id", "extref", "login", "email"}
 
 var keySeed = maphash.MakeSeed()
 
-// hashKey gives the hash of a unique value: never 0, and different for the same
+// hashKey returns the hash of a unique value: never 0, and different for the same
 // value of different fields.
 func hashKey(key userkit.UserKey) uint64 {
 	var hash maphash.Hash
@@ -422,7 +422,7 @@ func (o ImportOptions) check() error {
 	return nil
 }
 
-// batch gives an empty batch.
+// batch returns an empty batch.
 func (im *importer) batch() *batch {
 	if last := len(im.idle) - 1; last >= 0 {
 		b := im.idle[last]
@@ -432,7 +432,7 @@ func (im *importer) batch() *batch {
 	return &batch{values: map[uint64]struct{}{}}
 }
 
-// place gives the place of the next row of a batch.
+// place returns the place of the next row of a batch.
 func (b *batch) place(row *tableRow) place {
 	return place{row.sheet, row.number, len(b.places) + len(b.rejections)}
 }

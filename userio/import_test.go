@@ -18,7 +18,7 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// lines gives what rejections say, short: row, column, code.
+// lines returns what rejections say, short: row, column, code.
 func lines(report userio.ImportReport) (lines []string) {
 	for _, r := range report.Rejections {
 		lines = append(lines, fmt.Sprintf("%d %s %s", r.Row, r.Column, userkit.ErrorCode(r.Err)))
@@ -26,7 +26,7 @@ func lines(report userio.ImportReport) (lines []string) {
 	return lines
 }
 
-// uses gives what an import made of the columns, as "heading: field" or
+// uses returns what an import made of the columns, as "heading: field" or
 // "heading! why it was ignored".
 func uses(report userio.ImportReport) (uses []string) {
 	for _, c := range report.Columns {

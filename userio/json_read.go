@@ -71,7 +71,7 @@ func unfinished(text []byte) bool {
 	return errors.Is(decoder.Decode(&value), io.ErrUnexpectedEOF)
 }
 
-// listStart gives the place behind the bracket of the list that the first member
+// listStart returns the place behind the bracket of the list that the first member
 // of an object is; 0: it is none.
 func listStart(text []byte) int {
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -193,7 +193,7 @@ func takePath(value any, path []string) (rest, member any, ok bool) {
 	return value, nil, false
 }
 
-// pathsOf gives the headings that are paths into objects, by the first key.
+// pathsOf returns the headings that are paths into objects, by the first key.
 func pathsOf(columns map[string]string) map[string][]string {
 	paths := map[string][]string{}
 	for heading := range columns {

@@ -19,7 +19,7 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// heapGrowth gives by how much the heap in use grew at most while work ran; work
+// heapGrowth returns by how much the heap in use grew at most while work ran; work
 // calls look now and then.
 func heapGrowth(work func(look func())) (growth int64) {
 	inUse := func() int64 {

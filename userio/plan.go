@@ -266,7 +266,7 @@ func (p *plan) offer(c *column) {
 	}
 }
 
-// named gives the field that the caller says a heading is (hand), or whose name it
+// named returns the field that the caller says a heading is (hand), or whose name it
 // is.
 func (p *plan) named(heading string) (field string, hand bool) {
 	if field, ok := p.options.Columns[heading]; ok {
@@ -581,7 +581,7 @@ func (p *plan) blame(c *column, err error) *rowError {
 	return &rowError{column: c.Heading, err: fault}
 }
 
-// heading gives the heading of the column whose field an error blames.
+// heading returns the heading of the column whose field an error blames.
 func (p *plan) heading(err error) string {
 	fault, ok := errors.AsType[*userkit.Error](err)
 	if !ok {
@@ -601,7 +601,7 @@ var limitColumns = map[string]string{
 	"traffic_limit.anchor_day": "traffic_anchor_day",
 }
 
-// headingOf gives the heading of the column of a field; empty: there is none.
+// headingOf returns the heading of the column of a field; empty: there is none.
 func (p *plan) headingOf(field string) string {
 	if at, ok := p.taken[field]; ok {
 		return p.columns[at].Heading
@@ -646,7 +646,7 @@ func emptyValue(field userkit.Field[userkit.User]) any {
 	return nil
 }
 
-// reader gives what reads the cells of a field.
+// reader returns what reads the cells of a field.
 func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error) {
 	text := func(read func(string) (any, error)) func(*cell) (any, error) {
 		return func(c *cell) (any, error) {
@@ -697,7 +697,7 @@ func rounds(field userkit.Field[userkit.User], c *cell) bool {
 	return strings.Trim(text[at+2:], "0123456789") == "" && strings.Contains(text[:at], ".")
 }
 
-// enumeration gives a value of an enumeration as userkit writes it.
+// enumeration returns a value of an enumeration as userkit writes it.
 func enumeration(text string) string {
 	return wordGaps.Replace(strings.ToLower(strings.TrimSpace(text)))
 }

@@ -152,7 +152,7 @@ func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error
 	return found, nil
 }
 
-// paths gives all headings that may be paths.
+// paths returns all headings that may be paths.
 func (o *ImportOptions) paths() map[string]string {
 	all := maps.Clone(o.preset)
 	if all == nil {

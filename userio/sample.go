@@ -40,7 +40,7 @@ func sample(from tableReader) *sampledReader {
 	return s
 }
 
-// good gives the rows that could be read.
+// good returns the rows that could be read.
 func (s *sampledReader) good() []tableRow {
 	var rows []tableRow
 	for _, row := range s.rows {

@@ -31,7 +31,7 @@ type tableWriter interface {
 
 // tableReader reads a table row by row.
 type tableReader interface {
-	// columns gives the headings, as the file has them, in their order. Headings
+	// columns returns the headings, as the file has them, in their order. Headings
 	// come before the first row; a format without a header row (NDJSON) may add
 	// some with each row, at the end. The caller does not change the slice.
 	columns() []string
@@ -99,7 +99,7 @@ func errRowTooLong(number int64) *userkit.Error {
 	return userkit.NewError(userkit.CodeTooLong, "", "row %d is longer than %d bytes", number, MaxRowBytes)
 }
 
-// formatTime gives a time as cells show it, and "" for the zero time.
+// formatTime returns a time as cells show it, and "" for the zero time.
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""

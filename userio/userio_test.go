@@ -19,7 +19,7 @@ import (
 
 var formats = []userio.Format{userio.CSV, userio.XLSX, userio.NDJSON}
 
-// newManager gives a manager of an empty project.
+// newManager returns a manager of an empty project.
 func newManager(t testing.TB, opts ...userkit.Option) userkit.Manager {
 	t.Helper()
 	store := memory.New()
@@ -34,7 +34,7 @@ func newManager(t testing.TB, opts ...userkit.Option) userkit.Manager {
 	return manager
 }
 
-// export gives what Export writes.
+// export returns what Export writes.
 func export(t testing.TB, users userkit.UserManager, options userio.ExportOptions) string {
 	t.Helper()
 	var file bytes.Buffer

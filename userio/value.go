@@ -13,7 +13,7 @@ import (
 // attributePrefix begins the name of a column that is a single attribute.
 const attributePrefix = "attributes."
 
-// formatValue gives a value of a column as cells show it: as FieldKind.Format
+// formatValue returns a value of a column as cells show it: as FieldKind.Format
 // does, and what attributes hold as JSON. The value nil is an empty cell.
 func formatValue(value any) string {
 	switch value := value.(type) {

@@ -11,7 +11,7 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// spreadsheet gives a workbook as a person makes it, cell by cell.
+// spreadsheet returns a workbook as a person makes it, cell by cell.
 func spreadsheet(t *testing.T, fill func(book *excelize.File)) string {
 	t.Helper()
 	book := excelize.NewFile()

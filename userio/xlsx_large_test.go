@@ -130,7 +130,7 @@ func TestLargeXLSXThatIsMadeToBurstIsRefused(t *testing.T) {
 	})
 }
 
-// heapGrowth gives by how much the heap in use grows at most while something
+// heapGrowth returns by how much the heap in use grows at most while something
 // runs, as often as it is looked at.
 func heapGrowth(run func()) uint64 {
 	inUse := func() uint64 {

@@ -58,7 +58,7 @@ func openXLSXArchive(from io.Reader) (*xlsxArchive, error) {
 	return archive, nil
 }
 
-// randomAccess gives what is left of a reader as something that can be read at
+// randomAccess returns what is left of a reader as something that can be read at
 // any place, its size, and how to give it back.
 func randomAccess(from io.Reader) (file io.ReaderAt, size int64, done func() error, err error) {
 	if seeker, ok := from.(io.ReadSeeker); ok {
@@ -145,7 +145,7 @@ func readXLSXDirectory(file io.ReaderAt, size int64) (*xlsxArchive, error) {
 	return &xlsxArchive{parts: parts, budget: xlsxFreeBytes + xlsxMaxRatio*size}, nil
 }
 
-// zipEntries gives the number of entries that the end of a ZIP declares:
+// zipEntries returns the number of entries that the end of a ZIP declares:
 // archive/zip makes room for them before it has seen one.
 func zipEntries(file io.ReaderAt, size int64) (uint64, error) {
 	const endSize, locatorSize, end64Size = 22, 20, 56
@@ -250,7 +250,7 @@ func (p *xlsxPart) fail(err *userkit.Error) error {
 
 func (p *xlsxPart) close() error { return p.content.Close() }
 
-// token gives the next token, valid until the next call, and io.EOF at the end
+// token returns the next token, valid until the next call, and io.EOF at the end
 // of a part that is whole.
 func (p *xlsxPart) token() (xml.Token, error) {
 	p.left = MaxRowBytes
@@ -277,7 +277,7 @@ func (p *xlsxPart) token() (xml.Token, error) {
 	return token, nil
 }
 
-// child gives the next element directly inside of the open one at a depth, and
+// child returns the next element directly inside of the open one at a depth, and
 // false where that ends. What the caller has left of the last child is skipped.
 func (p *xlsxPart) child(depth int) (xml.StartElement, bool, error) {
 	for {
@@ -325,7 +325,7 @@ func (a *xlsxArchive) visit(name string, visit func(element xml.StartElement) er
 	return errors.Join(part.elements(visit), part.close())
 }
 
-// attribute gives an attribute of an element by its local name, "" when there is
+// attribute returns an attribute of an element by its local name, "" when there is
 // none.
 func attribute(element xml.StartElement, name string) string {
 	for _, attribute := range element.Attr {

@@ -560,7 +560,7 @@ func xlsxUnescape(text string) string {
 	}
 }
 
-// xlsxColumn gives the number from 0 of the column of a cell such as B7 or $B$7.
+// xlsxColumn returns the number from 0 of the column of a cell such as B7 or $B$7.
 func xlsxColumn(reference string) (int, bool) {
 	letters := strings.TrimRight(strings.ReplaceAll(reference, "$", ""), "0123456789")
 	column := 0
@@ -573,7 +573,7 @@ func xlsxColumn(reference string) (int, bool) {
 	return column - 1, column > 0
 }
 
-// xlsxColumnName gives the letters of a column by its number from 0.
+// xlsxColumnName returns the letters of a column by its number from 0.
 func xlsxColumnName(column int) string {
 	name := ""
 	for column++; column > 0; column = (column - 1) / 26 {

@@ -110,7 +110,7 @@ func (t *xlsxTexts) flush() (err error) {
 	return err
 }
 
-// text gives a text by its number from 0, and whether there is one.
+// text returns a text by its number from 0, and whether there is one.
 func (t *xlsxTexts) text(number int) (string, bool, error) {
 	if number < 0 || number >= t.count {
 		return "", false, nil

@@ -26,7 +26,7 @@ const (
 	officeNamespace = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 )
 
-// workbookParts gives the parts of a workbook of the sheets Sheet1, Sheet2, … whose
+// workbookParts returns the parts of a workbook of the sheets Sheet1, Sheet2, … whose
 // sheetData holds what is given.
 func workbookParts(sheets ...string) map[string]string {
 	parts := map[string]string{
@@ -67,7 +67,7 @@ func zipParts(t testing.TB, parts map[string]string) []byte {
 
 func workbook(t testing.TB, sheets ...string) []byte { return zipParts(t, workbookParts(sheets...)) }
 
-// inline gives a row of texts.
+// inline returns a row of texts.
 func inline(texts ...string) string {
 	row := "<row>"
 	for _, text := range texts {

@@ -27,7 +27,7 @@ func xlsxDays(t, epoch time.Time) float64 {
 	return float64(days) + float64(seconds%86400*1e6+int64(t.Nanosecond()/1e3))/86400e6
 }
 
-// xlsxSerial gives the number of days of a time in the system of 1900, and
+// xlsxSerial returns the number of days of a time in the system of 1900, and
 // whether reading it gives the very same time.
 func xlsxSerial(t time.Time) (float64, bool) {
 	serial := xlsxDays(t, xlsxEpoch1900)
@@ -72,7 +72,7 @@ const (
 	xlsxSpan                 // days that went by, as in [h]:mm
 )
 
-// xlsxBuiltinKind gives the kind of a number format that workbooks do not spell
+// xlsxBuiltinKind returns the kind of a number format that workbooks do not spell
 // out.
 func xlsxBuiltinKind(id int) xlsxNumberKind {
 	switch {
@@ -84,7 +84,7 @@ func xlsxBuiltinKind(id int) xlsxNumberKind {
 	return xlsxPlain
 }
 
-// xlsxFormatKind gives the kind of a number format from its code: what counts
+// xlsxFormatKind returns the kind of a number format from its code: what counts
 // are the letters of dates and times that are not quoted, escaped or in
 // brackets, and hours, minutes or seconds in brackets.
 func xlsxFormatKind(code string) xlsxNumberKind {

@@ -144,7 +144,7 @@ func (w *xlsxWriter) beginPiece() (err error) {
 	return err
 }
 
-// xlsxColumnWidth gives the width of a column in characters.
+// xlsxColumnWidth returns the width of a column in characters.
 func xlsxColumnWidth(column string) float64 {
 	width := 20.0
 	if field, ok := userkit.UserField(column); ok {
@@ -189,7 +189,7 @@ func (w *xlsxWriter) row(values []any) error {
 	return w.setRow()
 }
 
-// cell gives a value as excelize takes it. What a spreadsheet would change goes
+// cell returns a value as excelize takes it. What a spreadsheet would change goes
 // as a text: whole numbers of more than 15 digits and times that a number of
 // days cannot say.
 func (w *xlsxWriter) cell(column string, value any) (any, error) {
@@ -218,7 +218,7 @@ func (w *xlsxWriter) cell(column string, value any) (any, error) {
 	return w.text(column, formatValue(value))
 }
 
-// text gives a text as excelize takes it, which would cut it or put U+FFFD into
+// text returns a text as excelize takes it, which would cut it or put U+FFFD into
 // it without a word.
 func (w *xlsxWriter) text(column, text string) (any, error) {
 	if text == "" {
@@ -314,7 +314,7 @@ func (w *xlsxWriter) endSheet() error {
 	return err
 }
 
-// finish writes what is left of the last sheet, and the parts that are none.
+// finish writes what is left of the last sheet, and the parts that are not sheets.
 func (w *xlsxWriter) finish() error {
 	if err := w.endSheet(); err != nil {
 		return err

@@ -208,7 +208,7 @@ func (b *tab) run(steps ...step) {
 	require.NoError(b.t, chromedp.Do(b, steps...))
 }
 
-// evaluate gives the value of an expression in the page.
+// evaluate returns the value of an expression in the page.
 func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOption) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b, chromedp.Evaluate[T](expression, options...))

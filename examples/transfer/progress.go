@@ -77,7 +77,7 @@ func isTerminal(to io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// exportBar gives the bar of an export, which counts users.
+// exportBar returns the bar of an export, which counts users.
 func exportBar(ctx context.Context, users userkit.UserManager, filter userkit.UserFilter, stderr io.Writer) (*bar, error) {
 	if !isTerminal(stderr) {
 		return nil, nil
@@ -89,7 +89,7 @@ func exportBar(ctx context.Context, users userkit.UserManager, filter userkit.Us
 	return newBar(stderr, total, progressbar.OptionShowIts(), progressbar.OptionSetItsString("users")), nil
 }
 
-// importBar gives the bar of an import, which counts the bytes of the file. Where
+// importBar returns the bar of an import, which counts the bytes of the file. Where
 // those say nothing, since a workbook is read whole before its first row and a
 // pipe has no size, it counts rows, and the end is unknown.
 func importBar(file *os.File, format userio.Format, stderr io.Writer) (*bar, error) {

@@ -132,7 +132,7 @@ func NewTokens(name, scope string, account Account, api *vendorapi.Client, clock
 	return &Tokens{name: name, scope: scope, account: account, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
-// Current gives the access token, getting a new one where there is none. One caller
+// Current returns the access token, getting a new one where there is none. One caller
 // refreshes, the others wait for it or for the end of their context. A refresh that
 // failed is everybody's answer for a while, so that a thousand callers do not ask a
 // thousand times.
@@ -175,7 +175,7 @@ func (s *Tokens) Current(ctx context.Context) (string, *Failure) {
 	return "", failed
 }
 
-// known gives what is to be had without a request.
+// known returns what is to be had without a request.
 func (s *Tokens) known() (string, *Failure) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -163,7 +163,7 @@ func KeepsDigits(text string, number float64) bool {
 	return whole != nil && whole.Cmp(exact) == 0
 }
 
-// Whole gives a number as int64 where it is whole and fits.
+// Whole returns a number as int64 where it is whole and fits.
 func Whole(number float64) (int64, bool) {
 	if math.Trunc(number) == number && number >= -(1<<63) && number < 1<<63 {
 		return int64(number), true

@@ -119,7 +119,7 @@ func findBinaries(chosen string) (binaries, libraries string, err error) {
 		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin"}, Environment, BinariesEnvironment)
 }
 
-// versionOf gives the number in a path such as /usr/lib/postgresql/15/bin.
+// versionOf returns the number in a path such as /usr/lib/postgresql/15/bin.
 func versionOf(path string) int {
 	digits := strings.FieldsFunc(path, func(r rune) bool { return r < '0' || r > '9' })
 	if len(digits) == 0 {
@@ -137,7 +137,7 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// serverUser gives who runs the server: PostgreSQL refuses to run as root.
+// serverUser returns who runs the server: PostgreSQL refuses to run as root.
 func serverUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -160,7 +160,7 @@ func serverUser() (*syscall.Credential, error) {
 	return nil, errors.New("running as root, and there is neither a user postgres nor nobody to run the server")
 }
 
-// freePort gives a port of the loopback interface that nobody listens on.
+// freePort returns a port of the loopback interface that nobody listens on.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -271,7 +271,7 @@ func (c *cluster) start() error {
 	}
 }
 
-// tail gives the end of a log.
+// tail returns the end of a log.
 func tail(text []byte) []byte {
 	const most = 2000
 	if len(text) <= most {

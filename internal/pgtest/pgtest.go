@@ -103,7 +103,7 @@ func (template *Template) CreateOn(t testing.TB, server string) string {
 	return withDatabase(server, name)
 }
 
-// on gives the name of the template's database on a server.
+// on returns the name of the template's database on a server.
 func (template *Template) on(server string) (string, error) {
 	template.mu.Lock()
 	defer template.mu.Unlock()
@@ -222,7 +222,7 @@ func (s *Server) Close() { s.cluster.remove() }
 
 func newName() string { return "userkit_test_" + strings.ToLower(rand.Text()) }
 
-// withDatabase gives the DSN of another database of the same server.
+// withDatabase returns the DSN of another database of the same server.
 func withDatabase(server, name string) string {
 	address, err := url.Parse(server)
 	if err != nil {

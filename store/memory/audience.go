@@ -30,7 +30,7 @@ type roster struct {
 // of the filter is without, and perhaps a few more.
 type way struct {
 	size func() int // the most users that it finds; asked under the store's lock
-	// open gives the users of a table. It is called under the store's lock, and
+	// open returns the users of a table. It is called under the store's lock, and
 	// what it gives is read under it unless a snapshot was asked for.
 	open func(table view[user], snapshot bool) func(yield func(*user) bool)
 }
@@ -138,7 +138,7 @@ func (a *audience) member(u *user, id userkit.SegmentID) bool {
 	return false
 }
 
-// wayOf gives the way to the users who meet a comparison, if an index has them:
+// wayOf returns the way to the users who meet a comparison, if an index has them:
 // those with an id, and those whose login, name, email or extref is a text or
 // begins with one.
 func (u *users) wayOf(c userkit.Comparison) (way, bool) {
@@ -168,7 +168,7 @@ func (u *users) wayOf(c userkit.Comparison) (way, bool) {
 	return way{}, false
 }
 
-// beyond gives the first text after all that begin with a folded text, whose
+// beyond returns the first text after all that begin with a folded text, whose
 // last byte is one of UTF-8 and so not the largest.
 func beyond(prefix string) string {
 	last := len(prefix) - 1
@@ -341,7 +341,7 @@ var userReaders = map[string]userkit.FieldReader[user]{
 	},
 }
 
-// folded gives the whole folded form of a text of a profile that has this key. A
+// folded returns the whole folded form of a text of a profile that has this key. A
 // key is cut at a rune, so one that was cut lacks less than a rune to the bound.
 func (p *profile) folded(key string, text part) string {
 	if len(key) <= userkit.SortKeyBytes-utf8.UTFMax {

@@ -116,7 +116,7 @@ func (byLength) compare(a, b *session) int {
 	return compareIDs(&a.id, &b.id)
 }
 
-// lengthClass gives the class of the length of a session that has ended: one of class n
+// lengthClass returns the class of the length of a session that has ended: one of class n
 // ran for less than 2^n microseconds.
 func (s *session) lengthClass() int {
 	return bits.Len64(uint64(max(s.endedAt-s.startedAt, 0)))
@@ -456,7 +456,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	return convert(rows, (*session).out), nil
 }
 
-// matchSession gives what a filter asks of a session beyond its user and its state.
+// matchSession returns what a filter asks of a session beyond its user and its state.
 func matchSession(filter userkit.SessionFilter) func(*session) bool {
 	var parts []func(*session) bool
 	if filter.InternalIP.IsValid() {

@@ -222,7 +222,7 @@ func (p *profile) keepTexts(from *userkit.User) {
 	}
 }
 
-// text gives a text of the profile.
+// text returns a text of the profile.
 func (p *profile) text(of part) string { return p.texts[of.at : of.at+of.length] }
 
 func accountOf(from *userkit.Account) account {
@@ -590,7 +590,7 @@ func profiles[O order[profile]](index *set[profile, O], table view[user], snapsh
 	return usersOf(index.view(snapshot).cursor(part, list.Order.Descending), table)
 }
 
-// usersOf gives the users of the profiles that a cursor walks.
+// usersOf returns the users of the profiles that a cursor walks.
 func usersOf[O order[profile]](walk *cursor[profile, O], table view[user]) func() *user {
 	return func() *user {
 		if next := walk.next(); next != nil {

@@ -16,7 +16,7 @@ type column[R any] struct {
 	name string
 	kind string                         // the SQL type
 	put  func(values *array, record *R) // adds the record's value
-	// get gives where to read the value to; nil for columns that are only
+	// get returns where to read the value to; nil for columns that are only
 	// written, such as sort keys.
 	get func(record *R) any
 	// read, where set, is the expression to read instead of the column, with $

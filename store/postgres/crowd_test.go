@@ -106,7 +106,7 @@ func (r *recorder) BeforeQuery(ctx context.Context, event *bun.QueryEvent) conte
 
 func (r *recorder) AfterQuery(context.Context, *bun.QueryEvent) {}
 
-// take gives the statements since it was last called.
+// take returns the statements since it was last called.
 func (r *recorder) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -148,7 +148,7 @@ type silent struct {
 func (s silent) Error() string { return s.said }
 func (s silent) Unwrap() error { return s.error }
 
-// refused gives an error about the arguments, with its cause inside.
+// refused returns an error about the arguments, with its cause inside.
 func refused(code userkit.Code, field, words string, cause error) error {
 	return userkit.NewError(code, field, "%s", words).Because(silent{cause, words})
 }
@@ -231,7 +231,7 @@ func unavailable(what string, cause error) error {
 	return userkit.NewError(userkit.CodeStoreUnavailable, "", "%s", what).Because(cause)
 }
 
-// contextError gives the context's error when err comes from its end. pgdriver
+// contextError returns the context's error when err comes from its end. pgdriver
 // reports a deadline as a timeout of the network.
 func contextError(ctx context.Context, err error) error {
 	if ended := ctx.Err(); ended != nil {
@@ -253,7 +253,7 @@ func constraintMeaning(constraint string) (unique, bool) {
 	return found, ok
 }
 
-// withoutShard gives the name of a constraint. On a distributed PostgreSQL the
+// withoutShard returns the name of a constraint. On a distributed PostgreSQL the
 // constraint of a shard has the number of the shard after its name.
 func withoutShard(constraint string) string {
 	name := strings.TrimRight(constraint, "0123456789")

@@ -183,7 +183,7 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 	return false, nil
 }
 
-// sign gives the SQL of an order, or of eq.
+// sign returns the SQL of an order, or of eq.
 func sign(operator userkit.Operator) string {
 	return map[userkit.Operator]string{
 		userkit.OpEqual: " = ", userkit.OpGreater: " > ", userkit.OpGreaterOrEqual: " >= ",
@@ -194,7 +194,7 @@ func sign(operator userkit.Operator) string {
 // likeEscapes are the signs with a meaning in patterns.
 var likeEscapes = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// pattern gives the pattern of LIKE for co, sw or ew.
+// pattern returns the pattern of LIKE for co, sw or ew.
 func pattern(operator userkit.Operator, part string) literal {
 	text := likeEscapes.Replace(part)
 	if operator != userkit.OpStartsWith {
@@ -239,7 +239,7 @@ const hasParts = `u.search_parts <> '' AND string_to_array(u.search_parts, E'\n'
 // withoutID is what the search box looks at but the id.
 const withoutID = "substr(u.search, 38)"
 
-// textsOf gives texts as an array.
+// textsOf returns texts as an array.
 func textsOf(texts []string) literal {
 	var values array
 	for _, text := range texts {
@@ -404,7 +404,7 @@ func (c *selection) today() userkit.Day {
 	return userkit.DayOf(c.filter.Moment.At, zone)
 }
 
-// trafficUsed gives what userkit.Traffic.UsedIn says at the filter's moment. When
+// trafficUsed returns what userkit.Traffic.UsedIn says at the filter's moment. When
 // a period began depends on the limit in so few ways that all of them are written
 // out; Go knows the calendar.
 func (c *selection) trafficUsed() (expression string, args []any) {
@@ -600,7 +600,7 @@ func (c *selection) attribute(of userkit.Comparison) (served bool) {
 	return false
 }
 
-// holding gives an object that has a value at a path and nothing else. The bits of lists
+// holding returns an object that has a value at a path and nothing else. The bits of lists
 // say which of the names have a list of it.
 func holding(path []string, lists int, value any) literal {
 	for i, name := range slices.Backward(path) {

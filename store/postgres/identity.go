@@ -39,7 +39,7 @@ type unidentified struct {
 	keys        []string
 }
 
-// identify gives keys to some of the rows of a table that have none, of any project,
+// identify returns keys to some of the rows of a table that have none, of any project,
 // and reports whether there were such. Those who were first have the keys; a key that
 // is taken stays empty, which Conflicts tells.
 func (s *Store) identify(ctx context.Context, table identityTable) (bool, error) {
@@ -59,7 +59,7 @@ func (s *Store) identify(ctx context.Context, table identityTable) (bool, error)
 	return true, nil
 }
 
-// identifyIn gives keys to rows of one project. A row that was changed since it was read
+// identifyIn returns keys to rows of one project. A row that was changed since it was read
 // stays without.
 func (s *Store) identifyIn(ctx context.Context, table identityTable, project text, rows []*unidentified) error {
 	for i := range table.keys {
@@ -152,7 +152,7 @@ func (s *Store) unidentified(ctx context.Context, table identityTable) ([]*unide
 	return all, err
 }
 
-// held gives which of the keys that rows of a project want in a column are somebody's.
+// held returns which of the keys that rows of a project want in a column are somebody's.
 func (s *Store) held(ctx context.Context, table identityTable, project text, at int, wanted []*unidentified) (map[string]bool, error) {
 	var keys array
 	for _, row := range wanted {

@@ -185,7 +185,7 @@ func (l *loading) accounts(ctx context.Context) error {
 	})
 }
 
-// loadRecords runs the searches of a statement and gives each record once to the
+// loadRecords runs the searches of a statement and passes each record once to the
 // state of its user.
 func loadRecords[R any](ctx context.Context, l *loading, q *statement, targets func(to []any, record *R) []any,
 	keys func(record *R) (user userkit.UserID, id [16]byte), give func(state *userkit.State, record R)) error {

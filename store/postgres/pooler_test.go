@@ -162,7 +162,7 @@ func (p *pooler) mix(places int) {
 	p.shift = places
 }
 
-// through gives the DSN of the pooler.
+// through returns the DSN of the pooler.
 func (p *pooler) through(dsn, more string) string {
 	at, _ := url.Parse(dsn)
 	at.Host = p.listener.Addr().String()

@@ -71,7 +71,7 @@ func (p *preparedStatements) query(ctx context.Context, q *statement) (*sql.Rows
 	return rows, err
 }
 
-// take gives a prepared statement to use. database/sql prepares it on every
+// take returns a prepared statement to use. database/sql prepares it on every
 // connection that it is used on.
 func (p *preparedStatements) take(ctx context.Context, text string) (*preparedStatement, error) {
 	p.mu.Lock()
@@ -151,7 +151,7 @@ func (p *preparedStatements) close() {
 	p.byText = nil
 }
 
-// numbered gives the statement with numbered parameters. What does not change
+// numbered returns the statement with numbered parameters. What does not change
 // between two uses of the statement, names and the project, stays in the text.
 func (q *statement) numbered() (string, []any) {
 	rest := q.text.String()

@@ -13,7 +13,7 @@ import (
 	"github.com/userkit/userkit/store/postgres"
 )
 
-// onOneConnection gives a manager with prepared statements whose only connection
+// onOneConnection returns a manager with prepared statements whose only connection
 // the test can look into.
 func onOneConnection(t *testing.T) (userkit.Manager, *postgres.Store, *bun.DB) {
 	t.Helper()

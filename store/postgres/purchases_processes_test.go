@@ -116,7 +116,7 @@ func openShop(t *testing.T, hold func(process string, nth int) <-chan struct{}) 
 	return s
 }
 
-// questions gives the tokens that a process has asked about.
+// questions returns the tokens that a process has asked about.
 func (s *shop) questions(process string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

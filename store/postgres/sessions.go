@@ -14,7 +14,7 @@ var sessionReads = sessionColumns.reads("s")
 // slotLength is the precision of the index that finds stale sessions.
 const slotLength = 10 * time.Minute
 
-// reportedSlot gives the slot of a time. It never decreases as time goes on.
+// reportedSlot returns the slot of a time. It never decreases as time goes on.
 func reportedSlot(t time.Time) int64 {
 	seconds, length := t.Unix(), int64(slotLength/time.Second)
 	slot := seconds / length

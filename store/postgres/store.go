@@ -390,7 +390,7 @@ func errClosed() error {
 	return userkit.NewError(userkit.CodeClosed, "", "the store is closed")
 }
 
-// table gives the qualified name of a table.
+// table returns the qualified name of a table.
 func (s *Store) table(name string) bun.Ident { return bun.Ident(s.schema + "." + name) }
 
 // statement is SQL with bun's placeholders, and their arguments.

@@ -287,7 +287,7 @@ func (l *userList[R]) near(q *statement) error {
 	return l.page(q, "u", "")
 }
 
-// few gives the page when only a few users meet the filter, and reports whether
+// few returns the page when only a few users meet the filter, and reports whether
 // that is so.
 func (l *userList[R]) few(ctx context.Context) (users []R, complete bool, err error) {
 	begin, end := "(", ")" // around a join

@@ -27,7 +27,7 @@ func (l literal) AppendQuery(_ schema.QueryGen, b []byte) ([]byte, error) {
 	return append(b, l...), nil
 }
 
-// quoted gives a text as an SQL literal that means the same whatever
+// quoted returns a text as an SQL literal that means the same whatever
 // standard_conforming_strings says.
 func quoted(text string) literal {
 	return append(appendEscaped(append(make(literal, 0, len(text)+3), `E'`...), text), '\'')
@@ -45,7 +45,7 @@ func quotedReal(number float64) literal {
 	return append(strconv.AppendFloat(append(make(literal, 0, 50), '\''), number, 'g', -1, 64), `'::double precision`...)
 }
 
-// quotedJSON gives a value of attributes, which JSON can always write.
+// quotedJSON returns a value of attributes, which JSON can always write.
 func quotedJSON(value any) literal {
 	data, err := json.Marshal(withFractions(value))
 	if err != nil {
@@ -58,7 +58,7 @@ func quotedAddress(address netip.Addr) literal {
 	return append(quoted(address.String()), "::inet"...)
 }
 
-// quotedDay gives a day; the zero day is before all others.
+// quotedDay returns a day; the zero day is before all others.
 func quotedDay(day userkit.Day) literal {
 	return literal("'" + spelledDay(day) + "'::date")
 }
@@ -147,7 +147,7 @@ func (p parameter) AppendQuery(_ schema.QueryGen, b []byte) ([]byte, error) {
 	return append(b, p.kind...), nil
 }
 
-// argument gives the value for a prepared statement.
+// argument returns the value for a prepared statement.
 func (p parameter) argument() any {
 	if p.null {
 		return nil
@@ -319,7 +319,7 @@ func (a *array) sortKey(text string) {
 	}
 }
 
-// foldedJSON gives a copy of a JSON value with all of its texts folded, though not
+// foldedJSON returns a copy of a JSON value with all of its texts folded, though not
 // the names, and whether folding changed any. Where it changed none, the value
 // itself comes back.
 func foldedJSON(value any) (folded any, changed bool) {

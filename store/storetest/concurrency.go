@@ -19,7 +19,7 @@ import (
 // crowd is how many callers race for one thing.
 const crowd = 50
 
-// pair gives two managers on the data of the case, each on a handle of its own,
+// pair returns two managers on the data of the case, each on a handle of its own,
 // as two processes would have.
 func (e env) pair(t *testing.T, options ...userkit.Option) (*desk, *desk) {
 	t.Helper()

@@ -64,7 +64,7 @@ func (f *faultyStore) first(faults ...fault) {
 // heal lets everything work again.
 func (f *faultyStore) heal() { f.plan(nil, nil) }
 
-// count gives how many commits there were since the last plan.
+// count returns how many commits there were since the last plan.
 func (f *faultyStore) count() int {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -188,7 +188,7 @@ func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]e
 	return outcomes, err
 }
 
-// faulty gives a manager on a store that fails as planned, and one beside it on
+// faulty returns a manager on a store that fails as planned, and one beside it on
 // the store itself, which never fails.
 func (e env) faulty(t *testing.T, options ...userkit.Option) (broken *desk, faults *faultyStore, sound *desk) {
 	t.Helper()

@@ -35,7 +35,7 @@ func outOfTime(t *testing.T) bool {
 // of its parts are alike.
 var base = time.Date(2026, time.March, 14, 15, 9, 26, 535_897_000, time.UTC)
 
-// at gives the moment that many seconds after base.
+// at returns the moment that many seconds after base.
 func at(seconds int) time.Time { return base.Add(time.Duration(seconds) * time.Second) }
 
 // idOf makes the n-th id of a kind of record: a UUIDv7, the same in every run.
@@ -1038,7 +1038,7 @@ func requireIDs[T any](t *testing.T, want, got []T, id func(*T) [16]byte, messag
 	}
 }
 
-// sortedByID gives a copy in the order of ids.
+// sortedByID returns a copy in the order of ids.
 func sortedByID[T any](records []T, id func(*T) [16]byte) []T {
 	sorted := append([]T{}, records...)
 	slices.SortFunc(sorted, func(a, b T) int {
@@ -1048,7 +1048,7 @@ func sortedByID[T any](records []T, id func(*T) [16]byte) []T {
 	return sorted
 }
 
-// idsOf gives the ids of records as text, which a failure shows readably.
+// idsOf returns the ids of records as text, which a failure shows readably.
 func idsOf[T any](records []T, id func(*T) [16]byte) []string {
 	ids := []string{}
 	for i := range records {

@@ -363,7 +363,7 @@ func importCases() []testCase {
 	}
 }
 
-// sortedNames gives the names of events of one commit in the order in which an
+// sortedNames returns the names of events of one commit in the order in which an
 // edit makes them.
 func sortedNames(events []userkit.Event) []userkit.EventName {
 	events = sortedByID(events, eventRecordID)
@@ -554,7 +554,7 @@ func userRecordCases() []testCase {
 	}
 }
 
-// valuesOf gives the values of records, which are all of one type.
+// valuesOf returns the values of records, which are all of one type.
 func valuesOf[T any](t *testing.T, records []any) []T {
 	t.Helper()
 	values := []T{}

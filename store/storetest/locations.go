@@ -19,7 +19,7 @@ func storeLocationGroup() group {
 	}}
 }
 
-// locations gives what a store has to list.
+// locations returns what a store has to list.
 func locations(devices []userkit.DeviceRecord, filter userkit.LocationFilter, list userkit.List) []userkit.DeviceID {
 	box, bounded := filter.Box.Get()
 	position := func(d userkit.DeviceRecord) userkit.Position {

@@ -274,7 +274,7 @@ func (d *desk) events(t *testing.T, user userkit.UserID) []userkit.Event {
 	return canonicalEvents(t, events)
 }
 
-// eventsDuring gives the events that a user got while act ran.
+// eventsDuring returns the events that a user got while act ran.
 func (d *desk) eventsDuring(t *testing.T, user userkit.UserID, act func()) []userkit.Event {
 	t.Helper()
 	before := map[userkit.EventID]bool{}
@@ -285,7 +285,7 @@ func (d *desk) eventsDuring(t *testing.T, user userkit.UserID, act func()) []use
 	return slices.DeleteFunc(d.events(t, user), func(event userkit.Event) bool { return before[event.ID] })
 }
 
-// eventNames gives the names of events, which a failure shows readably.
+// eventNames returns the names of events, which a failure shows readably.
 func eventNames(events []userkit.Event) []userkit.EventName {
 	names := []userkit.EventName{}
 	for _, event := range events {
@@ -381,7 +381,7 @@ func requireField(t *testing.T, err error, kind error, code userkit.Code, field 
 	require.Equal(t, field, detail(t, err).Field, "%v", err)
 }
 
-// detail gives the error of userkit that err is.
+// detail returns the error of userkit that err is.
 func detail(t *testing.T, err error) *userkit.Error {
 	t.Helper()
 	found, ok := errors.AsType[*userkit.Error](err)
@@ -411,7 +411,7 @@ func together[T any](n int, call func(i int) (T, error)) []answer[T] {
 	return answers
 }
 
-// values gives the values of calls that must all have succeeded.
+// values returns the values of calls that must all have succeeded.
 func values[T any](t *testing.T, answers []answer[T]) []T {
 	t.Helper()
 	var values []T
@@ -422,7 +422,7 @@ func values[T any](t *testing.T, answers []answer[T]) []T {
 	return values
 }
 
-// succeeded gives the values of the calls without an error. Every other call
+// succeeded returns the values of the calls without an error. Every other call
 // must have failed with the code.
 func succeeded[T any](t *testing.T, answers []answer[T], kind error, code userkit.Code) []T {
 	t.Helper()

@@ -14,7 +14,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// damage gives texts that are near a cursor and none: every byte flipped in
+// damage returns texts that are near a cursor and none: every byte flipped in
 // several ways, pieces cut off and added, and plain rubbish.
 func damage(cursor string) []string {
 	damaged := []string{"x", "!", "\x00", "\xff", "null", "0", strings.Repeat("A", 8), strings.Repeat("A", 64), strings.Repeat("A", 100_000), cursor + cursor, "A" + cursor}

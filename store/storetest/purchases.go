@@ -112,7 +112,7 @@ func (s *shop) sends(body string, content userkit.NotificationContent, err error
 	s.notifications[body], s.unreadable[body] = content, err
 }
 
-// counts gives how often the shop was asked about a receipt, and how often it
+// counts returns how often the shop was asked about a receipt, and how often it
 // heard that it was granted.
 func (s *shop) counts(token string) (asked, granted int) {
 	s.mutex.Lock()
@@ -120,7 +120,7 @@ func (s *shop) counts(token string) (asked, granted int) {
 	return s.asked[token], s.granted[token]
 }
 
-// allAsked gives how often the shop was asked about every receipt.
+// allAsked returns how often the shop was asked about every receipt.
 func (s *shop) allAsked() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -137,7 +137,7 @@ type verifierOnly struct{ userkit.Verifier }
 // atOnce lets a shop be asked as fast as can be.
 var atOnce = userkit.WithVerificationRate(10_000)
 
-// withShop gives a manager whose purchases a shop verifies.
+// withShop returns a manager whose purchases a shop verifies.
 func (e env) withShop(t *testing.T, options ...userkit.Option) (*desk, *shop) {
 	t.Helper()
 	s := newShop()
@@ -146,7 +146,7 @@ func (e env) withShop(t *testing.T, options ...userkit.Option) (*desk, *shop) {
 
 const month = 30 * 24 * time.Hour
 
-// monthly gives the facts of a subscription that was bought now, for a month.
+// monthly returns the facts of a subscription that was bought now, for a month.
 func (d *desk) monthly(stableID string) userkit.PurchaseFacts {
 	now := d.clock.Now()
 	return userkit.PurchaseFacts{
@@ -830,7 +830,7 @@ func submitCases() []testCase {
 	}
 }
 
-// businessCalls gives every call of purchases.
+// businessCalls returns every call of purchases.
 func businessCalls(ctx context.Context, d *desk, user userkit.UserID) map[string]error {
 	calls := map[string]error{}
 	_, calls["SubmitPurchase"] = d.SubmitPurchase(ctx, user, receiptOf("receipt"))

@@ -659,7 +659,7 @@ type call struct {
 	call   func(ctx context.Context, store userkit.Store) error
 }
 
-// calls gives a call of every method but Close, each of which succeeds while
+// calls returns a call of every method but Close, each of which succeeds while
 // the dossier is stored at its first version.
 func calls(d dossier) []call {
 	list := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: 10} }

@@ -251,7 +251,7 @@ func devicesOrderAfterChange(t *testing.T, env env) {
 	listingOfDevices(t, env.store, userkit.DeviceFilter{}, left).requireOrder(t)
 }
 
-// belonging gives the records that a condition takes.
+// belonging returns the records that a condition takes.
 func belonging[T any](records []T, takes func(record T) bool) []T {
 	var taken []T
 	for _, record := range records {

@@ -145,7 +145,7 @@ func takesEvent(filter userkit.EventFilter) func(event userkit.Event) bool {
 	}
 }
 
-// eventFilters gives every combination of the parts of a filter.
+// eventFilters returns every combination of the parts of a filter.
 func eventFilters() []userkit.EventFilter {
 	var filters []userkit.EventFilter
 	for _, user := range []userkit.UserID{{}, userID(1), userID(listOwners - 1), userID(900)} {
@@ -248,7 +248,7 @@ func requireFeed(t *testing.T, want, got []userkit.FeedEvent, message ...any) {
 	requireList(t, want, got, func(event *userkit.FeedEvent) [16]byte { return event.Position.Event }, message...)
 }
 
-// withoutPositions gives the events of a part of the feed.
+// withoutPositions returns the events of a part of the feed.
 func withoutPositions(feed []userkit.FeedEvent) []userkit.Event {
 	var events []userkit.Event
 	for _, event := range feed {

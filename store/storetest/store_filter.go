@@ -145,7 +145,7 @@ func (c *audience) requireIDs(t *testing.T, filter userkit.UserFilter, names []s
 	require.Equal(t, c.inOrder(names), got, "UserIDs of %s", about(filter))
 }
 
-// inOrder gives names in the order of the users' ids; nil for none.
+// inOrder returns names in the order of the users' ids; nil for none.
 func (c *audience) inOrder(names []string) []string {
 	var sorted []string
 	for n, name := range c.names {
@@ -156,7 +156,7 @@ func (c *audience) inOrder(names []string) []string {
 	return sorted
 }
 
-// others gives the names that are not among those given.
+// others returns the names that are not among those given.
 func (c *audience) others(names []string) (others []string) {
 	for n, name := range c.names {
 		if !c.is(n, names) {

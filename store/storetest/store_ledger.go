@@ -117,7 +117,7 @@ func takesTransaction(filter userkit.TransactionFilter) func(transaction userkit
 	}
 }
 
-// transactionFilters gives every combination of the parts of a filter.
+// transactionFilters returns every combination of the parts of a filter.
 func transactionFilters() []userkit.TransactionFilter {
 	var filters []userkit.TransactionFilter
 	for _, user := range []userkit.UserID{{}, userID(1), userID(listOwners - 1), userID(900)} {

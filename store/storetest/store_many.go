@@ -32,7 +32,7 @@ const (
 	perPage = 280
 )
 
-// spread gives a number that is not in the order of n, and equal for few n.
+// spread returns a number that is not in the order of n, and equal for few n.
 func spread(n int) int { return n * 7919 % (many - 1) }
 
 // hasMany creates a user with many records and another with one of each kind.

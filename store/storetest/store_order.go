@@ -49,7 +49,7 @@ func (l listing[T]) position(field userkit.Field[T], record *T) userkit.Position
 	return userkit.Position{Key: field.Key(record), ID: l.id(record)}
 }
 
-// sorted gives the records in the order that the contract asks for.
+// sorted returns the records in the order that the contract asks for.
 func (l listing[T]) sorted(field userkit.Field[T], descending bool) []T {
 	sorted := slices.Clone(l.records)
 	slices.SortFunc(sorted, func(a, b T) int {

@@ -35,7 +35,7 @@ var (
 	}
 )
 
-// anyText gives texts of the list, joined, and of letters of many scripts.
+// anyText returns texts of the list, joined, and of letters of many scripts.
 func anyText() *rapid.Generator[string] {
 	letters := []rune("aZ09 _%\\'\".-@+ßÄäéıİσςΩжЁกี่หिक日한각가🙂👍ﬃ９²ªاב\u0301\u0307\u3099")
 	return rapid.OneOf(
@@ -47,7 +47,7 @@ func anyText() *rapid.Generator[string] {
 	)
 }
 
-// anyAttribute gives a value of an attribute, as attributes hold them.
+// anyAttribute returns a value of an attribute, as attributes hold them.
 func anyAttribute(depth int) *rapid.Generator[any] {
 	plain := []*rapid.Generator[any]{
 		rapid.Just[any](nil), rapid.Map(rapid.Bool(), asAny), rapid.Map(rapid.SampledFrom(someIntegers), asAny), rapid.Map(rapid.SampledFrom(someFloats), asAny),
@@ -64,7 +64,7 @@ func anyAttribute(depth int) *rapid.Generator[any] {
 
 func asAny[T any](value T) any { return value }
 
-// anyUser gives a user, of whom several can be stored together when their
+// anyUser returns a user, of whom several can be stored together when their
 // numbers differ.
 func anyUser(t *rapid.T, n int) userkit.User {
 	text := func(field string) string { return anyText().Draw(t, field) }
@@ -231,7 +231,7 @@ func (s *sample) compareText(t *rapid.T, field string, exact bool, value string)
 	return valueFilter(rapid.SampledFrom(operators).Draw(t, "operator"), field, value)
 }
 
-// elementFilter gives the condition that an object at a path meets a filter of attributes,
+// elementFilter returns the condition that an object at a path meets a filter of attributes,
 // or, where that has an element itself, the filter alone.
 func elementFilter(path string, inner userkit.Filter) userkit.Filter {
 	text := inner.String()

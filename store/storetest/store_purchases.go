@@ -230,7 +230,7 @@ func takesPurchase(filter userkit.PurchaseFilter) func(purchase userkit.Purchase
 	}
 }
 
-// purchaseFilters gives every combination of the parts of a filter.
+// purchaseFilters returns every combination of the parts of a filter.
 func purchaseFilters() []userkit.PurchaseFilter {
 	var filters []userkit.PurchaseFilter
 	for _, user := range []userkit.UserID{{}, userID(1), userID(listOwners - 1), userID(900)} {
@@ -585,7 +585,7 @@ func togetherWantedByTwo(t *testing.T, env env) {
 	commit(t, env.store, buys(&a.user, named(newOwnPurchase(a.user.ID, 60), "apple", "wanted")))
 }
 
-// moves gives the changes by which a purchase leaves one user for another, who
+// moves returns the changes by which a purchase leaves one user for another, who
 // gets it under another id.
 func moves(from, to *dossier, purchase userkit.PurchaseID, fresh int) (taken, given userkit.Change) {
 	at := slices.IndexFunc(from.purchases, func(p userkit.Purchase) bool { return p.ID == purchase })

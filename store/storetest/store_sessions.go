@@ -259,7 +259,7 @@ func takesTimes(filter userkit.SessionFilter, session userkit.Session) bool {
 		(filter.To.IsZero() || session.StartedAt.Before(filter.To))
 }
 
-// sessionFilters gives every combination of the parts of a filter.
+// sessionFilters returns every combination of the parts of a filter.
 func sessionFilters() []userkit.SessionFilter {
 	var filters []userkit.SessionFilter
 	for _, user := range []userkit.UserID{{}, userID(1), userID(listOwners - 1)} {

@@ -191,7 +191,7 @@ func hardUser(n, variant int) userkit.User {
 	return user
 }
 
-// shuffled gives numbers from 0 in an order that is not theirs, so that the
+// shuffled returns numbers from 0 in an order that is not theirs, so that the
 // order of insertion is not the order of ids.
 func shuffled(count int) []int {
 	numbers := make([]int, 0, count)

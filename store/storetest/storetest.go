@@ -80,7 +80,7 @@ type env struct {
 	reopen func(t *testing.T, store userkit.Store) userkit.Store
 }
 
-// second gives another handle on the data of the store, or the store itself when
+// second returns another handle on the data of the store, or the store itself when
 // it has one handle only.
 func (e env) second(t *testing.T) userkit.Store {
 	t.Helper()

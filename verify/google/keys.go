@@ -51,7 +51,7 @@ func newKeySet(url string, api *vendorapi.Client, clock func() time.Time) *keySe
 	return &keySet{url: url, api: api, clock: clock, turn: make(chan struct{}, 1)}
 }
 
-// key gives the key with this id. It returns errUnknownKey, or another error when the
+// key returns the key with this id. It returns errUnknownKey, or another error when the
 // keys cannot be had now.
 func (s *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	if key, err := s.known(id); key != nil || err != nil {
@@ -84,7 +84,7 @@ func (s *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	return nil, errUnknownKey
 }
 
-// known gives what is to be had without a request; nothing at all when it takes one.
+// known returns what is to be had without a request; nothing at all when it takes one.
 func (s *keySet) known(id string) (*rsa.PublicKey, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -52,7 +52,7 @@ func productLookup(token, product string) lookup {
 	return lookup{kindProduct, "purchases.products.get", "products/" + product + "/tokens/" + token, (*Verifier).readProduct}
 }
 
-// lookups gives the ways to ask, in order; the next one is for when the one before
+// lookups returns the ways to ask, in order; the next one is for when the one before
 // knows no such purchase.
 func lookups(name tokenName, product string) []lookup {
 	switch {
@@ -319,7 +319,7 @@ func subscriptionVerdict(purchase subscriptionPurchase, facts userkit.PurchaseFa
 	}
 }
 
-// lineEnds gives when the last of the line items ends, and all of them where there are
+// lineEnds returns when the last of the line items ends, and all of them where there are
 // several.
 func lineEnds(lines []subscriptionLine) (end time.Time, items []userkit.PurchaseItem) {
 	for _, line := range lines {
@@ -524,7 +524,7 @@ func checkLengths(facts userkit.PurchaseFacts) error {
 	return nil
 }
 
-// withoutSecrets gives an answer without its tokens, and without the name and address
+// withoutSecrets returns an answer without its tokens, and without the name and address
 // of the person that "Subscribe with Google" adds; nil when it is too long to keep.
 func withoutSecrets(body []byte, token string) json.RawMessage {
 	decoder := json.NewDecoder(bytes.NewReader(body))

@@ -149,7 +149,7 @@ func (p *play) count(route string) int {
 	return p.counts[route]
 }
 
-// asked gives the requests to the API, without those for access tokens.
+// asked returns the requests to the API, without those for access tokens.
 func (p *play) asked() []string {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

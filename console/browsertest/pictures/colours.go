@@ -14,7 +14,7 @@ type tint struct {
 	count    int
 }
 
-// fewColours gives a picture with at most 256 colours, found by cutting the space of
+// fewColours returns a picture with at most 256 colours, found by cutting the space of
 // colours at the median until there are as many boxes. Pages have few colours; what is
 // lost are shades on the edges of letters.
 func fewColours(whole image.Image) *image.Paletted {
