@@ -529,7 +529,7 @@ func (m *manager) recordRefusal(ctx context.Context, c *call, refusal *Error) {
 	}
 	if ErrorCode(err) == CodeUserNotFound {
 		event.UserID = UserID{}
-		err = m.store.CommitEvent(ctx, event)
+		err = m.tell(ctx, event)
 	}
 	if err != nil {
 		m.logger.WarnContext(ctx, "userkit: a refusal could not be recorded", "operation", c.operation.name,

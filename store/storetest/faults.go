@@ -34,10 +34,13 @@ type faultyStore struct {
 	load    func() fault                                // nil: none fails
 	held    chan struct{}                               // Load waits until it is closed; nil: it does not wait
 	waiting chan struct{}                               // gets a value for every Load that begins to wait
+
+	writes map[string][]fault // of the calls that write and are no commit of a change, by their names, those that come
+	failed chan string        // gets the name of each of them that has failed
 }
 
 func newFaultyStore(store userkit.Store) *faultyStore {
-	return &faultyStore{Store: store, waiting: make(chan struct{}, 1000)}
+	return &faultyStore{Store: store, waiting: make(chan struct{}, 1000), failed: make(chan string, 1000)}
 }
 
 func errCut() error {
@@ -188,6 +191,56 @@ func (f *faultyStore) Commit(ctx context.Context, changes []userkit.Change) ([]e
 	return outcomes, err
 }
 
+// failing sets how the next calls of a method that writes fail, one after another.
+func (f *faultyStore) failing(method string, faults ...fault) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.writes = map[string][]fault{method: faults}
+}
+
+// write makes a call that writes and is no commit of a change, or fails as planned. The
+// results of one that fails are lost.
+func write[T any](f *faultyStore, method string, call func() (T, error)) (T, error) {
+	f.mutex.Lock()
+	planned := noFault
+	if coming := f.writes[method]; len(coming) > 0 {
+		planned, f.writes[method] = coming[0], coming[1:]
+	}
+	f.mutex.Unlock()
+	var nothing T
+	if planned == failBefore {
+		f.failed <- method
+		return nothing, errCut()
+	}
+	result, err := call()
+	if planned == failAfter {
+		f.failed <- method
+		return nothing, errCut()
+	}
+	return result, err
+}
+
+func (f *faultyStore) CommitEvent(ctx context.Context, event userkit.Event) error {
+	_, err := write(f, "CommitEvent", func() (struct{}, error) { return struct{}{}, f.Store.CommitEvent(ctx, event) })
+	return err
+}
+
+func (f *faultyStore) DeleteExpired(ctx context.Context, expiry userkit.Expiry, limit int) (int64, error) {
+	return write(f, "DeleteExpired", func() (int64, error) { return f.Store.DeleteExpired(ctx, expiry, limit) })
+}
+
+func (f *faultyStore) LeaseDuty(ctx context.Context, duty string, now, until time.Time) (bool, error) {
+	return write(f, "LeaseDuty", func() (bool, error) { return f.Store.LeaseDuty(ctx, duty, now, until) })
+}
+
+func (f *faultyStore) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
+	return write(f, "LeasePurchases", func() ([]userkit.Purchase, error) { return f.Store.LeasePurchases(ctx, now, until, limit) })
+}
+
+func (f *faultyStore) LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]userkit.Delivery, error) {
+	return write(f, "LeaseDeliveries", func() ([]userkit.Delivery, error) { return f.Store.LeaseDeliveries(ctx, now, until, limit) })
+}
+
 // faulty returns a manager on a store that fails as planned, and one beside it on
 // the store itself, which never fails.
 func (e env) faulty(t *testing.T, options ...userkit.Option) (broken *desk, faults *faultyStore, sound *desk) {
@@ -245,6 +298,7 @@ func faultGroups() []group {
 		{"Outage", outageCases()},
 		{"Conflict", conflictCases()},
 		{"Corridor", corridorCases()},
+		{"Writes", writeCases()},
 	}
 }
 
