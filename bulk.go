@@ -248,10 +248,10 @@ func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [
 	if err := r.check(ctx, m); err != nil || r.Action != BulkSendMessage {
 		return r, err
 	}
-	if r.Message, err = r.Message.normalise(now); err == nil && r.Message.Key == "" {
+	if r.Message, err = r.Message.normalise(); err == nil && r.Message.Key == "" {
 		r.Message.Key = bulkKey + hex.EncodeToString(run[:])
 	}
-	return r, err
+	return r, firstError(err, r.Message.inTime(now))
 }
 
 // check checks a request but its message, and that its segments can be used.

@@ -118,7 +118,8 @@ type NewMessage struct {
 	Data map[string]string `json:"data,omitempty"`
 
 	// ExpiresAt is when the message is not worth reading any more: it is then no longer
-	// unread, and no device is told of it. It is later than now; zero: never.
+	// unread, and no device is told of it. It is later than now, unless the call repeats one
+	// that sent it; zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
 	// Key makes the call safe to repeat: a message with the same key and content is the one
@@ -230,7 +231,7 @@ func (n NewMessage) isZero() bool {
 }
 
 // normalise checks a message and fills in what it leaves open.
-func (n NewMessage) normalise(now time.Time) (NewMessage, error) {
+func (n NewMessage) normalise() (NewMessage, error) {
 	if n.Format == "" {
 		n.Format = MessagePlain
 	}
@@ -244,9 +245,6 @@ func (n NewMessage) normalise(now time.Time) (NewMessage, error) {
 	}
 	if n.Format != MessagePlain && n.Format != MessageMarkdown {
 		return n, NewError(CodeUnknownValue, "format", "%q is no format of messages", clip(string(n.Format)))
-	}
-	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
-		return n, NewError(CodeOutOfRange, "expires_at", "a message expires later than it is sent")
 	}
 	if strings.HasPrefix(n.Key, mailKey) || strings.HasPrefix(n.Key, bulkKey) {
 		return n, NewError(CodeBadFormat, "key", "keys that begin with %q or %q are userkit's own", mailKey, bulkKey)
@@ -311,6 +309,14 @@ func checkMessageData(data map[string]string) error {
 	return checkNotificationData(data)
 }
 
+// inTime returns an error for a message that has expired when it is sent.
+func (n NewMessage) inTime(now time.Time) error {
+	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
+		return NewError(CodeOutOfRange, "expires_at", "a message expires later than it is sent")
+	}
+	return nil
+}
+
 // send decides on a message under the given id, and on its deliveries.
 func (n NewMessage) send(state *State, o origin, id MessageID, notifiers notifiers) (Message, Change, error) {
 	for _, sent := range state.Messages {
@@ -321,6 +327,9 @@ func (n NewMessage) send(state *State, o origin, id MessageID, notifiers notifie
 			return Message{}, Change{}, NewError(CodeKeyReused, "key", "the key sent message %s, which differs", sent.ID)
 		}
 		return sent, Change{}, nil
+	}
+	if err := n.inTime(o.now); err != nil { // one that was sent before may have expired since
+		return Message{}, Change{}, err
 	}
 	if len(notifiers) > 0 && state.User.Devices > 0 && !state.complete.devices {
 		return Message{}, Change{}, needMore{Want{AllDevices: true}}
@@ -374,7 +383,7 @@ func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessa
 		return Message{}, err
 	}
 	defer call.leave(ctx, &err)
-	if message, err = message.normalise(call.now); err != nil {
+	if message, err = message.normalise(); err != nil {
 		return Message{}, err
 	}
 	id := NewID[Message]()

@@ -100,6 +100,15 @@ func messagesByKey(t *testing.T, env env) {
 	_, err := d.SendMessage(t.Context(), user.ID, keyed)
 	requireCode(t, err, userkit.ErrInvalid, userkit.CodeKeyReused)
 
+	// The first result also when the message has expired since; another one is not sent then.
+	brief := userkit.NewMessage{Body: "Now", Key: "brief", ExpiresAt: d.clock.Now().Add(time.Minute)}
+	expired := send(user, brief)
+	d.clock.Advance(time.Hour)
+	require.Equal(t, expired, send(user, brief))
+	brief.Key = "another"
+	_, err = d.SendMessage(t.Context(), user.ID, brief)
+	requireCode(t, err, userkit.ErrInvalid, userkit.CodeOutOfRange)
+
 	mail := userkit.NewMessage{Subject: "Re: Hello", Body: "Thanks", Mail: userkit.MailOrigin{
 		MessageID: "<1@example.org>", From: "ada@example.org", FromName: "Ada", EnvelopeFrom: "bounce@example.org",
 		Marks: []userkit.MailMark{userkit.MailAutoSubmitted, userkit.MailList}, DMARC: userkit.DMARCPass, Truncated: true,
@@ -112,7 +121,7 @@ func messagesByKey(t *testing.T, env env) {
 	require.Equal(t, received, send(user, again))
 	require.NotEqual(t, received.ID, send(other, mail).ID)
 	all, _ := messageLists(t, d, user.ID)
-	require.ElementsMatch(t, []userkit.Message{first, received}, all)
+	require.ElementsMatch(t, []userkit.Message{first, expired, received}, all)
 }
 
 func messagesRefused(t *testing.T, env env) {
