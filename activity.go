@@ -271,7 +271,7 @@ func (a Actor) validate() error {
 	switch a.Kind {
 	case ActorSystem, ActorUser, ActorAdministrator, ActorNode:
 	default:
-		return NewError(CodeUnknownValue, "actor.kind", "%q is no kind of actor", clip(string(a.Kind)))
+		return NewError(CodeUnknownValue, "actor.kind", "unknown kind of actor %q", clip(string(a.Kind)))
 	}
 	return firstError(checkLine("actor.id", a.ID, MaxLine), checkLine("actor.name", a.Name, MaxLine))
 }
@@ -322,7 +322,7 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 		return nil, NewError(CodeReservedName, "name", "%q is an event of userkit", n.Name)
 	}
 	if len(n.Name) == 0 || len(n.Name) > 64 || strings.Trim(string(n.Name), "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
-		return nil, NewError(CodeBadFormat, "name", "%q is no name for an event", clip(string(n.Name)))
+		return nil, NewError(CodeBadFormat, "name", "%q cannot be the name of an event", clip(string(n.Name)))
 	}
 	if err := checkTime("at", n.At); err != nil {
 		return nil, err

@@ -168,11 +168,11 @@ func NewRoles(table map[string]Role, rolesOf func(ctx context.Context, actor Act
 				}
 			}
 			if !found {
-				return nil, invalidOption("NewRoles", "role %q: %q is no operation", clip(name), clip(pattern))
+				return nil, invalidOption("NewRoles", "role %q: unknown operation %q", clip(name), clip(pattern))
 			}
 		}
 		if _, err := role.Scope.check(); err != nil {
-			return nil, invalidOption("NewRoles", "role %q: its scope is no filter", clip(name)).Because(err)
+			return nil, invalidOption("NewRoles", "role %q: its scope is not a valid filter", clip(name)).Because(err)
 		}
 		r.allowed[name] = allowed
 	}
@@ -256,7 +256,7 @@ func (m *manager) ask(ctx context.Context, name, id string, may func(context.Con
 	}
 	c := call{manager: m, operation: operationNamed(name), asked: true}
 	if c.operation == nil {
-		return NewError(CodeUnknownValue, "operation", "%q is no operation", clip(name))
+		return NewError(CodeUnknownValue, "operation", "unknown operation %q", clip(name))
 	}
 	if id != "" {
 		target, err := ParseID[User](id)
@@ -359,7 +359,7 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 	}
 	scope, err := m.readyFilter(ctx, UserFilter{Filter: answer.Scope, Moment: Moment{At: c.now}})
 	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrNotFound) {
-		err = NewError(CodeAuthorizerFailed, "", "the scope that the authorizer gave is no filter").Because(err)
+		err = NewError(CodeAuthorizerFailed, "", "the authorizer returned a scope that is not a valid filter").Because(err)
 	}
 	if err != nil {
 		return ctx, err

@@ -260,7 +260,7 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 		return NewError(CodeUnknownField, "mail", "a received mail goes to nobody else")
 	}
 	if _, known := bulkOperations[r.Action]; !known {
-		return NewError(CodeUnknownValue, "action", "%q is no bulk action", clip(string(r.Action)))
+		return NewError(CodeUnknownValue, "action", "unknown bulk action %q", clip(string(r.Action)))
 	}
 	toSegments := r.Action == BulkAddToSegments || r.Action == BulkRemoveFromSegment
 	_, license := r.License.Get()

@@ -145,7 +145,7 @@ func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
 	for _, name := range names {
 		op := operationNamed(name)
 		if name != ChangeCredentials && (op == nil || op.connected == neverConnected) {
-			return p, invalidOption("WithConnections", "%q is no operation for who is connected", clip(name))
+			return p, invalidOption("WithConnections", "the operation %q is not for administrators who are connected", clip(name))
 		}
 		p.allowed[name] = true
 	}

@@ -105,7 +105,7 @@ func clampedDay(year int, month time.Month, day int) Day {
 // check checks a day that a caller gave.
 func (d Day) check(field string) error {
 	if d.Year < 1 || d.Year > 9999 || d.AddDays(0) != d {
-		return NewError(CodeOutOfRange, field, "%04d-%02d-%02d is no day", d.Year, d.Month, d.Day)
+		return NewError(CodeOutOfRange, field, "%04d-%02d-%02d is not a day", d.Year, d.Month, d.Day)
 	}
 	return nil
 }

@@ -396,7 +396,7 @@ func checkDeviceType(kind DeviceType) error {
 	case DeviceAndroid, DeviceIOS, DeviceMacOS, DeviceWindows, DeviceLinux, DeviceRouter, DeviceWeb, DeviceOther:
 		return nil
 	}
-	return NewError(CodeUnknownValue, "type", "%q is no type of device", clip(string(kind)))
+	return NewError(CodeUnknownValue, "type", "unknown type of device %q", clip(string(kind)))
 }
 
 // license returns one of the project's licenses; the empty name is one without limits.
@@ -671,7 +671,7 @@ func (m *manager) RotateToken(ctx context.Context, id DeviceID, options ...Rotat
 	defer call.leave(ctx, &err)
 	for _, option := range options {
 		if option != KeepSessions {
-			return Device{}, NewError(CodeUnknownValue, "options", "%q is no option of RotateToken", clip(string(option)))
+			return Device{}, NewError(CodeUnknownValue, "options", "unknown option %q of RotateToken", clip(string(option)))
 		}
 	}
 	token := newToken()

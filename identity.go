@@ -150,7 +150,7 @@ func checkEmailParts(email string) error {
 	}
 	domain, err := domainKey(email[at+1:])
 	if err != nil {
-		return NewError(CodeBadFormat, "email", "%q is no domain", clip(email[at+1:]))
+		return NewError(CodeBadFormat, "email", "%q is not a domain", clip(email[at+1:]))
 	}
 	if len(domain) > maxEmailDomain {
 		return NewError(CodeTooLong, "email", "%d bytes after the @ in ASCII, at most %d", len(domain), maxEmailDomain)

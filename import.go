@@ -122,7 +122,7 @@ func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, record
 		options.Mode = ImportUpsert
 	case ImportUpsert, ImportCreate, ImportUpdate:
 	default:
-		return nil, NewError(CodeUnknownValue, "mode", "%q is no mode of an import", clip(string(options.Mode)))
+		return nil, NewError(CodeUnknownValue, "mode", "unknown mode of an import %q", clip(string(options.Mode)))
 	}
 	if len(records) > MaxImport {
 		return nil, NewError(CodeTooLong, "records", "%d records, at most %d", len(records), MaxImport)

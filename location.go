@@ -258,7 +258,7 @@ func (b BoundingBox) Places() []PlaceRange {
 func (b BoundingBox) check() error {
 	inside := func(x, most float64) bool { return x >= -most && x <= most } // false for NaN
 	if !inside(b.West, 180) || !inside(b.East, 180) || !inside(b.South, 90) || !inside(b.North, 90) || b.South > b.North {
-		return NewError(CodeOutOfRange, "bbox", "from %g, %g to %g, %g is no part of the earth", b.South, b.West, b.North, b.East)
+		return NewError(CodeOutOfRange, "bbox", "from %g, %g to %g, %g is not an area on earth", b.South, b.West, b.North, b.East)
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func (b BoundingBox) check() error {
 func (l Location) normalise(now time.Time) (Location, error) {
 	inside := func(x, most float64) bool { return x >= -most && x <= most }
 	if !inside(l.Latitude, 90) || !inside(l.Longitude, 180) || !(l.Accuracy >= 0 && l.Accuracy <= MaxAccuracy) {
-		return l, NewError(CodeOutOfRange, "location", "%g, %g within %g m is no place on earth", l.Latitude, l.Longitude, l.Accuracy)
+		return l, NewError(CodeOutOfRange, "location", "%g, %g within %g m is not a place on earth", l.Latitude, l.Longitude, l.Accuracy)
 	}
 	if err := checkTime("location.at", l.At); err != nil {
 		return l, err

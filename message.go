@@ -244,7 +244,7 @@ func (n NewMessage) normalise() (NewMessage, error) {
 		return n, NewError(CodeRequired, "body", "a message has a subject or a body")
 	}
 	if n.Format != MessagePlain && n.Format != MessageMarkdown {
-		return n, NewError(CodeUnknownValue, "format", "%q is no format of messages", clip(string(n.Format)))
+		return n, NewError(CodeUnknownValue, "format", "unknown format of messages %q", clip(string(n.Format)))
 	}
 	if strings.HasPrefix(n.Key, mailKey) || strings.HasPrefix(n.Key, bulkKey) {
 		return n, NewError(CodeBadFormat, "key", "keys that begin with %q or %q are userkit's own", mailKey, bulkKey)
@@ -275,7 +275,7 @@ func (o MailOrigin) check() error {
 		switch mark {
 		case MailAutoSubmitted, MailBulk, MailList, MailSuppressed, MailNullSender, MailDeliveryReport, MailLoop:
 		default:
-			return NewError(CodeUnknownValue, "mail.marks", "%q is no mark", clip(string(mark)))
+			return NewError(CodeUnknownValue, "mail.marks", "unknown mark %q", clip(string(mark)))
 		}
 		if slices.Contains(o.Marks[:i], mark) {
 			return NewError(CodeBadFormat, "mail.marks", "%s twice", mark)
@@ -284,7 +284,7 @@ func (o MailOrigin) check() error {
 	switch o.DMARC {
 	case "", DMARCPass, DMARCFail, DMARCNone, DMARCTempError, DMARCPermError:
 	default:
-		return NewError(CodeUnknownValue, "mail.dmarc", "%q is no result of DMARC", clip(string(o.DMARC)))
+		return NewError(CodeUnknownValue, "mail.dmarc", "unknown result of DMARC %q", clip(string(o.DMARC)))
 	}
 	return firstError(
 		checkLine("mail.message_id", o.MessageID, MaxLine), checkLine("mail.from", o.From, MaxLine),

@@ -177,7 +177,7 @@ func WithLicenses(licenses ...License) Option {
 		seen := map[string]bool{}
 		for _, license := range licenses {
 			if license.Name == "" || checkLine("name", license.Name, MaxLine) != nil {
-				return invalidOption("WithLicenses", "%q is no name for a license", clip(license.Name))
+				return invalidOption("WithLicenses", "%q cannot be the name of a license", clip(license.Name))
 			}
 			if license.Devices < 0 {
 				return invalidOption("WithLicenses", "%q allows %d devices", clip(license.Name), license.Devices)
@@ -210,7 +210,7 @@ func WithDevicePolicy(policy DevicePolicy) Option {
 			o.devicePolicy = policy
 			return nil
 		}
-		return invalidOption("WithDevicePolicy", "%q is no device policy", clip(string(policy)))
+		return invalidOption("WithDevicePolicy", "unknown device policy %q", clip(string(policy)))
 	}
 }
 
@@ -225,7 +225,7 @@ func WithSessionLimits(limits SessionLimits) Option {
 			return invalidOption("WithSessionLimits", "a limit is negative; 0 means unlimited")
 		}
 		if limits.Policy != SessionRefuse && limits.Policy != SessionEndOldest {
-			return invalidOption("WithSessionLimits", "%q is no session policy", clip(string(limits.Policy)))
+			return invalidOption("WithSessionLimits", "unknown session policy %q", clip(string(limits.Policy)))
 		}
 		o.sessionLimits = limits
 		return nil
@@ -249,7 +249,7 @@ func WithStaleAfter(silence time.Duration) Option {
 func WithNodePolicy(policy NodePolicy) Option {
 	return func(o *options) error {
 		if policy != NodeRefuse && policy != NodeMove {
-			return invalidOption("WithNodePolicy", "%q is no node policy", clip(string(policy)))
+			return invalidOption("WithNodePolicy", "unknown node policy %q", clip(string(policy)))
 		}
 		o.nodePolicy = policy
 		return nil
@@ -341,7 +341,7 @@ func WithAccountCache(accounts int) Option {
 func WithProjectKind(kind ProjectKind) Option {
 	return func(o *options) error {
 		if kind != ProjectPublic && kind != ProjectBusiness {
-			return invalidOption("WithProjectKind", "%q is no kind of project", clip(string(kind)))
+			return invalidOption("WithProjectKind", "unknown kind of project %q", clip(string(kind)))
 		}
 		o.projectKind = kind
 		return nil
@@ -375,7 +375,7 @@ func WithVerifiers(verifiers ...Verifier) Option {
 			}
 			name := verifier.Store()
 			if len(name) == 0 || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-				return invalidOption("WithVerifiers", "%q is no name for a store", clip(name))
+				return invalidOption("WithVerifiers", "%q cannot be the name of a store", clip(name))
 			}
 			if names[name] {
 				return invalidOption("WithVerifiers", "two verifiers for the store %q", name)
@@ -392,7 +392,7 @@ func WithVerifiers(verifiers ...Verifier) Option {
 func WithPurchasePolicy(policy PurchasePolicy) Option {
 	return func(o *options) error {
 		if policy != PurchaseRefuse && policy != PurchaseTransfer {
-			return invalidOption("WithPurchasePolicy", "%q is no purchase policy", clip(string(policy)))
+			return invalidOption("WithPurchasePolicy", "unknown purchase policy %q", clip(string(policy)))
 		}
 		o.purchasePolicy = policy
 		return nil
@@ -453,7 +453,7 @@ func WithNotifiers(notifiers map[DeviceType]Notifier) Option {
 				return invalidOption("WithNotifiers", "nil")
 			}
 			if kind != "" && checkDeviceType(kind) != nil {
-				return invalidOption("WithNotifiers", "%q is no type of device", clip(string(kind)))
+				return invalidOption("WithNotifiers", "unknown type of device %q", clip(string(kind)))
 			}
 			o.notifiers[kind] = &notifying{Notifier: notifier}
 		}

@@ -41,7 +41,7 @@ func (p PushMailPolicy) normalise() (PushMailPolicy, error) {
 	const name = "WithPushMail"
 	p.Domain = strings.ToLower(p.Domain)
 	if len(p.Domain) > 190 || !isDomain(p.Domain) {
-		return p, invalidOption(name, "%q is no domain in ASCII", clip(p.Domain))
+		return p, invalidOption(name, "%q is not a domain in ASCII", clip(p.Domain))
 	}
 	if p.AddressesPerDay == 0 {
 		p.AddressesPerDay = 20

@@ -135,7 +135,7 @@ func (r RetentionRule) check() error {
 	at := slices.IndexFunc(recordKinds, func(kind recordKind) bool { return kind.name == r.Kind })
 	switch {
 	case at < 0:
-		return invalidOption("WithRetention", "%q is no kind of record", clip(r.Kind))
+		return invalidOption("WithRetention", "unknown kind of record %q", clip(r.Kind))
 	case recordKinds[at].expires == "":
 		return invalidOption("WithRetention", "%s are kept: %s", r.Kind, recordKinds[at].kept)
 	case r.Event != "" && r.Kind != RowsEvents:

@@ -497,7 +497,7 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 	switch query.Kind {
 	case "", SegmentList, SegmentRule:
 	default:
-		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "%q is no kind of segment", clip(string(query.Kind)))
+		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "unknown kind of segment %q", clip(string(query.Kind)))
 	}
 	if err := checkInput("search", query.Search); err != nil {
 		return Page[Segment]{}, err

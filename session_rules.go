@@ -533,7 +533,7 @@ func (f SessionFilter) normalise() (SessionFilter, error) {
 	switch f.State {
 	case SessionsAny, SessionsActive, SessionsEnded:
 	default:
-		return f, NewError(CodeUnknownValue, "state", "%q is no session state", clip(string(f.State)))
+		return f, NewError(CodeUnknownValue, "state", "unknown session state %q", clip(string(f.State)))
 	}
 	f.From, f.To = storedTime(f.From), storedTime(f.To)
 	f.ClosedAfter, f.ClosedUntil = storedTime(f.ClosedAfter), storedTime(f.ClosedUntil)

@@ -155,7 +155,7 @@ func (l TrafficLimit) normalise() (TrafficLimit, error) {
 			return l, NewError(CodeOutOfRange, "traffic_limit.anchor_day", "only a monthly limit has an anchor day")
 		}
 	default:
-		return l, NewError(CodeUnknownValue, "traffic_limit.reset", "%q is no reset strategy", clip(string(l.Reset)))
+		return l, NewError(CodeUnknownValue, "traffic_limit.reset", "unknown reset strategy %q", clip(string(l.Reset)))
 	}
 	return l, nil
 }

@@ -517,7 +517,7 @@ func checkStatus(status Status) error {
 	case StatusInvited, StatusInactive, StatusActive, StatusDisabled:
 		return nil
 	}
-	return NewError(CodeUnknownValue, "status", "%q is no status", clip(string(status)))
+	return NewError(CodeUnknownValue, "status", "unknown status %q", clip(string(status)))
 }
 
 func checkKind(kind UserKind) error {
@@ -525,7 +525,7 @@ func checkKind(kind UserKind) error {
 	case UserIndividual, UserLegalEntity:
 		return nil
 	}
-	return NewError(CodeUnknownValue, "kind", "%q is no kind of user", clip(string(kind)))
+	return NewError(CodeUnknownValue, "kind", "unknown kind of user %q", clip(string(kind)))
 }
 
 func checkCountry(code string) error {

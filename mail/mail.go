@@ -171,7 +171,7 @@ func (m *Mailer) setConnection(config Config) error {
 		return invalidOption("TLS", "is none of starttls, implicit and none")
 	}
 	if port < 1 || port > 65535 {
-		return invalidOption("Port", "%d is no port", port)
+		return invalidOption("Port", "%d is not a port", port)
 	}
 	m.options = append(m.options, gomail.WithPort(port))
 	switch {
@@ -189,7 +189,7 @@ func (m *Mailer) setConnection(config Config) error {
 	var key crypto.Signer
 	key, err := gomail.PrivKeyFromPEM(config.DKIM.PrivateKey)
 	if err != nil {
-		return invalidOption("DKIM", "the private key is no RSA or Ed25519 key in PEM")
+		return invalidOption("DKIM", "the private key is not an RSA or Ed25519 key in PEM")
 	}
 	m.options = append(m.options, gomail.WithAlwaysDKIMSign(gomail.NewDKIMSigner(config.DKIM.Domain, config.DKIM.Selector, key)))
 	if _, err := m.client(); err != nil {
@@ -205,7 +205,7 @@ func (m *Mailer) setTemplates(config Config) error {
 	}
 	for kind := range config.Templates {
 		if _, ok := standard[kind]; !ok {
-			return invalidOption("Templates", "%q is no kind of mail", kind)
+			return invalidOption("Templates", "unknown kind of mail %q", kind)
 		}
 	}
 	for kind, templates := range standard {
@@ -291,7 +291,7 @@ func (m *Mailer) dial(ctx context.Context) gomail.DialContextFunc {
 func (m *Mailer) message(mail userkit.Mail) (*gomail.Msg, error) {
 	to, err := netmail.ParseAddress(mail.Address)
 	if err != nil || to.Name != "" || to.Address != mail.Address || hasControl(mail.Address) {
-		return nil, userkit.NewError(userkit.CodeMailRefused, "", "this is no email address")
+		return nil, userkit.NewError(userkit.CodeMailRefused, "", "this is not an email address")
 	}
 	s := m.shelves[mail.Kind]
 	if s == nil {
@@ -330,7 +330,7 @@ func (m *Mailer) message(mail userkit.Mail) (*gomail.Msg, error) {
 func parseAddress(text string) (*netmail.Address, error) {
 	address, err := netmail.ParseAddress(text)
 	if err != nil || hasControl(text) || hasControl(address.Name) || hasControl(address.Address) {
-		return nil, errors.New("this is no email address")
+		return nil, errors.New("this is not an email address")
 	}
 	return address, nil
 }

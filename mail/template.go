@@ -165,7 +165,7 @@ func newShelf(templates map[string]Template, standardLanguage string) (*shelf, e
 	for _, tag := range tags {
 		parsedTag, err := language.Parse(tag)
 		if err != nil {
-			return nil, fmt.Errorf("%q is no language in BCP 47", tag)
+			return nil, fmt.Errorf("%q is not a language tag of BCP 47", tag)
 		}
 		p, err := templates[tag].parse(tag)
 		if err != nil {

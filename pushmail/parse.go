@@ -304,7 +304,7 @@ func (w *walker) multipart(kind string, parameters map[string]string, body []byt
 				all.calendar = this.calendar
 			}
 		case "multipart/related":
-			if all.best() == "" { // its root is the first, unless that is no text
+			if all.best() == "" { // its root is the first, unless that is not a text
 				all = this
 			}
 		default:

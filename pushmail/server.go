@@ -251,7 +251,7 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	if from != "" {
 		s.from = address(from)
 		if s.from == "" {
-			return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "The sender is no address"}
+			return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "The sender is not an address"}
 		}
 	}
 	return nil

@@ -156,7 +156,7 @@ func readControl(text string) (any, error) {
 	bits, err := strconv.ParseInt(strings.TrimSpace(text), 0, 64)
 	switch {
 	case err != nil:
-		return nil, userkit.NewError(userkit.CodeBadFormat, "status", "%q is no number such as 512 or 514", clip(text))
+		return nil, userkit.NewError(userkit.CodeBadFormat, "status", "%q is not a number such as 512 or 514", clip(text))
 	case bits&(2|16) != 0:
 		return string(userkit.StatusDisabled), nil
 	}

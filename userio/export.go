@@ -199,7 +199,7 @@ func exportColumn(name string, moment userkit.Moment) (func(*userkit.User) any, 
 			return func(user *userkit.User) any { return field.Get(user, moment) }, nil
 		}
 	}
-	return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "%q is no field of a user", clip(name))
+	return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "%q is not a field of a user", clip(name))
 }
 
 // userPage is a page of users, or why there is none.

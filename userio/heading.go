@@ -119,7 +119,7 @@ var guesses = func() map[string]string {
 		partLast:    "lastname, surname, familyname, nachname, nomdefamille, nazwisko, фамилия, lname, sn",
 	} {
 		if _, ok := userkit.UserField(field); !ok && partField(field) == "" {
-			panic(fmt.Sprintf("userio: guesses of %q, which is no field", field))
+			panic(fmt.Sprintf("userio: guesses of %q, which is not a field", field))
 		}
 		for heading := range strings.SplitSeq(headings, ", ") {
 			fields[normalHeading(heading)] = field

@@ -188,7 +188,7 @@ type ImportReport struct {
 	Rejections []Rejection `json:"rejections,omitempty"` // the first MaxRejections
 	Columns    []ColumnUse `json:"columns"`
 
-	Format Format `json:"format,omitempty"` // of the file; empty: it is no table that can be read
+	Format Format `json:"format,omitempty"` // of the file; empty: it is not a table that can be read
 
 	// Cut counts the cells of a workbook that an export had cut, see ExportReport.Cut:
 	// they leave their fields as they are.

@@ -236,11 +236,11 @@ func (p *plan) plausible(field string, value any) error {
 	switch field {
 	case "id":
 		if id, err := userkit.ParseID[userkit.User](text); err != nil || id.String()[14] != '7' {
-			return userkit.NewError(userkit.CodeBadFormat, "id", "%q is no id of userkit", clip(text))
+			return userkit.NewError(userkit.CodeBadFormat, "id", "%q is not an id of userkit", clip(text))
 		}
 	case "country":
 		if len(text) != 2 {
-			return userkit.NewError(userkit.CodeBadFormat, "country", "%q is no country", clip(text))
+			return userkit.NewError(userkit.CodeBadFormat, "country", "%q is not a country", clip(text))
 		}
 	case "phone":
 		parse := p.options.Phones
@@ -248,7 +248,7 @@ func (p *plan) plausible(field string, value any) error {
 			parse = userkit.ParsePhone
 		}
 		if _, err := parse(text); err != nil && !strings.HasPrefix(text, "+") {
-			return userkit.NewError(userkit.CodeBadFormat, "phone", "%q is no telephone number that can be read", clip(text))
+			return userkit.NewError(userkit.CodeBadFormat, "phone", "%q cannot be read as a telephone number", clip(text))
 		}
 	default:
 		known, _ := userkit.UserField(field)
@@ -366,7 +366,7 @@ func (p *plan) unknown(at int) error {
 			for i := range p.columns {
 				headings[i] = p.columns[i].Heading
 			}
-			return userkit.NewError(userkit.CodeUnknownField, clip(c.Heading), "the column %q is no field of a user; the columns are %s; the fields are %s",
+			return userkit.NewError(userkit.CodeUnknownField, clip(c.Heading), "the column %q is not a field of a user; the columns are %s; the fields are %s",
 				clip(c.Heading), listed(headings), knownFields())
 		}
 	default:
@@ -385,7 +385,7 @@ func (p *plan) unknown(at int) error {
 }
 
 func errUnknownColumn(heading string) *userkit.Error {
-	return userkit.NewError(userkit.CodeUnknownField, clip(heading), "the column %q is no field of a user", clip(heading))
+	return userkit.NewError(userkit.CodeUnknownField, clip(heading), "the column %q is not a field of a user", clip(heading))
 }
 
 // attributeName makes a heading fit to name an attribute: as it is, where it

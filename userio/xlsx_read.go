@@ -437,7 +437,7 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 				return timeCell(t.UTC()), "", nil
 			}
 		}
-		return cell{}, "holds a date that is none", nil
+		return cell{}, "holds an invalid date", nil
 	case "", "n":
 		return r.numberCell(text, style)
 	}
@@ -455,7 +455,7 @@ func (r *xlsxReader) numberCell(text, style string) (cell, string, error) {
 	}
 	number, err := strconv.ParseFloat(text, 64)
 	if err != nil || strings.ContainsAny(text, "xXpP_iInN") {
-		return cell{}, "holds a number that is none", nil
+		return cell{}, "holds an invalid number", nil
 	}
 	switch kind {
 	case xlsxTime:

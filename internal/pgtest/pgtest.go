@@ -226,7 +226,7 @@ func newName() string { return "userkit_test_" + strings.ToLower(rand.Text()) }
 func withDatabase(server, name string) string {
 	address, err := url.Parse(server)
 	if err != nil {
-		panic("pgtest: " + Environment + " is no URL")
+		panic("pgtest: " + Environment + " is not a URL")
 	}
 	address.Path = "/" + name
 	return address.String()

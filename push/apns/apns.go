@@ -127,7 +127,7 @@ func (n *Notifier) Notify(ctx context.Context, notification userkit.Notification
 	}
 	device, err := hex.DecodeString(notification.PushToken)
 	if err != nil || len(device) > maxToken {
-		return userkit.Refused(errors.New("apns: the push token is no device token"))
+		return userkit.Refused(errors.New("apns: the push token is not a device token"))
 	}
 	now := n.clock()
 	if !notification.ExpiresAt.IsZero() && !notification.ExpiresAt.After(now) {

@@ -46,7 +46,7 @@ func parseSubscription(text string) (subscription, error) {
 		} `json:"keys"`
 	}
 	if json.Unmarshal([]byte(text), &parsed) != nil {
-		return subscription{}, errors.New("webpush: the push token is no subscription in JSON")
+		return subscription{}, errors.New("webpush: the push token is not a subscription in JSON")
 	}
 	address, err := url.Parse(parsed.Endpoint)
 	if err != nil || address.Scheme != "https" || address.Hostname() == "" || address.User != nil || address.Fragment != "" {
@@ -62,7 +62,7 @@ func parseSubscription(text string) (subscription, error) {
 		s.key, err = ecdh.P256().NewPublicKey(point)
 	}
 	if err != nil {
-		return subscription{}, errors.New("webpush: the key of the subscription is no point of P-256")
+		return subscription{}, errors.New("webpush: the key of the subscription is not a point of P-256")
 	}
 	if s.secret, err = decode(parsed.Keys.Auth); err != nil || len(s.secret) != secretSize {
 		return subscription{}, errors.New("webpush: the authentication secret of the subscription has no 16 bytes")

@@ -262,7 +262,7 @@ func (s *Store) expiring(ctx context.Context, e userkit.Expiry) (expiring, error
 	}
 	kind, ok := expirings[e.Kind]
 	if !ok {
-		return nil, userkit.NewError(userkit.CodeUnknownValue, "kind", "%q is no kind of record that retention deletes", e.Kind)
+		return nil, userkit.NewError(userkit.CodeUnknownValue, "kind", "retention deletes no records of the kind %q", e.Kind)
 	}
 	return kind, nil
 }

@@ -265,7 +265,7 @@ func settle(given map[string]string) (*connectionSettings, error) {
 			continue
 		}
 		if !isParameter(name) || strings.IndexByte(value, 0) >= 0 {
-			return nil, dsnError("%.40q is no parameter", name)
+			return nil, dsnError("unknown parameter %.40q", name)
 		}
 		s.parameters[name] = value
 	}
@@ -307,7 +307,7 @@ func (s *connectionSettings) settleServers(take func(...string) string) error {
 	for i, host := range hosts {
 		port := cmp.Or(ports[min(i, len(ports)-1)], standard)
 		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
-			return dsnError("a port is no number from 1 to 65535")
+			return dsnError("a port is not a number from 1 to 65535")
 		}
 		reached := host
 		if addresses != "" {
@@ -418,7 +418,7 @@ func (s *connectionSettings) settleTimes(take func(...string) string) error {
 		}
 		duration, err := time.ParseDuration(given)
 		if err != nil {
-			return 0, dsnError("%s is no duration", names[0])
+			return 0, dsnError("%s is not a duration", names[0])
 		}
 		return max(0, duration), nil
 	}
@@ -438,7 +438,7 @@ func (s *connectionSettings) settleTimes(take func(...string) string) error {
 	if given := take("keepalives_count"); given != "" {
 		number, err := strconv.Atoi(given)
 		if err != nil {
-			return dsnError("keepalives_count is no number")
+			return dsnError("keepalives_count is not a number")
 		}
 		s.keepAlive.Count = max(0, number)
 	}

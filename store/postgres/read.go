@@ -153,7 +153,7 @@ func (id *identifier) Scan(source any) error {
 
 func parseUUID[T []byte | string](id *identifier, source T) error {
 	if len(source) != 36 {
-		return fmt.Errorf("postgres: %q is no UUID", source)
+		return fmt.Errorf("postgres: %q is not a UUID", source)
 	}
 	var digits [32]byte
 	copy(digits[0:8], source[0:8])

@@ -72,7 +72,7 @@ func countPlaces(text string) (count int) {
 }
 
 func unknownExpiry(e userkit.Expiry) error {
-	return userkit.NewError(userkit.CodeUnknownValue, "kind", "%q is no kind of record that retention deletes", e.Kind)
+	return userkit.NewError(userkit.CodeUnknownValue, "kind", "retention deletes no records of the kind %q", e.Kind)
 }
 
 // CountExpired implements userkit.Store.

@@ -104,7 +104,7 @@ func WithProject(name string) Option {
 func WithSchema(name string) Option {
 	return func(o *options) error {
 		if !isIdentifier(name) || strings.HasPrefix(name, "pg_") {
-			return invalidOption("WithSchema", "%q is no name for a schema", name)
+			return invalidOption("WithSchema", "%q cannot be the name of a schema", name)
 		}
 		o.schema = name
 		return nil

@@ -16,7 +16,7 @@ import (
 // it is absent or null.
 type date struct{ time.Time }
 
-var errDate = errors.New("apple: a date is no number of milliseconds")
+var errDate = errors.New("apple: a date is not a number of milliseconds")
 
 // UnmarshalJSON reads years 1 to 9999, to the microsecond.
 func (d *date) UnmarshalJSON(data []byte) error {
@@ -84,7 +84,7 @@ type wrongError struct {
 func (e *wrongError) Error() string { return "apple: " + e.text }
 
 var (
-	errNoTransaction    = &wrongError{userkit.ReasonNotFound, "the signed data is no transaction"}
+	errNoTransaction    = &wrongError{userkit.ReasonNotFound, "the signed data is not a transaction"}
 	errWrongApp         = &wrongError{userkit.ReasonWrongApp, "the signed data is of another app"}
 	errWrongEnvironment = &wrongError{userkit.ReasonEnvironment, "the signed data is of an environment that does not count"}
 )
@@ -149,7 +149,7 @@ func (v *Verifier) openRenewal(ctx context.Context, signed string, environment u
 	}
 	opened := &renewalInfo{raw: raw}
 	if json.Unmarshal(raw, opened) != nil || !isID(opened.OriginalTransactionID) {
-		return nil, errors.New("apple: the signed data is no renewal information")
+		return nil, errors.New("apple: the signed data is not renewal information")
 	}
 	of, err := v.environmentOf(opened.Environment)
 	if err == nil && of != environment {

@@ -108,7 +108,7 @@ func (t trust) open(ctx context.Context, signed string) (json.RawMessage, error)
 		return nil, forged
 	}
 	if errors.Is(err, jwt.ErrTokenMalformed) {
-		return nil, forgedError("it is no JWS")
+		return nil, forgedError("it is not a JWS")
 	}
 	return nil, forgedError("the signature is not ES256, or not of this payload")
 }

@@ -164,7 +164,7 @@ type eventInvoice struct {
 func (v *Verifier) readEvent(body []byte) (userkit.NotificationContent, error) {
 	var read event
 	if json.Unmarshal(body, &read) != nil || read.ID == "" || plain(read.ID) != read.ID {
-		return userkit.NotificationContent{}, badEvent("the body is no event of Stripe")
+		return userkit.NotificationContent{}, badEvent("the body is not an event of Stripe")
 	}
 	content := userkit.NotificationContent{ID: read.ID, Receipt: userkit.Receipt{Store: v.store}}
 	if read.Object != "event" { // one of API v2, which are about other things
