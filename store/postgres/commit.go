@@ -92,7 +92,7 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 	case err == nil || !singular(err):
 		return err
 	case len(batch) == 1:
-		*batch[0].outcome = err
+		*batch[0].outcome = s.firstTaken(ctx, batch[0].Profile, err)
 		return nil
 	}
 	half := len(batch) / 2
@@ -100,6 +100,33 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 		return err
 	}
 	return s.commit(ctx, batch[half:])
+}
+
+// firstTaken gives the error of a user of whom several values are another's: that of the
+// login, else of the email address, else of the external reference. Which of them a
+// statement fails by is a matter of the order of indexes.
+func (s *Store) firstTaken(ctx context.Context, user *userkit.User, err error) error {
+	violated := userkit.ErrorCode(err)
+	if user == nil {
+		return err
+	}
+	for _, value := range []struct{ field, text string }{{"login", user.Login}, {"email", user.Email}} {
+		first := userkit.Taken("user", value.field)
+		if first.Code == violated || violated != userkit.CodeEmailTaken && violated != userkit.CodeExtRefTaken {
+			return err
+		}
+		key := userkit.ByLogin(value.text)
+		if value.field == "email" {
+			key = userkit.ByEmail(value.text)
+		}
+		if key.Value() == "" {
+			continue
+		}
+		if holder, findErr := s.FindUser(ctx, key); findErr == nil && holder.ID != user.ID {
+			return first
+		}
+	}
+	return err
 }
 
 // send makes all changes of a batch, but for those whose version is not the

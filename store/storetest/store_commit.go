@@ -36,6 +36,7 @@ func storeCommitGroup() group {
 		{"keeps logins unique by their keys", commitUniqueLogin},
 		{"keeps email addresses unique by their keys", commitUniqueEmail},
 		{"keeps external references unique byte by byte", commitUniqueExtRef},
+		{"names the login, then the email address, then the external reference, of several that are taken", commitUniqueSeveral},
 		{"lets many users have no login, email address and external reference", commitUniqueEmpty},
 		{"lets one field have the value of another", commitUniquePerField},
 		{"keeps token digests unique", commitUniqueToken},
@@ -634,6 +635,47 @@ func commitUniqueExtRef(t *testing.T, env env) {
 		"Ref-Ä",
 		[]string{"Ref-Ä"},
 		[]string{"ref-ä", "Ref-A", "REF-Ä", "Ref-A\u0308", "Ref-Ä "})
+}
+
+func commitUniqueSeveral(t *testing.T, env env) {
+	owners := [3]userkit.User{newUser(1), newUser(2), newUser(3)}
+	create(t, env.store, owners[:]...)
+	values := []struct {
+		code  userkit.Code
+		field string
+		set   func(user *userkit.User)
+	}{
+		{userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login = owners[0].Login }},
+		{userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Email = owners[1].Email }},
+		{userkit.CodeExtRefTaken, "extref", func(user *userkit.User) { user.ExtRef = owners[2].ExtRef }},
+	}
+	editor := newUser(4)
+	create(t, env.store, editor)
+	for set := 1; set < 8; set++ {
+		creator, edited := newUser(5), editor
+		first := -1
+		for i, value := range values {
+			if set&(1<<i) == 0 {
+				continue
+			}
+			value.set(&creator)
+			value.set(&edited)
+			if first < 0 {
+				first = i
+			}
+		}
+		requireExists(t, outcome(t, env.store, creation(creator)), values[first].code, values[first].field)
+		before := editor
+		change := step(&before)
+		change.Profile = &edited
+		requireExists(t, outcome(t, env.store, change), values[first].code, values[first].field)
+	}
+	// In one batch, the others are made.
+	creator, other := newUser(5), newUser(6)
+	creator.Login, creator.ExtRef = owners[0].Login, owners[2].ExtRef
+	errs := outcomes(t, env.store, creation(creator), creation(other))
+	requireExists(t, errs[0], userkit.CodeLoginTaken, "login")
+	require.NoError(t, errs[1])
 }
 
 func commitUniqueEmpty(t *testing.T, env env) {
