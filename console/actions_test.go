@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/charmap"
 
 	"github.com/userkit/userkit"
 )
@@ -292,6 +293,14 @@ func TestDevices(t *testing.T) {
 	s.post(of+"/edit", "do", "edit", "target", device.ID.String(), "name", strings.Repeat("x", 300), "type", "ios").says(422, "This is too long.")
 	s.post(of+"/register", "do", "register", "name", "second", "type", "linux").says(200, "This is shown once.")
 	s.post(of+"/register", "do", "register", "name", "third", "type", "linux").says(422, "The license allows no further device.", `value="third"`)
+	_, err = s.users.ReportLocation(t.Context(), device.ID, userkit.Location{Latitude: 52.5, Longitude: 13.4})
+	require.NoError(t, err)
+	s.get(of+"?do=withdraw&target="+device.ID.String()).says(200, "agreed to", "Withdraw the consent to keep its location?")
+	s.post(of+"/withdraw", "do", "withdraw", "target", device.ID.String()).leads(of)
+	require.NotContains(t, s.get(of).says(200, "not agreed to").body, "do=withdraw")
+	withdrawn, err := s.users.Device(t.Context(), device.ID)
+	require.NoError(t, err)
+	require.Zero(t, withdrawn.Location, "it is deleted as well")
 	s.post(of+"/delete", "target", device.ID.String()).leads(of)
 	require.NotContains(t, s.get(of).ok(), "Tablet")
 }
@@ -538,6 +547,20 @@ func TestImportIsMappedTriedAndRun(t *testing.T) {
 	found, err := s.users.FindUser(t.Context(), userkit.ByLogin("new"))
 	require.NoError(t, err)
 	require.Equal(t, []any{"New One", "blue"}, []any{found.Name, found.Attributes["color"]})
+
+	// A file in another encoding is read again once a person has said which it is.
+	old, err := charmap.Windows1251.NewEncoder().String("login,name\r\nold,Ирина\r\n")
+	require.NoError(t, err)
+	upload := s.upload("old.csv", old)
+	require.Equal(t, http.StatusSeeOther, upload.status, alert(upload.body))
+	path1251 := strings.TrimPrefix(upload.header.Get("Location"), "/admin")
+	require.NotContains(t, s.get(path1251).ok(), "Ирина")
+	s.get(path1251+"?encoding=windows-1251").says(200, "Ирина", `name="encoding" value="windows-1251"`)
+	s.get(path1251 + "?encoding=nonsense").says(422)
+	s.ended(strings.TrimPrefix(s.post(path1251, "encoding", "windows-1251", "mode", "create", "key", "login", "field-0", "login", "field-1", "name", "run", "1").header.Get("Location"), "/admin"))
+	found, err = s.users.FindUser(t.Context(), userkit.ByLogin("old"))
+	require.NoError(t, err)
+	require.Equal(t, "Ирина", found.Name)
 
 	s.post(path, "mode", "upsert", "field-0", "-", "field-1", "name", "field-2", "-", "field-3", "-").says(422, "No column identifies the user.")
 	s.upload("empty.csv", "").says(422)

@@ -128,6 +128,13 @@ func (c *console) updateDevice(r *http.Request, device userkit.Device) (*userkit
 	return nil, err
 }
 
+// withdrawConsent takes back that the device's location may be kept. To give it is for
+// whoever uses the device.
+func (c *console) withdrawConsent(r *http.Request, device userkit.Device) (*userkit.Device, error) {
+	_, err := c.users.UpdateDevice(r.Context(), device.ID, userkit.DevicePatch{LocationConsent: userkit.Set(false)})
+	return nil, err
+}
+
 // registerDevice gives the user a device, and shows its token once.
 func (c *console) registerDevice(v *view, w http.ResponseWriter, r *http.Request) error {
 	device, err := c.users.RegisterDevice(r.Context(), userOf(r), userkit.NewDevice{

@@ -65,6 +65,7 @@ func (c *console) routes() {
 	c.handle("POST /users/{user}/devices/edit", "devices.update", c.actOnDevice("Saved.", c.updateDevice))
 	c.handle("POST /users/{user}/devices/rotate", "devices.rotate_token", c.actOnDevice("", c.rotateToken))
 	c.handle("POST /users/{user}/devices/reveal", "devices.reveal_token", c.actOnDevice("", c.revealToken))
+	c.handle("POST /users/{user}/devices/withdraw", "devices.update", c.actOnDevice("The consent is withdrawn.", c.withdrawConsent))
 	c.handle("POST /users/{user}/devices/delete", "devices.delete", c.actOnDevice("The device is deleted.", c.deleteDevice))
 
 	c.handle("GET /users/{user}/map", "locations.list", c.showUserMap)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -148,9 +149,10 @@ func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 // importPage is the first step of an import: to choose a file.
 type importPage struct {
 	*view
-	Form    *form
-	Presets []choice
-	Maximum int64
+	Form      *form
+	Presets   []choice
+	Encodings []choice
+	Maximum   int64
 }
 
 func (c *console) chooseFile(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -159,7 +161,7 @@ func (c *console) chooseFile(v *view, w http.ResponseWriter, r *http.Request) er
 
 func (c *console) showChooseFile(v *view, w http.ResponseWriter, _ *http.Request, status int, refused *form) error {
 	v.Title = v.T("Import users")
-	p := importPage{view: v, Form: refused, Maximum: c.maxUpload}
+	p := importPage{view: v, Form: refused, Maximum: c.maxUpload, Encodings: v.encodings(refused.Value("encoding", ""))}
 	for _, preset := range userio.Presets() {
 		p.Presets = append(p.Presets, choice{Value: preset, Text: preset, Selected: refused.Value("preset", "") == preset})
 	}
@@ -185,11 +187,17 @@ func (c *console) uploadFile(v *view, w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	address := "/import/" + kept.id
-	if preset := r.PostForm.Get("preset"); preset != "" {
-		address += "?preset=" + preset
+	query := url.Values{}
+	for _, name := range []string{"preset", "encoding"} {
+		if value := r.PostForm.Get(name); value != "" {
+			query.Set(name, value)
+		}
 	}
-	if _, err := c.inspect(kept, userio.ImportOptions{Preset: r.PostForm.Get("preset")}); err != nil {
+	address := "/import/" + kept.id
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	if _, err := c.inspect(kept, userio.ImportOptions{Preset: query.Get("preset"), Encoding: query.Get("encoding")}); err != nil {
 		if !shown(err) {
 			return err
 		}
@@ -214,6 +222,9 @@ type mappingPage struct {
 	*view
 	Form       *form
 	ID, File   string
+	Preset     string
+	Encoding   string
+	Encodings  []choice
 	Size       int64
 	Inspection userio.Inspection
 	Columns    []mappedColumn
@@ -239,12 +250,12 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 	if err != nil {
 		return err
 	}
-	found, err := c.inspect(kept, userio.ImportOptions{Preset: v.Query("preset")})
+	found, err := c.inspect(kept, userio.ImportOptions{Preset: r.FormValue("preset"), Encoding: r.FormValue("encoding")})
 	if err != nil {
 		return err
 	}
 	v.Title = v.T("Import users")
-	p := mappingPage{view: v, Form: refused, ID: kept.id, File: kept.name, Size: kept.size, Inspection: found}
+	p := mappingPage{view: v, Preset: r.FormValue("preset"), Encoding: r.FormValue("encoding"), Encodings: v.encodings(r.FormValue("encoding")), Form: refused, ID: kept.id, File: kept.name, Size: kept.size, Inspection: found}
 	for i, use := range found.Columns {
 		chosen := found.Mapping[use.Heading]
 		if refused != nil {
@@ -280,6 +291,18 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 		p.Keys = append(p.Keys, choice{key, v.Label(key), refused.Value("key", "") == key})
 	}
 	return v.render(w, status, "mapping", p)
+}
+
+// encodings are those that a file without a byte-order mark may be in.
+func (v *view) encodings(chosen string) []choice {
+	all := []choice{{"", "UTF-8", chosen == ""}}
+	for _, name := range []string{
+		"windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
+		"iso-8859-2", "koi8-r", "koi8-u", "shift_jis", "euc-jp", "gb18030", "big5", "euc-kr", "windows-874", "utf-16le", "utf-16be",
+	} {
+		all = append(all, choice{name, name, chosen == name})
+	}
+	return all
 }
 
 // mappingChoices are the fields that a column can be.
@@ -320,7 +343,7 @@ func (v *view) importOptions(r *http.Request, found userio.Inspection) userio.Im
 	options := userio.ImportOptions{
 		Format: found.Format, Mode: userkit.ImportMode(form.Get("mode")), Key: form.Get("key"),
 		DryRun: form.Get("run") == "", ClearEmpty: form.Get("clear") != "", ReadOn: true, Zone: v.Zone,
-		Columns: map[string]string{},
+		Columns: map[string]string{}, Encoding: form.Get("encoding"),
 	}
 	for i, use := range found.Columns {
 		if field := form.Get("field-" + strconv.Itoa(i)); field != "" && use.Heading != "" && field != found.Mapping[use.Heading] || use.Guessed {
@@ -342,7 +365,7 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 		return err
 	}
 	preset := r.PostForm.Get("preset")
-	found, err := c.inspect(kept, userio.ImportOptions{Preset: preset})
+	found, err := c.inspect(kept, userio.ImportOptions{Preset: preset, Encoding: r.PostForm.Get("encoding")})
 	if err != nil {
 		return err
 	}

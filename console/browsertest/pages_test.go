@@ -90,6 +90,8 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b.until(loaded)
 	b.run(click(`tr[data-row] a[href*="do=end"]`), visible("dialog:modal"))
 	b.hasNoFaults("ending a connection")
+	b.run(chromedp.Reload(), visible("dialog:modal")) // wide again, where it is to be clicked
+	b.until(loaded)
 	b.run(click("dialog button.danger"))
 	b.sees("Nobody is connected to a user.")
 
