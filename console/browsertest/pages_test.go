@@ -93,7 +93,7 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b.run(chromedp.Reload(), visible("dialog:modal")) // wide again, where it is to be clicked
 	b.until(loaded)
 	b.run(click("dialog button.danger"))
-	b.sees("Nobody is connected to a user.")
+	b.sees("No administrator is connected to a user.")
 
 	// Two users are deactivated, after their preview.
 	b.run(click(`nav a[href$="/users"]`), visible("tr[data-row]"))
@@ -154,7 +154,7 @@ func TestMessagesMapAndManyByKeyboard(t *testing.T) {
 	b.run(focus(`tr[data-row] a[href*="do=end"]`), chromedp.KeyEvent(kb.Enter), visible("dialog:modal"), chromedp.KeyEvent(kb.Escape))
 	b.until(`document.querySelector("dialog") === null && document.querySelector("tr[data-row]") !== null`)
 	b.run(focus(`tr[data-row] a[href*="do=end"]`), chromedp.KeyEvent(kb.Enter), visible("dialog:modal"), focus("dialog button.danger"), chromedp.KeyEvent(kb.Enter))
-	b.sees("Nobody is connected to a user.")
+	b.sees("No administrator is connected to a user.")
 
 	b.run(chromedp.Navigate(s.url("/users?q=user4")), visible("tr[data-row]"))
 	b.until(loaded)
