@@ -2,6 +2,7 @@ package userio_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,4 +71,25 @@ func TestImportRejectsFormulasAndErrorsByRowAndColumn(t *testing.T) {
 		places = append(places, rejection.String())
 	}
 	require.Equal(t, []string{"row 3, name: " + userkit.ErrInvalid.Error(), "row 4, name: " + userkit.ErrInvalid.Error(), "Sheet2, row 3, login: " + userkit.ErrInvalid.Error()}, places)
+}
+
+func TestImportKeepsTheZerosThatANumberFormatShows(t *testing.T) {
+	manager := newManager(t)
+	report := importText(t, manager, spreadsheet(t, func(book *excelize.File) {
+		for i, row := range [][]any{
+			{"login", "extref", "attributes.zip", "attributes.floor", "attributes.depth", "attributes.price"},
+			{"ada", 123, 1067, 7, -5, 2},
+		} {
+			require.NoError(t, book.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+1), &row))
+		}
+		for cell, code := range map[string]string{"B2": "00000", "C2": "[$-407]00000;@", "D2": "0", "E2": "000", "F2": "00.00"} {
+			style, err := book.NewStyle(&excelize.Style{CustomNumFmt: &code})
+			require.NoError(t, err)
+			require.NoError(t, book.SetCellStyle("Sheet1", cell, cell, style))
+		}
+	}), userio.ImportOptions{})
+	require.Empty(t, report.Rejections)
+	user := login(t, manager, "ada")
+	require.Equal(t, "00123", user.ExtRef)
+	require.Equal(t, userkit.Attributes{"zip": "01067", "floor": int64(7), "depth": int64(-5), "price": int64(2)}, user.Attributes)
 }

@@ -39,7 +39,7 @@ const (
 type xlsxReader struct {
 	archive *xlsxArchive
 	texts   *xlsxTexts
-	styles  []xlsxNumberKind
+	styles  []xlsxFormat
 	epoch   time.Time
 
 	sheets   []xlsxSheet // still to be read
@@ -147,13 +147,13 @@ func (r *xlsxReader) workbook() error {
 
 // readStyles reads what the number formats of the cells mean.
 func (r *xlsxReader) readStyles(name string) error {
-	custom := map[int]xlsxNumberKind{}
+	custom := map[int]xlsxFormat{}
 	inside := false // of cellXfs, which the cells count into
 	return r.archive.visit(name, func(element xml.StartElement) error {
 		id, _ := strconv.Atoi(attribute(element, "numFmtId"))
 		switch element.Name.Local {
 		case "numFmt":
-			custom[id] = xlsxFormatKind(attribute(element, "formatCode"))
+			custom[id] = xlsxFormatOf(attribute(element, "formatCode"))
 		case "cellXfs":
 			inside = true
 		case "cellStyles", "cellStyleXfs", "dxfs":
@@ -162,11 +162,11 @@ func (r *xlsxReader) readStyles(name string) error {
 			if !inside {
 				return nil
 			}
-			kind, ok := custom[id]
+			format, ok := custom[id]
 			if !ok {
-				kind = xlsxBuiltinKind(id)
+				format = xlsxFormat{kind: xlsxBuiltinKind(id)}
 			}
-			r.styles = append(r.styles, kind)
+			r.styles = append(r.styles, format)
 		}
 		if len(r.styles) > xlsxMaxStyles || len(custom) > xlsxMaxStyles {
 			return errNotXLSX("the workbook has more than %d cell formats", xlsxMaxStyles)
@@ -446,18 +446,18 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 
 // numberCell reads a number, whose style may say that it is a time.
 func (r *xlsxReader) numberCell(text, style string) (cell, string, error) {
-	kind := xlsxPlain
+	var format xlsxFormat
 	if i, err := strconv.Atoi(style); err == nil && 0 <= i && i < len(r.styles) {
-		kind = r.styles[i]
+		format = r.styles[i]
 	}
-	if whole, err := strconv.ParseInt(text, 10, 64); err == nil && kind == xlsxPlain {
-		return cell{text: strconv.FormatInt(whole, 10), value: whole}, "", nil
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil && format.kind == xlsxPlain {
+		return format.wholeCell(whole), "", nil
 	}
 	number, err := strconv.ParseFloat(text, 64)
 	if err != nil || strings.ContainsAny(text, "xXpP_iInN") {
 		return cell{}, "holds an invalid number", nil
 	}
-	switch kind {
+	switch format.kind {
 	case xlsxTime:
 		t, ok := parseXLSXSerial(text, r.epoch)
 		if !ok {
@@ -472,9 +472,18 @@ func (r *xlsxReader) numberCell(text, style string) (cell, string, error) {
 		return cell{text: userkit.Duration(time.Duration(span) * time.Millisecond).String()}, "", nil
 	}
 	if number == math.Trunc(number) && math.Abs(number) < 1<<63 {
-		return cell{text: strconv.FormatInt(int64(number), 10), value: int64(number)}, "", nil
+		return format.wholeCell(int64(number)), "", nil
 	}
 	return cell{text: strconv.FormatFloat(number, 'f', -1, 64), value: number}, "", nil
+}
+
+// wholeCell returns the cell of a whole number, as a text where the format fills it up
+// with zeros.
+func (f xlsxFormat) wholeCell(whole int64) cell {
+	if f.digits > 0 && whole >= 0 {
+		return cell{text: fmt.Sprintf("%0*d", f.digits, whole)}
+	}
+	return cell{text: strconv.FormatInt(whole, 10), value: whole}
 }
 
 func timeCell(t time.Time) cell { return cell{text: formatTime(t), value: t} }

@@ -2,6 +2,7 @@ package userio
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,31 @@ const (
 	xlsxTime                 // days since the epoch
 	xlsxSpan                 // days that went by, as in [h]:mm
 )
+
+// xlsxFormat is what a number format says of the numbers that have it.
+type xlsxFormat struct {
+	kind xlsxNumberKind
+	// digits is how many digits a whole number is filled up to with zeros, as in 00000 for
+	// postal codes and customer numbers: what people see is a code and no quantity, and the
+	// zeros are part of it. 0: it is not.
+	digits int
+}
+
+// xlsxMostDigits is the most digits that a whole number is filled up to.
+const xlsxMostDigits = 64
+
+// xlsxZeros is the code of a number format that fills up with zeros, for a locale or not.
+var xlsxZeros = regexp.MustCompile(`^(?:\[\$-[^\]]*\])?(0{2,})$`)
+
+// xlsxFormatOf reads the code of a number format.
+func xlsxFormatOf(code string) xlsxFormat {
+	format := xlsxFormat{kind: xlsxFormatKind(code)}
+	positive, _, _ := strings.Cut(code, ";")
+	if zeros := xlsxZeros.FindStringSubmatch(strings.TrimSpace(positive)); zeros != nil && len(zeros[1]) <= xlsxMostDigits {
+		format.digits = len(zeros[1])
+	}
+	return format
+}
 
 // xlsxBuiltinKind returns the kind of a number format that workbooks do not spell
 // out.
