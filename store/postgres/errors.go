@@ -149,8 +149,8 @@ func (s silent) Error() string { return s.said }
 func (s silent) Unwrap() error { return s.error }
 
 // refused returns an error about the arguments, with its cause inside.
-func refused(code userkit.Code, field, words string, cause error) error {
-	return userkit.NewError(code, field, "%s", words).Because(silent{cause, words})
+func refused(code userkit.Code, words string, cause error) error {
+	return userkit.NewError(code, "", "%s", words).Because(silent{cause, words})
 }
 
 // errContended marks an error after which the same transaction, begun anew, may
@@ -195,7 +195,7 @@ func translate(ctx context.Context, err error) error {
 	case "23503": // foreign_key_violation
 		switch withoutShard(server.constraint) {
 		case "memberships_segment_fkey":
-			return refused(userkit.CodeSegmentNotFound, "", "a segment is not there", err)
+			return refused(userkit.CodeSegmentNotFound, "a segment is not there", err)
 		case "memberships_user_fkey":
 			// A member was deleted since the statement began; it will not meet the
 			// user again.
@@ -213,18 +213,18 @@ func translate(ctx context.Context, err error) error {
 	case "42501", "42704", readOnlyTransaction: // insufficient_privilege, undefined_object
 		return userkit.NewError(userkit.CodeStoreRefused, "", "the server refuses the statement").Because(err)
 	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
-		return refused(userkit.CodeBadText, "", "PostgreSQL cannot keep a character of the text", err)
+		return refused(userkit.CodeBadText, "PostgreSQL cannot keep a character of the text", err)
 	case "54000": // program_limit_exceeded: a key too large for its index
-		return refused(userkit.CodeTooLong, "", "a value is too long for its index", err)
+		return refused(userkit.CodeTooLong, "a value is too long for its index", err)
 	}
 	if strings.HasPrefix(server.state, "22") { // data_exception
-		return refused(userkit.CodeOutOfRange, "", "PostgreSQL cannot keep a value", err)
+		return refused(userkit.CodeOutOfRange, "PostgreSQL cannot keep a value", err)
 	}
 	return unavailable("the server refused or broke off the statement", err)
 }
 
 func contended(what string, cause error) error {
-	return refused(userkit.CodeTooManyConflicts, "", what, errors.Join(errContended, cause))
+	return refused(userkit.CodeTooManyConflicts, what, errors.Join(errContended, cause))
 }
 
 func unavailable(what string, cause error) error {
