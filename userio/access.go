@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
 // The parts of a status beside enabled and disabled.
@@ -62,11 +63,18 @@ var truths = func() map[string]bool {
 
 // truth reads a truth value.
 func truth(text string) (any, error) {
-	if value, ok := truths[userkit.Fold(strings.TrimSpace(text))]; ok {
+	text = strings.TrimSpace(text)
+	if value, ok := truths[userkit.Fold(text)]; ok {
 		return value, nil
+	}
+	if number := oneOrZero.FindStringSubmatch(text); number != nil {
+		text = number[1]
 	}
 	return truthField.Parse(text, nil)
 }
+
+// oneOrZero is a truth value as programs write it that made a number of it, such as 1.0.
+var oneOrZero = regexp.MustCompile(`^\+?0*([01])(?:[.,]0*)?$`)
 
 // mayBeStatus are headings of a status in other languages, or of something else, such as
 // the state of an address: they are a status where each of the first values is one.
@@ -132,14 +140,27 @@ func (p *plan) statesOnly(at int) bool {
 			if _, err := truth(cells[at].text); err == nil { // a truth value says nothing here
 				return false
 			}
-			found = true
+			// What is in order may be anything, and OK is a part of a country.
+			found = found || !slices.Contains([]string{"ok", "normal", "confirmed"}, enumeration(cells[at].text))
 		}
 	}
 	return found
 }
 
+// foreverWords are what a time until when says of what does not end.
+var foreverWords = []string{"infinity", "+infinity", "inf", "forever", "permanent", "permanently", "indefinite", "indefinitely"}
+
+// zeroTime is what programs write for no time, of which time does not read all.
+var zeroTime = regexp.MustCompile(`^\s*(?:[+-]?0+(?:\.0*)?|-infinity|0000-00-00(?:[ T]00:00:00.*)?|0001-01-01(?:[ T]00:00:00.*)?)\s*$`)
+
 // readUntil reads the time until when a user may not log in.
 func (p *plan) readUntil(c *cell) (any, error) {
+	switch {
+	case zeroTime.MatchString(c.text):
+		return string(userkit.StatusActive), nil
+	case slices.Contains(foreverWords, userkit.Fold(strings.TrimSpace(c.text))):
+		return string(userkit.StatusDisabled), nil
+	}
 	until, err := p.time(timeField, c)
 	if err != nil {
 		return nil, err
@@ -153,7 +174,13 @@ func (p *plan) readUntil(c *cell) (any, error) {
 // readControl reads userAccountControl: its bits 2 and 16 are those of accounts that are
 // disabled and locked out.
 func readControl(text string) (any, error) {
-	bits, err := strconv.ParseInt(strings.TrimSpace(text), 0, 64)
+	text = strings.TrimSpace(text)
+	bits, err := strconv.ParseInt(text, 0, 64)
+	if number, floatErr := strconv.ParseFloat(text, 64); err != nil && floatErr == nil { // a program has made 514.0 of it
+		if whole, ok := jsonvalue.Whole(number); ok {
+			bits, err = whole, nil
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, userkit.NewError(userkit.CodeBadFormat, "status", "%q is not a number such as 512 or 514", clip(text))
@@ -167,19 +194,30 @@ func readControl(text string) (any, error) {
 var hashBegins = []string{
 	"$2a$", "$2b$", "$2x$", "$2y$", "$P$", "$H$", "$S$", "$1$", "$5$", "$6$", "$y$", "$7$", "$apr1$", "$argon2", "$scrypt$", "$pbkdf2", "$wp$", "$bcrypt",
 	"{ssha", "{sha", "{smd5}", "{md5}", "{crypt}", "{bcrypt}", "{pbkdf2", "{argon2", "{scrypt}", "{noop}",
-	"pbkdf2_sha", "pbkdf2:", "pbkdf2$", "bcrypt$", "bcrypt_sha256$", "argon2$", "scrypt$", "scrypt:", "sha1$", "md5$", "unsalted_",
+	"pbkdf2_sha", "pbkdf2:", "pbkdf2$", "bcrypt$", "bcrypt_sha256$", "argon2$", "scrypt$", "scrypt:", "sha1$", "md5$",
+	"scram-sha-", "{pkcs5s2}", "{x-issha", "$pkcs5s2", "$sha1$", "$md5", "$gy$", "$sm3$", "$2$",
 }
 
-// holdsHashes reports whether one of the first values of a column is the hash of a
-// password, whatever the column is called.
-func (p *plan) holdsHashes(at int) bool {
-	return slices.ContainsFunc(p.sample, func(row tableRow) bool {
-		if at >= len(row.cells) || len(row.cells[at].text) < 20 {
-			return false
-		}
-		text := strings.TrimSpace(row.cells[at].text)
-		return slices.ContainsFunc(hashBegins, func(begin string) bool {
-			return len(text) > len(begin) && strings.EqualFold(text[:len(begin)], begin)
-		})
+// isHash reports whether a text is the hash of a password, by its look.
+func isHash(text string) bool {
+	text = strings.TrimSpace(text)
+	return len(text) >= 20 && !strings.ContainsAny(text, " \n") && slices.ContainsFunc(hashBegins, func(begin string) bool {
+		return len(text) > len(begin) && strings.EqualFold(text[:len(begin)], begin)
 	})
+}
+
+// holdsHashes reports whether half of the first values of a column, or more, are hashes of
+// passwords, whatever the column is called. Where they are fewer, keptCell leaves them out.
+func (p *plan) holdsHashes(at int) bool {
+	hashes, others := 0, 0
+	for _, row := range p.sample {
+		switch {
+		case at >= len(row.cells) || row.cells[at].empty():
+		case isHash(row.cells[at].text):
+			hashes++
+		default:
+			others++
+		}
+	}
+	return hashes > 0 && hashes >= others
 }

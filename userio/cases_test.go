@@ -104,7 +104,8 @@ func TestImportReadsWhoMayLogInInAnySpelling(t *testing.T) {
 		{"accountNonLocked", "false", "true"}, {"account_non_expired", "false", "true"}, {"Block sign in", "Yes", "No"},
 		{"userAccountControl", "514", "512"}, {"userAccountControl", "66050", "66048"}, {"Banned until", "9999-01-01", "2001-01-01"}, {"lockout_end", "9999-12-31 00:00:00", "2001-01-01"},
 		{"state", "suspended", "active"}, {"Статус", "Заблокирован", "Активен"}, {"estado", "bloqueado", "activo"}, {"status", "Gesperrt", "Aktiv"}, {"status", "suspendu", "actif"},
-		{"Is Active", "заблокирован", "Активен"},
+		{"Is Active", "заблокирован", "Активен"}, {"blocked", "1.0", "0.0"}, {"is_active", "0.0", "1.0"}, {"userAccountControl", "514.0", "512.0"},
+		{"banned_until", "infinity", "-infinity"}, {"blocked until", "forever", "0"}, {"lockout_end", "9999-12-31", "0000-00-00 00:00:00"}, {"deleted_at", "1420070400", "0001-01-01T00:00:00Z"},
 	} {
 		t.Run(test.heading+" "+test.disabled, func(t *testing.T) {
 			manager := newManager(t)
@@ -126,6 +127,14 @@ func TestImportReadsWhoMayLogInInAnySpelling(t *testing.T) {
 		importText(t, manager, "login,state,user access,condition\nann,CA,yes,active\nbob,NY,no,broken\n", userio.ImportOptions{})
 		require.Equal(t, userkit.Attributes{"state": "CA", "user_access": "yes", "condition": "active"}, login(t, manager, "ann").Attributes)
 	})
+	t.Run("what is in order says nothing of a status", func(t *testing.T) {
+		manager := newManager(t)
+		importText(t, manager, "login,state,condition\nann,OK,normal\n", userio.ImportOptions{}) // of Oklahoma
+		require.Equal(t, userkit.Attributes{"state": "OK", "condition": "normal"}, login(t, manager, "ann").Attributes)
+		importText(t, manager, "login,state\nbob,OK\ncid,blocked\n", userio.ImportOptions{})
+		require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
+		require.Equal(t, userkit.StatusDisabled, login(t, manager, "cid").Status)
+	})
 	t.Run("a second status counts too", func(t *testing.T) {
 		manager := newManager(t)
 		importText(t, manager, "login,status,account status\nann,active,suspended\nbob,active,active\n", userio.ImportOptions{})
@@ -133,7 +142,8 @@ func TestImportReadsWhoMayLogInInAnySpelling(t *testing.T) {
 		require.Equal(t, userkit.StatusActive, login(t, manager, "bob").Status)
 	})
 	t.Run("what cannot be read lets nobody in", func(t *testing.T) {
-		for _, file := range []string{"login,enabled\nann,n/a\n", "login,blocked\nann,perhaps\n", "login,disabled\nann,active\n", "login,blocked until\nann,soon\n", "login,userAccountControl\nann,x\n"} {
+		for _, file := range []string{"login,enabled\nann,n/a\n", "login,blocked\nann,perhaps\n", "login,disabled\nann,active\n", "login,blocked until\nann,soon\n", "login,userAccountControl\nann,x\n",
+			"login,blocked_until\nann,20991231\n", "login,banned_until\nann,NaN\n", "login,deleted_at\nann,20200101\n", "login,locked\nann,Infinity\n", "login,enabled\nann,NaN\n", "login,active\nann,-1\n"} {
 			manager := newManager(t)
 			report := importText(t, manager, file, userio.ImportOptions{})
 			require.EqualValues(t, 1, report.Rejected, file)
@@ -165,6 +175,7 @@ func TestImportKeepsNoPasswords(t *testing.T) {
 	for _, heading := range []string{
 		"password", "Password", "user_pass", "passwordHash", "password_hash", "salt", "passwordSalt", "credentials", "encrypted_password", "pwd", "Passwort",
 		"client_secret", "Password [Required]", "hashed_pwd", "пароль", "totp", "apiKey", "pass",
+		"access_tokens", "apiKeys", "hasło", "hasloUzytkownika", "user_haslo", "mot_de_passe", "Pass-Word", "totp", "TOTPSecret", "reset_token",
 		"Lösenord", "heslo", "salasana", "jelszó", "şifre", "mật khẩu", "clave", "סיסמה", "token", "apiToken", "PIN code", "nthash", "security question", "ha1",
 	} {
 		manager := newManager(t)
@@ -182,6 +193,20 @@ func TestImportKeepsNoPasswords(t *testing.T) {
 	}
 	importText(t, manager, "login,passport,compass\nann,MP1,north\n", userio.ImportOptions{})
 	require.Len(t, login(t, manager, "ann").Attributes, 2)
+	for _, heading := range []string{ // whose letters alone look like a word for a secret
+		"has_logged_in", "hasLoyaltyCard", "matches_lost", "pages loaded", "chosen_handle", "paid_tokens", "tot_points", "secretary", "user_passport", "hash tag",
+		"standard_bearer", "token_balance", "api_key_count", "password_changed_at", "git_sha", "avatar_md5",
+	} {
+		manager := newManager(t)
+		importText(t, manager, "login,"+heading+"\nann,d41d8cd98f00b204e9800998ecf8427e\n", userio.ImportOptions{})
+		require.Len(t, login(t, manager, "ann").Attributes, 1, heading)
+	}
+	hash := "$2y$10$abcdefghijklmnopqrstuv"
+	other := newManager(t)
+	importText(t, other, "login;bio;more\nann;climber;\"{\"\"auth\"\":[\"\""+hash+"\"\"],\"\"a\"\":1}\"\nbob;runner;\" {\"\"pwd\"\":1,\"\"b\"\":2}\"\ncid;"+hash+";\n", userio.ImportOptions{})
+	require.Equal(t, userkit.Attributes{"bio": "climber", "more": `{"a":1,"auth":[null]}`}, login(t, other, "ann").Attributes)
+	require.Equal(t, userkit.Attributes{"bio": "runner", "more": `{"b":2}`}, login(t, other, "bob").Attributes)
+	require.Empty(t, login(t, other, "cid").Attributes, "one hash costs no column")
 	importText(t, manager, `{"login":"bob","meta":{"plan":"gold","password":"x","deep":[{"salt":"y","a":1}]},"more":"{\"pwd\":1,\"b\":2}"}`, userio.ImportOptions{})
 	require.Equal(t, userkit.Attributes{"meta": map[string]any{"plan": "gold", "deep": []any{map[string]any{"a": int64(1)}}}, "more": `{"b":2}`}, login(t, manager, "bob").Attributes)
 	importText(t, manager, "login,password\ncat,hunter2\n", userio.ImportOptions{Columns: map[string]string{"password": "attributes.old"}})

@@ -2,6 +2,7 @@ package userio
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,8 +140,8 @@ var secretWords = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "passhash", "hashedpass", "encryptedpass", "userpass", "credential", "secret",
 	"privatekey", "apikey", "accesskey", "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "resettoken", "remembertoken", "bearertoken",
 	"recoverycode", "backupcode", "securityanswer", "totp", "otpseed", "activationkey",
-	"apitoken", "usertoken", "devicetoken", "bearer", "sessionkey", "sessioncookie", "presharedkey", "signingkey", "encryptionkey", "securityquestion",
-	"nthash", "lmhash", "bcrypt", "argon2", "pbkdf2", "unicodepwd", "passkey",
+	"apitoken", "usertoken", "devicetoken", "sessionkey", "sessioncookie", "presharedkey", "signingkey", "encryptionkey", "securityquestion",
+	"bcrypt", "argon2", "pbkdf2", "unicodepwd", "passkey",
 	"passwort", "kennwort", "motdepasse", "contrasena", "palabraclave", "senha", "parola", "wachtwoord", "haslo", "пароль", "密码", "密碼", "パスワード", "비밀번호",
 	"salasana", "losenord", "heslo", "jelszo", "adgangskode", "passord", "matkhau", "şifre", "lozinka", "zaporka", "geslo", "лозинка", "парола", "гасло", "slaptazod", "parool",
 	"κωδικος", "συνθηματικο", "סיסמה", "סיסמא", "كلمةالمرور", "كلمةالسر", "รหัสผ่าน", "katasandi", "katalaluan", "पासवर्ड", "口令",
@@ -150,34 +151,84 @@ var secretWords = []string{
 var secretTokens = []string{"pass", "pw", "salt", "hash", "token", "pin", "otp", "psk", "jwt", "pepper"}
 
 // secretHeadings are normal headings that say the same where nothing is added to them.
-var secretHeadings = []string{"clave", "ha1"}
+var secretHeadings = []string{"clave", "ha1", "bearer", "nthash", "lmhash"}
+
+// shortSecrets are those of secretWords that also begin or stand in other words, such as
+// haslogged: they end a word.
+var shortSecrets = []string{"totp", "haslo", "heslo", "geslo", "senha"}
+
+// measures are last words of headings that say how many or when, and hold no secret.
+var measures = []string{"count", "balance", "limit", "quota", "usage", "total", "at"}
+
+// innocent are the beginnings of words, and pairs of words, that say nothing of a secret.
+var innocent = regexp.MustCompile(`^secretar|^secretair|^hash tags?$`)
 
 // isSecret reports whether a heading is that of passwords or of what they are
 // checked with.
 func isSecret(heading string) bool {
-	normal := normalHeading(heading)
-	if slices.Contains(secretHeadings, normal) || slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(normal, normalHeading(word)) }) {
+	if slices.Contains(secretHeadings, normalHeading(heading)) {
 		return true
 	}
-	var words []string
-	begin, before := 0, ' '
+	words := wordsOf(heading)
+	if len(words) == 0 || slices.Contains(measures, words[len(words)-1]) {
+		return false
+	}
+	words = slices.DeleteFunc(words, innocent.MatchString)
+	for at := 0; at+1 < len(words); at++ {
+		if innocent.MatchString(words[at] + " " + words[at+1]) {
+			words = slices.Delete(words, at, at+2)
+		}
+	}
+	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretTokens, word) }) ||
+		slices.ContainsFunc(secretWords, func(secret string) bool { return speakOf(words, normalHeading(secret)) })
+}
+
+// wordsOf returns the words of a heading, folded: of fooBar_baz2, foo, bar and baz.
+func wordsOf(heading string) (words []string) {
+	begin, before := -1, ' ' // begin is -1 between words
+	add := func(end int) {
+		if begin >= 0 {
+			words = append(words, normalHeading(heading[begin:end]))
+		}
+		begin = -1
+	}
 	for at, r := range heading {
 		switch {
-		case !unicode.IsLetter(r):
-			words = append(words, heading[begin:at])
-			begin = at + len(string(r))
+		case !unicode.IsLetter(r) && !unicode.IsMark(r):
+			add(at)
 		case unicode.IsUpper(r) && unicode.IsLower(before):
-			words = append(words, heading[begin:at])
+			add(at)
+			begin = at
+		case begin < 0:
 			begin = at
 		}
 		before = r
 	}
-	words = append(words, heading[begin:])
-	return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(secretTokens, strings.ToLower(word)) })
+	add(len(heading))
+	return words
 }
 
-// withoutSecrets returns a value without the members that isSecret tells, at any
-// depth, and reports whether there were any.
+// speakOf reports whether a secret stands in one of the words, or is several of them, so
+// that has_logo does not speak of a haslo.
+func speakOf(words []string, secret string) bool {
+	for at, word := range words {
+		if strings.HasSuffix(word, secret) || strings.Contains(word, secret) && !slices.Contains(shortSecrets, secret) {
+			return true
+		}
+		for _, next := range words[at+1:] {
+			if len(word) >= len(secret) {
+				break
+			}
+			if word += next; word == secret || word == secret+"s" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// withoutSecrets returns a value without the members that isSecret tells, and with nil in
+// the place of what isHash tells, at any depth. It reports whether there were any.
 func withoutSecrets(value any) (any, bool) {
 	found := false
 	switch value := value.(type) {
@@ -196,8 +247,11 @@ func withoutSecrets(value any) (any, bool) {
 			kept, some := withoutSecrets(element)
 			value[i], found = kept, found || some
 		}
-	case string: // JSON inside of a text
-		if value == "" || value[0] != '{' && value[0] != '[' {
+	case string: // a hash, or JSON inside of a text
+		if isHash(value) {
+			return nil, true
+		}
+		if begin := strings.TrimLeft(value, " \t\r\n"); begin == "" || begin[0] != '{' && begin[0] != '[' {
 			return value, false
 		}
 		inner, err := jsonvalue.Decode([]byte(value))
@@ -265,6 +319,9 @@ func (p *plan) readDisabled(c *cell) (any, error) {
 		return string(userkit.StatusActive), nil
 	}
 	if err != nil {
+		if zeroTime.MatchString(c.text) {
+			return string(userkit.StatusActive), nil
+		}
 		status, _ := readStatus(c.text)
 		if _, timeErr := p.time(timeField, c); timeErr != nil && status != string(userkit.StatusDisabled) {
 			return nil, err

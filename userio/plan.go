@@ -214,11 +214,12 @@ func (p *plan) letGo(at int) {
 }
 
 // concernsRights reports whether a cell that cannot be read is about what a user may do:
-// its row stays out, since an attribute would let the user in, or for longer. A number in a
-// column of a status is of something else.
+// its row stays out, since an attribute would let the user in, or for longer. What counts
+// something, under a heading that does not speak of a time, is of something else.
 func (p *plan) concernsRights(c *column, cell *cell) bool {
 	_, notTruth := truth(cell.text)
-	_, notNumber := strconv.ParseFloat(strings.TrimSpace(cell.text), 64)
+	number, notNumber := strconv.ParseFloat(strings.TrimSpace(cell.text), 64)
+	heading := plainHeading(c.Heading)
 	switch {
 	case c.Field == "expires_at":
 		return true
@@ -226,8 +227,11 @@ func (p *plan) concernsRights(c *column, cell *cell) bool {
 		return false
 	case c.part == "":
 		return notTruth != nil
+	case c.part == partUntil, c.part == partControl, c.part == partDisabled && (strings.HasSuffix(heading, "at") || strings.HasSuffix(heading, "on")):
+		return true
 	}
-	return notNumber != nil
+	counts := notNumber == nil && number >= 0 && !math.IsInf(number, 0)
+	return !counts
 }
 
 // plausible reports what is wrong with a value that the manager would refuse.
