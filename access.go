@@ -4,25 +4,24 @@ import (
 	"time"
 )
 
-// AccessReason says why access is refused. The values are codes, so an error
-// and an Access that refuse for the same reason say the same.
+// AccessReason says why access is refused. The values are codes, so an error and an Access that
+// refuse for the same reason have the same code.
 type AccessReason = Code
 
-// Access is what a user, or one of its devices, may do at one moment. It is
-// computed from the stored facts and the time; no background job has to run for
-// it to be right.
+// Access says what a user, or one of its devices, may do at a moment. It is computed from the
+// stored facts and the time, and needs no background job to be correct.
 type Access struct {
-	// Allowed means that there is no reason against it.
+	// Allowed reports whether there is no reason against access.
 	Allowed bool `json:"allowed"`
 
-	// Reasons against it, all of them: CodeUserDisabled, CodeUserInactive,
+	// Reasons are all reasons against access: CodeUserDisabled, CodeUserInactive,
 	// CodeUserExpired, CodeTrafficLimit, CodeNoDeviceSlot (asked for a device
 	// beyond the number that the license allows).
 	Reasons []AccessReason `json:"reasons,omitempty"`
 
-	// Until is when this answer ends by the clock alone: while allowed, the end
-	// of the user's time; when only the traffic limit speaks against it, the
-	// next reset. Zero: it does not end by itself.
+	// Until is when this answer changes by the clock alone: while access is allowed, the user's
+	// expiration; if the traffic limit is the only reason against it, the next reset. Zero: the
+	// answer does not change with time.
 	Until time.Time `json:"until,omitzero"`
 
 	// NextReset is when the traffic period ends; zero for a user without a limit

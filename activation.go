@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// Activation is a mail that a user got to confirm its email address, until the address is
-// confirmed. A user has one at most: another mail takes the place of the one before.
+// Activation is a mail that was sent to a user to confirm its email address. It is kept until the
+// address is confirmed. A user has at most one: another mail replaces the one before.
 type Activation struct {
-	Email       string      `json:"email"` // where it went; it confirms no other address
+	Email       string      `json:"email"` // the address it was sent to; it confirms no other address
 	TokenDigest TokenDigest `json:"-"`     // the SHA-256 of the token in the link
 	SentAt      time.Time   `json:"sent_at"`
 	ExpiresAt   time.Time   `json:"expires_at"`
 
-	// Mails is how many mails the user got since CountedFrom, this one included.
+	// Mails is the number of mails sent to the user since CountedFrom, including this one.
 	Mails       int       `json:"mails"`
 	CountedFrom time.Time `json:"counted_from"`
 }
@@ -35,15 +35,15 @@ func (a Activation) IsZero() bool { return a == Activation{} }
 type ActivationPolicy struct {
 	Mailer Mailer
 
-	// Link is the address of a page of the host, with "{token}" where the token goes, such
-	// as "https://example.org/confirm#{token}". It is https, or http on this machine.
+	// Link is the URL of a page of the host, with "{token}" in the place of the token, such as
+	// "https://example.org/confirm#{token}". It must use https, or http on this machine.
 	//
-	// The page shows a button, and only the button calls ConfirmEmail, with a POST: programs
-	// that scan mails open their links, and must not use them up. After a "#" the token
-	// gets into no log of a web server; a script puts it into the form.
+	// The page shows a button, and only the POST of that button calls ConfirmEmail, because mail
+	// scanners open links and must not use them up. A token after a "#" does not appear in the logs
+	// of web servers; a script puts it into the form.
 	Link string
 
-	ValidFor     time.Duration // how long a link is good, from 1 minute to 30 days; default: 48 hours
+	ValidFor     time.Duration // how long a link is valid, from 1 minute to 30 days; default: 48 hours
 	MailsPerHour int           // for one user, and for one address, from 1 to 100; default: 5
 }
 
@@ -81,33 +81,35 @@ func (p ActivationPolicy) normalise() (ActivationPolicy, error) {
 	return p, nil
 }
 
-// ActivationManager confirms that the email addresses of users are theirs.
+// ActivationManager confirms that email addresses belong to their users.
 type ActivationManager interface {
 	// SendActivation sends a mail with a link to the user's email address (see
-	// WithActivation). The link holds a token of 256 random bits, of which only a digest is
-	// kept; it is good once, for ActivationPolicy.ValidFor, for the address that it went
-	// to. The token of an earlier mail is good no more.
+	// WithActivation). The link contains a token of 256 random bits, of which only a digest is
+	// kept. The token can be used once, within ActivationPolicy.ValidFor, and confirms only the
+	// address that the mail was sent to. The token of an earlier mail becomes invalid.
 	//
-	// language is that of the mail, in BCP 47; empty: the mailer's own.
+	// language is the language of the mail, as a BCP 47 tag; if it is empty, the mailer uses its
+	// default.
 	//
-	// It returns ErrRefused with CodeAlreadyConfirmed where there is nothing to confirm, with
-	// CodeUserDisabled, with CodeTooManyMails when the user or the address has got
-	// ActivationPolicy.MailsPerHour mails (those to an address are counted by each process
-	// for itself), and with CodeMailRefused when the address takes no mail; ErrInvalid with
-	// CodeRequired for a user without an email address; and ErrUnavailable with
-	// CodeMailNotSent when the mail could not be sent: the same call may be repeated.
+	// It returns ErrRefused with CodeAlreadyConfirmed if there is nothing to confirm, with
+	// CodeUserDisabled, with CodeTooManyMails if ActivationPolicy.MailsPerHour mails have been sent
+	// to the user or to the address (each process counts the mails to an address by itself), and
+	// with CodeMailRefused if the address accepts no mail. It returns ErrInvalid with CodeRequired
+	// for a user without an email address, and ErrUnavailable with CodeMailNotSent if the mail
+	// could not be sent; the same call may then be repeated.
 	//
-	// The mail is sent after the token is kept, and outside of any change. A manager in the
-	// host's transaction (WithStore) sends it before that commits: better call it after.
+	// The mail is sent after the token has been stored, outside of any change. A manager in the
+	// host's transaction (WithStore) sends it before that transaction commits, so it is better to
+	// call SendActivation afterwards.
 	SendActivation(ctx context.Context, user UserID, language string) error
 
-	// ConfirmEmail takes the token of a link. The user's email address is verified then, and
-	// a user that was invited or inactive is active. Call it for a POST, never for a GET
-	// (see ActivationPolicy.Link).
+	// ConfirmEmail marks the user's email address as verified by the token of a link, and activates
+	// a user that is invited or inactive. Call it for a POST, never for a GET (see
+	// ActivationPolicy.Link).
 	//
-	// It returns ErrForbidden with CodeInvalidToken for a token that is unknown, used,
-	// replaced by a later one, or for an address that the user has no more, in the same
-	// words for all; ErrRefused with CodeActivationExpired for one that is too old, and
+	// It returns ErrForbidden with CodeInvalidToken, always with the same message, for a token that
+	// is unknown, was used, was replaced by a later one, or belongs to an address that the user no
+	// longer has. It returns ErrRefused with CodeActivationExpired for a token that is too old, and
 	// with CodeUserDisabled.
 	ConfirmEmail(ctx context.Context, token string) (User, error)
 }

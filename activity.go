@@ -24,19 +24,19 @@ const (
 	ActorNode          ActorKind = "node"          // a server of the host
 )
 
-// Actor is who does something. The host puts it into the context with
-// WithActor, and every change is recorded with it.
+// Actor is the one who makes a call. The host puts it into the context with WithActor, and every
+// change is recorded with it.
 type Actor struct {
 	Kind ActorKind `json:"kind"`
 	ID   string    `json:"id,omitempty"`   // in the host's own system, or a user id; at most MaxLine characters
 	Name string    `json:"name,omitempty"` // for people to read; at most MaxLine characters
-	// OnBehalfOf is the user to whom an administrator is connected; zero: to nobody. Only
-	// Resume sets it: a call of an actor who has it otherwise is refused.
+	// OnBehalfOf is the user to whom an administrator is connected; zero: none. Only Resume sets
+	// it: a call is refused if it was set in any other way.
 	OnBehalfOf UserID `json:"on_behalf_of,omitzero"`
 }
 
-// Without returns what stays of an actor once a user is deleted: all of it but what
-// names that user.
+// Without returns what remains of an actor after a user has been deleted: the actor without
+// anything that names that user.
 func (a Actor) Without(user UserID) Actor {
 	if a.ID == user.String() {
 		a.ID, a.Name = "", ""
@@ -72,7 +72,7 @@ func withCaller(ctx context.Context, from caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, from)
 }
 
-// WithActor returns a context whose changes are recorded as done by actor.
+// WithActor returns a context in which changes are recorded as made by actor.
 func WithActor(ctx context.Context, actor Actor) context.Context {
 	from := callerOf(ctx)
 	from.actor = actor
@@ -85,7 +85,7 @@ func ActorFrom(ctx context.Context) Actor { return callerOf(ctx).actor }
 // EventName names what happened.
 type EventName string
 
-// The names of userkit's own events. A host's own events have other names.
+// The names of userkit's own events. The events of hosts have other names.
 const (
 	EventUserCreated             EventName = "user.created"
 	EventUserUpdated             EventName = "user.updated" // with a FieldChange for each field, the old and the new value
@@ -119,11 +119,11 @@ const (
 	EventPurchaseActivated       EventName = "purchase.activated"
 	EventPurchaseDeactivated     EventName = "purchase.deactivated"
 	EventPurchaseTransferred     EventName = "purchase.transferred"
-	EventPurchaseRefundRequested EventName = "purchase.refund_requested" // the store asks the host before it decides
-	EventPurchaseWithheld        EventName = "purchase.withheld"         // its user was deleted; whoever submits it does not have it
-	EventPurchaseReleased        EventName = "purchase.released"         // it is not withheld any more
+	EventPurchaseRefundRequested EventName = "purchase.refund_requested" // the store asks the host before it decides about a refund
+	EventPurchaseWithheld        EventName = "purchase.withheld"         // its user was deleted; another user who submits it does not get it
+	EventPurchaseReleased        EventName = "purchase.released"         // it is no longer withheld
 	EventPushTokenGone           EventName = "device.push_token_gone"    // its push service said so, and it was cleared
-	EventPushTokenMoved          EventName = "device.push_token_moved"   // another device got it, and it was cleared
+	EventPushTokenMoved          EventName = "device.push_token_moved"   // it was set for another device, and was cleared
 	EventMessageSent             EventName = "message.sent"
 	EventMessagesRead            EventName = "message.read"
 	EventSegmentsAdded           EventName = "user.segments_added"
@@ -141,12 +141,12 @@ const (
 // MaxEventData is the size of an event's data, in bytes of JSON.
 const MaxEventData = 16 * 1024
 
-// MaxMentions is how many other users an event can mention.
+// MaxMentions is the maximum number of other users that an event can mention.
 const MaxMentions = 20
 
-// Event is something that happened to a user or that a user did. Events are the
-// activity list, the audit trail and the change feed; what userkit itself does
-// writes its event in the commit that does it.
+// Event is something that happened to a user or that a user did. Events form the activity list, the
+// audit trail and the change feed. Every change that userkit makes writes its event in the same
+// commit.
 type Event struct {
 	ID       EventID         `json:"id"`
 	UserID   UserID          `json:"user_id"` // zero: an event of the project, of no user
@@ -204,23 +204,23 @@ type EventFilter struct {
 	UserID   UserID    `json:"user_id,omitzero"`   // zero: of all users
 	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: of all devices
 	Name     EventName `json:"name,omitempty"`     // empty: all names
-	// ActorKind and ActorID take the events of one actor, or of all actors of a kind
-	// or with an id (see Actor); empty: of all.
+	// ActorKind and ActorID select the events of one actor, or of all actors of a kind or with an
+	// id (see Actor); empty: of all.
 	ActorKind ActorKind `json:"actor_kind,omitempty"`
 	ActorID   string    `json:"actor_id,omitempty"`
-	// Naming takes the events of other users, and of no user, that name this one: as the
-	// actor, as whom the actor acts for, or among those mentioned; zero: all.
+	// Naming selects the events of other users, and of no user, that name this user as the actor,
+	// as the one on whose behalf the actor acts, or among those mentioned; zero: all.
 	Naming UserID    `json:"naming,omitzero"`
 	From   time.Time `json:"from,omitzero"` // happened in [From, To); zero: no bound
 	To     time.Time `json:"to,omitzero"`
 }
 
-// FeedCursor is a place in the change feed, opaque; empty: the beginning.
+// FeedCursor is an opaque place in the change feed; empty: the beginning.
 type FeedCursor string
 
-// ActivityManager records what happens and tells it.
+// ActivityManager records events and returns them.
 type ActivityManager interface {
-	// RecordEvent records an event of the host's own. It returns ErrInvalid with
+	// RecordEvent records an event of the host. It returns ErrInvalid with
 	// CodeReservedName for one of userkit's own names, CodeBadFormat and
 	// CodeTooLong, and ErrNotFound with CodeUserNotFound.
 	RecordEvent(ctx context.Context, user UserID, event NewEvent) (Event, error)
@@ -229,21 +229,20 @@ type ActivityManager interface {
 	Events(ctx context.Context, query EventQuery) (Page[Event], error)
 
 	// Feed yields the events of the project after a cursor, in an order that
-	// never changes, and ends when there is no more for now; go on later from
-	// the Cursor of the last event. Nothing is skipped, although changes commit
-	// out of order: an event appears only when none can appear before it any
-	// more. A host that stores the cursor after its own work sees each event at
-	// least once. A cursor in front of events that retention has deleted (see
-	// WithRetention) yields ErrConflict with CodeCursorExpired: whoever follows takes
-	// stock anew, and goes on from the empty cursor, which begins with the oldest event
-	// that is kept. A damaged cursor yields ErrInvalid with CodeInvalidCursor, and
-	// one of another store ErrInvalid with CodeCursorMismatch.
+	// never changes, and ends when there are no more for now; continue later from the Cursor of the
+	// last event. No event is skipped, although changes commit out of order: an event appears only
+	// when none can appear before it any more. A host that stores the cursor after its own work
+	// sees each event at least once. A cursor before events that retention has deleted (see
+	// WithRetention) yields ErrConflict with CodeCursorExpired: the follower must then rebuild its
+	// state, and continue from the empty cursor, which begins with the oldest event that is kept. A
+	// damaged cursor yields ErrInvalid with CodeInvalidCursor, and a cursor of another store yields
+	// ErrInvalid with CodeCursorMismatch.
 	Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 
-	// Follow returns the events of the feed as Feed does, and then waits for further ones:
-	// those of this manager come within milliseconds, those of other processes within about
-	// a second. It ends with the error of the context, or, after Close, with
-	// ErrUnavailable and CodeClosed. It is Feed again and again, and asked about as that.
+	// Follow yields the events of the feed as Feed does, and then waits for further ones: those of
+	// this manager arrive within milliseconds, those of other processes within about a second. It
+	// ends with the error of the context or, after Close, with ErrUnavailable and CodeClosed. It
+	// calls Feed repeatedly, and is authorized as Feed.
 	Follow(ctx context.Context, after FeedCursor) iter.Seq2[Event, error]
 }
 

@@ -67,28 +67,28 @@ func operationNamed(name string) *operation {
 type AuthorizationRequest struct {
 	Actor     Actor // as it will be recorded: OnBehalfOf is set while the actor is connected to a user
 	Operation Operation
-	ID        string // of the target; empty: all of the project, or something that is yet to be created
-	// UserID is the user whom the call is about: the target itself, or the owner of the
-	// device, session, purchase, message or connection that is the target. Zero: no user, or
-	// several, or a target that is not there.
+	ID        string // of the target; empty: the whole project, or something that is yet to be created
+	// UserID is the user whom the call is about: the target itself, or the owner of the device,
+	// session, purchase, message or connection that is the target. Zero: no user, several users, or
+	// a target that does not exist.
 	UserID UserID
 }
 
 // Authorization is the answer of an Authorizer. The zero Authorization refuses.
 type Authorization struct {
 	Allowed bool
-	// Scope says for whom it is allowed: the users who meet it. The zero Filter means
-	// everybody. It is joined with the filter of the call by and.
+	// Scope restricts the users for whom the operation is allowed to those who match it. The zero
+	// Filter means all users. A list contains only users who match both Scope and the filter of the
+	// call.
 	Scope Filter
 }
 
 // Authorizer says what an actor may do. A manager asks it before every call, reads
 // included; see WithAuthorizer. It is called by many goroutines at once.
 //
-// It fails closed: an error, a panic, a scope that is no filter, or no answer within
-// five seconds end the call with ErrUnavailable and CodeAuthorizerFailed. Calls of the
-// manager with the context that it gets are not asked about, so that it may look users
-// up.
+// It fails closed: if it returns an error or an invalid scope, panics, or does not answer within
+// five seconds, the call ends with ErrUnavailable and CodeAuthorizerFailed. Calls of the manager
+// with the context that the authorizer receives are not authorized, so that it may look up users.
 type Authorizer interface {
 	// Authorize says whether the actor may do the operation, and for which users.
 	Authorize(ctx context.Context, request AuthorizationRequest) (Authorization, error)
@@ -149,10 +149,10 @@ type roleAuthorizer struct {
 	rolesOf func(ctx context.Context, actor Actor) []string
 }
 
-// NewRoles returns an authorizer by a table of roles: an actor may do what one of its
-// roles allows, for the users of its scope. rolesOf returns the roles of an actor; one that
-// the table does not have allows nothing. It returns ErrInvalid with CodeInvalidOption
-// for an operation that does not exist and for a scope that is no filter.
+// NewRoles returns an authorizer that uses a table of roles: an actor may do what one of its roles
+// allows, for the users in the scope of that role. rolesOf returns the roles of an actor; a role
+// that is not in the table allows nothing. NewRoles returns ErrInvalid with CodeInvalidOption for
+// an operation that does not exist and for a scope that is not a valid filter.
 func NewRoles(table map[string]Role, rolesOf func(ctx context.Context, actor Actor) []string) (Authorizer, error) {
 	if rolesOf == nil {
 		return nil, invalidOption("NewRoles", "nothing says who has which role")
@@ -214,24 +214,24 @@ func (r *roleAuthorizer) Authorize(ctx context.Context, request AuthorizationReq
 	return Authorization{Allowed: len(scopes) > 0, Scope: AnyOf(scopes...)}, nil
 }
 
-// AuthorizationManager tells what the actor of a context may do, by the connection that
-// it is made in, if any, and by the authorizer. It answers as the call would: the
-// operation's own rules come after that, and are not looked at.
+// AuthorizationManager reports what the actor of a context may do, according to the connection of
+// the context, if any, and to the authorizer. The operation's own rules, which a call applies
+// afterwards, are not checked.
 //
-// The operation is one of Operations, or ChangeCredentials. id is that of what it is
-// about, as text: of a user for "users.update", of a device for "devices.delete". An
-// empty id asks about all of the project where the operation can be about that, such as
-// a list of the sessions of all users. Of an operation that is always about one record it
-// asks in general: whether there is a record for which it may be allowed.
+// The operation is one of Operations, or ChangeCredentials. id is the id of the target, as text: of
+// a user for "users.update", of a device for "devices.delete". If the operation can be about the
+// whole project, such as listing the sessions of all users, an empty id asks about that. If the
+// operation is always about one record, an empty id asks whether there may be any record for which
+// it is allowed.
 //
 // An unknown operation or an invalid id returns ErrInvalid with CodeUnknownValue.
 type AuthorizationManager interface {
-	// Allows reports whether the actor may do an operation. It is for whoever offers the
-	// operation, such as a page: nothing is recorded.
+	// Allows reports whether the actor may do an operation. It is meant for code that offers the
+	// operation, such as a page; nothing is recorded.
 	Allows(ctx context.Context, operation, id string) (bool, error)
 
 	// Authorize returns the error with which an operation would be refused, nil if it would
-	// not be, and records the refusal as the call does. It is for whoever has work to do
+	// not be, and records the refusal as the call does. It is meant for code that has work to do
 	// before the call, such as reading a file.
 	Authorize(ctx context.Context, operation, id string) error
 }

@@ -61,14 +61,14 @@ type Entry struct {
 	// Amount must be positive and in the currency of the balance.
 	Amount Money `json:"amount"`
 
-	// Key makes the call safe to repeat: the same key with the same amount,
-	// note and reference returns the transaction that the first call made, also
-	// after it was cancelled. It is required, has at most MaxLine characters,
-	// and never expires. One key serves one transaction of a user.
+	// Key makes the call safe to repeat: a call with the same key, amount, note and reference
+	// returns the transaction that the first call made, even after it was cancelled. It is
+	// required, has at most MaxLine characters, and never expires. One key serves one transaction
+	// of a user.
 	Key string `json:"key"`
 
 	Note      string `json:"note,omitempty"`      // at most MaxNote characters
-	Reference string `json:"reference,omitempty"` // of the host's own, such as an order number; at most MaxLine characters
+	Reference string `json:"reference,omitempty"` // chosen by the host, such as an order number; at most MaxLine characters
 }
 
 // TransactionQuery asks for a page of transactions, newest first.
@@ -86,7 +86,7 @@ type TransactionFilter struct {
 	To               time.Time `json:"to,omitzero"`
 }
 
-// BalanceMismatch is a ledger that does not add up.
+// BalanceMismatch describes a ledger that does not add up to the balance.
 type BalanceMismatch struct {
 	UserID   UserID `json:"user_id"`
 	Stored   Money  `json:"stored"`   // the balance that the account has
@@ -94,7 +94,7 @@ type BalanceMismatch struct {
 	Reason   string `json:"reason"`   // what is wrong, for a person to read
 }
 
-// Ledger sums up a user's transactions beside its account, all of one moment.
+// Ledger contains a user's account and the sums of its transactions, as of one moment.
 //
 // For writers of stores.
 type Ledger struct {
@@ -112,7 +112,7 @@ type Ledger struct {
 	Broken int64
 }
 
-// BalanceManager keeps every user's money in a ledger that adds up.
+// BalanceManager keeps the balance of every user in a ledger.
 type BalanceManager interface {
 	// Refill adds to the balance. It returns ErrInvalid with CodeRequired
 	// (key), CodeOutOfRange (amount), CodeCurrencyMismatch, or CodeKeyReused
@@ -120,7 +120,7 @@ type BalanceManager interface {
 	// CodeBalanceOverflow.
 	Refill(ctx context.Context, user UserID, entry Entry) (Transaction, error)
 
-	// Charge takes from the balance. It returns what Refill returns, and
+	// Charge takes from the balance. It returns the errors of Refill, and
 	// ErrRefused with CodeInsufficientBalance when the balance would fall below
 	// the project's floor.
 	Charge(ctx context.Context, user UserID, entry Entry) (Transaction, error)

@@ -24,19 +24,18 @@ const (
 	BulkRemoveFromSegment BulkAction = "remove_from_segment" // RemoveFromSegment, of the one of BulkRequest.Segments
 	BulkSendMessage       BulkAction = "send_message"        // SendMessage, of BulkRequest.Message
 	BulkSetLicense        BulkAction = "set_license"         // SetLicense, to BulkRequest.License
-	BulkSetTrafficLimit   BulkAction = "set_traffic_limit"   // SetTrafficLimit, to BulkRequest.TrafficLimit; use goes on counting
+	BulkSetTrafficLimit   BulkAction = "set_traffic_limit"   // SetTrafficLimit, to BulkRequest.TrafficLimit; the usage is not reset
 
-	// BulkResetUsage lets the use of the current period count from zero, as
-	// SetTrafficLimit does with resetUsage.
-	// Each user's once, as often as an execution of one preview is resumed or repeated.
+	// BulkResetUsage resets the usage of the current period, as SetTrafficLimit does with
+	// resetUsage. The usage of each user is reset once, however often an execution of one preview
+	// is resumed or repeated.
 	BulkResetUsage BulkAction = "reset_usage"
 
-	// BulkAddDays adds BulkRequest.Days to the time of users that ends, in days of the
-	// project's time zone: to what is left of it or, where it is over, from now on. For
-	// users whose time has not begun, ValidFor grows by as many times 24 hours; those whose
-	// time never ends are unchanged. Each user gets the days once, however often an
-	// execution of one preview is resumed or repeated, in whichever process, as long as
-	// the events are kept.
+	// BulkAddDays adds BulkRequest.Days to the expiration of users, in days of the project's time
+	// zone; for users who have expired, the days count from now. For users whose validity has not
+	// begun, ValidFor grows by 24 hours for each day; users who never expire are unchanged. Each
+	// user gets the days once, however often and in whichever process an execution of one preview
+	// is resumed or repeated, as long as the events are kept.
 	BulkAddDays BulkAction = "add_days"
 )
 
@@ -46,10 +45,10 @@ type BulkRequest struct {
 	Users    UserFilter  `json:"users"`
 	Segments []SegmentID `json:"segments,omitempty"` // only for the actions on segments
 
-	// Message is only for BulkSendMessage. Each user gets it once, however often an
-	// execution of one preview is resumed or repeated, in whichever process. With a Key,
-	// that holds for all previews; who has got another message with the key is a failure,
-	// with CodeKeyReused.
+	// Message is only for BulkSendMessage. Each user gets it once, however often and in whichever
+	// process an execution of one preview is resumed or repeated. With a Key, this holds across
+	// previews; a user who already has another message with the key is a failure with
+	// CodeKeyReused.
 	Message NewMessage `json:"message,omitzero"`
 
 	License      Optional[string]       `json:"license,omitzero"`       // only for BulkSetLicense; empty: none
@@ -59,13 +58,13 @@ type BulkRequest struct {
 	run [16]byte // of the preview, where something may be done once only
 }
 
-// BulkToken is proof of a preview, opaque. It holds which users were previewed,
-// not what they are, and belongs to one request.
+// BulkToken is an opaque proof of a preview. It identifies the set of users that was previewed, but
+// not their state, and belongs to one request.
 type BulkToken string
 
-// SameUsers reports whether two tokens are of one request and, when nothing has been
-// executed since, of the same users: so a host sees whether a preview is out of date
-// before it executes it.
+// SameUsers reports whether two tokens belong to the same request and, if nothing has been executed
+// since, to the same users. A host can use it to see whether a preview is out of date before it
+// executes it.
 func (t BulkToken) SameUsers(other BulkToken) bool {
 	one, binding, err := readBulkToken(t)
 	another, otherBinding, otherErr := readBulkToken(other)
@@ -75,32 +74,31 @@ func (t BulkToken) SameUsers(other BulkToken) bool {
 
 // BulkPreview is what a bulk action would do.
 type BulkPreview struct {
-	Users int64     `json:"users"` // how many meet the filter
+	Users int64     `json:"users"` // how many match the filter
 	Token BulkToken `json:"token"`
 }
 
-// BulkProgress is where a bulk action stands before its next chunk.
+// BulkProgress is the state of a bulk action before its next chunk.
 type BulkProgress struct {
 	Users int64 `json:"users"` // how many there were when this execution began
-	Done  int64 `json:"done"`  // how many of them are dealt with
+	Done  int64 `json:"done"`  // how many of them have been processed
 
-	// Token resumes the action from here with ExecuteBulk, also when the process
-	// ends in the middle of the next chunk. A host that must finish what it
-	// begins keeps the newest.
+	// Token resumes the action from here with ExecuteBulk, even if the process ends in the middle
+	// of the next chunk. A host that must complete the action stores the newest token.
 	Token BulkToken `json:"token"`
 }
 
 // BulkResult is what a bulk action did.
 type BulkResult struct {
 	Changed   int64 `json:"changed"`
-	Unchanged int64 `json:"unchanged"` // as the action would have made them already
-	Skipped   int64 `json:"skipped"`   // deleted meanwhile, or changed so that they do not meet the filter any more
+	Unchanged int64 `json:"unchanged"` // those that are already as the action would make them
+	Skipped   int64 `json:"skipped"`   // deleted meanwhile, or changed so that they no longer match the filter
 	Failed    int64 `json:"failed"`
 
 	Failures []BulkFailure `json:"failures,omitempty"` // the first MaxBulkFailures
 }
 
-// BulkFailure is a user to whom a bulk action could not be done.
+// BulkFailure is a user for whom a bulk action failed.
 type BulkFailure struct {
 	UserID UserID `json:"user_id"`
 	Err    error  `json:"-"` // in JSON, "error"
@@ -133,35 +131,32 @@ func (f *BulkFailure) UnmarshalJSON(data []byte) error {
 
 // Bounds of bulk actions.
 const (
-	// MaxBulkFailures is how many failures a result tells one by one.
+	// MaxBulkFailures is the maximum number of failures that a result lists.
 	MaxBulkFailures = 100
 	// bulkChunk is how many users are dealt with between two progress reports.
 	bulkChunk = 256
-	// MaxBulkDays is the most days that BulkAddDays adds.
+	// MaxBulkDays is the maximum number of days that BulkAddDays adds.
 	MaxBulkDays = 3660
 )
 
-// BulkManager does one thing to many users, in two steps: a preview tells how
-// many they are, and the execution is refused unless they are still the same.
+// BulkManager applies one action to many users in two steps: a preview returns the number of users,
+// and the execution is refused unless they are still the same users.
 type BulkManager interface {
-	// PreviewBulk counts the users of a bulk action and changes nothing. It
-	// returns ErrInvalid when the request is wrong: CodeUnknownValue for the
-	// action, CodeRequired and CodeUnknownField for what the action needs and the
-	// request lacks, or what it does not take, a message that is a received mail among it,
-	// and what the single call returns for it.
+	// PreviewBulk counts the users of a bulk action and changes nothing. It returns ErrInvalid for
+	// an invalid request: with CodeUnknownValue for an unknown action, with CodeRequired for a
+	// field that the action needs, with CodeUnknownField for one that it does not accept, such as a
+	// message that is a received mail, and with the codes that the single call returns.
 	PreviewBulk(ctx context.Context, request BulkRequest) (BulkPreview, error)
 
-	// ExecuteBulk does what was previewed, in chunks, each user by the same rules
-	// and with the same event as the single call. It returns ErrConflict with
-	// CodeAudienceChanged, having changed nothing, when other users meet the filter than those of
-	// the token, and ErrInvalid with CodeInvalidBulkToken for a token of another
-	// request.
+	// ExecuteBulk executes a previewed action in chunks. Each user is changed by the same rules and
+	// with the same event as in the single call. It returns ErrConflict with CodeAudienceChanged,
+	// and changes nothing, if the users who match the filter are not those of the token, and
+	// ErrInvalid with CodeInvalidBulkToken for a token of another request.
 	//
-	// progress, unless nil, is called before each chunk and at the end; an error
-	// of it stops the action and is returned. When the context ends, or the store
-	// fails, what is done stays done and is in the result, and the last token of
-	// progress resumes the rest. The ids of the users, 16 bytes each, are in memory
-	// meanwhile.
+	// progress, unless nil, is called before each chunk and at the end; an error that it returns
+	// stops the action and is returned. If the context ends or the store fails, the changes made so
+	// far remain and are counted in the result, and the last token of progress resumes the rest.
+	// During the execution the ids of the users, 16 bytes each, are kept in memory.
 	ExecuteBulk(ctx context.Context, request BulkRequest, token BulkToken, progress func(BulkProgress) error) (BulkResult, error)
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Connection is the right of an administrator to work as a user: for a reason, for a
-// limited time, on that user alone.
+// Connection is the right of an administrator to act on behalf of one user, for a reason and for a
+// limited time.
 type Connection struct {
 	ID        ConnectionID `json:"id"`
 	UserID    UserID       `json:"user_id"`
@@ -17,7 +17,7 @@ type Connection struct {
 	Reason    string       `json:"reason"`
 	StartedAt time.Time    `json:"started_at"`
 	ExpiresAt time.Time    `json:"expires_at"`
-	EndedAt   time.Time    `json:"ended_at,omitzero"` // when it was disconnected; zero: it was not
+	EndedAt   time.Time    `json:"ended_at,omitzero"` // when it was disconnected; zero: not disconnected
 	EndedBy   Actor        `json:"ended_by,omitzero"` // who disconnected it
 }
 
@@ -30,7 +30,7 @@ const (
 	MaxConnectionDuration     = 8 * time.Hour
 )
 
-// ConnectOptions are those of Connect.
+// ConnectOptions are the options of Connect.
 type ConnectOptions struct {
 	Reason   string   `json:"reason"`            // required; at most MaxLine characters
 	Duration Duration `json:"duration,omitzero"` // how long, at most; zero: as ConnectionPolicy says
@@ -53,15 +53,15 @@ type ConnectionQuery struct {
 type ConnectionFilter struct {
 	UserID  UserID `json:"user_id,omitzero"`   // zero: to all users
 	ActorID string `json:"actor_id,omitempty"` // empty: of all administrators
-	// OpenAt takes those that can be used at a moment; zero: also those that are over.
+	// OpenAt selects the connections that can be used at a moment; zero: also those that are over.
 	OpenAt time.Time `json:"open_at,omitzero"`
 }
 
-// ChangeCredentials stands in ConnectionPolicy.Operations for a change of what a user
-// signs in with: the CredentialFields of UpdateUser.
+// ChangeCredentials is the name in ConnectionPolicy.Operations for changing what a user signs in
+// with: the CredentialFields of UpdateUser.
 const ChangeCredentials = "users.change_credentials"
 
-// CredentialFields returns the names of the fields that say what a user signs in with.
+// CredentialFields returns the names of the fields that a user signs in with.
 func CredentialFields() []string {
 	return []string{"login", "email", "email_verified", "phone", "extref", "auth_method"}
 }
@@ -71,13 +71,14 @@ type ConnectionPolicy struct {
 	Off         bool          // nobody may connect, and connections that are open end
 	Duration    time.Duration // of a connection that asks for none; default DefaultConnectionDuration
 	MaxDuration time.Duration // of any connection; default and at most MaxConnectionDuration
-	// Operations are what may be done while connected, by the names of Operations and
-	// ChangeCredentials; nil: ConnectedOperations. What an administrator may do while
-	// connected is what both this and the authorizer allow. What is about no user in
-	// particular is refused with ErrInvalid and CodeInvalidOption.
+	// Operations are the operations that are allowed while connected, by the names of Operations
+	// and ChangeCredentials; nil: ConnectedOperations. An operation must also be allowed by the
+	// authorizer. An operation that is not about a user is refused with ErrInvalid and
+	// CodeInvalidOption.
 	Operations []string
-	// SamePerson reports whether an administrator is a user, to whom it may then not
-	// connect. An actor whose ID is the id or the email address of the user always is.
+	// SamePerson reports whether an administrator and a user are the same person, in which case the
+	// administrator may not connect. An actor whose ID is the id or the email address of the user
+	// is always taken for the same person.
 	SamePerson func(administrator Actor, user User) bool
 
 	allowed map[string]bool
@@ -95,9 +96,9 @@ func WithConnections(policy ConnectionPolicy) Option {
 	}
 }
 
-// ConnectedOperations lists what may be done while connected to a user by default:
-// everything about the user but its deletion, and what reveals, makes or changes what it
-// or its devices sign in with.
+// ConnectedOperations lists the operations that are allowed by default while connected to a user:
+// all operations on the user except its deletion and those that reveal, make or change what the
+// user or its devices sign in with.
 func ConnectedOperations() []string {
 	var names []string
 	for _, op := range operations {
@@ -109,7 +110,7 @@ func ConnectedOperations() []string {
 	return names
 }
 
-// ConnectionLimits tell what ConnectionPolicy says of the time of connections.
+// ConnectionLimits are the limits that ConnectionPolicy sets for connections.
 type ConnectionLimits struct {
 	Off         bool     `json:"off,omitempty"` // nobody may connect
 	Duration    Duration `json:"duration"`      // of a connection that asks for none
@@ -153,14 +154,14 @@ func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
 	return p, nil
 }
 
-// ConnectionManager lets administrators work as a user, on that user alone.
+// ConnectionManager lets administrators act on behalf of a user, and on that user alone.
 //
 // While connected, every call about another user returns ErrForbidden with
-// CodeOtherUser, reads included; lists of users have that user alone, and lists of what
-// belongs to users what is its own. A call that the policy does not allow returns
-// ErrForbidden with CodeNotWhileConnected, and every call after the end of the
-// connection ErrForbidden with CodeConnectionEnded: at once, in every process. Changes
-// are recorded as done by the administrator on behalf of the user.
+// CodeOtherUser, reads included; lists of users contain only that user, and lists of other records
+// only those of that user. A call that the policy does not allow returns ErrForbidden with
+// CodeNotWhileConnected. As soon as the connection has ended, every call in every process returns
+// ErrForbidden with CodeConnectionEnded. Changes are recorded as done by the administrator on
+// behalf of the user.
 type ConnectionManager interface {
 	// Connect connects the actor of the context, an administrator with an id, to a user.
 	// It returns ErrForbidden with CodeNotAdministrator for any other actor, with
@@ -170,23 +171,23 @@ type ConnectionManager interface {
 	// longer than the policy allows.
 	Connect(ctx context.Context, user UserID, options ConnectOptions) (Connection, error)
 
-	// Resume returns a context whose calls are made while connected. Its actor must be
-	// the one who connected, else ErrForbidden with CodeNotYourConnection. It is meant
-	// for every request of a session of an administrator; a context that is kept ends
-	// with the connection. WithActor does not leave the connection: that takes a context
-	// without it.
+	// Resume returns a context whose calls are made while connected. It returns ErrForbidden with
+	// CodeNotYourConnection unless the actor of ctx is the one who connected. Call it for every
+	// request of an administrator's session; calls with a context that is kept are refused once the
+	// connection has ended. WithActor does not leave the connection; to leave it, use a context
+	// that Resume did not return.
 	Resume(ctx context.Context, id ConnectionID) (context.Context, error)
 
-	// Disconnect ends a connection, one's own or another's: who may is up to the
-	// authorizer. One that has ended stays as it is.
+	// Disconnect ends a connection, one's own or another's; the authorizer decides who may do that.
+	// A connection that has ended stays unchanged.
 	Disconnect(ctx context.Context, id ConnectionID) (Connection, error)
 
 	// Connections returns a page of connections, the newest first.
 	Connections(ctx context.Context, query ConnectionQuery) (Page[Connection], error)
 }
 
-// ConnectionOf returns the connection of a context that Resume returned, as it was then,
-// and reports whether the context has one.
+// ConnectionOf returns the connection of a context that Resume returned, as of that call, and
+// reports whether the context has one.
 func ConnectionOf(ctx context.Context) (Connection, bool) {
 	if own := callerOf(ctx).connection; own != nil {
 		return own.Connection, true

@@ -19,8 +19,8 @@ func DayOf(t time.Time, zone *time.Location) Day {
 	return Day{Year: year, Month: month, Day: day}
 }
 
-// ParseDay reads a day in the form 2006-01-02. It returns ErrInvalid with
-// CodeBadFormat when text is no such day.
+// ParseDay reads a day in the form 2006-01-02. It returns ErrInvalid with CodeBadFormat for any
+// other text.
 func ParseDay(text string) (Day, error) {
 	t, err := time.Parse(time.DateOnly, text)
 	if err != nil {

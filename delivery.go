@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// Delivery is what becomes of telling one device of one message.
+// Delivery is the delivery of one message to one device.
 type Delivery struct {
-	ID        DeliveryID `json:"id"` // follows from the message and the device
+	ID        DeliveryID `json:"id"` // derived from the message and the device
 	UserID    UserID     `json:"user_id"`
 	MessageID MessageID  `json:"message_id"`
 	DeviceID  DeviceID   `json:"device_id"` // the device may have been deleted since
@@ -27,29 +27,29 @@ type Delivery struct {
 	AttemptedAt time.Time `json:"attempted_at,omitzero"` // the last time; zero: not yet
 	DueAt       time.Time `json:"due_at,omitzero"`       // when it is tried next; zero: not again
 
-	// LeasedUntil is for the work of delivering: one process has it in work.
+	// LeasedUntil is set while a process is working on the delivery.
 	LeasedUntil time.Time `json:"-"`
 }
 
-// DeliveryState is how far a delivery is.
+// DeliveryState is the state of a delivery.
 type DeliveryState string
 
 // The states. All but DeliveryWaiting are final.
 const (
-	DeliveryWaiting   DeliveryState = "waiting"   // it is tried at DueAt
+	DeliveryWaiting   DeliveryState = "waiting"   // it is attempted at DueAt
 	DeliveryDelivered DeliveryState = "delivered" // the push service has taken it
-	DeliveryGone      DeliveryState = "gone"      // the device has no push token that is good, or is deleted
-	DeliveryRefused   DeliveryState = "refused"   // the push service does not take this message for this device
+	DeliveryGone      DeliveryState = "gone"      // the device has no valid push token, or was deleted
+	DeliveryRefused   DeliveryState = "refused"   // the push service does not accept this message for this device
 	DeliveryExpired   DeliveryState = "expired"   // the message expired, or MaxDeliveryAge was over, before it could be delivered
 )
 
-// Failed reports whether the device was not told, and will not be.
+// Failed reports whether the device was not notified and will not be.
 func (s DeliveryState) Failed() bool {
 	return s == DeliveryGone || s == DeliveryRefused || s == DeliveryExpired
 }
 
-// MaxDeliveryAge is how long a device is tried to be told of a message that does not
-// expire before.
+// MaxDeliveryAge is how long the delivery of a message is attempted, unless the message expires
+// earlier.
 const MaxDeliveryAge = 3 * 24 * time.Hour
 
 // DeliveryQuery asks for a page of deliveries.
@@ -65,14 +65,14 @@ type DeliveryFilter struct {
 	OnlyFailed bool      `json:"only_failed,omitempty"` // those whose state has Failed
 }
 
-// DeliveryReport is what DeliverDueMessages did, in deliveries.
+// DeliveryReport counts the deliveries of a call of DeliverDueMessages by their outcomes.
 type DeliveryReport struct {
 	Delivered int `json:"delivered"`
 	Gone      int `json:"gone"`
 	Refused   int `json:"refused"`
 	Expired   int `json:"expired"`
 	Later     int `json:"later"`    // to be tried again
-	Panicked  int `json:"panicked"` // of those: the notifier panicked
+	Panicked  int `json:"panicked"` // of Later: those for which the notifier panicked
 }
 
 var deliveryFields = newFieldTable(

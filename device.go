@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// DeviceType is what a device runs.
+// DeviceType is the platform of a device.
 type DeviceType string
 
 // The types of device.
@@ -30,32 +30,32 @@ const (
 	DeviceOther   DeviceType = "other"
 )
 
-// Device is one of a user's machines. It takes one of the slots that the user's
-// license gives, and it proves who it is with an access token.
+// Device is one of a user's machines. It takes one of the slots of the user's license, and
+// authenticates with an access token.
 type Device struct {
 	ID     DeviceID `json:"id"`
 	UserID UserID   `json:"user_id"`
 
-	// AccessToken is the device's secret. It is set by RegisterDevice and
-	// RotateToken, and only there; everywhere else it is empty and TokenHint, its
-	// last four characters, tells tokens apart.
+	// AccessToken is the device's secret. It is set only in the results of RegisterDevice and
+	// RotateToken. In all other results it is empty, and TokenHint, its last four characters,
+	// distinguishes tokens.
 	AccessToken string `json:"access_token,omitempty"`
 	TokenHint   string `json:"token_hint"`
 
 	Name       string     `json:"name,omitempty"`
 	Type       DeviceType `json:"type"`
 	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices; see HardwareIDKey
-	PushToken  string     `json:"push_token,omitempty"`  // of one device at a time: the last that got it
+	PushToken  string     `json:"push_token,omitempty"`  // belongs to one device at a time: the last one for which it was set
 
-	// PushTokenSetAt is when the device last registered or UpdateDevice last set its push
-	// token, be it to the same one. Zero: it has none.
+	// PushTokenSetAt is when RegisterDevice or UpdateDevice last set the push token, even to the
+	// same value. Zero: the device has none.
 	PushTokenSetAt time.Time `json:"push_token_set_at,omitzero"`
 
 	RegisteredAt time.Time `json:"registered_at"`
 	LastSeenAt   time.Time `json:"last_seen_at,omitzero"`
 
-	// Location is the last one that ReportLocation was told; zero: none. There is one only
-	// while LocationConsentAt, when the device agreed that it is kept, is set.
+	// Location is the last location that was reported by ReportLocation; zero: none. It is kept
+	// only while LocationConsentAt, the time at which the device consented, is set.
 	Location          Location  `json:"location,omitzero"`
 	LocationConsentAt time.Time `json:"location_consent_at,omitzero"`
 }
@@ -75,18 +75,18 @@ type NewDevice struct {
 // MaxPushToken is the length of a push token, in characters.
 const MaxPushToken = 4096
 
-// DevicePatch says which fields of a device to set; what is not set stays.
+// DevicePatch says which fields of a device to set; the others stay unchanged.
 type DevicePatch struct {
 	Name      Optional[string]     `json:"name,omitzero"`
 	Type      Optional[DeviceType] `json:"type,omitzero"`
 	PushToken Optional[string]     `json:"push_token,omitzero"`
 
-	// LocationConsent says whether the device's location may be kept (see
-	// LocationManager); false deletes the one that is kept.
+	// LocationConsent says whether the device's location may be kept (see LocationManager); false
+	// deletes the current location.
 	LocationConsent Optional[bool] `json:"location_consent,omitzero"`
 }
 
-// License is a named set of limits. The name usually says what it allows.
+// License is a named set of limits.
 type License struct {
 	Name    string `json:"name"`
 	Devices int    `json:"devices"` // how many devices a user may have; 0: unlimited
@@ -115,12 +115,11 @@ type TokenDigest [sha256.Size]byte
 type DeviceRecord struct {
 	Device      // AccessToken is empty
 	TokenDigest TokenDigest
-	// SealedToken is the token encrypted under one of the sealing keys; empty
-	// when there is none.
+	// SealedToken is the token encrypted with one of the sealing keys; empty if there was none.
 	SealedToken []byte
 }
 
-// Authentication is what an access token proves.
+// Authentication identifies the device and the user of an access token.
 type Authentication struct {
 	Device Device `json:"device"`
 	User   User   `json:"user"`
@@ -145,33 +144,32 @@ type RotateOption string
 // KeepSessions leaves the open sessions of the device as they are.
 const KeepSessions RotateOption = "keep_sessions"
 
-// DeviceManager registers devices, recognises them by their tokens, and gives users
-// their licenses.
+// DeviceManager registers devices, authenticates them by their tokens, and sets the licenses of
+// users.
 //
 // Calls that name a device return ErrNotFound with CodeDeviceNotFound when
 // there is none, and calls that name a user ErrNotFound with CodeUserNotFound.
 type DeviceManager interface {
-	// RegisterDevice gives the user a device and the device its access token.
+	// RegisterDevice registers a device of the user and returns it with its access token.
 	//
-	// A hardware id that one of the user's devices has registers into that
-	// device's slot: the device keeps its id, gets what the call says and a new
-	// token, and the old token stops working.
+	// If one of the user's devices has the hardware id already, that device is registered again and
+	// keeps its slot and its id: its other fields are set by the call, and it gets a new token,
+	// which replaces the old one.
 	//
 	// When the license has no free slot, the project's device policy decides;
-	// DeviceRefuse returns ErrRefused with CodeDeviceLimit. A disabled or
-	// inactive user gets ErrRefused with CodeUserDisabled or CodeUserInactive.
-	// This holds under any concurrency and across processes.
+	// with DeviceRefuse, the call returns ErrRefused with CodeDeviceLimit. For a disabled or
+	// inactive user it returns ErrRefused with CodeUserDisabled or CodeUserInactive. The limit
+	// holds under any concurrency and across processes.
 	RegisterDevice(ctx context.Context, user UserID, device NewDevice) (Device, error)
 
-	// Authenticate tells whose device has this access token. An unknown token
-	// and a text that is no token get the same error, ErrForbidden with
-	// CodeInvalidToken. The token of a disabled or inactive user gets ErrRefused
-	// with CodeUserDisabled or CodeUserInactive. Otherwise the device is known,
-	// and Access says whether it may use anything: a user whose time is over
-	// still gets in to buy more.
+	// Authenticate returns the device with this access token and its user. It returns the same
+	// error, ErrForbidden with CodeInvalidToken, for an unknown token and for a text that is not a
+	// token, and ErrRefused with CodeUserDisabled or CodeUserInactive for the token of a disabled
+	// or inactive user. Otherwise the device is authenticated, and Access says whether it may use
+	// anything: a user who has expired can still authenticate, to buy more.
 	//
-	// It records when device and user were last seen, at most once in the
-	// interval of WithLastSeenInterval; that record is best effort.
+	// It records when the device and the user were last seen, at most once in the interval of
+	// WithLastSeenInterval; a failure to record that is not returned.
 	Authenticate(ctx context.Context, token string) (Authentication, error)
 
 	// Device returns one device.
@@ -180,35 +178,34 @@ type DeviceManager interface {
 	// Devices returns a page of devices in the order that the query asks for.
 	Devices(ctx context.Context, query DeviceQuery) (Page[Device], error)
 
-	// UpdateDevice sets the fields that the patch names. Setting the push token that the
-	// device has already says that it is good now: see Device.PushTokenSetAt.
+	// UpdateDevice sets the fields that the patch names. Setting the same push token again confirms
+	// that it is valid now; see Device.PushTokenSetAt.
 	UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (Device, error)
 
-	// DeleteDevice deletes a device. Its slot is free, its token stops working
-	// and its open sessions end in the same commit; its past sessions stay in
-	// the history under its name. It returns the device as it was.
+	// DeleteDevice deletes a device. In the same commit its slot becomes free, its token stops
+	// working and its open sessions end; its past sessions stay in the history under its name. It
+	// returns the device as it was.
 	DeleteDevice(ctx context.Context, id DeviceID) (Device, error)
 
-	// RotateToken gives the device a new access token; the old one stops working. The
-	// open sessions of the device, which began with the old one, end in the same
-	// commit, unless KeepSessions is given.
+	// RotateToken replaces the access token of a device by a new one; the old one stops working.
+	// The open sessions of the device, which began with the old token, end in the same commit,
+	// unless KeepSessions is given.
 	RotateToken(ctx context.Context, id DeviceID, options ...RotateOption) (Device, error)
 
-	// RevealToken returns the access token of a device, for an administrator to
-	// read out, and records who asked. It returns ErrRefused with
-	// CodeTokenNotSealed when no sealing key was configured as the token was
-	// made, and with CodeSealingKeyMissing when that key is configured no more.
+	// RevealToken returns the access token of a device, for an administrator to read out, and
+	// records the actor. It returns ErrRefused with CodeTokenNotSealed if no sealing key was
+	// configured when the token was made, and with CodeSealingKeyMissing if that key is no longer
+	// configured.
 	RevealToken(ctx context.Context, id DeviceID) (string, error)
 
-	// ResealTokens seals every token that an older key of WithSealingKeys sealed
-	// under the first key, and returns how many. After it, the older keys can be
-	// taken out of the configuration. Safe to run again after an interruption.
+	// ResealTokens seals with the first key of WithSealingKeys every token that was sealed with
+	// another one, and returns their number. Afterwards the other keys can be removed from the
+	// configuration. It is safe to run again after an interruption.
 	ResealTokens(ctx context.Context) (int, error)
 
 	// SetLicense changes a user's license; an empty name means no limits. It
-	// returns ErrInvalid with CodeUnknownLicense. A lower limit deletes no
-	// device: those registered first keep their slots, and the others have none
-	// until one is free.
+	// returns ErrInvalid with CodeUnknownLicense. A lower limit deletes no device: the devices
+	// registered first keep their slots, and the others have none until a slot becomes free.
 	SetLicense(ctx context.Context, user UserID, name string) (User, error)
 
 	// Licenses returns the project's licenses in the order of WithLicenses.
@@ -348,9 +345,9 @@ func (n NewDevice) normalise() (NewDevice, error) {
 	)
 }
 
-// HardwareIDKey returns the form in which hardware ids compare and are kept: that of a MAC
-// address of 6 or 8 bytes with separators is 00:1a:2b:3c:4d:5e, and that of a UUID is in
-// lower case. Any other id compares byte by byte.
+// HardwareIDKey returns the form in which hardware ids are compared and kept: a MAC address of 6 or
+// 8 bytes with separators becomes 00:1a:2b:3c:4d:5e, and a UUID becomes lower case. Any other id is
+// compared byte by byte.
 func HardwareIDKey(id string) string {
 	if len(id) == 36 {
 		if parsed, err := uuid.Parse(id); err == nil {

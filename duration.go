@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Duration is a span of time that says its unit wherever it is written: "720h" in JSON,
-// in files and in columns of SQL. A bare number, which could be of any unit, is refused.
+// Duration is a time.Duration that is written with its unit: "720h" in JSON, in files and in SQL
+// columns. A bare number, whose unit would be unclear, is refused.
 type Duration time.Duration
 
 // ParseDuration reads a span of time such as "720h" or "1h30m", in the form of
-// time.ParseDuration. It returns ErrInvalid with CodeBadFormat for any other text, a
-// bare number included, but for 0.
+// time.ParseDuration. It returns ErrInvalid with CodeBadFormat for any other text, including a bare
+// number other than 0.
 func ParseDuration(text string) (Duration, error) {
 	span, err := time.ParseDuration(text)
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// The kinds of failure. Every error that userkit returns on purpose wraps
-// exactly one of them; match with errors.Is, and read the details with
-// errors.As into an *Error.
+// The kinds of failure. Every error that userkit itself makes wraps exactly one of them. Match them
+// with errors.Is, and read the details with errors.As into an *Error.
 var (
 	// ErrNotFound means that no such record exists in this project.
 	ErrNotFound = errors.New("not found")
@@ -22,7 +21,7 @@ var (
 	// ErrConflict means that the record changed since the caller read it, or
 	// that it kept changing under a command until its retries were used up.
 	ErrConflict = errors.New("conflict")
-	// ErrRefused means that a rule says no; Error.Code names the rule.
+	// ErrRefused means that a rule does not allow the call; Error.Code names the rule.
 	ErrRefused = errors.New("refused")
 	// ErrForbidden means that the caller may not do this.
 	ErrForbidden = errors.New("forbidden")
@@ -32,8 +31,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
-// Code names the exact reason of an error. Codes are stable: they may be added,
-// never renamed.
+// Code names the exact reason of an error. Codes are stable: codes may be added, but are never
+// renamed.
 type Code string
 
 // The codes. Codes lists them with their kinds and meanings.
@@ -250,8 +249,8 @@ var codeKinds = func() map[Code]error {
 	return kinds
 }()
 
-// Codes lists every code with its kind and its meaning, for hosts that map them
-// to statuses or to texts of their own.
+// Codes lists every code with its kind and its meaning, for hosts that map codes to statuses or to
+// their own texts.
 func Codes() []CodeInfo {
 	return append([]CodeInfo(nil), codeTable...)
 }
@@ -259,7 +258,7 @@ func Codes() []CodeInfo {
 // Error is the one error type of userkit. It wraps its Kind (a sentinel of this
 // package) and, where there is one, its cause.
 //
-// In JSON it keeps everything but its cause, which is for the log, and has its kind as a
+// Its JSON form contains everything except the cause, which is for the log, and has the kind as a
 // name: not_found, exists, invalid, conflict, refused, forbidden or unavailable.
 type Error struct {
 	Kind    error  `json:"-"`                 // one of the sentinels; in JSON, its name
@@ -271,21 +270,21 @@ type Error struct {
 	// filter, counted from 1. Zero: not about a place.
 	Position int `json:"position,omitzero"`
 
-	// Reason is why a purchase is not good, with CodePurchaseInvalid; else empty.
+	// Reason is why a purchase is not valid, with CodePurchaseInvalid; otherwise empty.
 	Reason PurchaseReason `json:"reason,omitempty"`
 
 	// Until is the time at which the same call may succeed, such as the next
 	// reset of a traffic limit. Zero when time alone will not help.
 	Until time.Time `json:"until,omitzero"`
 
-	// Fields are all wrong fields of the call, that of the error itself first, where there
-	// are several; else nil.
+	// Fields are all invalid fields of the call, the field of the error itself first, if there are
+	// several; otherwise nil.
 	Fields []FieldError `json:"fields,omitempty"`
 
 	Cause error `json:"-"` // the error below this one; may be nil
 }
 
-// FieldError is one wrong field of a call.
+// FieldError describes one invalid field of a call.
 type FieldError struct {
 	Field   string `json:"field"`
 	Code    Code   `json:"code"`
@@ -321,8 +320,8 @@ var uniqueValues = []struct {
 	{"transaction", "sequence", CodeIDTaken, "another transaction of the user has this sequence"},
 }
 
-// Taken returns the error of a record, such as "user", whose value of a field, such as
-// "login", another record has already. Its kind is ErrExists. All stores return this one.
+// Taken returns the error for a record, such as "user", of which a field, such as "login", has a
+// value that belongs to another record. Its kind is ErrExists. All stores return this error.
 //
 // For writers of stores.
 func Taken(record, field string) *Error {
@@ -334,7 +333,7 @@ func Taken(record, field string) *Error {
 	return NewError(CodeIDTaken, field, "another %s has this %s", record, field)
 }
 
-// Because returns e with its cause set.
+// Because sets the cause of e and returns e.
 func (e *Error) Because(cause error) *Error {
 	e.Cause = cause
 	return e
@@ -369,7 +368,7 @@ func (e *Error) Unwrap() []error {
 	return below
 }
 
-// ErrorCode returns the code that err carries, or "" when it carries none.
+// ErrorCode returns the code of err, or "" if it has none.
 func ErrorCode(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -403,8 +402,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(written)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, of this version or another one: a code
-// that is not known keeps the kind that came with it.
+// UnmarshalJSON reads what MarshalJSON of this or another version has written: an error with an
+// unknown code keeps its kind.
 func (e *Error) UnmarshalJSON(data []byte) error {
 	read := struct {
 		Kind string `json:"kind"`
@@ -425,8 +424,8 @@ func (e *Error) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// AsError returns the Error that err is or wraps. For any other error it returns an
-// Error with nothing but the message, which writes it as JSON; nil for nil.
+// AsError returns the Error that err is or wraps. For any other error it returns an Error that has
+// only the message, so that it can be written as JSON. For nil it returns nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil

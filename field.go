@@ -31,10 +31,9 @@ const (
 	KindCodes   FieldKind = "codes"   // []string, several codes at once; cannot be sorted by
 )
 
-// Parse reads a value of the kind from its text, as Format writes it. An empty
-// text is no value: "", the zero time, nil attributes, but not a bool or a
-// number. It returns ErrInvalid with CodeBadFormat or CodeOutOfRange, and the
-// caller says which field it was.
+// Parse reads a value of the kind from its text, as Format writes it. An empty text is read as no
+// value, which is "", the zero time or nil attributes; for a bool or a number it is invalid. Parse
+// returns ErrInvalid with CodeBadFormat or CodeOutOfRange, without the name of a field.
 func (k FieldKind) Parse(text string) (any, error) {
 	bad := func(form string) (any, error) {
 		return nil, NewError(CodeBadFormat, "", "%q is not %s", clip(text), form)
@@ -177,8 +176,8 @@ func (k FieldKind) holds(value any) (ok bool) {
 // wrapAny forgets the type of a value.
 func wrapAny[T any](value T, err error) (any, error) { return value, err }
 
-// Field is a row of a table of fields: what lists, sort orders, filters,
-// exports, imports and consoles know about one field of a record.
+// Field describes one field of a record for lists, sort orders, filters, exports, imports and
+// consoles. It is a row of a table of fields.
 type Field[T any] struct {
 	Name   string              `json:"name"`
 	Kind   FieldKind           `json:"kind"`
@@ -191,7 +190,7 @@ type Field[T any] struct {
 // Sortable reports whether lists can be sorted by the field.
 func (f Field[T]) Sortable() bool { return f.Kind != KindJSON && f.Kind != KindCodes }
 
-// Settable reports whether UserDraft.Set takes the field.
+// Settable reports whether UserDraft.Set accepts the field.
 func (f Field[T]) Settable() bool { return f.set != nil }
 
 // Key is what a record sorts by: a string, an int64, a time.Time or a
@@ -200,7 +199,7 @@ func (f Field[T]) Settable() bool { return f.set != nil }
 // For writers of stores.
 type Key any
 
-// Key returns the sort key of a record: both stores order by it.
+// Key returns the sort key of a record, by which stores order.
 func (f Field[T]) Key(record *T) Key {
 	value := f.Get(record)
 	switch f.Kind {

@@ -13,20 +13,20 @@ import (
 	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
-// Filter is a condition on users: comparisons of fields, joined by and, or and
-// not. The zero Filter is met by every user. A Filter is immutable.
+// Filter is a condition on users: comparisons of fields, joined by and, or and not. Every user
+// matches the zero Filter. A Filter is immutable.
 //
-// It is made by ParseFilter from a text, or from the constructors Equal,
-// Contains, AllOf and so on. String gives its text, and as JSON it is that text.
+// ParseFilter makes a filter from a text; the constructors Equal, Contains, AllOf and others make
+// one in Go. String returns its text, which is also its JSON form.
 //
-// What a comparison means is the same on every store:
+// Comparisons have the same meaning on every store:
 //
 //   - Fields are those of UserFields and DerivedUserFields, attributes.<path>
-//     for a free-form attribute, and segment (see below). Names and operators
-//     may be written in capitals or not; the names of attributes are exact.
+//     for a free-form attribute, and segment (see below). Names and operators are not
+//     case-sensitive; the names of attributes are.
 //   - Texts (KindText, and the texts among attributes) compare by their whole
 //     folded form (see Fold). Codes compare byte by byte.
-//   - Numbers, times, spans, money and ids compare as what they are. Money is
+//   - Numbers, times, spans, money and ids compare by value. Money is
 //     written "12.50 EUR" and compares with balances in that currency only, or
 //     as a bare number of minor units, which compares with every balance. A time
 //     is written as in RFC 3339, or as 2026-01-02 for the beginning of that day
@@ -36,12 +36,11 @@ import (
 //     there is a value. Without one, eq holds against null and "" alone, and
 //     every order (gt, ge, lt, le) and part (co, sw, ew) is false. ne is always
 //     the opposite of eq, so it holds for users without a value.
-//   - An attribute that is a list compares as each of its elements: one that
-//     matches is enough. A comparison with an element of another type is false.
-//     A path goes on into each object of a list: attributes.addr.type is the type of
-//     each of them. attributes.addr[type eq "work" and zip sw "1"] is met by users
-//     of whose objects in addr one meets all of the condition; an object alone counts
-//     as a list of one.
+//   - An attribute that is a list compares as each of its elements: one match is enough. A
+//     comparison with an element of another type is false. A path continues into each object of a
+//     list: attributes.addr.type is the type of each of them. attributes.addr[type eq "work" and
+//     zip sw "1"] matches users who have in addr an object that matches the whole condition; a
+//     single object counts as a list of one.
 //   - access, which has several values at once, is eq to each of them.
 //   - segment eq "…" means: is in the segment with this id or this name.
 type Filter struct {
@@ -81,21 +80,21 @@ const (
 type Expression interface{ expression() }
 
 type (
-	// AndExpression holds when all of its parts hold. It has at least two.
+	// AndExpression is true if all of its parts are true. It has at least two.
 	//
 	// For writers of stores.
 	AndExpression []Expression
-	// OrExpression holds when one of its parts holds. It has at least two.
+	// OrExpression is true if at least one of its parts is true. It has at least two.
 	//
 	// For writers of stores.
 	OrExpression []Expression
-	// NotExpression holds when its part does not.
+	// NotExpression is true if its part is false.
 	//
 	// For writers of stores.
 	NotExpression struct{ Of Expression }
-	// ElementExpression holds when one of the objects at a path of the attributes meets
-	// a condition. The comparisons in it are of the field "attributes", with paths that
-	// begin in the object, and it holds no ElementExpression.
+	// ElementExpression is true if one of the objects at a path of the attributes matches a
+	// condition. The comparisons in it are of the field "attributes", with paths relative to the
+	// object, and it contains no ElementExpression.
 	//
 	// For writers of stores.
 	ElementExpression struct {
@@ -125,53 +124,54 @@ func (NotExpression) expression()     {}
 func (ElementExpression) expression() {}
 func (Comparison) expression()        {}
 
-// FilterValue is what a field can be compared with.
+// FilterValue is the constraint of values that a field can be compared with.
 type FilterValue interface {
 	~string | ~bool | ~int | ~int64 | ~float64 | ~[16]byte | time.Time | Money
 }
 
-// Equal is met by users whose field has the value; "" and the zero time mean no
-// value. Whether the field is known and the value fits it is checked when the
-// filter is used; so for the other constructors.
+// Equal returns a filter that matches users whose field has the value; "" and the zero time mean no
+// value. Whether the field exists and the value fits it is checked when the filter is used; the
+// same holds for the other constructors.
 func Equal[V FilterValue](field string, value V) Filter { return compare(field, OpEqual, value) }
 
-// NotEqual is the opposite of Equal.
+// NotEqual returns a filter that is the opposite of Equal.
 func NotEqual[V FilterValue](field string, value V) Filter {
 	return compare(field, OpNotEqual, value)
 }
 
-// Contains is met by users whose text has the part anywhere.
+// Contains returns a filter that matches users whose text contains the part.
 func Contains(field, part string) Filter { return compare(field, OpContains, part) }
 
-// StartsWith is met by users whose text begins with the part.
+// StartsWith returns a filter that matches users whose text begins with the part.
 func StartsWith(field, part string) Filter { return compare(field, OpStartsWith, part) }
 
-// EndsWith is met by users whose text ends with the part.
+// EndsWith returns a filter that matches users whose text ends with the part.
 func EndsWith(field, part string) Filter { return compare(field, OpEndsWith, part) }
 
-// Present is met by users whose field has a value.
+// Present returns a filter that matches users whose field has a value.
 func Present(field string) Filter {
 	name, path := splitField(field)
 	return Filter{Comparison{Field: name, Path: path, Operator: OpPresent}}
 }
 
-// Greater is met by users whose field comes after the value.
+// Greater returns a filter that matches users whose field comes after the value.
 func Greater[V FilterValue](field string, value V) Filter { return compare(field, OpGreater, value) }
 
-// GreaterOrEqual is met by users whose field is the value or comes after it.
+// GreaterOrEqual returns a filter that matches users whose field is the value or comes after it.
 func GreaterOrEqual[V FilterValue](field string, value V) Filter {
 	return compare(field, OpGreaterOrEqual, value)
 }
 
-// Less is met by users whose field comes before the value.
+// Less returns a filter that matches users whose field comes before the value.
 func Less[V FilterValue](field string, value V) Filter { return compare(field, OpLess, value) }
 
-// LessOrEqual is met by users whose field is the value or comes before it.
+// LessOrEqual returns a filter that matches users whose field is the value or comes before it.
 func LessOrEqual[V FilterValue](field string, value V) Filter {
 	return compare(field, OpLessOrEqual, value)
 }
 
-// AllOf is met by users who meet all of the filters; without any, by every user.
+// AllOf returns a filter that matches users who match all of the filters. Without filters it
+// matches every user.
 func AllOf(filters ...Filter) Filter {
 	var parts AndExpression
 	for _, filter := range filters {
@@ -188,8 +188,8 @@ func AllOf(filters ...Filter) Filter {
 	return Filter{parts}
 }
 
-// AnyOf is met by users who meet one of the filters at least; without any, by
-// no user.
+// AnyOf returns a filter that matches users who match at least one of the filters. Without filters
+// it matches no user.
 func AnyOf(filters ...Filter) Filter {
 	var parts OrExpression
 	for _, filter := range filters {
@@ -207,7 +207,7 @@ func AnyOf(filters ...Filter) Filter {
 	return Filter{parts}
 }
 
-// Not is met by users who do not meet the filter.
+// Not returns a filter that matches users who do not match the filter.
 func Not(filter Filter) Filter {
 	if filter.root == nil {
 		filter = Present("id") // which everybody has
@@ -215,9 +215,9 @@ func Not(filter Filter) Filter {
 	return Filter{NotExpression{filter.root}}
 }
 
-// AnyElement is met by users who have at a path of the attributes, such as
-// "attributes.addr", an object that meets a filter, alone or in a list. The fields of the
-// filter are those of the object, as in Equal("type", "work").
+// AnyElement returns a filter that matches users who have, at a path of the attributes such as
+// "attributes.addr", an object or a list of objects of which one matches a filter. The fields of
+// that filter are those of the object, as in Equal("type", "work").
 func AnyElement(path string, filter Filter) Filter {
 	name, names := splitField(path)
 	if name != attributesField {
@@ -235,7 +235,7 @@ func AnyElement(path string, filter Filter) Filter {
 	return Filter{ElementExpression{Path: names, Of: of}}
 }
 
-// InSegment is met by users who are in the segment.
+// InSegment returns a filter that matches users who are in the segment.
 func InSegment(id SegmentID) Filter { return Equal(segmentField, id) }
 
 // segmentField is the name of what stands for memberships in filters.
@@ -278,16 +278,16 @@ func plainValue(value any) any {
 	}
 }
 
-// IsZero reports whether the filter is met by every user because it says nothing.
+// IsZero reports whether the filter is the zero Filter, which every user matches.
 func (f Filter) IsZero() bool { return f.root == nil }
 
 // Expression returns the filter's tree, which must not be changed; nil for the
 // zero Filter.
 func (f Filter) Expression() Expression { return f.root }
 
-// Parts returns the filters that are joined by and at the top of the filter, so that
-// AllOf of them is the filter: the filter alone when it is no such list, and none for the
-// zero Filter.
+// Parts returns the filters that are joined by and at the top of the filter, so that AllOf of them
+// is the filter. If the filter is not such a list, Parts returns the filter alone, and for the zero
+// Filter it returns none.
 func (f Filter) Parts() []Filter {
 	if f.root == nil {
 		return nil

@@ -33,10 +33,9 @@ type FieldReader[R any] struct {
 // NoTime is what FieldReader.Number returns for the zero time.
 var NoTime = time.Time{}.UnixMicro()
 
-// MatchUsers compiles a filter that is ready for a store into a function that
-// says whether a record meets it. read returns the reader of a field by its name.
-// It is what a store that filters in Go uses, so that filters mean the same
-// everywhere; nil stands for a filter that every record meets.
+// MatchUsers compiles a filter that was prepared for a store into a function that reports whether a
+// record matches it. read returns the reader of the field with a name. Stores that filter in Go use
+// it, so that filters mean the same everywhere. The result is nil if every record matches.
 //
 // For writers of stores.
 func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]) func(record *R) bool {
@@ -433,9 +432,9 @@ func readValue(kind FieldKind, get func(*User) any) FieldReader[User] {
 	}}
 }
 
-// Meets reports whether a user meets a filter at a moment. member says whether
-// the user is in a segment that is a list; nil: in none. Segments in the filter
-// are to be named by the ids of lists.
+// Meets reports whether a user matches the filter at a moment. member reports whether the user is
+// in a segment that is a list; if it is nil, the user is in none. The filter must name segments by
+// the ids of lists.
 func (f Filter) Meets(user *User, moment Moment, member func(SegmentID) bool) bool {
 	if member == nil {
 		member = func(SegmentID) bool { return false }

@@ -17,14 +17,13 @@ import (
 // The operators are eq, ne, co, sw, ew, pr, gt, ge, lt and le; and binds tighter
 // than or, and not takes its operand in brackets. A value is a JSON string, a
 // JSON number, true, false or null. A condition on attributes may be written
-// attributes[plan eq "gold" and seats gt 5], and one on the objects of a list among
-// them attributes.addr[type eq "work" and zip sw "1"]. An empty text is the zero
-// Filter.
+// attributes[plan eq "gold" and seats gt 5], and a condition on the objects of a list as
+// attributes.addr[type eq "work" and zip sw "1"]. An empty text is the zero Filter.
 //
-// It returns ErrInvalid with CodeFilterSyntax for a text that is not of this
-// grammar, CodeUnknownField, CodeUnknownValue, CodeBadFormat, CodeOutOfRange,
-// CodeRequired, and CodeTooLong beyond the bounds of a filter. Field is
-// "filter", and Position is the character of the text at fault.
+// It returns ErrInvalid with CodeFilterSyntax for a text that does not conform to this grammar,
+// CodeUnknownField, CodeUnknownValue, CodeBadFormat, CodeOutOfRange, CodeRequired, and CodeTooLong
+// beyond the bounds of a filter. Error.Field is "filter", and Error.Position is the position of the
+// character at fault.
 func ParseFilter(text string) (Filter, error) {
 	if len(text) > MaxFilterBytes {
 		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", len(text), MaxFilterBytes)

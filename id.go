@@ -13,9 +13,9 @@ import (
 // ids sort by the time of their creation, and ids of different kinds of record
 // cannot be mixed up. The zero ID means "none".
 //
-// In a template, {{.DeviceID}} prints nothing for the zero id. A condition asks for the
-// text, {{if .DeviceID.String}}, or for the lack of it, {{if .DeviceID.IsZero}}: the id
-// itself is an array, which templates take for true whatever is in it.
+// In a template, {{.DeviceID}} prints nothing for the zero id. A condition must test {{if
+// .DeviceID.String}} or {{if .DeviceID.IsZero}}: the id itself is an array, which is always true in
+// a template.
 type ID[T any] [16]byte
 
 type (

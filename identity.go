@@ -20,8 +20,8 @@ import (
 // Each key is the key of itself.
 
 // LoginKey returns the form in which logins compare: that of the profile
-// UsernameCaseMapped of PRECIS (RFC 8265), for each of the parts between spaces.
-// Accents, scripts and letters that look alike tell logins apart.
+// UsernameCaseMapped of PRECIS (RFC 8265), for each of the parts between spaces. Logins that differ
+// in accents or in letters that look alike are different.
 //
 // For writers of stores.
 func LoginKey(login string) string {
@@ -72,7 +72,7 @@ var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), pre
 
 // EmailKey returns the form in which email addresses compare: the local part with its
 // case folded, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not
-// transitional). Accents tell addresses apart, and u@bücher.de is
+// transitional). Addresses that differ in accents are different, and u@bücher.de is the same as
 // u@xn--bcher-kva.de.
 //
 // For writers of stores.
@@ -102,7 +102,7 @@ func domainKey(domain string) (string, error) {
 }
 
 // SegmentNameKey returns the form in which the names of segments compare: composed
-// (NFC), with its case folded. Accents tell names apart.
+// (NFC), with its case folded. Names that differ in accents are different.
 //
 // For writers of stores.
 func SegmentNameKey(name string) string { return foldCase(name) }

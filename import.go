@@ -16,10 +16,10 @@ type ImportMode string
 const (
 	ImportUpsert ImportMode = "upsert" // create and update
 	ImportCreate ImportMode = "create" // a user who exists is a failure, ErrExists
-	ImportUpdate ImportMode = "update" // a user who does not is a failure, ErrNotFound
+	ImportUpdate ImportMode = "update" // a user who does not exist is a failure, ErrNotFound
 )
 
-// MaxImport is how many records one call of ImportUsers takes.
+// MaxImport is the maximum number of records that one call of ImportUsers accepts.
 const MaxImport = 1000
 
 // UserImport is one record to import.
@@ -31,23 +31,23 @@ type UserImport struct {
 // ImportOptions say how records are imported.
 type ImportOptions struct {
 	Mode   ImportMode `json:"mode,omitempty"`    // empty: ImportUpsert
-	DryRun bool       `json:"dry_run,omitempty"` // find out what would happen and write nothing
+	DryRun bool       `json:"dry_run,omitempty"` // report what would happen and write nothing
 }
 
-// ImportAction says what became of a record.
+// ImportAction says what an import did with a record.
 type ImportAction string
 
-// What becomes of a record.
+// The actions of an import.
 const (
 	ImportCreated   ImportAction = "created"
 	ImportUpdated   ImportAction = "updated"
-	ImportUnchanged ImportAction = "unchanged" // the user is as the record says
+	ImportUnchanged ImportAction = "unchanged" // the user is already as in the record
 	ImportFailed    ImportAction = "failed"    // see ImportOutcome.Err
 )
 
-// ImportOutcome is what became of a record; in a dry run, what would.
+// ImportOutcome is the outcome of importing a record; in a dry run, what it would be.
 type ImportOutcome struct {
-	UserID UserID       `json:"user_id,omitzero"` // zero where none exists, also of a user that a dry run would create
+	UserID UserID       `json:"user_id,omitzero"` // zero if there is none, and for a user that a dry run would create
 	Action ImportAction `json:"action"`
 	Err    error        `json:"-"` // the error of the single call, with the field at fault; in JSON, "error"
 }
@@ -77,26 +77,25 @@ func (o *ImportOutcome) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ImportManager takes in records from elsewhere, such as the rows of a file; the
-// package userio reads files for it.
+// ImportManager imports records from other systems, such as the rows of a file; the package userio
+// reads files for it.
 type ImportManager interface {
 	// ImportUsers creates and updates users, at most MaxImport, by the rules of
-	// CreateUser and UpdateUser and with their events. Each record is done or
-	// fails by itself. A record that repeats what a user is changes nothing, so an
-	// import may be repeated.
+	// CreateUser and UpdateUser and with their events. Each record is imported or fails by itself.
+	// A record that equals its user changes nothing, so an import may be repeated.
 	//
-	// Records with one key are done in their order, and others in none: a user whom
-	// a record of the same call gives a new key is found by the old one. A record that
-	// wants a unique value that another one gives up gets it; two users that want to
-	// swap theirs fail both, as taken.
+	// Records with the same key are imported in their order, and other records in no defined order:
+	// a user whose key is changed by a record of the same call is found by the old key. A record
+	// may take a unique value that another record of the call gives up; if two users would swap
+	// their values, both fail because the values are taken.
 	//
 	// A record fails with ErrInvalid and CodeRequired when its key is empty, and
 	// with CodeIDMismatch when its draft has the id of another user. The currency
-	// of an existing user cannot change (CodeCurrencyMismatch); registered_at
-	// counts for new users only.
+	// of an existing user cannot change (CodeCurrencyMismatch); registered_at is used for new users
+	// only.
 	//
-	// The error is for the call as a whole: then the store failed or the context
-	// ended, and some of the records may have been done.
+	// An error is returned if the store fails or the context ends; some of the records may then
+	// have been imported.
 	ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) ([]ImportOutcome, error)
 }
 

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Location is where a device was, on the ellipsoid of WGS 84. The zero Location means
-// nowhere.
+// Location is the place of a device, in WGS 84 coordinates, and when it was measured. The zero
+// Location means "none".
 type Location struct {
 	Latitude  float64   `json:"latitude"`  // degrees north, -90 to 90
 	Longitude float64   `json:"longitude"` // degrees east, -180 to 180
@@ -22,19 +22,19 @@ type Location struct {
 const MaxAccuracy = 1e8
 
 // BoundingBox is a part of the earth between two parallels and two meridians, its edges
-// included, in degrees as in Location. As RFC 7946, section 5.2, has it, a box whose West is
-// greater than its East crosses the antimeridian, where the longitudes 180 and -180 are one.
-// In JSON it is the array [west, south, east, north].
+// included, in degrees as in Location. As in RFC 7946, section 5.2, a box whose West is greater
+// than its East crosses the antimeridian, where the longitudes 180 and -180 are the same. In JSON
+// it is the array [west, south, east, north].
 type BoundingBox struct {
 	West, South, East, North float64
 }
 
-// MarshalJSON writes the box as RFC 7946 does.
+// MarshalJSON writes the box as in RFC 7946.
 func (b BoundingBox) MarshalJSON() ([]byte, error) {
 	return json.Marshal([4]float64{b.West, b.South, b.East, b.North})
 }
 
-// UnmarshalJSON reads a box as RFC 7946 writes it, without heights.
+// UnmarshalJSON reads a box as in RFC 7946, without heights.
 func (b *BoundingBox) UnmarshalJSON(data []byte) error {
 	var edges []float64
 	if err := json.Unmarshal(data, &edges); err != nil {
@@ -86,7 +86,7 @@ type Point struct {
 	Coordinates [2]float64 `json:"coordinates"` // longitude, latitude
 }
 
-// FeatureProperties are what a map shows of a device.
+// FeatureProperties are the properties of a device on a map.
 type FeatureProperties struct {
 	UserID   UserID     `json:"user_id"`
 	Name     string     `json:"name,omitempty"`
@@ -95,29 +95,29 @@ type FeatureProperties struct {
 	At       time.Time  `json:"at"`
 }
 
-// LocationManager keeps where devices were last, for those that agreed to it.
+// LocationManager keeps the last location of each device that has consented to it.
 //
-// A device agrees with NewDevice.LocationConsent or DevicePatch.LocationConsent, and the
-// event of that call records who said so. One position is kept per device: the newest.
-// There is no history of positions, and no event of them.
+// A device consents by NewDevice.LocationConsent or DevicePatch.LocationConsent, and the event of
+// that call records the actor. Only the newest location of each device is kept. There is no history
+// of locations, and reports write no events.
 type LocationManager interface {
-	// ReportLocation keeps where a device is, and returns the device. A location without
-	// a time, or with one in the future, was measured now; one that was measured before
-	// the one that is known changes nothing.
+	// ReportLocation sets the location of a device and returns the device. A location without a
+	// time, or with a time in the future, is taken as measured now. A location that was measured
+	// before the known one changes nothing.
 	//
-	// It returns ErrNotFound with CodeDeviceNotFound, ErrRefused with CodeNoLocationConsent
-	// where the device has not agreed, and with CodeUserDisabled or CodeUserInactive, and
+	// It returns ErrNotFound with CodeDeviceNotFound, ErrRefused with CodeNoLocationConsent if the
+	// device has not consented, ErrRefused with CodeUserDisabled or CodeUserInactive, and
 	// ErrInvalid with CodeOutOfRange.
 	ReportLocation(ctx context.Context, device DeviceID, location Location) (Device, error)
 
 	// Locations returns the devices that have a location, of a user or of the project, as
-	// GeoJSON. A box with an edge that is no place on earth, or whose South is north of its
-	// North, is ErrInvalid with CodeOutOfRange.
+	// GeoJSON. It returns ErrInvalid with CodeOutOfRange for a box with an edge beyond the bounds
+	// of Location, or whose South is greater than its North.
 	Locations(ctx context.Context, query LocationQuery) (FeatureCollection, error)
 
-	// ForgetLocations deletes the locations of all devices of a user, and returns how many
-	// there were. Devices that agreed may report new ones; to withdraw what a device agreed
-	// to, which deletes its location as well, see DevicePatch.LocationConsent.
+	// ForgetLocations deletes the locations of all devices of a user, and returns their number.
+	// Devices that have consented may report new ones. DevicePatch.LocationConsent withdraws the
+	// consent of a device, which deletes its location as well.
 	ForgetLocations(ctx context.Context, user UserID) (int, error)
 }
 
@@ -135,8 +135,8 @@ var locationFields = newFieldTable(
 // less than 2 cm at the equator.
 const placeBits = 31
 
-// Place numbers the places on earth along a curve (Z-order), so that a box is a few ranges of
-// numbers; see BoundingBox.Places.
+// Place returns the number of the location on a Z-order curve over the earth, on which a box is a
+// few ranges of numbers; see BoundingBox.Places.
 //
 // For writers of stores.
 func (l Location) Place() int64 {
@@ -163,8 +163,8 @@ func spread(x int64) int64 {
 // For writers of stores.
 type Meridians struct{ West, East float64 }
 
-// Meridians returns the longitudes of the box: those of a box that crosses the antimeridian,
-// or touches it, in parts.
+// Meridians returns the longitudes of the box, in several parts if the box crosses or touches the
+// antimeridian.
 //
 // For writers of stores.
 func (b BoundingBox) Meridians() []Meridians {
@@ -187,14 +187,14 @@ func (b BoundingBox) Contains(l Location) bool {
 		slices.ContainsFunc(b.Meridians(), func(part Meridians) bool { return part.West <= l.Longitude && l.Longitude <= part.East })
 }
 
-// MaxPlaceRanges is how many ranges BoundingBox.Places returns at most.
+// MaxPlaceRanges is the maximum number of ranges that BoundingBox.Places returns.
 const MaxPlaceRanges = 32
 
 // PlaceRange are the places (see Location.Place) from First to Last, both included.
 type PlaceRange struct{ First, Last int64 }
 
-// Places returns ranges, in order and apart, that hold the places of all locations in the
-// box, and of others nearby; at least one and at most MaxPlaceRanges.
+// Places returns ranges that contain the places of all locations in the box, and of others nearby.
+// The ranges are sorted and do not overlap; there is at least one, and at most MaxPlaceRanges.
 //
 // For writers of stores.
 func (b BoundingBox) Places() []PlaceRange {

@@ -13,26 +13,26 @@ const (
 	MailActivation MailKind = "activation" // a link by which users confirm their address
 )
 
-// Mail is a mail that a user is to get. What it says is up to the mailer.
+// Mail is a mail to a user. The mailer chooses its text.
 type Mail struct {
 	Kind     MailKind
-	Address  string // where it goes, an email address
+	Address  string // the email address it is sent to
 	Name     string // of the user; may be empty
 	Language string // in BCP 47, such as "de" or "pt-BR"; empty: the mailer's own
 
-	// Link is what the user has to open. It is a secret: it appears in no error, event or
+	// Link is the link that the user has to open. It is a secret: it appears in no error, event or
 	// log.
 	Link string
 
-	ExpiresAt time.Time // when the link ends
+	ExpiresAt time.Time // when the link expires
 }
 
-// Mailer sends mails. The package mail is a mailer, by SMTP; a host may have its own. It is
-// called by many goroutines at once, never inside of a change, and gives up when the context
+// Mailer sends mails. The package mail implements one that uses SMTP; a host may implement its own.
+// It is called by many goroutines at once, never inside a change, and must return when the context
 // ends.
 type Mailer interface {
-	// SendMail returns nil when the mail is on its way. It returns ErrRefused with
-	// CodeMailRefused when there will never be mail for this address, and ErrUnavailable with
-	// CodeMailNotSent when it may work another time. Another error is taken for the latter.
+	// SendMail returns nil when the mail has been accepted for delivery. It returns ErrRefused with
+	// CodeMailRefused if the address will never accept a mail, and ErrUnavailable with
+	// CodeMailNotSent if sending may succeed later. Any other error is taken for the latter.
 	SendMail(ctx context.Context, mail Mail) error
 }

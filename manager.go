@@ -16,8 +16,8 @@ import (
 //
 // Every method may be called by many goroutines at once, and many processes may
 // work on one project. A method whose context ends returns the context's error
-// at once; a change that was under way has then happened whole or not at all,
-// and the same call repeated with the same key or id tells.
+// at once; a change that was under way has then been made completely or not at all, and repeating
+// the call with the same key or id shows which.
 type Manager interface {
 	UserManager
 	ActivationManager
@@ -42,16 +42,16 @@ type Manager interface {
 	// needs no Close.
 	WithStore(store Store) Manager
 
-	// Run does the standing duties (closing stale sessions, verifying purchases that
-	// are due, delivering messages to devices, deleting what is kept no longer) until the
-	// context ends, and returns the context's error. After Close it ends as well, and
-	// returns ErrUnavailable with CodeClosed. A duty that fails or panics is logged and tried again later. Many processes may run it.
+	// Run performs the background duties (closing stale sessions, verifying purchases that are due, delivering messages
+	// to devices, deleting records that retention no longer keeps) until the context ends, and returns the context's
+	// error. After Close it returns ErrUnavailable with CodeClosed. A duty that fails or panics is logged and tried
+	// again later. Many processes may run it.
 	Run(ctx context.Context) error
 
 	// Close refuses further changes with ErrUnavailable and CodeClosed, ends Run,
-	// and waits for the changes under way. When the context ends before they do, it
-	// returns the context's error, and they come to their own end. It does not
-	// close the store. It is safe to call more than once.
+	// and waits for the changes under way. If the context ends first, it returns the context's
+	// error, and the changes complete on their own. It does not close the store. It is safe to call
+	// more than once.
 	Close(ctx context.Context) error
 }
 

@@ -59,19 +59,19 @@ type MessageOrigin struct {
 	Mail   MailOrigin    `json:"mail,omitzero"` // only of a mail
 }
 
-// MailOrigin is what is known of a mail that became a message. Nothing of it but DMARC is
-// proof of anything: whoever sends a mail writes what it likes.
+// MailOrigin describes the mail that became a message. Only DMARC proves anything: the sender of a
+// mail chooses all the rest.
 type MailOrigin struct {
-	// MessageID tells mails apart: one with the MessageID of an earlier message to the same
-	// user is that message. It is the mail's Message-ID or, for a mail without one, a digest
-	// of it. 1 to MaxLine characters; a longer one is kept as a digest by the receiver.
+	// MessageID identifies the mail: a mail with the MessageID of an earlier message to the same
+	// user is the same message. It is the mail's Message-ID or, for a mail without one, a digest of
+	// the mail. It has 1 to MaxLine characters; the receiver replaces a longer one by a digest.
 	MessageID string `json:"message_id"`
 
 	From         string      `json:"from,omitempty"`          // the address of the header From
 	FromName     string      `json:"from_name,omitempty"`     // the name beside it
 	EnvelopeFrom string      `json:"envelope_from,omitempty"` // the sender that SMTP named; empty for reports
-	Marks        []MailMark  `json:"marks,omitempty"`         // each once; none: nothing speaks of a machine
-	DMARC        DMARCResult `json:"dmarc,omitempty"`         // empty: it was not looked at
+	Marks        []MailMark  `json:"marks,omitempty"`         // without duplicates; none: there is no sign of a program
+	DMARC        DMARCResult `json:"dmarc,omitempty"`         // empty: not evaluated
 	Truncated    bool        `json:"truncated,omitempty"`     // the mail was cut short; what came of it was kept
 }
 
@@ -80,7 +80,7 @@ func (o MailOrigin) IsZero() bool {
 	return o.MessageID == "" && o.From == "" && o.FromName == "" && o.EnvelopeFrom == "" && len(o.Marks) == 0 && o.DMARC == "" && !o.Truncated
 }
 
-// MailMark is a sign that no person wrote a mail.
+// MailMark is a sign that a mail was sent by a program.
 type MailMark string
 
 // The marks.
@@ -94,7 +94,7 @@ const (
 	MailLoop           MailMark = "loop"            // it has been delivered to this address before
 )
 
-// DMARCResult is what the domain of a mail's author says of it, by RFC 7489.
+// DMARCResult is the result of the DMARC evaluation (RFC 7489) of a mail.
 type DMARCResult string
 
 // The results.
@@ -102,7 +102,7 @@ const (
 	DMARCPass      DMARCResult = "pass"
 	DMARCFail      DMARCResult = "fail"
 	DMARCNone      DMARCResult = "none"      // the domain publishes no policy
-	DMARCTempError DMARCResult = "temperror" // it could not be found out
+	DMARCTempError DMARCResult = "temperror" // temporary error: it could not be evaluated
 	DMARCPermError DMARCResult = "permerror" // the policy cannot be read
 )
 

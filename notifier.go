@@ -35,7 +35,7 @@ type Notification struct {
 	ExpiresAt time.Time
 }
 
-// Bounds of notifications. Every push service takes what is within them.
+// Bounds of notifications. Every push service accepts notifications within these bounds.
 const (
 	MaxCollapseID       = 32     // characters: the longest topic of Web Push
 	MaxNotificationData = 2048   // bytes: half of what a push service takes

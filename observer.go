@@ -20,8 +20,8 @@ type Observation struct {
 	Missed int
 }
 
-// MaxObserved is how many events wait for an observer at most. Of more, it misses the
-// oldest.
+// MaxObserved is the maximum number of events that wait for an observer. If there are more, the
+// observer misses the oldest.
 const MaxObserved = 10_000
 
 // WithObserver adds a function that is told of events after they are committed, in this

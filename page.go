@@ -20,8 +20,8 @@ const (
 	MaxPageLimit     = 1000
 )
 
-// Cursor is a place in a list, opaque; empty: the beginning. It belongs to the
-// query that it came from, whose limit alone may change.
+// Cursor is an opaque place in a list; empty: the beginning. It is valid only for the query that
+// returned it, of which only the limit may change.
 type Cursor string
 
 // PageQuery says which page of a list and in which order.
@@ -35,15 +35,15 @@ type PageQuery struct {
 // page returns the part of a query that all queries have.
 func (q *PageQuery) page() *PageQuery { return q }
 
-// All returns the records of a list, all of its pages one after another, from a call of a
-// Manager and its query:
+// All returns an iterator over all records of a list, page by page. It takes a method of a Manager
+// and its query:
 //
 //	for device, err := range userkit.All(ctx, users.Devices, userkit.DeviceQuery{}) { … }
 //
-// Limit is how many are read at once; 0 means MaxPageLimit. A cursor says where to begin.
-// After an error, which is the last item, there are no more. Records that are created or
-// changed meanwhile may be missed or come with what they were; none that stays as it is
-// comes twice or is left out. Of users, AllUsers is faster.
+// Limit is the number of records read at once; 0 means MaxPageLimit. The iteration begins at the
+// cursor, if there is one. An error is yielded last and ends the iteration. Records that are
+// created or changed during the iteration may be missed, or be yielded as they were before; a
+// record that does not change is yielded exactly once. For users, AllUsers is faster.
 func All[Q, T any, P interface {
 	*Q
 	page() *PageQuery
@@ -92,8 +92,7 @@ type Order struct {
 	Descending bool
 }
 
-// List is what a store gets asked for: records in an order, those after a
-// position, at most so many.
+// List says which records a store returns: at most Limit records, in an order, after a position.
 //
 // For writers of stores.
 type List struct {

@@ -12,13 +12,14 @@ import (
 // Parse reads a value of the field as people and other programs write it, for
 // UserDraft.Set:
 //
-//   - space around it counts in free text only;
+//   - surrounding space is significant in free text only;
 //   - words of an enumeration may be in capitals, with spaces or hyphens;
-//   - an apostrophe may keep a spreadsheet from taking a telephone number for a number;
+//   - a telephone number may begin with an apostrophe, which keeps spreadsheets from reading it as
+//     a number;
 //   - a truth value is true, yes, y or 1, or false, no, n or 0;
 //   - a time may be one of RFC 3339, a date, a date with a time, or seconds or milliseconds
-//     since 1970; zone is that of times that say none, nil means UTC;
-//   - whatever else is as in FieldKind.Parse, an empty text included.
+//     since 1970; zone is the zone of times that name none, and nil means UTC;
+//   - any other value, and an empty text, is read as by FieldKind.Parse.
 //
 // It returns ErrInvalid with CodeBadFormat or CodeOutOfRange. Whether the value is right
 // is checked when it is used.
@@ -117,11 +118,11 @@ func parseTime(text string, zone *time.Location) (any, error) {
 	return nil, NewError(CodeBadFormat, "", "%q is not a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04:05 or 2026-01-02", clip(text))
 }
 
-// ParseAttribute reads the value of an attribute from a text, as UserDraft.Parse does. JSON
-// is read where the text is an object, a list or a text in quotes, and a truth value or a
-// number only in the very form that JSON writes it in: so 007, 1.50 and +375291234567 stay
-// texts. Whole numbers whose digits neither int64 nor float64 writes again become texts of their digits, and
-// what is not JSON, or has half of a character, stays the text that it is.
+// ParseAttribute reads the value of an attribute from a text, as UserDraft.Parse does. An object, a list or
+// a text in quotes is read as JSON. A truth value or a number is read as one only in exactly the form in
+// which JSON writes it, so 007, 1.50 and +375291234567 remain texts. A whole number that neither int64 nor
+// float64 represents with all of its digits becomes a text of these digits. A text that is not JSON, or that
+// contains half of a surrogate pair, remains unchanged.
 func ParseAttribute(text string) any {
 	if text == "" {
 		return ""
@@ -149,10 +150,9 @@ func ParseAttribute(text string) any {
 	return text
 }
 
-// FormatAttribute writes the value of an attribute as a text that ParseAttribute reads back:
-// a text stands as it is, unless ParseAttribute would take it for something else, and what
-// is no text stands as JSON. The value nil is an empty text, and an empty text is "" in
-// quotes.
+// FormatAttribute returns the value of an attribute as a text that ParseAttribute reads back. A
+// text is returned unchanged, unless ParseAttribute would read it as something else; any other
+// value is returned as JSON. The value nil is an empty text, and an empty text is "" in quotes.
 func FormatAttribute(value any) string {
 	if value == nil {
 		return ""
@@ -186,8 +186,8 @@ func fieldLabel(name string) string {
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
-// Label returns what the field is called in English, such as "Sign-in method" for
-// auth_method: for headings, and as the key of a catalogue of translations.
+// Label returns the English name of the field, such as "Sign-in method" for auth_method. It serves
+// as a heading, and as the key of a catalogue of translations.
 func (f Field[T]) Label() string { return fieldLabel(f.Name) }
 
 // Label returns what the field is called in English.

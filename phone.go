@@ -17,11 +17,10 @@ type PhoneParser func(text string) (number string, err error)
 // maxPhoneText is how many bytes a parser is asked to read at most.
 const maxPhoneText = 250
 
-// ParsePhone is the PhoneParser of a manager without WithPhoneParser. It knows how numbers
-// are written, and no numbering plan: a number begins with + or 00 and its country code.
-// Spaces, brackets, dashes, dots and slashes count for nothing, "tel:" may go
-// before it, and a (0) after the country code, which is not dialled from abroad, is left
-// out: +44 (0)20 7946 0000 is +442079460000.
+// ParsePhone is the PhoneParser of a manager without WithPhoneParser. It knows how numbers are
+// written but no numbering plans: a number must begin with + or 00 and its country code. Spaces,
+// brackets, dashes, dots and slashes are ignored, as is a "tel:" prefix. A (0) after the country
+// code, which is not dialled from abroad, is removed: +44 (0)20 7946 0000 is +442079460000.
 func ParsePhone(text string) (string, error) {
 	term := strings.TrimPrefix(strings.TrimSpace(Fold(text)), "tel:")
 	digits := phoneDigits(term)

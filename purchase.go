@@ -203,8 +203,8 @@ type PurchaseManager interface {
 	HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error
 }
 
-// MaxWaitingReceipts is how many receipts of one user are kept that their stores
-// have not said anything about.
+// MaxWaitingReceipts is the maximum number of receipts of one user that are kept while their stores
+// have not answered.
 const MaxWaitingReceipts = 10
 
 // public refuses what only public projects have.

@@ -35,8 +35,8 @@ type Record struct {
 }
 
 // RecordKinds returns the kinds of record that belong to a user, in the order in
-// which UserRecords yields them. They are those of Erasure.Rows, and UserRecords adds
-// to the events those of others that name the user (EventFilter.Naming).
+// which UserRecords yields them. They are the keys of Erasure.Rows. UserRecords also yields the
+// events of others that name the user (EventFilter.Naming).
 func RecordKinds() []string {
 	kinds := make([]string, len(recordKinds))
 	for i := range recordKinds {

@@ -22,28 +22,27 @@ type RetentionRule struct {
 	Keep Duration `json:"keep"`
 }
 
-// The least that records are kept.
+// The minimum times for which records are kept.
 const (
 	MinRetention     = 24 * time.Hour
 	MinDaysRetention = 62 * 24 * time.Hour // of RowsDays: what the limit of a month counts
 )
 
-// RetainableKinds returns the kinds of record that WithRetention can be given, in the order
-// of RecordKinds:
+// RetainableKinds returns the kinds of record that WithRetention accepts, in the order of
+// RecordKinds, with the time from which the age of a record counts:
 //
 //   - RowsSessions: sessions that have ended, from when their end was recorded (ClosedAt),
-//   - RowsDays: the use per day, from the end of the day. What goes is added up in the day
-//     0001-01-01, so that limits that never reset stay right,
+//   - RowsDays: the usage per day, from the end of the day. The usage of deleted days is added to
+//     the day 0001-01-01, so that limits that never reset stay correct,
 //   - RowsMessages: messages, read or not, from when they were sent,
-//   - RowsDeliveries: deliveries that are not waiting any more, from when their message was
-//     sent,
-//   - RowsActivations: activations that have expired, from then,
-//   - RowsConnections: connections that are over, from then,
-//   - RowsEvents: events, from when they happened (At), for the names that are
-//     EventName.Retainable.
+//   - RowsDeliveries: deliveries that are no longer waiting, from when their message was sent,
+//   - RowsActivations: activations that have expired, from their expiration,
+//   - RowsConnections: connections that are over, from their end,
+//   - RowsEvents: events with a name that is EventName.Retainable, from when they happened (At).
 //
-// They are kept for MinRetention at least, RowsDays for MinDaysRetention. Records of other
-// kinds are kept for as long as there is their user: money, and what rules depend on.
+// They are kept for at least MinRetention, and RowsDays for at least MinDaysRetention. Records of
+// other kinds, which are those of money and those that rules depend on, are kept as long as their
+// user exists.
 func RetainableKinds() []string {
 	var kinds []string
 	for _, kind := range recordKinds {
@@ -85,7 +84,7 @@ type RetentionManager interface {
 	ApplyRetention(ctx context.Context) ([]RetentionCount, error)
 }
 
-// Expiry says which records of a kind are kept no longer.
+// Expiry says which records of a kind are no longer kept.
 //
 // For writers of stores.
 type Expiry struct {

@@ -104,9 +104,8 @@ func (s Search) Parts() []string {
 	return unique(appendPairs(nil, s.Term))
 }
 
-// SearchText returns what a search of parts looks at in one user: the id and the folded
-// fields, with line breaks between them, which no term holds. A store may keep
-// it under an index.
+// SearchText returns the text of one user that a search looks through: the id and the folded
+// fields, separated by line breaks, which no term contains. A store may index it.
 //
 // For writers of stores.
 func SearchText(user *User) string {
@@ -119,10 +118,10 @@ func searchFields(user *User) [5]string {
 	return [...]string{Fold(user.Login), Fold(user.Name), Fold(user.Email), user.Phone, Fold(user.ExtRef)}
 }
 
-// SearchParts returns the short parts of one user, in order and each once: all pairs of
-// neighbouring characters of the folded fields but the id, and each character that
-// begins a word. A store may keep them under an index, which then serves every term of
-// any script; see Search.Parts. None holds a line break.
+// SearchParts returns the short parts of one user, sorted and without duplicates: all pairs of
+// neighbouring characters of the folded fields except the id, and each character that begins a
+// word. A store may index them to find terms of every script; see Search.Parts. No part contains a
+// line break.
 //
 // For writers of stores.
 func SearchParts(user *User) []string {

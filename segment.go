@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// MaxSegmentName is the most characters in the name of a segment.
+// MaxSegmentName is the maximum length of the name of a segment, in characters.
 const MaxSegmentName = 128
 
-// MaxSegmentsPerCall is how many segments one call adds to a user.
+// MaxSegmentsPerCall is the maximum number of segments that one call adds a user to.
 const MaxSegmentsPerCall = 100
 
 // Segment is a named set of users: a list, to which users are added and from

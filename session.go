@@ -16,12 +16,12 @@ type EndReason string
 // The reasons for which sessions end.
 const (
 	EndedByClient      EndReason = "ended"         // EndSession
-	EndedStale         EndReason = "stale"         // no report for the time of WithStaleAfter
+	EndedStale         EndReason = "stale"         // no report within the time of WithStaleAfter
 	EndedTrafficLimit  EndReason = "traffic_limit" // the traffic limit was reached
-	EndedUserExpired   EndReason = "user_expired"  // the user's time was over
+	EndedUserExpired   EndReason = "user_expired"  // the user expired
 	EndedUserDisabled  EndReason = "user_disabled" // DeactivateUser
 	EndedDeviceDeleted EndReason = "device_deleted"
-	EndedReplaced      EndReason = "replaced"       // a newer session took its place, or its device registered again
+	EndedReplaced      EndReason = "replaced"       // a newer session replaced it, or its device registered again
 	EndedTokenRotated  EndReason = "token_rotated"  // RotateToken
 	EndedNodeRestarted EndReason = "node_restarted" // EndSessions
 )
@@ -269,7 +269,7 @@ type NodeRestart struct {
 	Limit int `json:"limit,omitempty"`
 }
 
-// EndedSessions is what EndSessions did.
+// EndedSessions is the result of EndSessions.
 type EndedSessions struct {
 	Ended int  `json:"ended"` // how many sessions
 	More  bool `json:"more"`  // the limit was reached; the same call ends the rest
@@ -340,10 +340,10 @@ type SessionManager interface {
 	Traffic(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
 }
 
-// MaxReports is the most reports that one call of ReportUsage takes.
+// MaxReports is the maximum number of reports that one call of ReportUsage accepts.
 const MaxReports = 100_000
 
-// MaxTrafficDays is the most days that one call of Traffic returns.
+// MaxTrafficDays is the maximum number of days that one call of Traffic returns.
 const MaxTrafficDays = 3660
 
 func (m *manager) StartSession(ctx context.Context, session NewSession) (_ Session, err error) {

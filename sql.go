@@ -81,8 +81,8 @@ func (d Day) Value() (driver.Value, error) {
 	return d.String(), nil
 }
 
-// Scan reads what Value writes, and the midnight in UTC as which drivers return a date.
-// NULL is the zero Day.
+// Scan reads what Value writes, and the time at midnight UTC that drivers return for a date. NULL
+// is the zero Day.
 func (d *Day) Scan(source any) error {
 	switch source := source.(type) {
 	case nil:

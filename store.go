@@ -197,8 +197,8 @@ type Store interface {
 //
 // For writers of stores.
 type FeedPosition struct {
-	// Feed tells the feeds of stores apart: it was made at random when the store, or
-	// its project in a database, was. Zero: of any.
+	// Feed distinguishes the feeds of different stores. It is a random value, made when the store,
+	// or the project in a database, was created. Zero: any feed.
 	Feed   [16]byte
 	Commit int64 // grows with the commits, as the store counts them
 	Event  EventID

@@ -34,12 +34,11 @@ func Fold(text string) string {
 	return text
 }
 
-// SortKeyBytes is the length at which SortKey cuts.
+// SortKeyBytes is the maximum length of what SortKey returns.
 const SortKeyBytes = 512
 
 // SortKey returns the folded form of text, cut at a rune boundary to at most
-// SortKeyBytes bytes, so that it fits every index. Both stores sort by it, byte
-// by byte.
+// SortKeyBytes bytes, so that it fits every index. Stores sort by it, byte by byte.
 //
 // For writers of stores.
 func SortKey(text string) string {
@@ -70,9 +69,9 @@ func foldASCII(text string) (string, bool) {
 	return text, true
 }
 
-// FoldVersion is raised when Fold returns another form for some texts. For writers of
-// stores: one that keeps folded texts keeps the version beside them, and folds anew what
-// was folded by an earlier one.
+// FoldVersion is incremented when Fold returns another form for some texts. For writers of stores:
+// a store that keeps folded texts keeps the version with them, and refolds texts that were folded
+// by an earlier version.
 const FoldVersion = 2
 
 // plain decomposes text, drops the combining diacritical marks and replaces what has a

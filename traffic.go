@@ -60,13 +60,13 @@ type Traffic struct {
 	Period Day          `json:"period"` // the first day of the period that Used counts; zero for ResetNever and before first use
 }
 
-// DayUsage is what a user used on one day.
+// DayUsage is the usage of a user on one day.
 type DayUsage struct {
 	Day      Day   `json:"day"`
 	Received int64 `json:"received"` // bytes
 	Sent     int64 `json:"sent"`     // bytes
-	// Forgiven is how many of this day's bytes a reset by hand took off the
-	// limit's count. Received and Sent stay what was really used.
+	// Forgiven is the number of this day's bytes that a manual reset subtracted from the usage of
+	// the limit. Received and Sent remain the real usage.
 	Forgiven int64 `json:"forgiven,omitempty"`
 }
 

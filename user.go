@@ -36,7 +36,7 @@ const (
 	UserLegalEntity UserKind = "legal_entity"
 )
 
-// Bounds of a user's fields, in characters where nothing else is said.
+// Bounds of a user's fields, in characters unless stated otherwise.
 const (
 	MaxLogin           = 128
 	MaxName            = 256
@@ -63,12 +63,12 @@ type Payer struct {
 
 // Attributes are free-form facts about a user under names that the host
 // chooses. A name begins with a letter and has at most 64 letters, digits, '_'
-// and '-' (ASCII). A value is what JSON can say: nil, bool, int64 (whole
+// and '-' (ASCII). A value is one that JSON can represent: nil, bool, int64 (whole
 // numbers), float64, string, []any or map[string]any.
 type Attributes map[string]any
 
 // UnmarshalJSON reads a JSON object and keeps every digit of its whole numbers. It returns
-// ErrInvalid, with CodeBadText for half of a character: an escaped surrogate without the other.
+// ErrInvalid, with CodeBadText for an escaped surrogate without its counterpart.
 func (a *Attributes) UnmarshalJSON(data []byte) error {
 	value, err := jsonvalue.Decode(data)
 	if err != nil {
@@ -118,9 +118,9 @@ type User struct {
 	Account // what use changes
 }
 
-// Account is the part of a user that use changes: money, slots, traffic,
-// validity. Every change of anything that belongs to the user raises Version,
-// and a command commits only on the version that it was decided from.
+// Account is the part of a user that changes through usage: money, slots, traffic, validity. Every
+// change of anything that belongs to the user increments Version, and a change commits only if
+// Version is still the one that it was decided from.
 type Account struct {
 	Version int64 `json:"version"` // counts from 1
 
@@ -132,15 +132,15 @@ type Account struct {
 	OpenSessions    int `json:"open_sessions"`    // how many have not ended
 	ActivePurchases int `json:"active_purchases"` // how many are active
 
-	// PurchasesEndAt is when the last of the active purchases stops counting by the
-	// clock, its grace included; zero with active purchases: never. See Subscribed.
+	// PurchasesEndAt is when the last of the active purchases stops counting by the clock,
+	// including its grace period; if it is zero while there are active purchases, they never stop.
+	// See Subscribed.
 	PurchasesEndAt time.Time `json:"purchases_end_at,omitzero"`
 
 	Traffic Traffic `json:"traffic"`
 
-	// ExpiresAt is when the user's time is over; zero: never. ValidFor, when not
-	// zero, is a time that begins with the first session: that sets ExpiresAt
-	// and clears ValidFor.
+	// ExpiresAt is when the user expires; zero: never. ValidFor, if not zero, is a validity that
+	// begins with the first session, which sets ExpiresAt and clears ValidFor.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	ValidFor  Duration  `json:"valid_for,omitzero"`
 
@@ -245,10 +245,10 @@ func (p *PayerPatch) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*payerPatchFields)(p))
 }
 
-// FieldChange is what an edit made of a field, as EventUserUpdated tells it in its data
-// under changes, by the name of the field or of the single attribute.
+// FieldChange is the change of a field by an edit. The data of EventUserUpdated contains these
+// under "changes", by the name of the field or of the single attribute.
 type FieldChange struct {
-	Old any `json:"old"` // as JSON has it; null: it had no value
+	Old any `json:"old"` // in JSON form; null: it had no value
 	New any `json:"new"` // null: it has none any more
 }
 
@@ -348,8 +348,8 @@ type UserFilter struct {
 	Number string `json:"-"`
 }
 
-// Erasure is the receipt of a deletion. It holds no personal data of the user
-// who was deleted, and it stays in the books as the event user.deleted.
+// Erasure is the receipt of a deletion. It contains no personal data of the user who was deleted,
+// and it is kept as the event user.deleted.
 type Erasure struct {
 	UserID UserID         `json:"user_id"`
 	At     time.Time      `json:"at"`

@@ -10,7 +10,7 @@ import (
 // them and imports read those that are Settable.
 func UserFields() []Field[User] { return append([]Field[User](nil), userFields.fields...) }
 
-// UserField returns a field of UserFields by its name, and whether there is one.
+// UserField returns the field of UserFields with a name, and reports whether there is one.
 func UserField(name string) (Field[User], bool) {
 	field, ok := userFields.byName[name]
 	return field, ok
@@ -99,8 +99,8 @@ var userFields = newFieldTable(
 	Field[User]{Name: "revision", Kind: KindInteger, Get: func(u *User) any { return u.Revision }},
 )
 
-// AccessAllowed is what the derived field access holds beside the reasons
-// against access: the user may use what it has.
+// AccessAllowed is the value of the derived field access of a user against whose access there is no
+// reason.
 const AccessAllowed = "allowed"
 
 // Moment is when and in which zone derived facts are computed.
@@ -113,9 +113,9 @@ type Moment struct {
 	Business bool `json:"business,omitempty"`
 }
 
-// DerivedField is a fact about a user that follows from what is stored and from
-// the time. Filters compare it and exports write it; lists cannot be sorted by
-// it, since it changes while they are read.
+// DerivedField is a fact about a user that is derived from the stored facts and the time. Filters
+// can compare it and exports can write it, but lists cannot be sorted by it, since it changes while
+// they are read.
 type DerivedField struct {
 	Name   string                              `json:"name"`
 	Kind   FieldKind                           `json:"kind"`
@@ -123,12 +123,12 @@ type DerivedField struct {
 	Get    func(user *User, moment Moment) any `json:"-"`
 }
 
-// DerivedUserFields is the table of the derived fields of a user:
+// DerivedUserFields returns the table of the derived fields of a user:
 //
 //   - access: AccessAllowed, or every reason against it (see Access.Reasons),
-//   - subscribed: whether it has an active purchase (see Account.Subscribed),
-//   - traffic_used: the bytes used in the current period of the traffic limit;
-//     of a daily limit, today.
+//   - subscribed: whether the user has an active purchase (see Account.Subscribed),
+//   - traffic_used: the bytes used in the current period of the traffic limit, which for a daily
+//     limit is today.
 func DerivedUserFields() []DerivedField { return append([]DerivedField(nil), derivedUserFields...) }
 
 var derivedUserFields = []DerivedField{

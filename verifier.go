@@ -27,7 +27,7 @@ type Receipt struct {
 	Kept bool `json:"-"`
 }
 
-// Environment says whether a purchase was paid for.
+// Environment is the environment in which a purchase was made.
 type Environment string
 
 // The environments.
@@ -207,11 +207,11 @@ type ReceiptChecker interface {
 	CheckReceipt(ctx context.Context, receipt Receipt) (Verdict, bool)
 }
 
-// Acknowledger is a Verifier whose store wants to hear that the purchase was
-// granted, or else refunds it (Google, within three days).
+// Acknowledger is a Verifier whose store refunds a purchase unless it is acknowledged as granted
+// (Google, within three days).
 type Acknowledger interface {
-	// Acknowledge tells the store. It is called after the purchase is kept, and
-	// again until it returns nil; to acknowledge twice does no harm.
+	// Acknowledge reports the purchase to the store as granted. It is called after the purchase has
+	// been stored, and again until it returns nil; acknowledging twice must be harmless.
 	Acknowledge(ctx context.Context, receipt Receipt, facts PurchaseFacts) error
 }
 
@@ -257,7 +257,7 @@ type RefundRequest struct {
 	Reply string
 }
 
-// Bounds of what purchases hold.
+// Bounds of the contents of purchases.
 const (
 	MaxReceipt           = 64 * 1024  // bytes
 	MaxStoreNotification = 256 * 1024 // bytes
