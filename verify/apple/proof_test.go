@@ -57,7 +57,7 @@ func TestPurchaseIsOnlyForTheUserWhomItNamesWhereThatIsDemanded(t *testing.T) {
 		require.ErrorIs(t, err, userkit.ErrRefused)
 		var told *userkit.Error
 		require.ErrorAs(t, err, &told)
-		require.Equal(t, string(reason), told.Field)
+		require.Equal(t, reason, told.Reason)
 	}
 	refused(submit(owner, renewedID), userkit.ReasonForged)
 	refused(submit(owner, w.sign(renewed())), userkit.ReasonAccount) // the token names nobody yet
