@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
@@ -17,7 +18,8 @@ import (
 // with Config.CheckSPF, by the address that it was sent from.
 type DMARC string
 
-// Resolver finds the records of DNS; a *net.Resolver does.
+// Resolver finds the records of DNS; a *net.Resolver does. An error that is no *net.DNSError, a
+// panic, and an answer that does not come in time mean that nothing could be found out.
 type Resolver interface {
 	// LookupTXT returns the texts of a name.
 	LookupTXT(ctx context.Context, name string) ([]string, error)
@@ -38,16 +40,19 @@ const (
 	DMARCPermError DMARC = "permerror" // the policy cannot be read
 )
 
-// maxSignatures is how many signatures of a mail are verified.
-const maxSignatures = 5
+// The bounds of a mail whose author can be proven. To find what each signature is of takes
+// the product of the fields of the mail and of those that a signature names.
+const (
+	maxSignatures = 5 // that are verified
+	maxFields     = 1000
+	maxSignature  = 4096 // bytes of a signature
+)
 
 // checkDMARC holds the signatures of a mail, and where it was sent from, against its author.
 func (s *session) checkDMARC(ctx context.Context, raw []byte, author string) DMARC {
 	lookup := func(name string) ([]string, error) { return s.server.config.Resolver.LookupTXT(ctx, name) }
-	header, _, _ := readHeader(raw)
-	from := header.FieldsByKey("From")
 	at := strings.LastIndexByte(author, '@')
-	if from.Len() != 1 || at < 0 { // several authors, or none: nobody is proven
+	if at < 0 || !provable(raw) {
 		return DMARCFail
 	}
 	domain := strings.ToLower(strings.TrimSuffix(author[at+1:], "."))
@@ -68,6 +73,49 @@ func (s *session) checkDMARC(ctx context.Context, raw []byte, author string) DMA
 		return sent
 	}
 	return signed
+}
+
+// onceFields are fields that a mail has once (RFC 5322, section 3.6, and RFC 2045). Of two,
+// one would be signed and the other shown.
+var onceFields = []string{"from", "subject", "message-id", "content-type", "content-transfer-encoding"}
+
+// provable reports whether a mail has one author, and a header that all who read it
+// understand alike: lines that are fields up to the empty one, within the bounds. What
+// readHeader takes for the end of a header, or leaves out, the verifier of signatures reads.
+func provable(raw []byte) bool {
+	counts := map[string]int{}
+	fields, size, length := 0, 0, 0 // length is that of the field
+	signature := false
+	for len(raw) > 0 {
+		line, rest, _ := bytes.Cut(raw, []byte("\n"))
+		line, raw = bytes.TrimSuffix(line, []byte("\r")), rest
+		if len(line) == 0 {
+			break
+		}
+		if size += len(line) + len("\r\n"); size > maxHeader || bytes.IndexByte(line, '\r') >= 0 {
+			return false
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			if fields++; fields > maxFields || !isField(line) || bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From ")) {
+				return false
+			}
+			text, _, _ := bytes.Cut(line, []byte(":"))
+			name := strings.ToLower(string(bytes.TrimSpace(text)))
+			if slices.Contains(onceFields, name) {
+				counts[name]++
+			}
+			signature, length = name == "dkim-signature", 0
+		}
+		if length += len(line); fields == 0 || signature && length > maxSignature {
+			return false
+		}
+	}
+	for _, count := range counts {
+		if count > 1 {
+			return false
+		}
+	}
+	return counts["from"] == 1
 }
 
 // checkSignatures verifies the signatures of a mail and holds them against the domain of its
@@ -100,15 +148,17 @@ func (s *session) checkSPF(ctx context.Context, domain string, record *dmarc.Rec
 	if sender == "" {
 		sender = "postmaster@" + s.conn.Hostname()
 	}
-	at := strings.LastIndexByte(sender, '@')
-	if !aligned(sender[at+1:], domain, record.SPFAlignment == dmarc.AlignmentStrict) {
+	// A sender with two '@' is of one domain here and may be of another one there.
+	_, sentFor, _ := strings.Cut(sender, "@")
+	if strings.Contains(sentFor, "@") || !aligned(sentFor, domain, record.SPFAlignment == dmarc.AlignmentStrict) {
 		return DMARCFail // what costs no question
 	}
 	host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String())
-	if err != nil {
+	client := net.ParseIP(host)
+	if err != nil || client == nil {
 		return DMARCFail
 	}
-	result, _ := spf.CheckHostWithSender(net.ParseIP(host), s.conn.Hostname(), sender, spf.WithContext(ctx), spf.WithResolver(s.server.config.Resolver))
+	result, _ := spf.CheckHostWithSender(client, s.conn.Hostname(), sender, spf.WithContext(ctx), spf.WithResolver(s.server.config.Resolver))
 	switch result {
 	case spf.Pass:
 		return DMARCPass

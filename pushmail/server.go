@@ -142,6 +142,7 @@ func NewServer(config Config) (*Server, error) {
 	if config.Resolver == nil {
 		config.Resolver = net.DefaultResolver
 	}
+	config.Resolver = guardedResolver{config.Resolver}
 	s := &Server{config: config, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
 	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return &session{server: s, conn: c}, nil
