@@ -110,6 +110,11 @@ func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
 	nameless, err := s.users.CountUsers(t.Context(), userkit.UserFilter{Search: "Nameless"})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, nameless)
+	// Who goes back and fills the form in anew makes another user.
+	s.post("/users", "id", id, "login", "anew", "name", "Anew").says(303)
+	anew, err := s.users.FindUser(t.Context(), userkit.ByLogin("anew"))
+	require.NoError(t, err)
+	require.NotEqual(t, id, anew.ID.String())
 	a := s.post("/users", "login", "eve", "name", "Eve", "license", "Solo", "country", "FR", "status", "active", "kind", "legal_entity", "bank", "Example Bank", "valid_for", "30")
 	require.Equal(t, 303, a.status)
 	eve, err := s.users.FindUser(t.Context(), userkit.ByLogin("eve"))

@@ -631,9 +631,13 @@ func (c *console) createUser(v *view, w http.ResponseWriter, r *http.Request) er
 	if err == nil {
 		user, err = c.users.CreateUser(r.Context(), draft.Create)
 		if errors.Is(err, userkit.ErrExists) && !draft.Create.ID.IsZero() {
-			// A form that is sent twice, as by a double click, makes one user.
+			// A form that is sent twice, as by a double click, makes one user. One that was
+			// filled in anew since, as after going back, makes another.
 			if made, findErr := c.users.User(r.Context(), draft.Create.ID); findErr == nil {
-				user, err = made, nil
+				if user, err = made, nil; !madeOf(made, &draft) {
+					draft.Create.ID = userkit.NewID[userkit.User]()
+					user, err = c.users.CreateUser(r.Context(), draft.Create)
+				}
 			}
 		}
 	}
@@ -644,6 +648,14 @@ func (c *console) createUser(v *view, w http.ResponseWriter, r *http.Request) er
 		return c.showNewUser(v, w, r, statusOf(err), v.rejected(r, err, names...))
 	}
 	return v.done(w, "/users/"+user.ID.String(), v.T("The user is created."))
+}
+
+// madeOf reports whether a user is the one that a draft has made: whether it has what
+// tells people apart as the draft has it.
+func madeOf(user userkit.User, draft *userkit.UserDraft) bool {
+	said := draft.Create
+	same := func(kept, text string) bool { return strings.EqualFold(kept, strings.TrimSpace(text)) }
+	return same(user.Login, said.Login) && same(user.Email, said.Email) && same(user.ExtRef, said.ExtRef) && same(user.Name, said.Name)
 }
 
 // userQuery makes the address of a user's tab with a dialog open.
