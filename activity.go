@@ -161,7 +161,7 @@ type Event struct {
 	Cursor FeedCursor `json:"cursor,omitempty"`
 }
 
-// NewEvent is what a host's own event is recorded from.
+// NewEvent describes an event of the host to record.
 type NewEvent struct {
 	Name     EventName `json:"name"`               // required; 1 to 64 characters of a-z, 0-9, '.', '_', '-'
 	DeviceID DeviceID  `json:"device_id,omitzero"` // zero: none
@@ -176,8 +176,7 @@ type NewEvent struct {
 // newEventFields are a NewEvent without its methods.
 type newEventFields NewEvent
 
-// UnmarshalJSON reads an event and leaves its data as they are written, so that no
-// number loses digits.
+// UnmarshalJSON reads an event and keeps its data as written, so that no number loses digits.
 func (n *NewEvent) UnmarshalJSON(data []byte) error {
 	read := struct {
 		newEventFields

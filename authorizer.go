@@ -27,20 +27,20 @@ const (
 	TargetConnection TargetKind = "connection"
 )
 
-// Operation is something that a Manager does: one of its methods.
+// Operation describes one of the methods of a Manager for authorization.
 type Operation struct {
 	Name    string     `json:"name"`    // role and verb, such as "users.create"
 	Target  TargetKind `json:"target"`  // what it is about
 	Changes bool       `json:"changes"` // whether it changes records
-	// Narrowed means that the operation is about many users and does with a scope what
-	// it does with a filter: it is about those who meet it. An operation about one user
-	// is refused when the user does not meet the scope; any other operation is refused
-	// for an actor who has a scope.
+	// Narrowed reports whether the operation is about many users and is narrowed by a scope in the
+	// same way as by a filter: it is about the users who match it. An operation about one user is
+	// refused if the user does not match the scope; any other operation is refused for an actor who
+	// has a scope.
 	Narrowed bool `json:"narrowed"`
 }
 
-// Operations lists every operation in the order of their names, for hosts that write
-// tables of what may be done.
+// Operations lists all operations in the order of their names, for hosts that write tables of
+// permissions.
 func Operations() []Operation {
 	list := make([]Operation, len(operations))
 	for i, op := range operations {
@@ -113,11 +113,11 @@ func (allowAll) Authorize(context.Context, AuthorizationRequest) (Authorization,
 // nothing.
 func AllowAll() Authorizer { return allowAll{} }
 
-// WithAuthorizer sets who says what an actor may do. The default is AllowAll. The
-// standing duties of Run are not asked about. A refusal is ErrForbidden with
-// CodeNotAllowed and is recorded as EventAccessRefused, of the user whom the call was
-// about or else of the project: ten times a minute for an actor and a hundred times in
-// all, for each process; the next event tells how many were left out.
+// WithAuthorizer sets the authorizer, which decides what an actor may do. The default is AllowAll.
+// The background duties of Run are not authorized. A refused call returns ErrForbidden with
+// CodeNotAllowed and is recorded as EventAccessRefused of the user whom the call was about, or
+// otherwise of the project. Each process records at most ten refusals a minute for one actor and a
+// hundred in total; the next event contains the number of those that were left out.
 func WithAuthorizer(authorizer Authorizer) Option {
 	return func(o *options) error {
 		switch authorizer.(type) {
@@ -131,14 +131,15 @@ func WithAuthorizer(authorizer Authorizer) Option {
 	}
 }
 
-// Role is what those who have it may do.
+// Role says what actors with the role may do.
 type Role struct {
-	// Operations are names of operations: "users.update", all of a group as "users.*",
-	// those of it that read as "users.read", and all as "*" or "read".
+	// Operations are names of operations, such as "users.update". "users.*" means all operations of
+	// that group, "users.read" those of the group that only read, "*" all operations, and "read"
+	// all that only read.
 	Operations []string `json:"operations"`
-	// Scope says for which users; the zero Filter means everybody.
+	// Scope selects the users for whom the operations are allowed; the zero Filter means all users.
 	Scope Filter `json:"scope,omitzero"`
-	// Self means: for the user who acts, by its id, and for nobody else.
+	// Self allows the operations only for the user who is the actor, by its id.
 	Self bool `json:"self,omitempty"`
 }
 

@@ -60,15 +60,15 @@ type Device struct {
 	LocationConsentAt time.Time `json:"location_consent_at,omitzero"`
 }
 
-// NewDevice is what a device is registered from.
+// NewDevice describes a device to register.
 type NewDevice struct {
 	Name       string     `json:"name,omitempty"`        // at most MaxLine characters
 	Type       DeviceType `json:"type,omitempty"`        // empty: DeviceOther
 	HardwareID string     `json:"hardware_id,omitempty"` // at most MaxLine characters
 	PushToken  string     `json:"push_token,omitempty"`  // at most MaxPushToken characters
 
-	// LocationConsent says that whoever uses the device agreed that its location is kept;
-	// see LocationManager.
+	// LocationConsent says that the person who uses the device has consented to its location being
+	// kept; see LocationManager.
 	LocationConsent bool `json:"location_consent,omitempty"`
 }
 
@@ -138,7 +138,7 @@ type DeviceFilter struct {
 	WithoutDisabled bool   `json:"without_disabled,omitempty"` // leave out the devices of disabled users
 }
 
-// RotateOption says how RotateToken goes about it.
+// RotateOption is an option of RotateToken.
 type RotateOption string
 
 // KeepSessions leaves the open sessions of the device as they are.

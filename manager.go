@@ -55,8 +55,7 @@ type Manager interface {
 	Close(ctx context.Context) error
 }
 
-// Project is what a manager knows of its project, for whatever shows it or computes
-// with it.
+// Project describes the project of a manager.
 type Project struct {
 	Kind           ProjectKind      `json:"kind"`
 	Zone           *time.Location   `json:"-"`        // in which days, weeks and months begin; never nil
@@ -68,7 +67,7 @@ type Project struct {
 	Phones         PhoneParser      `json:"-"`           // reads telephone numbers as the manager does; never nil
 }
 
-// Moment returns the moment at which derived facts are looked at now.
+// Moment returns the current moment, for which derived facts are computed.
 func (p Project) Moment() Moment {
 	return Moment{At: p.Now, Zone: p.Zone, Business: p.Kind == ProjectBusiness}
 }
@@ -78,10 +77,10 @@ func (m *manager) moment(now time.Time) Moment {
 	return Moment{At: now, Zone: m.zone, Business: m.projectKind == ProjectBusiness}
 }
 
-// ProjectManager tells about the project. Several roles include it.
+// ProjectManager describes the project. Several roles include it.
 type ProjectManager interface {
-	// Project returns what the manager was made with, and what time it is by its clock. It
-	// asks no store and never fails.
+	// Project returns the configuration of the project and the time of the manager's clock. It
+	// makes no request to the store and never fails.
 	Project() Project
 }
 

@@ -28,7 +28,7 @@ type Message struct {
 	ReadAt    time.Time `json:"read_at,omitzero"`    // zero: unread
 }
 
-// Expired reports whether the message's time is over at a moment.
+// Expired reports whether the message has expired at a moment.
 func (m Message) Expired(now time.Time) bool {
 	return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)
 }
@@ -36,14 +36,14 @@ func (m Message) Expired(now time.Time) bool {
 // MessageFormat is how the body of a message is meant to be shown.
 type MessageFormat string
 
-// The formats. A body in Markdown is plain text to everything that does not know it, and
-// whoever renders it must not let HTML in it through.
+// The formats. A program that does not support Markdown shows the body as plain text. One that
+// renders it must not pass through any HTML in it.
 const (
 	MessagePlain    MessageFormat = "plain"
 	MessageMarkdown MessageFormat = "markdown"
 )
 
-// MessageSource is the way by which a message came.
+// MessageSource says how a message was sent.
 type MessageSource string
 
 // The sources.
@@ -52,10 +52,10 @@ const (
 	MessageFromMail  MessageSource = "mail"  // a mail was received for the user
 )
 
-// MessageOrigin tells where a message comes from.
+// MessageOrigin says where a message comes from.
 type MessageOrigin struct {
 	Source MessageSource `json:"source"`
-	Actor  Actor         `json:"actor"`         // who called SendMessage; of a mail, what received it
+	Actor  Actor         `json:"actor"`         // the caller of SendMessage; for a mail, its receiver
 	Mail   MailOrigin    `json:"mail,omitzero"` // only of a mail
 }
 
@@ -106,31 +106,30 @@ const (
 	DMARCPermError DMARCResult = "permerror" // the policy cannot be read
 )
 
-// NewMessage is what a message is sent from.
+// NewMessage describes a message to send.
 type NewMessage struct {
 	Subject string        `json:"subject,omitempty"` // one line, at most MaxLine characters
 	Body    string        `json:"body,omitempty"`    // at most MaxMessageBody characters; one of the two is required
 	Format  MessageFormat `json:"format,omitempty"`  // empty: MessagePlain
 
-	// Data goes to the application on the user's devices, with the rules of
-	// Notification.Data. It takes at most MaxMessageData bytes, and the key "message_id" is
-	// reserved for the id of the message.
+	// Data is passed to the application on the user's devices and follows the rules of
+	// Notification.Data. It has at most MaxMessageData bytes, and the key "message_id" is reserved
+	// for the id of the message.
 	Data map[string]string `json:"data,omitempty"`
 
-	// ExpiresAt is when the message is not worth reading any more: it is then no longer
-	// unread, and no device is told of it. It is later than now, unless the call repeats one
-	// that sent it; zero: never.
+	// ExpiresAt is when the message expires: it then no longer counts as unread, and no device is
+	// notified of it. It must be in the future, unless the call repeats one that sent the message;
+	// zero: never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
-	// Key makes the call safe to repeat: a message with the same key and content is the one
-	// that was sent before. At most MaxLine characters, unique per user; empty: every call
-	// sends. A key does not begin with "mail:" or "bulk:", which userkit uses for received
-	// mail and for bulk actions.
+	// Key makes the call safe to repeat: a call with the same key and content returns the message
+	// that was sent before. It has at most MaxLine characters and is unique per user; if it is
+	// empty, every call sends a message. A key must not begin with "mail:" or "bulk:", which
+	// userkit uses for received mails and for bulk actions.
 	Key string `json:"key,omitempty"`
 
-	// Mail, where it has a MessageID, tells that the message is a received mail. The
-	// MessageID takes the place of the key, and the first mail with it counts, whatever the
-	// others say.
+	// Mail, if it has a MessageID, says that the message is a received mail. The MessageID replaces
+	// the key, and the first mail with it counts, whatever the content of later ones.
 	Mail MailOrigin `json:"mail,omitzero"`
 }
 
@@ -162,52 +161,51 @@ type MessageFilter struct {
 	Now time.Time `json:"-"`
 }
 
-// MessageManager sends messages to users and knows what they have read.
+// MessageManager sends messages to users and records what they have read.
 //
 // Calls that name a message return ErrNotFound with CodeMessageNotFound when there is none,
 // and calls that name a user ErrNotFound with CodeUserNotFound.
 type MessageManager interface {
-	// SendMessage sends a message to a user, who finds it in the list of messages. Each
-	// device of the user that has a push token gets a delivery in the same commit, where
-	// there is a notifier for it (see WithNotifiers), and is told of the message by
-	// DeliverDueMessages.
+	// SendMessage adds a message to the user's list of messages. In the same commit it creates a
+	// delivery for each device of the user that has a push token and a notifier (see
+	// WithNotifiers); DeliverDueMessages then notifies the device.
 	//
 	// It returns ErrInvalid with CodeRequired, CodeTooLong, CodeBadText, CodeBadFormat,
-	// CodeUnknownValue or CodeOutOfRange for what cannot be sent, and with CodeKeyReused
-	// when the key sent another message. What status a user has makes no difference.
+	// CodeUnknownValue or CodeOutOfRange for an invalid message, and with CodeKeyReused if another
+	// message was sent with the key. The status of the user makes no difference.
 	SendMessage(ctx context.Context, user UserID, message NewMessage) (Message, error)
 
 	// Message returns one message.
 	Message(ctx context.Context, id MessageID) (Message, error)
 
-	// Messages returns a page of messages, those that have expired included unless the
-	// query asks for unread ones.
+	// Messages returns a page of messages, including those that have expired unless the query asks
+	// for unread ones.
 	Messages(ctx context.Context, query MessageQuery) (Page[Message], error)
 
 	// CountUnread counts the messages of a user that are neither read nor expired. An
 	// unknown user has none.
 	CountUnread(ctx context.Context, user UserID) (int64, error)
 
-	// MarkRead notes that the user has read messages, at most MaxMarkRead, and returns how
-	// many of them were unread. Ids that are not of a message of the user are left out.
+	// MarkRead marks at most MaxMarkRead messages of a user as read, and returns how many of them
+	// were unread. Ids that are not those of messages of the user are ignored.
 	MarkRead(ctx context.Context, user UserID, ids ...MessageID) (int, error)
 
-	// Deliveries returns a page of deliveries: those of a message, of a user, or all of the
+	// Deliveries returns a page of deliveries: those of a message, of a user, or of the whole
 	// project.
 	Deliveries(ctx context.Context, query DeliveryQuery) (Page[Delivery], error)
 
-	// DeliverDueMessages tells the devices whose deliveries are due, through the notifiers of
-	// WithNotifiers. Each delivery is leased for a short time, so that many processes share
-	// the work and no device is told twice at once; the work of a process that ends is free
-	// again after the lease. So a device is told at least once; all notifications of one
-	// message have the same CollapseID, so that the device shows one. What a push service
-	// cannot take now is tried again by a back-off that doubles up to an hour, until the
-	// message expires, or for MaxDeliveryAge. Run does this.
+	// DeliverDueMessages notifies the devices whose deliveries are due, through the notifiers of
+	// WithNotifiers. Each delivery is leased for a short time, so that many processes can share the
+	// work and no device is notified by two at once; the leases of a process that ends expire, and
+	// its work is taken over. A device is notified at least once; all notifications of one message
+	// have the same CollapseID, so that the device shows only one. A delivery that the push service
+	// cannot accept now is retried with a back-off that doubles up to an hour, until the message
+	// expires or MaxDeliveryAge has passed. Run calls this method.
 	//
-	// A push token that its service says is good no more (NotificationGone) is cleared,
-	// unless the device has set it since. A notifier that says so of most of the devices
-	// that this process has reached through it counts as misconfigured: then it clears
-	// nothing, and the log says so once an hour.
+	// A push token that its service reports as no longer valid (NotificationGone) is cleared,
+	// unless it has been set since. A notifier that reports this for most of the devices that this
+	// process has reached through it is taken for misconfigured: nothing is cleared then, and this
+	// is logged once an hour.
 	DeliverDueMessages(ctx context.Context) (DeliveryReport, error)
 }
 

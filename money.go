@@ -84,9 +84,9 @@ func (m Money) String() string {
 	return strings.TrimSpace(sign + number + " " + m.Currency)
 }
 
-// Add returns the sum. It returns ErrInvalid with CodeCurrencyMismatch, or with
-// CodeRequired where only one of the two says its currency, and ErrRefused with
-// CodeBalanceOverflow when the sum is beyond 64 bits.
+// Add returns the sum. It returns ErrInvalid with CodeCurrencyMismatch, or with CodeRequired if
+// only one of the two has a currency, and ErrRefused with CodeBalanceOverflow when the sum is
+// beyond 64 bits.
 func (m Money) Add(other Money) (Money, error) {
 	if m.Currency != other.Currency {
 		if m.Currency == "" || other.Currency == "" {

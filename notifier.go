@@ -8,30 +8,30 @@ import (
 	"unicode/utf8"
 )
 
-// Notification is what one device is to show.
+// Notification is a notification to show on one device.
 type Notification struct {
-	// PushToken names the device to its push service, as Device.PushToken: an FCM
+	// PushToken identifies the device to its push service, like Device.PushToken: an FCM
 	// registration token, an APNs device token, or a Web Push subscription as JSON. It is
 	// a secret: it appears in no error, event or log.
 	PushToken string
 
 	Title string // one line, at most MaxLine characters; may be empty
-	Body  string // plain text, at most MaxNotificationBody characters; cut to what the push service takes
+	Body  string // plain text, at most MaxNotificationBody characters; cut to the limit of the push service
 
-	// Data goes to the application on the device. Keys are 1 to 64 characters of a-z, 0-9
-	// and '_'; those that push services use themselves are refused: "aps", "from", "gcm",
-	// "message_type", and what begins with "google". All of it takes at most
-	// MaxNotificationData bytes, keys included.
+	// Data is passed to the application on the device. Keys are 1 to 64 characters of a-z, 0-9 and
+	// '_'. Keys that push services use themselves are refused: "aps", "from", "gcm",
+	// "message_type", and keys that begin with "google". Data has at most MaxNotificationData bytes
+	// in total, including the keys.
 	Data map[string]string
 
-	// CollapseID says which notifications are the same: the device shows the newest of
-	// them only, so that one that is sent twice is seen once. 1 to MaxCollapseID
-	// characters of A-Z, a-z, 0-9, '-' and '_'; empty: it is like no other.
+	// CollapseID identifies notifications that are the same: the device shows only the newest of
+	// them, so that one that is sent twice is seen once. It has 1 to MaxCollapseID characters of
+	// A-Z, a-z, 0-9, '-' and '_'; empty: the notification is the same as no other.
 	CollapseID string
 
-	// ExpiresAt is when showing it makes no sense any more. Push services keep it for a
-	// device that is not reachable until then, or for as long as they keep anything. Zero:
-	// for as long as they do.
+	// ExpiresAt is when the notification expires. If the device is not reachable, push services
+	// keep the notification until then, or as long as they keep any. Zero: as long as they keep
+	// any.
 	ExpiresAt time.Time
 }
 
@@ -42,8 +42,8 @@ const (
 	MaxNotificationBody = 20_000 // characters
 )
 
-// Check returns an error, ErrInvalid, unless the notification is within its bounds.
-// Notifiers refuse one that is not.
+// Check returns ErrInvalid if the notification is not within its bounds. Notifiers refuse such a
+// notification.
 func (n Notification) Check() error {
 	if n.PushToken == "" {
 		return NewError(CodeRequired, "push_token", "a notification goes to a device")
@@ -88,68 +88,65 @@ func checkNotificationData(data map[string]string) error {
 	return nil
 }
 
-// NotificationOutcome is one of the things that can come of a notification.
+// NotificationOutcome is the outcome of sending a notification.
 type NotificationOutcome string
 
 // The outcomes.
 const (
-	// NotificationDelivered: the push service has it, and sees to the rest.
+	// NotificationDelivered means that the push service has accepted the notification.
 	NotificationDelivered NotificationOutcome = "delivered"
-	// NotificationGone: the push service says that the push token is good no more, for any
-	// notification. Only this clears the push token of a device.
+	// NotificationGone means that, according to the push service, the push token is no longer valid
+	// for any notification. Only this outcome clears the push token of a device.
 	NotificationGone NotificationOutcome = "gone"
-	// NotificationRefused: the push service will not take this notification for this
-	// device, now or later, and says nothing about others.
+	// NotificationRefused means that the push service will never accept this notification for this
+	// device. It says nothing about other notifications.
 	NotificationRefused NotificationOutcome = "refused"
-	// NotificationLater: it may work another time: the service is unreachable or has too much
-	// to do, or the configuration has to be corrected.
+	// NotificationLater means that sending may succeed later: the service is unreachable or
+	// overloaded, or the configuration has to be corrected.
 	NotificationLater NotificationOutcome = "later"
 )
 
-// NotificationResult is what came of a notification.
+// NotificationResult is the result of sending a notification.
 type NotificationResult struct {
 	Outcome NotificationOutcome
 
-	// GoneSince goes with NotificationGone: as of when the service knows that the push
-	// token is good no more. A token that the device has registered again since is good.
-	// Zero: not known.
+	// GoneSince is, with NotificationGone, the time since which the push token is invalid according
+	// to the service. A token that has been set again since then is kept. Zero: not known.
 	GoneSince time.Time
 
 	// RetryAt is when NotificationLater may be tried again, as the service said; zero:
 	// the manager's own back-off.
 	RetryAt time.Time
 
-	// Err is what went wrong, for the log; never with a secret in it. May be nil.
+	// Err is the error, for the log; it must not contain a secret. It may be nil.
 	Err error
 }
 
-// Delivered returns the result of a notification that the push service has taken.
+// Delivered returns the result for a notification that the push service has accepted.
 func Delivered() NotificationResult {
 	return NotificationResult{Outcome: NotificationDelivered}
 }
 
-// Gone returns the result for a push token that is good no more. since may be zero.
+// Gone returns the result for a push token that is no longer valid. since may be zero.
 func Gone(since time.Time, err error) NotificationResult {
 	return NotificationResult{Outcome: NotificationGone, GoneSince: since, Err: err}
 }
 
-// Refused returns the result of a notification that the push service never takes.
+// Refused returns the result for a notification that the push service will never accept.
 func Refused(err error) NotificationResult {
 	return NotificationResult{Outcome: NotificationRefused, Err: err}
 }
 
-// Later returns the result of a notification that may work another time. retryAt may be
-// zero.
+// Later returns the result for a notification that may succeed later. retryAt may be zero.
 func Later(err error, retryAt time.Time) NotificationResult {
 	return NotificationResult{Outcome: NotificationLater, Err: err, RetryAt: retryAt}
 }
 
-// Notifier sends notifications through one push service. The packages push/fcm, push/apns
-// and push/webpush are notifiers; a host adds its own. It is called by many goroutines at
-// once, never inside of a change, and gives up when the context ends, with
-// NotificationLater.
+// Notifier sends notifications through one push service. The packages push/fcm, push/apns and
+// push/webpush implement notifiers; a host may implement others. It is called by many goroutines at
+// once, never inside a change, and must return NotificationLater when the context ends.
 type Notifier interface {
-	// Notify hands a notification to the push service. To do so twice does no harm where
-	// it has a CollapseID.
+	// Notify sends a notification to the push service. A notification with a CollapseID may be sent
+	// twice without harm.
 	Notify(ctx context.Context, notification Notification) NotificationResult
 }

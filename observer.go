@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// Observation is what an observer is told: events in the order in which they were
-// committed, those of one user at least.
+// Observation contains the events that are passed to an observer. At least the events of one user
+// are in the order in which they were committed.
 type Observation struct {
 	Events []Event
-	// Missed is how many events before these the observer was not told, because it was
-	// behind by more than MaxObserved.
+	// Missed is the number of events before these that the observer missed because more than
+	// MaxObserved were waiting for it.
 	Missed int
 }
 
@@ -24,14 +24,13 @@ type Observation struct {
 // observer misses the oldest.
 const MaxObserved = 10_000
 
-// WithObserver adds a function that is told of events after they are committed, in this
-// process: to drop what a cache holds, or to count. It is called on a goroutine of its
-// own, by one at a time, so that it keeps nobody waiting; while it is called, further
-// events wait for it.
+// WithObserver adds a function that is called with events after they have been committed, for
+// example to invalidate a cache or to count. It is called in its own goroutine, never concurrently
+// with itself, so that no call waits for it; further events wait until it returns.
 //
-// It is told of what this manager commits, and not of what other processes do, nor of
-// changes in a transaction of the host's (WithStore), nor of a commit whose
-// acknowledgement was lost. Whoever must miss nothing reads the feed; see Follow.
+// It receives only the events that this manager commits: not those of other processes, of changes
+// in a transaction of the host (WithStore), or of a commit whose acknowledgement was lost. To
+// receive all events, read the feed; see Follow.
 func WithObserver(observer func(Observation)) Option {
 	return func(o *options) error {
 		if observer == nil {

@@ -2,9 +2,9 @@ package userkit
 
 import "encoding/json"
 
-// Optional is a value that a patch may set. The zero Optional sets nothing. In
-// JSON, a field that is present sets the value, so a PATCH body decodes straight
-// into a patch; with the option omitzero, what is not set is left out.
+// Optional is a value that a patch may set. The zero Optional sets nothing. In JSON, a field that
+// is present sets the value, so a PATCH body decodes directly into a patch; with the option
+// omitzero, a value that is not set is omitted.
 type Optional[T any] struct {
 	value T
 	set   bool
@@ -13,10 +13,10 @@ type Optional[T any] struct {
 // Set returns an Optional that sets value.
 func Set[T any](value T) Optional[T] { return Optional[T]{value: value, set: true} }
 
-// Get returns the value and whether there is one.
+// Get returns the value and reports whether it is set.
 func (o Optional[T]) Get() (T, bool) { return o.value, o.set }
 
-// IsZero reports whether nothing is set.
+// IsZero reports whether no value is set.
 func (o Optional[T]) IsZero() bool { return !o.set }
 
 // MarshalJSON writes the value, or null when nothing is set.

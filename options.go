@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Option sets one of the properties of a manager. All processes that work on
-// one project should be given the same.
+// Option sets a property of a manager. All processes that work on one project should use the same
+// options.
 type Option func(*options) error
 
 // options are the properties of a manager with their defaults filled in.
@@ -87,8 +87,8 @@ func invalidOption(name, format string, args ...any) *Error {
 	return NewError(CodeInvalidOption, name, format, args...)
 }
 
-// WithClock sets where the time comes from. The default is time.Now. It is
-// called by many goroutines at once.
+// WithClock sets the function that returns the current time. The default is time.Now. It is called
+// by many goroutines at once.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) error {
 		if now == nil {
@@ -111,8 +111,8 @@ func WithTimeZone(zone *time.Location) Option {
 	}
 }
 
-// WithLogger sets where userkit tells of faults that no caller hears of. The
-// default is nowhere. No secret is ever logged.
+// WithLogger sets the logger for faults that no call returns. By default nothing is logged. Secrets
+// are never logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		if logger == nil {
@@ -170,8 +170,8 @@ func WithBalanceFloor(minorUnits int64) Option {
 	}
 }
 
-// WithLicenses sets the project's licenses. Names must be unique in their
-// folded form; they are compared byte by byte.
+// WithLicenses sets the project's licenses. Their names must be unique in folded form, but are
+// compared byte by byte when they are used.
 func WithLicenses(licenses ...License) Option {
 	return func(o *options) error {
 		seen := map[string]bool{}
@@ -214,7 +214,7 @@ func WithDevicePolicy(policy DevicePolicy) Option {
 	}
 }
 
-// WithSessionLimits sets how many sessions may run at the same time. The
+// WithSessionLimits limits the number of concurrent sessions. The
 // default is unlimited.
 func WithSessionLimits(limits SessionLimits) Option {
 	return func(o *options) error {
@@ -244,7 +244,7 @@ func WithStaleAfter(silence time.Duration) Option {
 	}
 }
 
-// WithNodePolicy says what happens when a node reports on a session of another node. The
+// WithNodePolicy sets what happens when a node reports on a session of another node. The
 // default is NodeRefuse.
 func WithNodePolicy(policy NodePolicy) Option {
 	return func(o *options) error {
@@ -257,9 +257,9 @@ func WithNodePolicy(policy NodePolicy) Option {
 }
 
 // WithUsageEvents writes an event (EventTrafficReported) for each user of each call of
-// ReportUsage that counted bytes. By default only readings that reach the traffic limit
-// or end sessions write one: an event takes about 500 bytes with its index entries, and a
-// thousand sessions that report each minute would write 0.7 GB a day.
+// ReportUsage that counted bytes. By default only readings that reach the traffic limit or end
+// sessions write an event: it takes about 500 bytes with its index entries, and a thousand sessions
+// that report each minute would write 0.7 GB a day.
 func WithUsageEvents() Option {
 	return func(o *options) error {
 		o.usageEvents = true
@@ -267,10 +267,10 @@ func WithUsageEvents() Option {
 	}
 }
 
-// WithChangeTimeout bounds how long one attempt to make a change may take in the store,
-// whatever the contexts of the callers say; after a few attempts the change is
-// ErrUnavailable. The default is 30 seconds. Changes go together, so one that hangs, such
-// as behind a network that swallows everything, holds up others for that long.
+// WithChangeTimeout sets how long one attempt to make a change may take in the store, whatever the
+// contexts of the callers allow; after a few attempts the change returns ErrUnavailable. The
+// default is 30 seconds. Changes are committed in batches, so one that hangs, for example because
+// the network drops packets, delays others for that long.
 func WithChangeTimeout(timeout time.Duration) Option {
 	return func(o *options) error {
 		if timeout <= 0 {
@@ -306,10 +306,10 @@ func WithLastSeenInterval(interval time.Duration) Option {
 	}
 }
 
-// WithSealingKeys sets the keys, of 32 random bytes each, under which access
-// tokens are sealed (AES-256-GCM), so that RevealToken can show them. The first
-// key seals; the others only open what they sealed before. The default is none:
-// then only digests are kept.
+// WithSealingKeys sets the keys, of 32 random bytes each, that access tokens are sealed with
+// (AES-256-GCM), so that RevealToken can return them. The first key seals; the others only open
+// tokens that were sealed with them before. By default there are no keys, and only digests are
+// kept.
 func WithSealingKeys(keys ...[]byte) Option {
 	return func(o *options) error {
 		made, err := newSealer(keys)
@@ -321,11 +321,10 @@ func WithSealingKeys(keys ...[]byte) Option {
 	}
 }
 
-// WithAccountCache sets how many accounts the manager remembers (about 400 bytes
-// each), so that refills and charges of users whom it changed not long ago take
-// one round trip to the store instead of two. What is remembered is never
-// trusted: a change commits only if it is still true, and refusals are decided on
-// what the store says. The default is 10,000; 0 remembers none.
+// WithAccountCache sets how many accounts the manager caches (about 400 bytes each), so that
+// refills and charges of recently changed users take one round trip to the store instead of two. A
+// cached account is never trusted: a change commits only if the account is still current, and a
+// refusal is decided on what the store returns. The default is 10,000; 0 disables the cache.
 func WithAccountCache(accounts int) Option {
 	return func(o *options) error {
 		if accounts < 0 {
@@ -336,7 +335,7 @@ func WithAccountCache(accounts int) Option {
 	}
 }
 
-// WithProjectKind says what the project is for. The default is ProjectPublic; a
+// WithProjectKind sets the kind of the project. The default is ProjectPublic; a
 // business project has no purchases.
 func WithProjectKind(kind ProjectKind) Option {
 	return func(o *options) error {
@@ -349,11 +348,11 @@ func WithProjectKind(kind ProjectKind) Option {
 }
 
 // WithPhoneParser sets how telephone numbers are read where people write them: in new and
-// changed users, imports, filters and the search box. Records hold them as ITU-T E.164
-// says, such as +375291234567; what the parser refuses is refused, with
-// CodeBadFormat and what was written. The package phone has a parser that knows the
-// numbering plans of all countries and a region of its own. The default is ParsePhone,
-// which takes numbers with their country codes.
+// changed users, imports, filters and the search box. Records contain them in the form of ITU-T
+// E.164, such as +375291234567. A number that the parser refuses is an error with CodeBadFormat,
+// which contains the text. The package phone has a parser that knows the numbering plans of all
+// countries and has a default region. The default is ParsePhone, which accepts numbers with their
+// country codes.
 func WithPhoneParser(parser PhoneParser) Option {
 	return func(o *options) error {
 		if parser == nil {
@@ -364,8 +363,8 @@ func WithPhoneParser(parser PhoneParser) Option {
 	}
 }
 
-// WithVerifiers sets the stores whose purchases the project takes, one verifier
-// for each. The default is none.
+// WithVerifiers sets the stores whose purchases the project accepts, one verifier for each. The
+// default is none.
 func WithVerifiers(verifiers ...Verifier) Option {
 	return func(o *options) error {
 		names := map[string]bool{}
@@ -387,7 +386,7 @@ func WithVerifiers(verifiers ...Verifier) Option {
 	}
 }
 
-// WithPurchasePolicy says what happens when a user shows the purchase of another.
+// WithPurchasePolicy sets what happens when a user submits the purchase of another user.
 // The default is PurchaseRefuse.
 func WithPurchasePolicy(policy PurchasePolicy) Option {
 	return func(o *options) error {
@@ -402,9 +401,9 @@ func WithPurchasePolicy(policy PurchasePolicy) Option {
 // maxPurchaseGrace bounds how long a purchase counts beyond its end.
 const maxPurchaseGrace = 7 * 24 * time.Hour
 
-// WithPurchaseGrace sets how long an active purchase counts beyond its expiration
-// while its store has not said whether it was renewed, from 0 to 7 days. The
-// default is 24 hours. Where the store can be asked, that is a minute or two.
+// WithPurchaseGrace sets how long an active purchase counts after its expiration while its store
+// has not reported whether it was renewed, from 0 to 7 days. The default is 24 hours. If the store
+// can be reached, it reports that within a minute or two.
 func WithPurchaseGrace(grace time.Duration) Option {
 	return func(o *options) error {
 		if grace < 0 || grace > maxPurchaseGrace {
@@ -428,7 +427,7 @@ func WithActivation(policy ActivationPolicy) Option {
 	}
 }
 
-// WithPushMail sets what the push mail addresses of users are. Without it GeneratePushMail
+// WithPushMail sets how the push mail addresses of users are generated. Without it GeneratePushMail
 // returns ErrInvalid with CodeNoPushMail.
 func WithPushMail(policy PushMailPolicy) Option {
 	return func(o *options) error {
@@ -441,10 +440,10 @@ func WithPushMail(policy PushMailPolicy) Option {
 	}
 }
 
-// WithNotifiers sets through which push services messages go to devices: a notifier for
-// each type of device, and under the empty type the one for all types that are not named.
-// The default is none: then messages wait in their lists. A device whose type has no
-// notifier, or that has no push token, is not told of messages.
+// WithNotifiers sets the push services through which devices are notified of messages: a notifier
+// for each type of device, and under the empty type the notifier for all other types. The default
+// is none, so that messages only wait in their lists. A device that has no push token, or whose
+// type has no notifier, is not notified.
 func WithNotifiers(notifiers map[DeviceType]Notifier) Option {
 	return func(o *options) error {
 		o.notifiers = map[DeviceType]*notifying{}
@@ -461,9 +460,9 @@ func WithNotifiers(notifiers map[DeviceType]Notifier) Option {
 	}
 }
 
-// WithOptionalPayer lets legal entities be without a payer. By default a user becomes a
-// legal entity only with one, and does not lose it then; otherwise it is ErrInvalid with
-// CodeRequired. Who had none before stays as it is.
+// WithOptionalPayer allows legal entities without a payer. By default a user can become a legal
+// entity only with a payer, and a legal entity cannot lose its payer; a call that would do so
+// returns ErrInvalid with CodeRequired. A legal entity that has no payer already stays unchanged.
 func WithOptionalPayer() Option {
 	return func(o *options) error {
 		o.optionalPayer = true
@@ -471,7 +470,7 @@ func WithOptionalPayer() Option {
 	}
 }
 
-// WithSandboxPurchases takes purchases that nobody paid for, for test systems. By
+// WithSandboxPurchases accepts sandbox purchases, which nobody paid for, on test systems. By
 // default they are refused.
 func WithSandboxPurchases() Option {
 	return func(o *options) error {
@@ -480,11 +479,11 @@ func WithSandboxPurchases() Option {
 	}
 }
 
-// WithVerificationRate sets how often, at most, each store is asked by this
-// process, per second: from 0.01 to 10,000. The default is 20. Submissions,
-// notifications and due purchases have a quarter each, and the last quarter is for
-// whoever comes first; one user has a tenth of the rate for its submissions. A receipt
-// that its verifier refuses without the store (see ReceiptChecker) does not count.
+// WithVerificationRate sets how many requests per second this process makes to each store, at most:
+// from 0.01 to 10,000. The default is 20. Submissions, notifications and due purchases have a
+// quarter of the rate each, and share the last quarter; the submissions of one user have at most a
+// tenth of the rate. A receipt that its verifier refuses without a request to the store (see
+// ReceiptChecker) does not count.
 func WithVerificationRate(perSecond float64) Option {
 	return func(o *options) error {
 		if !(perSecond >= 0.01 && perSecond <= 10_000) {

@@ -74,12 +74,12 @@ func All[Q, T any, P interface {
 	}
 }
 
-// Page is a part of a list.
+// Page is a page of a list.
 type Page[T any] struct {
 	Items []T    `json:"items"`
 	Next  Cursor `json:"next,omitempty"` // empty: this is the last page
 	// Previous leads to the page before, in the same order; empty: this is the first page.
-	// When everything before has gone meanwhile, it leads to the first page there is.
+	// If all records before have been deleted meanwhile, it leads to the first page.
 	Previous Cursor `json:"previous,omitempty"`
 }
 

@@ -7,11 +7,11 @@ import (
 )
 
 // PhoneParser reads a telephone number as people write it and returns it in the form of
-// ITU-T E.164, such as +375291234567. Its error says why the text is no possible number,
-// without the text itself. It is called for each number that comes from people, by many
-// goroutines at once, and must not block.
+// ITU-T E.164, such as +375291234567. Its error says why the text is not a valid number, and does
+// not contain the text. It is called for every number that people enter, by many goroutines at
+// once, and must not block.
 //
-// The package phone has one that knows the numbering plans of all countries.
+// The package phone has a parser that knows the numbering plans of all countries.
 type PhoneParser func(text string) (number string, err error)
 
 // maxPhoneText is how many bytes a parser is asked to read at most.

@@ -7,18 +7,17 @@ import (
 	"time"
 )
 
-// Reasons of userkit itself why a purchase is not active, beside those of the
-// verifiers.
+// Reasons of userkit itself why a purchase is not active, in addition to those of the verifiers.
 const (
-	// ReasonUndecided: the store has not said anything about it yet.
+	// ReasonUndecided means that the store has not answered yet.
 	ReasonUndecided PurchaseReason = "undecided"
-	// ReasonTaken: when the store said whose it is, another user had it.
+	// ReasonTaken means that the purchase belonged to another user when the store answered.
 	ReasonTaken PurchaseReason = "taken"
 )
 
-// Purchase is what a user bought from a store: one row for all renewals of a
-// subscription. What the store says is the truth; it is asked when the purchase
-// is submitted, and again on time (see PurchaseManager.VerifyDuePurchases).
+// Purchase is a purchase of a user from a store: one record for all renewals of a subscription. The
+// store is authoritative: it is queried when the purchase is submitted, and again when the purchase
+// is due (see PurchaseManager.VerifyDuePurchases).
 type Purchase struct {
 	ID     PurchaseID `json:"id"`
 	UserID UserID     `json:"user_id"`
@@ -34,11 +33,11 @@ type Purchase struct {
 	Trial        bool      `json:"trial,omitempty"`
 	FamilyShared bool      `json:"family_shared,omitempty"`
 
-	Items      []PurchaseItem `json:"items,omitempty"`      // see PurchaseFacts; ActiveProducts tells which are good
+	Items      []PurchaseItem `json:"items,omitempty"`      // see PurchaseFacts; ActiveProducts returns those that are active
 	Supersedes []string       `json:"supersedes,omitempty"` // stable ids of those that it has replaced
 
-	// Active is what the newest verification found. That it ends by the clock is
-	// in ActiveAt.
+	// Active is the result of the newest verification. ActiveAt also takes the expiration into
+	// account.
 	Active bool           `json:"active"`
 	Reason PurchaseReason `json:"reason,omitempty"` // why not active
 
@@ -46,15 +45,15 @@ type Purchase struct {
 
 	CreatedAt  time.Time `json:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
-	FactsAt    time.Time `json:"facts_at,omitzero"`    // as of when the facts are, by the store's clock
-	VerifiedAt time.Time `json:"verified_at,omitzero"` // when the store last said something
-	DueAt      time.Time `json:"due_at,omitzero"`      // when it is verified again; zero: not by itself
+	FactsAt    time.Time `json:"facts_at,omitzero"`    // the time of the facts, by the store's clock
+	VerifiedAt time.Time `json:"verified_at,omitzero"` // when the store last answered
+	DueAt      time.Time `json:"due_at,omitzero"`      // when it is verified again; zero: not automatically
 
 	// These are for the work of verifying.
-	Token        string    `json:"-"` // what it is verified with, a secret
-	LeasedUntil  time.Time `json:"-"` // one process has it in work
-	Undecided    int       `json:"-"` // verifications in a row that found nothing out
-	Acknowledged bool      `json:"-"` // the store has heard that it was granted
+	Token        string    `json:"-"` // the secret that it is verified with
+	LeasedUntil  time.Time `json:"-"` // set while a process is working on it
+	Undecided    int       `json:"-"` // consecutive verifications without a result
+	Acknowledged bool      `json:"-"` // the store was told that it was granted
 }
 
 // EndsAt is when the purchase stops counting by the clock alone, with the grace
@@ -66,16 +65,16 @@ func (p Purchase) EndsAt(grace time.Duration) time.Time {
 	return p.ExpiresAt.Add(grace)
 }
 
-// ActiveAt reports whether the purchase counts at a moment: the newest
-// verification found it good, and its time with the grace is not over, whether
-// or not the store could be asked since.
+// ActiveAt reports whether the purchase counts at a moment: the newest verification found it valid,
+// and its expiration and the grace period have not passed, whether or not the store could be
+// reached since.
 func (p Purchase) ActiveAt(now time.Time, grace time.Duration) bool {
 	end := p.EndsAt(grace)
 	return p.Active && (end.IsZero() || now.Before(end))
 }
 
 // ActiveProducts returns the products of the purchase that count at a moment, by the same
-// rule as ActiveAt, in the order of the items; none when the purchase does not count.
+// rule as ActiveAt, in the order of the items. It returns none if the purchase does not count.
 func (p Purchase) ActiveProducts(now time.Time, grace time.Duration) []string {
 	if !p.ActiveAt(now, grace) {
 		return nil
@@ -101,13 +100,13 @@ const (
 	ProjectBusiness ProjectKind = "business" // it has no purchases
 )
 
-// PurchasePolicy says what happens when a user shows the purchase of another.
+// PurchasePolicy says what happens when a user submits the purchase of another user.
 type PurchasePolicy string
 
 // The purchase policies.
 const (
 	PurchaseRefuse   PurchasePolicy = "refuse"
-	PurchaseTransfer PurchasePolicy = "transfer" // the user who shows it last has it
+	PurchaseTransfer PurchasePolicy = "transfer" // the purchase moves to the user who submitted it last
 )
 
 // PurchaseFilter says which purchases; the zero filter means all of the project.
@@ -131,32 +130,31 @@ type VerificationReport struct {
 	Panicked  int `json:"panicked"`  // of those that are undecided: the verifier panicked
 }
 
-// PurchaseManager keeps what users bought from stores. In a business project
+// PurchaseManager keeps the purchases of users from stores. In a business project
 // (see WithProjectKind) every call returns ErrRefused with CodeBusinessProject.
 type PurchaseManager interface {
-	// SubmitPurchase verifies a receipt with its store and keeps the purchase.
+	// SubmitPurchase verifies a receipt with its store and stores the purchase.
 	//
-	// A purchase that the store says is good is active; so is one that the user
-	// submits again. When the store does not say anything now, the purchase is kept
-	// with ReasonUndecided, not active, and verified again by itself; one that was
-	// active stays so. A user who has MaxWaitingReceipts of them gets ErrUnavailable
-	// with CodePurchaseUndecided instead. When the store says that it is not good, nothing new is
-	// kept, and the call returns ErrRefused with CodePurchaseInvalid, the reason in
-	// Error.Reason; an active purchase of the user that this is about ends. That its
-	// store does not know it (ReasonNotFound, ReasonForged, ReasonWrongApp) is no such
-	// word: an active purchase stays, and is returned. A good purchase that an active one of
-	// the user has replaced is kept and not active, and the call returns ErrRefused with
-	// CodePurchaseInvalid and ReasonSuperseded.
+	// A purchase that the store confirms is active, also if the user submits it again. If the store
+	// does not answer now, the purchase is stored as not active, with ReasonUndecided, and is
+	// verified again automatically; a purchase that was active stays active. For a user who has
+	// MaxWaitingReceipts such purchases, the call returns ErrUnavailable with CodePurchaseUndecided
+	// instead. If the store rejects the purchase, nothing new is stored, the call returns
+	// ErrRefused with CodePurchaseInvalid and the reason in Error.Reason, and an active purchase of
+	// the user that the receipt is about ends. If the store does not know the purchase
+	// (ReasonNotFound, ReasonForged, ReasonWrongApp), an active purchase does not end, and is
+	// returned. A confirmed purchase that an active purchase of the user has replaced is stored as
+	// not active, and the call returns ErrRefused with CodePurchaseInvalid and ReasonSuperseded.
 	//
 	// It returns ErrInvalid with CodeUnknownStore, CodeRequired and CodeTooLong;
 	// ErrRefused with CodePurchaseInvalid and ReasonEnvironment for a sandbox
 	// purchase (see WithSandboxPurchases) or ReasonAccount for one that was made for
-	// another user, and with CodePurchaseDeactivated for one that an administrator
-	// took away, be it from a user who has been deleted since: then the purchase is kept,
-	// for ActivatePurchase; and ErrExists with CodePurchaseTaken for the purchase of another
-	// user, unless the policy is to transfer it, or the store says that it was made for
-	// this one (see PurchaseFacts.AccountToken). That holds for a family-shared purchase
-	// as well: each member of the family has a stable id of its own to show.
+	// another user, and with CodePurchaseDeactivated for one that an administrator took away, even
+	// from a user who has since been deleted, in which case the purchase is stored for
+	// ActivatePurchase. It returns ErrExists with CodePurchaseTaken for the purchase of another
+	// user, unless the policy is to transfer it, or the store reports that it was made for this
+	// user (see PurchaseFacts.AccountToken). This also holds for a family-shared purchase: each
+	// member of the family has a separate stable id.
 	SubmitPurchase(ctx context.Context, user UserID, receipt Receipt) (Purchase, error)
 
 	// Purchase returns one purchase, or ErrNotFound with CodePurchaseNotFound.
@@ -165,41 +163,39 @@ type PurchaseManager interface {
 	// Purchases returns a page of purchases.
 	Purchases(ctx context.Context, query PurchaseQuery) (Page[Purchase], error)
 
-	// ActivatePurchase verifies a purchase and makes it active again, also one
-	// that was deactivated. It returns ErrRefused with CodePurchaseInvalid when the
-	// store says that it is not good, and ErrUnavailable with CodePurchaseUndecided
-	// when it does not say; then the purchase stays as it was. It does so too, with
-	// CodePurchaseInvalid and ReasonSuperseded, when an active purchase has replaced it.
+	// ActivatePurchase verifies a purchase and makes it active again, even if it was deactivated.
+	// It returns ErrRefused with CodePurchaseInvalid if the store rejects the purchase, and
+	// ErrUnavailable with CodePurchaseUndecided if the store does not answer, in which case the
+	// purchase is unchanged. It is also unchanged if an active purchase has replaced it; the call
+	// then returns ErrRefused with CodePurchaseInvalid and ReasonSuperseded.
 	ActivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error)
 
-	// DeactivatePurchase takes a purchase away from its user, until
-	// ActivatePurchase. No verification and no notification makes it active again.
+	// DeactivatePurchase takes a purchase away from its user until ActivatePurchase is called.
+	// Neither a verification nor a notification makes it active again.
 	DeactivatePurchase(ctx context.Context, id PurchaseID) (Purchase, error)
 
-	// VerifyDuePurchases verifies the purchases whose time has come: active ones a
-	// day after the last verification and shortly after their expiration, those
-	// that may come back (pending, unpaid) once a day for sixty days, paused ones for a
-	// hundred, since Google Play lets customers pause for three months, or when their store
-	// says that the pause ends (see Verdict.AskAt), and
-	// undecided ones by a back-off that doubles up to six hours (a receipt of which
-	// nothing was found out in sixty days is given up). Each is leased for
-	// a short time, so that many processes share the work and none is done twice; the
-	// work of a process that ends is free again after the lease. Run does this.
+	// VerifyDuePurchases verifies the purchases that are due. Active purchases are due a day after
+	// the last verification and shortly after their expiration. Purchases that may become active
+	// again (pending, unpaid) are due once a day for sixty days. Paused purchases are due once a
+	// day for a hundred days, since Google Play lets customers pause for three months, or when the
+	// pause ends according to their store (see Verdict.AskAt). Undecided purchases are due by a
+	// back-off that doubles up to six hours; a receipt without a result after sixty days is given
+	// up. Each purchase is leased for a short time, so that many processes share the work and none
+	// is verified twice; the leases of a process that ends expire, and its work is taken over. Run
+	// calls this method.
 	//
-	// A purchase that its store does not know now (ReasonNotFound, ReasonForged,
-	// ReasonWrongApp) stays active until its own end, and the store is asked again by
-	// the same back-off, until two weeks after that end. A store that says so of most of
-	// the purchases that this process has seen it confirm counts as misconfigured: its
-	// refusals change nothing, and the log says so once an hour. Stores do not wait for
-	// one another.
+	// A purchase that its store does not know now (ReasonNotFound, ReasonForged, ReasonWrongApp)
+	// stays active until it expires, and is verified again by the same back-off until two weeks
+	// after that. A store that answers so for most of the purchases that it has confirmed to this
+	// process is taken for misconfigured: its refusals change nothing, and this is logged once an
+	// hour. Stores do not wait for one another.
 	VerifyDuePurchases(ctx context.Context) (VerificationReport, error)
 
-	// HandleStoreNotification takes a notification that a store sent to the host:
-	// the purchase that it is about is verified again now. A repeated one does
-	// nothing, and so does one about a purchase that nobody has submitted. It
-	// returns ErrForbidden with CodeInvalidSignature, ErrInvalid with
-	// CodeUnknownStore, CodeBadFormat and CodeTooLong, and ErrUnavailable where
-	// the store should send it again.
+	// HandleStoreNotification handles a notification that a store sent to the host, and verifies
+	// the purchase that it is about. A repeated notification does nothing, nor does one about a
+	// purchase that nobody has submitted. It returns ErrForbidden with CodeInvalidSignature,
+	// ErrInvalid with CodeUnknownStore, CodeBadFormat and CodeTooLong, and ErrUnavailable if the
+	// store should send it again.
 	HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) error
 }
 

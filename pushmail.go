@@ -11,14 +11,14 @@ import (
 )
 
 // PushMail is the private mail address of a user: a mail to it becomes a message to the user
-// (see the package pushmail). A user has one at most; another takes the place of the one
-// before, to which no mail comes any more.
+// (see the package pushmail). A user has at most one address; a new one replaces the one before,
+// which no longer receives mails.
 type PushMail struct {
 	Address   string    `json:"address,omitempty"`   // empty: revoked
 	CreatedAt time.Time `json:"created_at"`          // when the newest address was generated
 	RevokedAt time.Time `json:"revoked_at,omitzero"` // zero: not revoked
 
-	// Generated is how many addresses the user got since CountedFrom.
+	// Generated is the number of addresses generated for the user since CountedFrom.
 	Generated   int       `json:"generated"`
 	CountedFrom time.Time `json:"counted_from"`
 }
@@ -26,12 +26,12 @@ type PushMail struct {
 // IsZero reports whether the user never had a push mail address.
 func (p PushMail) IsZero() bool { return p == PushMail{} }
 
-// PushMailPolicy says what the push mail addresses of users are. Domain is required; the
+// PushMailPolicy says how the push mail addresses of users are generated. Domain is required; the
 // zero value of each other field is its default.
 type PushMailPolicy struct {
-	// Domain is what comes after the "@", such as "push.example.org": a domain in ASCII
-	// whose mails come to a receiver of this project. Addresses keep the domain that they
-	// were generated with.
+	// Domain is what comes after the "@", such as "push.example.org": a domain in ASCII whose mails
+	// are delivered to a receiver of this project. Addresses keep the domain that they were
+	// generated with.
 	Domain string
 
 	AddressesPerDay int // for one user, from 1 to 1,000; default: 20
@@ -66,20 +66,19 @@ func isDomain(text string) bool {
 // PushMailManager keeps the private mail addresses of users. Calls about a user who does not
 // exist return ErrNotFound with CodeUserNotFound.
 type PushMailManager interface {
-	// GeneratePushMail gives the user a new push mail address, which nobody can guess: it
-	// holds 128 random bits. The address before it, if there is one, is good no more.
+	// GeneratePushMail generates a new push mail address for the user, which contains 128 random
+	// bits so that nobody can guess it. The address before it, if any, becomes invalid.
 	//
 	// It returns ErrInvalid with CodeNoPushMail for a manager without a domain (see
-	// WithPushMail), and ErrRefused with CodeUserDisabled, or with CodeTooManyAddresses when
-	// the user has got PushMailPolicy.AddressesPerDay.
+	// WithPushMail), and ErrRefused with CodeUserDisabled, or with CodeTooManyAddresses if
+	// PushMailPolicy.AddressesPerDay addresses have been generated for the user.
 	GeneratePushMail(ctx context.Context, user UserID) (PushMail, error)
 
-	// RevokePushMail takes the user's push mail address away for good. Where there is none,
-	// nothing happens.
+	// RevokePushMail revokes the user's push mail address for good. It does nothing if there is
+	// none.
 	RevokePushMail(ctx context.Context, user UserID) (PushMail, error)
 
-	// PushMail returns the user's push mail address. Its Address is empty where the user
-	// has none.
+	// PushMail returns the user's push mail address. Its Address is empty if the user has none.
 	PushMail(ctx context.Context, user UserID) (PushMail, error)
 }
 

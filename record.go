@@ -301,8 +301,7 @@ func recordsOf[T any, I comparable](name string, id func(*T) I, changes func(*Ch
 	return kind
 }
 
-// Records are records to insert, to replace whole and to delete. An id appears
-// once.
+// Records are records to insert, to replace completely and to delete. Each id appears only once.
 //
 // For writers of stores.
 type Records[T any, I comparable] struct {
@@ -311,7 +310,7 @@ type Records[T any, I comparable] struct {
 	Delete []I
 }
 
-// Empty reports whether there is nothing to do.
+// Empty reports whether there are no records.
 func (r *Records[T, I]) Empty() bool {
 	return len(r.Insert) == 0 && len(r.Update) == 0 && len(r.Delete) == 0
 }

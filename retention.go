@@ -13,12 +13,12 @@ import (
 type RetentionRule struct {
 	Kind string `json:"kind"` // one of RetainableKinds
 
-	// Event is the name of the events that the rule is about, only where Kind is RowsEvents;
-	// empty: all names that have no rule of their own.
+	// Event is the name of the events that the rule applies to, if Kind is RowsEvents; empty: all
+	// names without a rule of their own.
 	Event EventName `json:"event,omitempty"`
 
-	// Keep is for how long; the first to be deleted are the oldest. What the age of a record
-	// counts from is said at RetainableKinds, and so is the least that Keep may be.
+	// Keep is how long the records are kept; the oldest are deleted first. RetainableKinds
+	// documents from when the age of a record counts, and the minimum of Keep.
 	Keep Duration `json:"keep"`
 }
 
@@ -59,27 +59,27 @@ func (n EventName) Retainable() bool {
 	return !strings.HasPrefix(string(n), "balance.") && !strings.HasPrefix(string(n), "purchase.")
 }
 
-// RetentionCount is how many records a rule is about.
+// RetentionCount is the number of records that a rule applies to.
 type RetentionCount struct {
 	Kind    string    `json:"kind"`
 	Event   EventName `json:"event,omitempty"` // of RowsEvents: the name
-	Before  time.Time `json:"before"`          // the records are over since before then
+	Before  time.Time `json:"before"`          // the records are those that were over before then
 	Records int64     `json:"records"`
 }
 
-// RetentionManager deletes records that are kept no longer; see WithRetention.
+// RetentionManager deletes records that are no longer kept; see WithRetention.
 type RetentionManager interface {
 	// PreviewRetention returns what ApplyRetention would delete now, in the order of
-	// RecordKinds, then of the names of events. It lists what would not be deleted with no
-	// records, and is empty without WithRetention.
+	// RecordKinds, then of the names of events. The list contains rules that apply to no records,
+	// and is empty without WithRetention.
 	PreviewRetention(ctx context.Context) ([]RetentionCount, error)
 
-	// ApplyRetention deletes what is kept no longer, some at a time, and returns what it
-	// deleted, also together with an error. What it deleted is told by one event,
-	// EventRetentionApplied. Run calls it once an hour, in one of the processes. It may be
-	// called in several at once.
+	// ApplyRetention deletes the records that are no longer kept, in small steps, and returns what
+	// it deleted, even if it returns an error as well. It records what it deleted in one event,
+	// EventRetentionApplied. Run calls it once an hour, in one of the processes. Several processes
+	// may call it at once.
 	//
-	// A feed that did not yet tell of events that are deleted yields ErrConflict with
+	// A feed whose cursor is before events that were deleted yields ErrConflict with
 	// CodeCursorExpired.
 	ApplyRetention(ctx context.Context) ([]RetentionCount, error)
 }
@@ -107,8 +107,8 @@ const retentionInterval = time.Hour
 // dutyRetention names the lease of the duty.
 const dutyRetention = "retention"
 
-// WithRetention says how long records are kept; what has no rule is kept for as long as its
-// user is. Each kind, and each name of events, has one rule at most. See RetentionManager.
+// WithRetention sets how long records are kept; records without a rule are kept as long as their
+// user. Each kind, and each name of events, has at most one rule. See RetentionManager.
 func WithRetention(rules ...RetentionRule) Option {
 	return func(o *options) error {
 		for i, rule := range rules {

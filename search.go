@@ -7,26 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// Search is what was typed into a search box, made ready.
+// Search is a prepared search term.
 //
 // For writers of stores.
 //
-// A user is found by a part of the id, login, name, email, phone or extref. A term of one
-// character is found where a word begins; each character of Chinese, Japanese and Korean
-// is a word here. A Short term is not looked for in ids. A term that is written like a
-// telephone number, such as (29) 123-45, finds phones by its digits, too.
+// A user is found by a part of the id, login, name, email, phone or extref. A term of one character
+// is found only at the beginning of a word; each character of Chinese, Japanese and Korean counts
+// as a word. A Short term is not searched for in ids. A term that is written like a telephone
+// number, such as (29) 123-45, also finds phones by its digits.
 //
-// Text has two kinds of parts that an index can serve: three letters or digits in a row,
-// for every term that is not Short, and those of SearchParts for all others.
+// A text has two kinds of parts that an index can use: sequences of three letters or digits, for
+// every term that is not Short, and those of SearchParts for all other terms.
 type Search struct {
 	Term string // folded; empty: everything matches
 
-	// Digits are those of a term that is written like a telephone number, with the + if
-	// it begins with one; empty: it is not, or the term is no different.
+	// Digits are the digits of a term that is written like a telephone number, with a leading + if
+	// there is one; empty: the term is not, or it equals its digits.
 	Digits string
 
-	// Number is the phone, in E.164, that the parser of the manager takes a whole term
-	// for; empty: none. It is UserFilter.Number.
+	// Number is the telephone number, in the form of E.164, that the manager's parser reads from
+	// the whole term; empty: none. It is UserFilter.Number.
 	Number string
 }
 
@@ -43,8 +43,8 @@ func (f UserFilter) Searched() Search {
 	return search
 }
 
-// ParseSearch returns what a text in a search box searches for. Spaces around it, and
-// characters that nobody sees, count for nothing.
+// ParseSearch returns the search for a text from a search box. Surrounding spaces and invisible
+// characters are ignored.
 //
 // For writers of stores.
 func ParseSearch(text string) Search {
@@ -74,7 +74,7 @@ func (s Search) Short() bool {
 	return longest < 3
 }
 
-// In reports whether a folded text has the term.
+// In reports whether a folded text contains the term.
 func (s Search) In(text string) bool {
 	if r, size := utf8.DecodeRuneInString(s.Term); size > 0 && size == len(s.Term) {
 		before := rune(-1)
@@ -89,14 +89,14 @@ func (s Search) In(text string) bool {
 	return strings.Contains(text, s.Term)
 }
 
-// InPhone reports whether a phone has the Digits or is the Number.
+// InPhone reports whether a phone contains the Digits or is the Number.
 func (s Search) InPhone(phone string) bool {
 	return s.Digits != "" && strings.Contains(phone, s.Digits) || s.Number != "" && phone == s.Number
 }
 
-// Parts returns the parts of SearchParts that whoever has the term somewhere else than in
-// the id has all of: the term itself where it has one or two characters, which is then
-// all that there is to know.
+// Parts returns parts of SearchParts, all of which every user has who has the term in a field other
+// than the id. For a term of one or two characters it returns the term itself, and every user who
+// has that part has the term.
 func (s Search) Parts() []string {
 	if utf8.RuneCountInString(s.Term) == 1 {
 		return []string{s.Term}

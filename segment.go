@@ -17,45 +17,44 @@ const MaxSegmentName = 128
 const MaxSegmentsPerCall = 100
 
 // Segment is a named set of users: a list, to which users are added and from
-// which they are removed one by one, or a rule, whose members are the users who
-// meet its filter at the moment somebody asks. Segments own no users: deleting
-// one touches none.
+// which they are removed one by one, or a rule, whose members are the users who match its filter at
+// the moment of the query. Deleting a segment does not change its users.
 type Segment struct {
 	ID   SegmentID `json:"id"`
-	Name string    `json:"name"` // unique in the project as SegmentNameKey has it
+	Name string    `json:"name"` // unique in the project by SegmentNameKey
 
-	// Rule is the filter of a rule; zero: the segment is a list. Segments in it
-	// are named by their ids, so that they may be renamed.
+	// Rule is the filter of a rule; zero: the segment is a list. It refers to other segments by
+	// their ids, so that they may be renamed.
 	Rule Filter `json:"rule,omitzero"`
 
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
-	Revision  int64     `json:"revision"` // counts from 1; members that come and go do not change it
+	Revision  int64     `json:"revision"` // counts from 1; adding and removing members does not change it
 }
 
-// IsRule reports whether the members follow from a rule.
+// IsRule reports whether the segment is a rule.
 func (s Segment) IsRule() bool { return !s.Rule.IsZero() }
 
-// NewSegment is what a segment is created from.
+// NewSegment describes a segment to create.
 type NewSegment struct {
 	ID   SegmentID `json:"id,omitzero"`   // zero: a new one
 	Name string    `json:"name"`          // required; 1 to MaxSegmentName characters
 	Rule Filter    `json:"rule,omitzero"` // zero: a list
 }
 
-// SegmentPatch says what of a segment to set; what is not set stays.
+// SegmentPatch says which fields of a segment to set; the others stay unchanged.
 type SegmentPatch struct {
 	// Revision, when not zero, must be the segment's, else the edit is refused
 	// with ErrConflict and CodeRevisionMismatch.
 	Revision int64 `json:"revision,omitzero"`
 
 	Name Optional[string] `json:"name,omitzero"`
-	// Rule sets another rule. A list cannot become a rule, and a rule becomes a
-	// list by FreezeSegment only.
+	// Rule sets another rule. A list cannot become a rule, and a rule becomes a list only by
+	// FreezeSegment.
 	Rule Optional[Filter] `json:"rule,omitzero"`
 }
 
-// SegmentKind says which segments a filter takes.
+// SegmentKind says which segments a filter selects.
 type SegmentKind string
 
 // The kinds of segment; empty means all.
@@ -73,58 +72,55 @@ type SegmentFilter struct {
 // SegmentQuery asks for a page of segments.
 type SegmentQuery struct {
 	SegmentFilter
-	RefersTo  SegmentID `json:"refers_to,omitzero"` // only rules that name this segment themselves; zero: all segments
+	RefersTo  SegmentID `json:"refers_to,omitzero"` // only rules that refer directly to this segment; zero: all segments
 	PageQuery           // default order: by name; any field of SegmentFields
 }
 
-// SegmentManager keeps segments and who is in them. The users of a segment are
-// listed, counted and walked by UserFilter.Segment, with all that lists of users
-// can do.
+// SegmentManager keeps segments and their members. Use UserFilter.Segment to list, count and walk
+// the users of a segment.
 //
 // Calls that name a segment return ErrNotFound with CodeSegmentNotFound when
 // there is none.
 type SegmentManager interface {
 	// CreateSegment creates a segment. It returns ErrExists with
-	// CodeSegmentNameTaken or CodeIDTaken, and ErrInvalid for a name or a rule
-	// that is wrong: CodeUnknownSegment when the rule names a segment that is not
-	// there, CodeSegmentCycle when the rule leads back to itself.
+	// CodeSegmentNameTaken or CodeIDTaken, and ErrInvalid for an invalid name or rule: with
+	// CodeUnknownSegment if the rule refers to a segment that does not exist, and with
+	// CodeSegmentCycle if the rule refers to itself, directly or through others.
 	CreateSegment(ctx context.Context, segment NewSegment) (Segment, error)
 
 	// Segment returns one segment.
 	Segment(ctx context.Context, id SegmentID) (Segment, error)
 
-	// UpdateSegment renames a segment or sets another rule. It returns what
-	// CreateSegment returns, ErrConflict with CodeRevisionMismatch, and ErrInvalid
-	// with CodeSegmentIsList for the rule of a list. A rule that other rules which name
-	// the segment, directly or through others, could not be followed with is ErrRefused
-	// with CodeSegmentInUse, naming them. A patch that changes nothing writes nothing.
+	// UpdateSegment renames a segment or sets another rule. It returns the errors of CreateSegment,
+	// ErrConflict with CodeRevisionMismatch, and ErrInvalid with CodeSegmentIsList for the rule of
+	// a list. It returns ErrRefused with CodeSegmentInUse for a rule with which other rules that
+	// refer to the segment, directly or indirectly, could no longer be evaluated; the error names
+	// these rules. A patch that changes nothing writes nothing.
 	UpdateSegment(ctx context.Context, id SegmentID, patch SegmentPatch) (Segment, error)
 
-	// DeleteSegment deletes a segment; its members stay users. It returns ErrRefused
-	// with CodeSegmentInUse, naming them, while rules name the segment (see
-	// SegmentQuery.RefersTo). Other filters that name it are refused with ErrInvalid
-	// and CodeUnknownSegment from then on.
+	// DeleteSegment deletes a segment, but not its users. It returns ErrRefused with
+	// CodeSegmentInUse while rules refer to the segment (see SegmentQuery.RefersTo); the error
+	// names these rules. Other filters that refer to the segment are refused from then on with
+	// ErrInvalid and CodeUnknownSegment.
 	DeleteSegment(ctx context.Context, id SegmentID) error
 
 	// Segments returns a page of segments.
 	Segments(ctx context.Context, query SegmentQuery) (Page[Segment], error)
 
-	// UserSegments returns the segments that a user is in now, lists and rules,
-	// by name.
+	// UserSegments returns the segments that a user is in now, both lists and rules, sorted by
+	// name.
 	UserSegments(ctx context.Context, user UserID) ([]Segment, error)
 
-	// AddToSegments adds a user to lists, at most MaxSegmentsPerCall. Those that
-	// it is in already stay. It returns ErrInvalid with CodeSegmentIsRule for a
-	// rule.
+	// AddToSegments adds a user to lists, at most MaxSegmentsPerCall; lists that the user is
+	// already in are left unchanged. It returns ErrInvalid with CodeSegmentIsRule for a rule.
 	AddToSegments(ctx context.Context, user UserID, segments ...SegmentID) error
 
-	// RemoveFromSegment removes a user from a list; a user who is not in it stays
-	// as it is. It returns ErrInvalid with CodeSegmentIsRule for a rule.
+	// RemoveFromSegment removes a user from a list. It does nothing if the user is not in it. It
+	// returns ErrInvalid with CodeSegmentIsRule for a rule.
 	RemoveFromSegment(ctx context.Context, user UserID, segment SegmentID) error
 
-	// FreezeSegment turns a rule into a list of those who meet it now, in one
-	// step. It returns the segment and how many members it has, and ErrInvalid
-	// with CodeSegmentIsList for a list.
+	// FreezeSegment turns a rule atomically into a list of the users who match it now. It returns
+	// the segment and the number of its members, and ErrInvalid with CodeSegmentIsList for a list.
 	FreezeSegment(ctx context.Context, id SegmentID) (Segment, int64, error)
 }
 

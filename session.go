@@ -39,7 +39,7 @@ type Session struct {
 	ID     SessionID `json:"id"`
 	UserID UserID    `json:"user_id"`
 
-	DeviceID   DeviceID `json:"device_id,omitzero"`    // zero: without a device; stays after the device was deleted
+	DeviceID   DeviceID `json:"device_id,omitzero"`    // zero: without a device; kept after the device is deleted
 	DeviceName string   `json:"device_name,omitempty"` // as it was when the session started
 
 	Node         string     `json:"node"`
@@ -56,15 +56,15 @@ type Session struct {
 	Received int64 `json:"received"` // bytes that counted
 	Sent     int64 `json:"sent"`     // bytes that counted
 
-	// OtherNode is the last node other than Node that reported on the session, and
-	// OtherCounter its newest reading: the one that the session moved from, or one whose
-	// reports are refused, see NodePolicy.
+	// OtherNode is the last node other than Node that reported on the session: the node that the
+	// session moved from, or one whose reports are refused; see NodePolicy. OtherCounter is the
+	// newest reading of that node.
 	OtherNode    string  `json:"other_node,omitempty"`
 	OtherCounter Counter `json:"other_counter,omitzero"`
 
-	// Counter is the newest reading that counted. Aside is one that was out of
-	// order, by which the next is judged, see UsageReport. ReportedAt is when the
-	// last sign of life came, by the manager's clock.
+	// Counter is the newest reading that was counted. Aside is a reading that was out of order,
+	// against which the next one is checked; see UsageReport. ReportedAt is when the last sign of
+	// life arrived, by the manager's clock.
 	Counter    Counter   `json:"counter"`
 	Aside      Counter   `json:"aside,omitzero"`
 	ReportedAt time.Time `json:"reported_at"`
@@ -73,7 +73,7 @@ type Session struct {
 // Active reports whether the session has not ended.
 func (s Session) Active() bool { return s.EndedAt.IsZero() }
 
-// NewSession is what a session is started from.
+// NewSession describes a session to start.
 type NewSession struct {
 	ID           SessionID  `json:"id,omitzero"` // zero: a new one
 	UserID       UserID     `json:"user_id"`
@@ -122,15 +122,15 @@ type NodePolicy string
 
 // The node policies.
 const (
-	// NodeRefuse rejects the report with CodeOtherNode, and nothing counts. The first one
-	// of each such node writes EventNodeRefused.
+	// NodeRefuse rejects the report with CodeOtherNode, and counts nothing. The first such report
+	// of each node writes EventNodeRefused.
 	NodeRefuse NodePolicy = "refuse"
 
-	// NodeMove moves the session to the node and writes EventSessionMoved. Each node has
-	// counters of its own: those of the new one count from zero, and those of the one that
-	// the session moved from last go on where they were, so that nothing counts twice
-	// when it comes back. A reading of that one from before the newest of the session
-	// counts and moves nothing.
+	// NodeMove moves the session to the node and writes EventSessionMoved. Each node has its own
+	// counters: those of the new node count from zero, and those of the node that the session last
+	// moved from continue where they were, so that nothing is counted twice if the session returns.
+	// A reading of that node that is older than the newest reading of the session is counted and
+	// does not move the session.
 	NodeMove NodePolicy = "move"
 )
 
@@ -190,7 +190,7 @@ func (r *UsageResult) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// SessionPolicy says what happens when a session is started and too many run.
+// SessionPolicy says what happens when a session is started while too many are running.
 type SessionPolicy string
 
 // The session policies.
@@ -199,14 +199,14 @@ const (
 	SessionEndOldest SessionPolicy = "end_oldest"
 )
 
-// SessionLimits bounds how many sessions run at the same time.
+// SessionLimits limits the number of concurrent sessions.
 type SessionLimits struct {
 	PerUser   int           `json:"per_user,omitempty"`   // 0: unlimited
 	PerDevice int           `json:"per_device,omitempty"` // 0: unlimited
 	Policy    SessionPolicy `json:"policy,omitempty"`     // empty: SessionRefuse
 }
 
-// SessionState says which sessions a filter takes.
+// SessionState says which sessions a filter selects.
 type SessionState string
 
 // The session states of a filter.
@@ -238,34 +238,34 @@ type SessionFilter struct {
 	InternalIP netip.Addr   `json:"internal_ip,omitzero"`
 	State      SessionState `json:"state,omitempty"`
 
-	// From and To take the sessions that started in [From, To), at most
-	// MaxSessionSpan. Where one is zero it is taken at that distance from the
-	// other; where both are, all times count.
+	// From and To select the sessions that started in [From, To), a span of at most MaxSessionSpan.
+	// If one of them is zero, it is set at that distance from the other; if both are zero, all
+	// sessions are selected.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 
-	// Overlaps takes the sessions that ran at some moment of the span instead, both ends
-	// included: those that started at To or before, and have not ended before From. From
-	// and To may be the same moment. Without From and To it says nothing.
+	// Overlaps selects instead the sessions that were running at any moment of the span, including
+	// both ends: those that started at or before To and did not end before From. From and To may be
+	// the same moment. Without From and To it has no effect.
 	Overlaps bool `json:"overlaps,omitempty"`
 
-	// ClosedAfter and ClosedUntil take the sessions that have ended and whose end was
-	// recorded after the one and not after the other; zero: no bound.
+	// ClosedAfter and ClosedUntil select the ended sessions whose end was recorded after
+	// ClosedAfter and not after ClosedUntil; zero: no bound.
 	ClosedAfter time.Time `json:"closed_after,omitzero"`
 	ClosedUntil time.Time `json:"closed_until,omitzero"`
 }
 
-// NodeRestart is a node that began anew, so that none of its sessions runs any more.
+// NodeRestart describes the restart of a node, after which none of its earlier sessions is running.
 type NodeRestart struct {
 	Node string `json:"node"` // required, at most MaxLine characters
 
-	// At is when the node restarted: the sessions that started before are ended. Zero:
-	// now. A host that repeats the call gives the same moment, so that sessions which
-	// started since go on, and with NodeMove those that another node reported on at that
-	// moment or later, and which have moved here since.
+	// At is when the node restarted: the sessions that started before are ended. Zero: now. A host
+	// that repeats the call passes the same time, so that it does not end sessions that have
+	// started since, nor, with NodeMove, sessions that another node reported on at that time or
+	// later and that have moved to this node since.
 	At time.Time `json:"at,omitzero"`
 
-	// Limit is how many sessions one call ends, about: 1 to MaxReports, 0: MaxReports.
+	// Limit is about how many sessions one call ends, from 1 to MaxReports; 0 means MaxReports.
 	Limit int `json:"limit,omitempty"`
 }
 
@@ -277,66 +277,61 @@ type EndedSessions struct {
 
 // SessionManager starts and ends sessions and counts their traffic.
 type SessionManager interface {
-	// StartSession starts a session. It returns ErrRefused with the reason when
-	// the user may not use anything now (see Access; CodeTrafficLimit names the
-	// next reset in Error.Until), when the device has no slot
-	// (CodeNoDeviceSlot), or when too many sessions run and the policy is to
-	// refuse (CodeSessionLimit). It returns ErrNotFound with CodeUserNotFound,
-	// or with CodeDeviceNotFound when the device is not one of the user's, and
-	// ErrExists with CodeIDTaken.
+	// StartSession starts a session. It returns ErrRefused with the reason if the user has no
+	// access now (see Access; with CodeTrafficLimit, Error.Until is the next reset), with
+	// CodeNoDeviceSlot if the device has no slot, and with CodeSessionLimit if too many sessions
+	// are running and the policy is to refuse. It returns ErrNotFound with CodeUserNotFound, or
+	// with CodeDeviceNotFound when the device is not one of the user's, and ErrExists with
+	// CodeIDTaken.
 	StartSession(ctx context.Context, session NewSession) (Session, error)
 
-	// ReportUsage takes readings of many sessions, each with an outcome of its
-	// own in the order of the reports. A report that is repeated, late or out of
-	// order never counts twice. Bytes count to the days between the last reading
-	// and this one, in proportion to the time. Reaching the traffic limit ends
-	// all the user's sessions in the same commit, and so does the end of the
-	// user's time. A reading is no news: it is in the session and in the figures of
-	// the day, and writes an event (EventTrafficReported) only where it reaches the
-	// traffic limit or ends sessions; see WithUsageEvents. A report for a session that
-	// has ended still counts, and its result says that it has ended; one that
-	// was closed as stale then ends at the time of the report. The error is only
-	// for a call that did nothing at all; ErrInvalid with CodeTooLong beyond
-	// MaxReports.
+	// ReportUsage counts readings of many sessions, and returns a result for each report, in the
+	// order of the reports. A report that is repeated, late or out of order is never counted twice.
+	// Bytes are attributed to the days between the last reading and this one in proportion to the
+	// time. Reaching the traffic limit ends all sessions of the user in the same commit, and so
+	// does the expiration of the user. Readings are kept in the session and in the usage of the
+	// day, and write an event (EventTrafficReported) only if they reach the traffic limit or end
+	// sessions; see WithUsageEvents. A report for a session that has ended is still counted, and
+	// its result says that the session has ended; a session that was closed as stale then ends at
+	// the time of the report. An error is returned only if nothing was done: ErrInvalid with
+	// CodeTooLong for more than MaxReports.
 	ReportUsage(ctx context.Context, reports []UsageReport) ([]UsageResult, error)
 
-	// EndSession counts a last reading and ends the session. The zero report
-	// ends it without one. To end a session that has ended is no error: the
-	// reading counts and the end stays. It returns ErrRefused with CodeOtherNode, and
-	// the session goes on, when the report names a node that NodeRefuse refuses, or the
-	// node that the session moved from; a reading of that one counts.
+	// EndSession counts a last reading and ends the session. The zero report ends it without a
+	// reading. Ending a session that has already ended is not an error: the reading is counted, and
+	// the end is unchanged. It returns ErrRefused with CodeOtherNode, and the session continues, if
+	// the report is from a node that NodeRefuse refuses, or from the node that the session moved
+	// from; a reading of the latter is counted.
 	EndSession(ctx context.Context, id SessionID, last UsageReport) (Session, error)
 
 	// EndSessions ends the active sessions of a node that restarted, each at the moment
-	// of the restart, with EndedNodeRestarted and one event for each user. It works in
-	// chunks: when the context ends or the store fails, what is ended stays ended and is
-	// in the result, and the same call ends the rest. Readings that the node still sends
-	// count.
+	// of the restart, with EndedNodeRestarted and one event for each user. It works in chunks: if
+	// the context ends or the store fails, the sessions that have ended remain ended and are
+	// counted in the result, and the same call ends the rest. Readings that the node sends
+	// afterwards are still counted.
 	EndSessions(ctx context.Context, restart NodeRestart) (EndedSessions, error)
 
-	// CloseStaleSessions ends the sessions that gave no sign of life for the
-	// time of WithStaleAfter, each at its last one, and returns how many. Run
-	// does this; many processes may do it at once.
+	// CloseStaleSessions ends the sessions without a sign of life for the time of WithStaleAfter,
+	// each at its last sign of life, and returns their number. Run calls this method; many
+	// processes may call it at once.
 	CloseStaleSessions(ctx context.Context) (int, error)
 
 	// Session returns one session, or ErrNotFound with CodeSessionNotFound.
 	Session(ctx context.Context, id SessionID) (Session, error)
 
-	// Sessions returns a page of sessions. Page by page, a session that ends meanwhile
-	// is listed once. It returns ErrInvalid with
-	// CodeSpanTooLong when the time span is over MaxSessionSpan.
+	// Sessions returns a page of sessions. A session that ends while pages are read is listed once.
+	// It returns ErrInvalid with CodeSpanTooLong when the time span is over MaxSessionSpan.
 	Sessions(ctx context.Context, query SessionQuery) (Page[Session], error)
 
-	// SetTrafficLimit sets a user's limit; resetUsage lets the current period's
-	// use count from zero. What was really used stays in the days' figures. A
-	// limit with another reset strategy counts what was used in its own current
-	// period, less what resets forgave. When the new limit is already reached,
-	// the user's sessions end.
+	// SetTrafficLimit sets a user's limit; resetUsage resets the usage of the current period to
+	// zero. The real usage remains in the usage of the days. A limit with another reset strategy
+	// counts the usage in its own current period, less the bytes that resets have forgiven. If the
+	// new limit is already reached, the user's sessions end.
 	SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error)
 
-	// Traffic returns the use per day from one day to another, both included,
-	// days without use left out; at most MaxTrafficDays days, else ErrInvalid
-	// with CodeSpanTooLong.
+	// Traffic returns the usage per day from one day to another, both included, without the days
+	// that have no usage. It returns ErrInvalid with CodeSpanTooLong for more than MaxTrafficDays
+	// days.
 	Traffic(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
 }
 

@@ -42,8 +42,8 @@ func (id *ID[T]) Scan(source any) error {
 }
 
 // Value writes the amount for a text column of a host's own table, in the form of
-// String; zero Money, without a currency, is NULL. A host that computes with amounts in
-// SQL keeps Amount and Currency in columns of their own.
+// String; zero Money, without a currency, is NULL. A host that computes with amounts in SQL should
+// keep Amount and Currency in separate columns.
 func (m Money) Value() (driver.Value, error) {
 	if m == (Money{}) {
 		return nil, nil
@@ -95,8 +95,8 @@ func (d *Day) Scan(source any) error {
 	return scanText(d, source)
 }
 
-// Value writes the value for a column of a host's own table, as the type of the value is
-// written by itself. What is not set is NULL.
+// Value writes the value for a column of a host's own table, as the type of the value is written. A
+// value that is not set is NULL.
 func (o Optional[T]) Value() (driver.Value, error) {
 	if !o.set {
 		return nil, nil

@@ -258,9 +258,8 @@ func (w Want) merge(other Want) Want {
 	return w
 }
 
-// State is what a store knows of one user at one version, as far as a Want asked
-// for it. Records that are not there are left out; each is there once, in no
-// order, however often the want named it.
+// State contains the records of one user at one version that a Want asked for. Records that do not
+// exist are omitted; each record appears once, in no order, however often the want named it.
 //
 // For writers of stores.
 type State struct {
@@ -388,7 +387,7 @@ type Change struct {
 	PushMail Optional[PushMail]
 }
 
-// SegmentChange is what becomes of one segment: one atomic step.
+// SegmentChange is an atomic change of one segment.
 //
 // For writers of stores.
 type SegmentChange struct {
@@ -398,8 +397,8 @@ type SegmentChange struct {
 	Segment Segment // as it becomes; not used by Delete
 	Delete  bool    // delete the segment and its memberships
 
-	// Members, when set, makes members of the users who meet it, in one moment
-	// with the rest of the change. Who is a member already stays one.
+	// Members, when set, adds the users who match it as members, atomically with the rest of the
+	// change. Existing members stay members.
 	Members Optional[UserFilter]
 
 	Event Event // of no user: its UserID is zero

@@ -10,20 +10,22 @@ import (
 	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
-// Status is where a user stands in its life.
+// Status is the status of a user.
 type Status string
 
 // The statuses. A user that is created by sign-up is invited until its first
 // log-in; one that an administrator creates is inactive until it is activated.
 const (
-	// StatusInvited: registered, never logged in. The first log-in makes it active.
+	// StatusInvited: the user is registered and has never logged in. The first log-in makes it
+	// active.
 	StatusInvited Status = "invited"
-	// StatusInactive: created by an administrator, waits for activation; may not log in.
+	// StatusInactive: the user was created by an administrator and awaits activation; it may not
+	// log in.
 	StatusInactive Status = "inactive"
-	// StatusActive: in use.
+	// StatusActive: the user may log in and use the product.
 	StatusActive Status = "active"
-	// StatusDisabled: blocked. It may use nothing: its sessions have ended and
-	// its device tokens do not work.
+	// StatusDisabled: the user is blocked. Its sessions have ended, and its device tokens do not
+	// work.
 	StatusDisabled Status = "disabled"
 )
 
@@ -51,8 +53,8 @@ const (
 	MaxAttributesBytes = 64 * 1024 // all entries together, as JSON
 )
 
-// Payer holds what an invoice needs. A legal entity has it, at least a part of it, unless
-// WithOptionalPayer is given; an individual may.
+// Payer contains what an invoice needs. A legal entity must have at least a part of it, unless
+// WithOptionalPayer is given; for an individual it is optional.
 type Payer struct {
 	AccountNumber string `json:"account_number,omitempty"` // payer's account number (UNP, tax id)
 	LegalAddress  string `json:"legal_address,omitempty"`
@@ -152,7 +154,7 @@ func (a Account) Subscribed(now time.Time) bool {
 	return a.ActivePurchases > 0 && (a.PurchasesEndAt.IsZero() || now.Before(a.PurchasesEndAt))
 }
 
-// NewUser is what a user is created from. Every field may be left empty.
+// NewUser describes a user to create. Every field may be left empty.
 type NewUser struct {
 	ID            UserID `json:"id,omitzero"` // zero: a new one
 	Login         string `json:"login,omitempty"`
@@ -180,7 +182,7 @@ type NewUser struct {
 	TrafficLimit Optional[TrafficLimit] `json:"traffic_limit,omitzero"` // not set: the project's default
 	ExpiresAt    time.Time              `json:"expires_at,omitzero"`    // not together with ValidFor
 	ValidFor     Duration               `json:"valid_for,omitzero"`     // starts on first use
-	RegisteredAt time.Time              `json:"registered_at,omitzero"` // zero: now; earlier for users that are taken over
+	RegisteredAt time.Time              `json:"registered_at,omitzero"` // zero: now; may be earlier for users from another system
 }
 
 // UserPatch says which fields of a profile to set; what is not set stays. A new
@@ -223,7 +225,7 @@ type UserPatch struct {
 	TrafficLimit TrafficLimitPatch `json:"traffic_limit,omitzero"`
 }
 
-// PayerPatch says which parts of a payer to set; what is not set stays.
+// PayerPatch says which parts of a payer to set; the others stay unchanged.
 type PayerPatch struct {
 	AccountNumber Optional[string] `json:"account_number,omitzero"`
 	LegalAddress  Optional[string] `json:"legal_address,omitzero"`

@@ -103,13 +103,13 @@ var userFields = newFieldTable(
 // reason.
 const AccessAllowed = "allowed"
 
-// Moment is when and in which zone derived facts are computed.
+// Moment is the time and the zone for which derived facts are computed.
 type Moment struct {
 	At   time.Time      `json:"at,omitzero"`
 	Zone *time.Location `json:"-"` // nil: UTC
 
-	// Business means that the project is a ProjectBusiness, of whose users nobody is
-	// subscribed. A manager sets it itself.
+	// Business reports whether the project is a ProjectBusiness, in which no user is subscribed.
+	// The manager sets it.
 	Business bool `json:"business,omitempty"`
 }
 

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// Receipt is what a client or a host shows as proof of a purchase.
+// Receipt is what a client or a host submits as proof of a purchase.
 type Receipt struct {
 	// Store is the name of the verifier that knows the purchase, such as "apple".
 	Store string `json:"store"`
 
-	// Token names the purchase to its store: for Apple a transaction id or a signed
-	// transaction, for Google a purchase token, for Stripe the id of a
-	// subscription; for a host's own store whatever its verifier reads. At most
-	// MaxReceipt bytes. It is a secret: it appears in no error, event or log.
+	// Token identifies the purchase to its store: for Apple a transaction id or a signed
+	// transaction, for Google a purchase token, for Stripe the id of a subscription; for a store of
+	// the host, whatever its verifier reads. It has at most MaxReceipt bytes. It is a secret: it
+	// appears in no error, event or log.
 	Token string `json:"token"`
 
-	// ProductID is the product that the client says it bought, where the store
-	// cannot find the purchase without it (a one-time product of Google).
+	// ProductID is the product that the client says it bought. It is needed if the store cannot
+	// find the purchase without it (a one-time product of Google).
 	ProductID string `json:"product_id,omitempty"`
 
-	// Kept says that Token is what the verifier itself gave for the next time (see
-	// PurchaseFacts.Token), or one that it has found good before, and not what somebody
-	// shows now. Only the manager sets it.
+	// Kept reports whether Token was returned by the verifier itself (see PurchaseFacts.Token) or
+	// has been verified before, as opposed to a token that is submitted now. Only the manager sets
+	// it.
 	Kept bool `json:"-"`
 }
 
@@ -54,10 +54,10 @@ const (
 // PurchaseReason says why a purchase is not active.
 type PurchaseReason string
 
-// The reasons. A verifier of the host's own may have others.
+// The reasons of verifiers. A verifier of the host may have others.
 const (
 	ReasonNotFound    PurchaseReason = "not_found"   // the store knows no such purchase
-	ReasonForged      PurchaseReason = "forged"      // what was shown is not signed by the store
+	ReasonForged      PurchaseReason = "forged"      // the receipt is not signed by the store
 	ReasonWrongApp    PurchaseReason = "wrong_app"   // a purchase in another application
 	ReasonExpired     PurchaseReason = "expired"     // its time is over
 	ReasonRevoked     PurchaseReason = "revoked"     // refunded, or taken back from a family
@@ -70,7 +70,7 @@ const (
 	ReasonDeactivated PurchaseReason = "deactivated" // by an administrator
 )
 
-// PurchaseFacts are what a store says about a purchase.
+// PurchaseFacts are the facts that a store reports about a purchase.
 type PurchaseFacts struct {
 	// StableID stays the same through all renewals: the original transaction id,
 	// the purchase token's first link, the id of the subscription. With the store
@@ -81,51 +81,50 @@ type PurchaseFacts struct {
 	Environment   Environment
 
 	PurchasedAt time.Time // of the newest transaction
-	ExpiresAt   time.Time // until when it is good by what the store said, its own grace period included; zero: for ever
+	ExpiresAt   time.Time // the expiration reported by the store, including the store's own grace period; zero: never
 	Trial       bool      // free of charge, as a trial
 
-	// FamilyShared means that the user has it from the family member who bought
-	// it. A store names what each member has by a StableID of its own, as the App Store
-	// does: one StableID is one user's.
+	// FamilyShared reports whether the purchase is shared by the family member who made it. The
+	// store must identify the purchase of each member by a different StableID, as the App Store
+	// does, because one StableID belongs to one user.
 	FamilyShared bool
 
-	// AccountToken is for whom the purchase was made, as the client told the store
-	// when it bought: the id or the extref of a user; empty: unknown. UUIDs are the same
-	// in any case, with hyphens or without. A purchase for another user is refused, and
-	// that user gets it, whoever had it before. A token that names nobody (any more)
-	// says nothing.
+	// AccountToken identifies the user for whom the purchase was made, as the client told the
+	// store: the id or the extref of a user; empty: unknown. UUIDs compare without regard to case
+	// and hyphens. A purchase that was made for another user is refused; that user gets it, even if
+	// a third one had it before. A token that identifies no existing user is ignored.
 	AccountToken string
 
-	// OnlyNamed means that only the user whom AccountToken names may have the purchase:
-	// where it names nobody, or is empty, the purchase is refused with ReasonAccount. It
-	// counts when the purchase is shown; one that is kept stays.
+	// OnlyNamed means that only the user whom AccountToken identifies may have the purchase: if it
+	// identifies nobody, or is empty, the purchase is refused with ReasonAccount. This is checked
+	// when the purchase is submitted; one that is already kept stays.
 	OnlyNamed bool
 
 	// Supersedes are the stable ids of purchases that this one has replaced; at most
-	// MaxSuperseded. They end, also those that are shown later, as long as this one is
-	// active; and so does what they have replaced themselves.
+	// MaxSuperseded. As long as this one is active, they are not, even if they are submitted later;
+	// the same holds for those that they have replaced themselves.
 	Supersedes []string
 
-	// Items are the parts of the purchase that have ends of their own, such as a plan and
-	// its add-ons; at most MaxPurchaseItems. Empty: it is of one part. ExpiresAt is the end
-	// of the last of them then.
+	// Items are the parts of the purchase that have their own expirations, such as a plan and its
+	// add-ons; at most MaxPurchaseItems. ExpiresAt is then the latest of their expirations. Empty:
+	// the purchase has one part.
 	Items []PurchaseItem
 
-	// Token is what to verify the purchase with the next time (see
-	// Receipt.Token); empty: as before.
+	// Token is the token for the next verification of the purchase (see Receipt.Token); empty: the
+	// same as before.
 	Token string
 
-	// At is as of when these facts are, by the store's clock. Older facts never
-	// overwrite newer ones. Zero, and more than five minutes ahead: now.
+	// At is the time of these facts, by the store's clock. Older facts never overwrite newer ones.
+	// A zero time, or one that is more than five minutes ahead, means now.
 	At time.Time
 
-	Raw json.RawMessage // what the store said, without secrets; at most MaxPurchaseRaw bytes
+	Raw json.RawMessage // the store's answer, without secrets; at most MaxPurchaseRaw bytes
 }
 
-// PurchaseItem is a part of a purchase: a product with an end of its own.
+// PurchaseItem is a part of a purchase: a product with its own expiration.
 type PurchaseItem struct {
 	ProductID string    `json:"product_id"`          // at most MaxPurchaseID characters
-	ExpiresAt time.Time `json:"expires_at,omitzero"` // until when it is good; zero: it is not yet, or not by itself
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // when it expires; zero: it has not begun, or does not expire by itself
 	Trial     bool      `json:"trial,omitempty"`     // free of charge, as a trial
 }
 
@@ -159,7 +158,7 @@ type Verdict struct {
 	// asks it about no other purchase either.
 	Busy bool
 
-	// Err is what went wrong, for the log; never with a secret in it. May be nil.
+	// Err is the error, for the log; it must not contain a secret. It may be nil.
 	Err error
 }
 
@@ -198,12 +197,12 @@ type Verifier interface {
 	Verify(ctx context.Context, receipt Receipt) Verdict
 }
 
-// ReceiptChecker is a Verifier that can refuse some receipts without its store: those of a
-// wrong form, or not signed by it. They cost no turn at the store (see
-// WithVerificationRate).
+// ReceiptChecker is a Verifier that can refuse some receipts without querying its store: those that
+// are malformed, or not signed by the store. They do not count towards the rate of
+// WithVerificationRate.
 type ReceiptChecker interface {
-	// CheckReceipt returns a verdict and true where the receipt alone decides, and false
-	// where the store has to be asked. It makes no request.
+	// CheckReceipt returns a verdict and true if the receipt alone decides, and false if the store
+	// has to be queried. It makes no request.
 	CheckReceipt(ctx context.Context, receipt Receipt) (Verdict, bool)
 }
 
@@ -223,37 +222,37 @@ type StoreNotification struct {
 
 // NotificationReader is a Verifier whose store sends notifications.
 type NotificationReader interface {
-	// ReadNotification checks that a notification is from the store and says what
-	// it is about. It returns ErrForbidden with CodeInvalidSignature for one that
-	// is not, ErrInvalid with CodeBadFormat for one that cannot be read, and
-	// ErrUnavailable when that could not be found out now.
+	// ReadNotification verifies that a notification is from the store and returns its content. It
+	// returns ErrForbidden with CodeInvalidSignature for a notification that is not from the store,
+	// ErrInvalid with CodeBadFormat for one that cannot be parsed, and ErrUnavailable if it could
+	// not be verified now.
 	ReadNotification(ctx context.Context, notification StoreNotification) (NotificationContent, error)
 }
 
 // NotificationContent is what a notification is about.
 type NotificationContent struct {
-	ID string // the store's id of the notification: a repeated one does nothing; empty: every one counts
+	ID string // the store's id of the notification: a repeated one does nothing; empty: every notification counts
 
-	// Receipt names the purchase to verify again; Token empty: it is about none
-	// (a test notification). StableID finds the purchase among those that are
-	// kept.
+	// Receipt identifies the purchase to verify again. If its Token is empty, the notification is
+	// about no purchase (a test notification). StableID identifies the purchase among those that
+	// are kept.
 	StableID string
 	Receipt  Receipt
 
-	// RefundRequest is there when the customer wants the money back, and the store waits for
-	// what the host has to say, such as how much was used; nil: it is about something else.
-	// It is recorded as EventPurchaseRefundRequested; to answer is for the host, at the store.
+	// RefundRequest is set if the customer has requested a refund and the store waits for
+	// information from the host, such as how much was used; otherwise it is nil. It is recorded as
+	// EventPurchaseRefundRequested; the host answers the store itself.
 	RefundRequest *RefundRequest
 }
 
-// RefundRequest is what a store says of a refund that it asks the host about.
+// RefundRequest describes a refund about which a store asks the host for information.
 type RefundRequest struct {
-	// TransactionID finds the purchase among those of AccountToken, where the notification
-	// names no receipt.
+	// TransactionID identifies the purchase among those of AccountToken if the notification
+	// contains no receipt.
 	TransactionID string
 	AccountToken  string // see PurchaseFacts
 
-	// Reply is what the store wants to see in the answer; empty: nothing beside the purchase.
+	// Reply is the value that the store expects in the answer; empty: nothing but the purchase.
 	Reply string
 }
 
