@@ -29,7 +29,7 @@ type Access struct {
 	NextReset time.Time `json:"next_reset,omitzero"`
 }
 
-// Access computes what the user may do at a moment, in the project's time zone.
+// Access returns what the user may do at a moment, computed in the given time zone of the project.
 func (u User) Access(now time.Time, zone *time.Location) Access {
 	var access Access
 	switch u.Status {

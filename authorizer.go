@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// TargetKind is the kind of thing that a call is about.
+// TargetKind is the kind of the target of a call.
 type TargetKind string
 
 // The kinds of target.
 const (
-	TargetProject    TargetKind = "project" // all of it, or a part that is known only to the call
+	TargetProject    TargetKind = "project" // the whole project, or a part of it that only the call determines
 	TargetUser       TargetKind = "user"
 	TargetDevice     TargetKind = "device"
 	TargetSession    TargetKind = "session"

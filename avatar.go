@@ -15,10 +15,9 @@ const (
 )
 
 // GravatarURL returns the address of the user's picture at Gravatar, square, of
-// the given size in pixels (held to 1 to 2048); "" without an email address. The
-// address answers 404 when there is no picture: then show Initials. It holds the
-// SHA-256 of the trimmed lower-case address, by
-// https://docs.gravatar.com/rest/hash/.
+// the given size in pixels (clamped to 1 to 2048); it returns "" for a user without an email
+// address. The URL returns 404 if there is no picture; show Initials then. It contains the SHA-256
+// of the trimmed lower-case address, see https://docs.gravatar.com/rest/hash/.
 func (u User) GravatarURL(size int) string {
 	if u.Email == "" {
 		return ""
@@ -28,9 +27,9 @@ func (u User) GravatarURL(size int) string {
 	return "https://gravatar.com/avatar/" + hex.EncodeToString(sum[:]) + "?d=404&s=" + strconv.Itoa(size)
 }
 
-// Initials returns one or two capital letters for a screen that has no picture:
-// of the first and the last word of the name, else the first of the login or of
-// the email address, else "?".
+// Initials returns one or two capital letters to show in place of a picture: those of the first and
+// the last word of the name, or else the first letter of the login or of the email address, or else
+// "?".
 func (u User) Initials() string {
 	for _, text := range []string{u.Name, u.Login, u.Email} {
 		words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })

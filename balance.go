@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TransactionKind says which way the money went.
+// TransactionKind is the direction of a transaction.
 type TransactionKind string
 
 // The kinds of transaction.
@@ -25,7 +25,7 @@ type Transaction struct {
 	UserID   UserID          `json:"user_id"`
 	Sequence int64           `json:"sequence"` // counts from 1 per user, without gaps
 	Kind     TransactionKind `json:"kind"`
-	Amount   Money           `json:"amount"`  // always positive; Kind says which way
+	Amount   Money           `json:"amount"`  // always positive; Kind is its direction
 	Balance  Money           `json:"balance"` // after this transaction
 
 	Key       string    `json:"key"` // the idempotency key; unique per user, for ever
@@ -34,12 +34,12 @@ type Transaction struct {
 	Actor     Actor     `json:"actor"`
 	At        time.Time `json:"at"`
 
-	// Previous is the transaction that was the last one before this; cancelling
-	// this makes that the last again. Zero: none.
+	// Previous is the transaction that was the last one before this; cancelling this one makes it
+	// the last again. Zero: none.
 	Previous TransactionID `json:"previous,omitzero"`
 
-	// CancelledAt and CancelledBy are set once the transaction was cancelled; it
-	// then no longer counts, and stays in the books.
+	// CancelledAt and CancelledBy are set when the transaction is cancelled; it then no longer
+	// counts, and stays in the ledger.
 	CancelledAt time.Time `json:"cancelled_at,omitzero"`
 	CancelledBy Actor     `json:"cancelled_by,omitzero"`
 }
@@ -47,8 +47,7 @@ type Transaction struct {
 // Cancelled reports whether the transaction no longer counts.
 func (t Transaction) Cancelled() bool { return !t.CancelledAt.IsZero() }
 
-// Delta is what the transaction does to the balance, in minor units: the
-// amount, negative for a charge.
+// Delta returns the change of the balance, in minor units: the amount, negative for a charge.
 func (t Transaction) Delta() int64 {
 	if t.Kind == TransactionCharge {
 		return -t.Amount.Amount

@@ -103,7 +103,7 @@ const (
 	DeviceReplaceIdlest DevicePolicy = "replace_idlest" // the one seen longest ago
 )
 
-// TokenDigest is what a store keeps of an access token: its SHA-256. A token
+// TokenDigest is the SHA-256 of an access token, which a store keeps in its place. A token
 // has 256 bits of randomness, so the digest needs neither salt nor stretching.
 //
 // For writers of stores.

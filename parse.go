@@ -21,8 +21,8 @@ import (
 //     since 1970; zone is the zone of times that name none, and nil means UTC;
 //   - any other value, and an empty text, is read as by FieldKind.Parse.
 //
-// It returns ErrInvalid with CodeBadFormat or CodeOutOfRange. Whether the value is right
-// is checked when it is used.
+// It returns ErrInvalid with CodeBadFormat or CodeOutOfRange. Whether the value is valid is checked
+// when it is used.
 func (f Field[T]) Parse(text string, zone *time.Location) (any, error) {
 	value, err := f.parse(text, zone)
 	if e := AsError(err); err != nil && e.Field == "" {
@@ -59,8 +59,8 @@ func (f Field[T]) parse(text string, zone *time.Location) (any, error) {
 	return f.Kind.Parse(trimmed)
 }
 
-// Parse sets a field, or a single attribute named attributes.<name>, to what a text says,
-// with times in UTC where they say no zone; see Field.Parse, ParseAttribute and Set.
+// Parse sets a field, or a single attribute named attributes.<name>, to the value that a text
+// represents; times without a zone are read as UTC. See Field.Parse, ParseAttribute and Set.
 func (d *UserDraft) Parse(field, text string) error {
 	if strings.HasPrefix(field, attributePrefix) {
 		return d.Set(field, ParseAttribute(text))

@@ -122,11 +122,11 @@ type PurchaseQuery struct {
 	PageQuery // default order: by purchased_at, newest first; any field of PurchaseFields
 }
 
-// VerificationReport is what VerifyDuePurchases did.
+// VerificationReport counts the purchases of a call of VerifyDuePurchases by their outcomes.
 type VerificationReport struct {
 	Verified  int `json:"verified"`  // good
 	Ended     int `json:"ended"`     // not good
-	Undecided int `json:"undecided"` // to be asked again later
+	Undecided int `json:"undecided"` // to be verified again later
 	Panicked  int `json:"panicked"`  // of those that are undecided: the verifier panicked
 }
 

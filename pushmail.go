@@ -122,7 +122,7 @@ func asciiLower(text string) string {
 	}, text)
 }
 
-// ByPushMail names the user with this push mail address. Only FindUser takes it.
+// ByPushMail identifies the user with this push mail address. Only FindUser accepts it.
 func ByPushMail(address string) UserKey { return UserKey{pushMailKey, address} }
 
 const pushMailKey = "push_mail"

@@ -34,7 +34,7 @@ type Search struct {
 // number however it is written.
 const minDigits = 4
 
-// Searched returns what the filter searches for.
+// Searched returns the prepared search of the filter.
 //
 // For writers of stores.
 func (f UserFilter) Searched() Search {

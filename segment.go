@@ -44,8 +44,8 @@ type NewSegment struct {
 
 // SegmentPatch says which fields of a segment to set; the others stay unchanged.
 type SegmentPatch struct {
-	// Revision, when not zero, must be the segment's, else the edit is refused
-	// with ErrConflict and CodeRevisionMismatch.
+	// Revision, if not zero, must be that of the segment; otherwise the edit is refused with
+	// ErrConflict and CodeRevisionMismatch.
 	Revision int64 `json:"revision,omitzero"`
 
 	Name Optional[string] `json:"name,omitzero"`

@@ -87,33 +87,31 @@ type NewSession struct {
 type UsageReport struct {
 	SessionID SessionID `json:"session_id"`
 
-	// UserID is the user of the session, where the node knows it: that saves a
-	// look-up. With another user, the session is not found. Zero: looked up.
+	// UserID is the user of the session, if the node knows it, which saves a look-up. If the
+	// session belongs to another user, it is not found. Zero: the user is looked up.
 	UserID UserID `json:"user_id,omitzero"`
 
-	// Node is the server that read the counters, at most MaxLine characters. Where it is
-	// not the node of the session, the NodePolicy says what happens. Empty: not told, and
-	// taken for the session's.
+	// Node is the server that read the counters, at most MaxLine characters. If it is not the node
+	// of the session, the NodePolicy decides what happens. Empty: the node of the session.
 	Node         string `json:"node,omitempty"`
-	NodeLocation string `json:"node_location,omitempty"` // only with Node: where it stands, for a session that moves
+	NodeLocation string `json:"node_location,omitempty"` // only with Node: its location, for a session that moves
 
 	Received int64 `json:"received"` // bytes since the counter began, not since the last report
 	Sent     int64 `json:"sent"`     // bytes since the counter began
 
-	// CounterBits is the width of the node's counters: 32 or 64. A counter of 32 bits
-	// that is lower than before by more than half of its range has wrapped, and goes
-	// on. 0: not known. Then a counter is taken for one of 32 bits that wrapped where
-	// it alone is lower, as both begin anew when a node restarts.
+	// CounterBits is the width of the node's counters: 32 or 64. A counter of 32 bits that is lower
+	// than before by more than half of its range has wrapped around, and counting continues. 0: not
+	// known. In that case a counter is taken for one of 32 bits that has wrapped if it alone is
+	// lower, because both counters restart when a node restarts.
 	CounterBits int `json:"counter_bits,omitempty"`
 
-	// At is when the node read the counters. Reports are put in order by it. Zero:
-	// now, and then a counter that restarted cannot be told from a report that comes
-	// late.
+	// At is when the node read the counters. It determines the order of reports. Zero: now, in
+	// which case a counter that restarted cannot be distinguished from a late report.
 	//
-	// A node's clock may be ahead by a day; bytes of the future count to now. It may
-	// also be set: a reading behind the newest counts as far as its counters are
-	// beyond all that the session has counted, and two such readings in a row, between
-	// which the node's clock went on as the manager's did, begin the order anew.
+	// A node's clock may be ahead by a day; bytes of the future are attributed to now. The clock
+	// may also be set back: a reading older than the newest is counted as far as its counters
+	// exceed all that the session has counted, and two such readings in a row, between which the
+	// node's clock advanced as the manager's did, restart the order.
 	At time.Time `json:"at,omitzero"`
 }
 
@@ -134,15 +132,15 @@ const (
 	NodeMove NodePolicy = "move"
 )
 
-// UsageOutcome says what became of a report.
+// UsageOutcome is the outcome of a report.
 type UsageOutcome string
 
 // The outcomes of a report.
 const (
-	UsageCounted   UsageOutcome = "counted"   // its bytes beyond the last reading count
-	UsageRepeated  UsageOutcome = "repeated"  // this reading is known, also from an attempt whose answer was lost; nothing counts
-	UsageLate      UsageOutcome = "late"      // a newer reading has counted; nothing counts
-	UsageRestarted UsageOutcome = "restarted" // a counter began anew; all its bytes count
+	UsageCounted   UsageOutcome = "counted"   // its bytes beyond the last reading are counted
+	UsageRepeated  UsageOutcome = "repeated"  // this reading is known, perhaps from an attempt whose answer was lost; nothing is counted
+	UsageLate      UsageOutcome = "late"      // a newer reading was counted; nothing is counted
+	UsageRestarted UsageOutcome = "restarted" // a counter restarted; all its bytes are counted
 	UsageRejected  UsageOutcome = "rejected"  // see UsageResult.Err
 )
 
@@ -153,11 +151,11 @@ type UsageResult struct {
 	Received  int64        `json:"received"` // bytes that counted now
 	Sent      int64        `json:"sent"`     // bytes that counted now
 
-	// Ended means that the session is over, by this report or before it, and
-	// the node must drop the connection; EndReason says why.
+	// Ended means that the session has ended, by this report or before it, and that the node must
+	// drop the connection; EndReason says why.
 	Ended     bool      `json:"ended"`
 	EndReason EndReason `json:"end_reason,omitempty"`
-	NextReset time.Time `json:"next_reset,omitzero"` // with EndedTrafficLimit: when traffic is free again
+	NextReset time.Time `json:"next_reset,omitzero"` // with EndedTrafficLimit: when the traffic limit is reset
 
 	// Err is set when the report was rejected: ErrNotFound with
 	// CodeSessionNotFound, ErrRefused with CodeOtherNode, ErrInvalid, or ErrUnavailable

@@ -6,57 +6,54 @@ import (
 	"time"
 )
 
-// Store keeps the records of one project. It decides nothing: it loads what a
-// command asks for, commits a change whole or not at all, and lists.
+// Store keeps the records of one project. It decides nothing: it loads what a command asks for,
+// commits changes atomically, and lists records.
 //
-// Only writers of stores and of tests need this interface; the package
-// store/storetest says whether an implementation is right. What holds for every
-// method:
+// Only writers of stores and of tests need this interface; the package store/storetest tests
+// implementations. The following holds for every method:
 //
-//   - Missing: a read of one record that is not there returns ErrNotFound with
-//     the code of its kind. A list without records is empty, not an error.
-//   - Copies: what goes in and what comes out belongs to the caller; changing it
-//     changes nothing in the store.
-//   - Times go in and come out in UTC, to the microsecond. The zero time means
-//     none and comes out as the zero time.
-//   - Text compares by SortKey for fields of KindText, else byte by byte; never
-//     by a database's collation.
+//   - Missing records: a read of one record that does not exist returns ErrNotFound with the code
+//     of its kind. A list without records is empty, not an error.
+//   - Copies: arguments and results belong to the caller; modifying them changes nothing in the
+//     store.
+//   - Times are passed and returned in UTC, to the microsecond. The zero time means none and is
+//     returned as the zero time.
+//   - Text compares by SortKey for fields of KindText, otherwise byte by byte, and never by a
+//     database's collation.
 //   - Order: a list is ordered by the key of the field (see Field.Key), then by
 //     id, both descending for a descending order.
 //   - After Close every method returns ErrUnavailable with CodeClosed.
-//   - A cancelled context returns the context's error, wrapped or not, and a
-//     change that it cut short has happened whole or not at all.
+//   - If the context is cancelled, the method returns the context's error, wrapped or not, and a
+//     change that was interrupted has been made completely or not at all.
 //   - Every method may be called by many goroutines at once.
 //   - A store that cannot be reached returns ErrUnavailable with
 //     CodeStoreUnavailable and the cause.
 //
 // For writers of stores.
 type Store interface {
-	// Load returns a state for every want, in the order of the wants. The
-	// account is read before, or in one moment with, the records that depend on
-	// it: whatever changed in between makes the commit conflict. No two wants
-	// name the same user.
+	// Load returns a state for every want, in the order of the wants. The account is read before
+	// the records that depend on it, or at the same moment, so that a change in between makes the
+	// commit conflict. No two wants are for the same user.
 	Load(ctx context.Context, wants []Want) ([]State, error)
 
-	// Commit makes changes, each whole or not at all and independent of the
-	// others, and returns an outcome for each in their order:
+	// Commit makes changes, each atomically and independently of the others, and returns an outcome
+	// for each in their order:
 	//
 	//   - nil: the change is durable,
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
-	//     extref, access_token, stable_id of a purchase, id): nothing of this
-	//     change was written, and the other changes were not hindered.
+	//     extref, access_token, stable_id of a purchase, id): nothing of this change was written,
+	//     and the other changes are not affected.
 	//
-	// The error is for the call as a whole: then it is unknown which of the
-	// changes were made, if any. No two changes name the same user. Between
-	// changes of one call it is not defined which one gets a unique value that
-	// two of them want; one does.
+	// If an error is returned for the call as a whole, it is unknown which of the changes were
+	// made, if any. No two changes are of the same user. If two changes of one call set the same
+	// unique value, one of them succeeds; it is not defined which.
 	Commit(ctx context.Context, changes []Change) ([]error, error)
 
-	// CommitTogether makes changes of several users, all of them or none. It
-	// returns nil, the outcome of the change that stood in the way (see Commit), or
-	// an error after which it is unknown whether they were made.
+	// CommitTogether makes changes of several users, all of them or none. It returns nil, the
+	// outcome of the change that failed (see Commit), or an error after which it is unknown whether
+	// the changes were made.
 	CommitTogether(ctx context.Context, changes []Change) error
 
 	// User returns one user.
@@ -67,9 +64,9 @@ type Store interface {
 	// each once. field is that of a UserKey; the values are those of UserKey.Value,
 	// at most MaxImport; none is empty.
 	FindUsers(ctx context.Context, field string, values []string) ([]User, error)
-	// Users lists users by any sortable field of UserFields. What the filter
-	// means is what MatchUsers makes of it; its Filter is checked, segments in it
-	// and Segment are lists, and Moment is set. So for the next two.
+	// Users lists users by any sortable field of UserFields. The filter has the meaning that
+	// MatchUsers defines; its Filter has been checked, segments in it and Segment are lists, and
+	// Moment is set. The same holds for the next two methods.
 	Users(ctx context.Context, filter UserFilter, list List) ([]User, error)
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
@@ -82,11 +79,10 @@ type Store interface {
 	// FindSegments returns the segments that have one of the ids or one of the
 	// names, as SegmentNameKey has them, in no order, each once.
 	FindSegments(ctx context.Context, ids []SegmentID, names []string) ([]Segment, error)
-	// CommitSegment makes a change whole or not at all, and returns how many
-	// memberships it made or deleted. Its errors are ErrConflict when the
-	// segment's revision is not Was or the segment is gone, ErrExists with
-	// CodeSegmentNameTaken or CodeIDTaken, or one after which it is unknown whether
-	// the change was made.
+	// CommitSegment makes a change atomically, and returns the number of memberships that it made
+	// or deleted. Its errors are ErrConflict when the segment's revision is not Was or the segment
+	// is gone, ErrExists with CodeSegmentNameTaken or CodeIDTaken, or one after which it is unknown
+	// whether the change was made.
 	CommitSegment(ctx context.Context, change SegmentChange) (int64, error)
 
 	// Device returns one device.
@@ -124,8 +120,8 @@ type Store interface {
 
 	// Purchase returns one purchase.
 	Purchase(ctx context.Context, id PurchaseID) (Purchase, error)
-	// FindPurchases returns the purchases with a stable id, of which
-	// there is one at most. None is no error.
+	// FindPurchases returns the purchases with a stable id, of which there is at most one. If there
+	// is none, that is not an error.
 	FindPurchases(ctx context.Context, store, stableID string) ([]Purchase, error)
 	// Purchases lists purchases by any sortable field of PurchaseFields.
 	Purchases(ctx context.Context, filter PurchaseFilter, list List) ([]Purchase, error)
@@ -137,8 +133,8 @@ type Store interface {
 
 	// Connection returns one connection.
 	Connection(ctx context.Context, id ConnectionID) (Connection, error)
-	// Connections lists connections by started_at. Of an OpenAt that is set, it takes those
-	// that have not ended and expire after it.
+	// Connections lists connections by started_at. If OpenAt is set, it lists only those that have
+	// not ended and expire after it.
 	Connections(ctx context.Context, filter ConnectionFilter, list List) ([]Connection, error)
 	// Message returns one message.
 	Message(ctx context.Context, id MessageID) (Message, error)
@@ -161,31 +157,28 @@ type Store interface {
 
 	// Events lists events by a field of EventFields.
 	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
-	// CommitEvent records an event of no user; its UserID is zero. Its errors are
-	// ErrExists with CodeIDTaken, or one after which it is unknown whether it is
-	// recorded.
+	// CommitEvent records an event of no user; its UserID is zero. Its errors are ErrExists with
+	// CodeIDTaken, or an error after which it is unknown whether the event was recorded.
 	CommitEvent(ctx context.Context, event Event) error
-	// Feed lists events after a position in the order of positions, each with its
-	// FeedPosition. It lists an event only when no event can any more appear
-	// before it. A position whose Feed is set and is not the store's is ErrInvalid
-	// with CodeCursorMismatch.
+	// Feed lists events after a position in the order of positions, each with its FeedPosition. It
+	// lists an event only when no event can appear before it any more. A position whose Feed is set
+	// and is not the store's is ErrInvalid with CodeCursorMismatch.
 	//
 	// A position that is not zero, and after which an event was deleted by DeleteExpired,
 	// is ErrConflict with CodeCursorExpired.
 	Feed(ctx context.Context, after FeedPosition, limit int) ([]FeedEvent, error)
 
-	// EventNames returns, in order, the names of the events that are recorded, of those that
-	// are Retainable.
+	// EventNames returns, in order, the Retainable names of the events that are recorded.
 	EventNames(ctx context.Context) ([]EventName, error)
 	// CountExpired counts the records of an expiry.
 	CountExpired(ctx context.Context, expiry Expiry) (int64, error)
-	// DeleteExpired deletes at most limit of the records of an expiry, in one step, and
-	// returns how many. It need not take those of a user that is being changed; it
-	// returns 0 only where it finds no others. The users of all records but days and
-	// events get a higher version. Days are added to UsageBefore, up to the largest int64.
+	// DeleteExpired deletes at most limit of the records of an expiry, in one step, and returns
+	// their number. It may skip those of a user that is being changed, and returns 0 only if it
+	// finds no others. It increments the versions of the users of all records except days and
+	// events. Days are added to UsageBefore, up to the largest int64.
 	DeleteExpired(ctx context.Context, expiry Expiry, limit int) (int64, error)
-	// LeaseDuty takes a lease on a duty until a moment, and reports whether it did: not
-	// while another lease is on it, whose moment is after now.
+	// LeaseDuty takes a lease on a duty until a moment, and reports whether it did. It does not
+	// while another lease on it ends after now.
 	LeaseDuty(ctx context.Context, duty string, now, until time.Time) (bool, error)
 
 	// Close ends the store. It is safe to call more than once.
@@ -212,8 +205,7 @@ type FeedEvent struct {
 	Position FeedPosition
 }
 
-// Want says what a command needs to know about one user. The account is always
-// loaded.
+// Want says which records of one user a command needs. The account is always loaded.
 //
 // For writers of stores.
 type Want struct {
@@ -334,9 +326,9 @@ func (s *State) change() Change {
 	return c
 }
 
-// Change is what becomes of one user and of what belongs to it: one atomic step.
-// Every change sets the account, with a version one higher. All records in it
-// are of this user; what is not is not written.
+// Change is an atomic change of one user and of the records that belong to it. Every change sets
+// the account, with the next version. All records in it belong to this user; others are not
+// written.
 //
 // For writers of stores.
 type Change struct {
@@ -347,15 +339,15 @@ type Change struct {
 	Version int64
 	Account Account // all of it; Account.Version is Version+1
 
-	// Profile is the user as it becomes; nil: the profile stays. Its Account is
-	// not used.
+	// Profile is the new profile of the user; nil: the profile is unchanged. Its Account is not
+	// used.
 	Profile *User
 
 	// Delete deletes the user and every record of it, events included, before
-	// Events are written. Nothing else of the change is used then. What names the
-	// user in records of others goes as well: the actors of events and transactions
-	// become Actor.Without the user, and an event that mentions it loses Data and the
-	// mention. Whoever has such a transaction gets a higher version.
+	// Events are written. Nothing else of the change is used then. References to the user in
+	// records of others are removed as well: the actors of events and transactions become
+	// Actor.Without the user, and an event that mentions it loses Data and the mention. The version
+	// of a user who has such a transaction is incremented.
 	Delete bool
 
 	Devices      Records[DeviceRecord, DeviceID]
@@ -370,9 +362,9 @@ type Change struct {
 	Events     []Event    // to insert
 
 	// AddSegments and RemoveSegments are memberships to make and to delete; no
-	// segment is in both. A membership that is there already stays, and
-	// one that is not there need not be deleted. A segment to add that is not
-	// there makes the outcome ErrNotFound with CodeSegmentNotFound.
+	// segment is in both. Adding a membership that exists and removing one that does not exist have
+	// no effect. If a segment to add does not exist, the outcome is ErrNotFound with
+	// CodeSegmentNotFound.
 	AddSegments    []SegmentID
 	RemoveSegments []SegmentID
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TrafficReset says when use begins to count from zero again.
+// TrafficReset says when the usage is reset to zero.
 type TrafficReset string
 
 // The reset strategies. Days, weeks and months are those of the project's time
@@ -31,8 +31,8 @@ type TrafficLimit struct {
 	AnchorDay int `json:"anchor_day,omitempty"`
 }
 
-// TrafficLimitPatch says which parts of a limit to set; what is not set stays,
-// except that the anchor day goes with a reset that is no longer monthly.
+// TrafficLimitPatch says which parts of a limit to set; the others stay unchanged, except that the
+// anchor day is cleared when the reset is no longer monthly.
 type TrafficLimitPatch struct {
 	Bytes     Optional[int64]        `json:"bytes,omitzero"`
 	Reset     Optional[TrafficReset] `json:"reset,omitzero"`
@@ -42,7 +42,8 @@ type TrafficLimitPatch struct {
 // trafficLimitPatchFields is a TrafficLimitPatch without its methods.
 type trafficLimitPatchFields TrafficLimitPatch
 
-// UnmarshalJSON reads the parts to set; null clears the limit: no bound, reset daily.
+// UnmarshalJSON reads the parts to set; null clears the limit, which means unlimited and reset
+// daily.
 func (p *TrafficLimitPatch) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*p = TrafficLimitPatch{Bytes: Set[int64](0), Reset: Set(ResetDaily), AnchorDay: Set(0)}
@@ -51,9 +52,9 @@ func (p *TrafficLimitPatch) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*trafficLimitPatchFields)(p))
 }
 
-// Traffic is a user's limit and its use in one period. Used belongs to the
-// period that began on Period; once another period has begun, use is zero
-// whatever is stored, so no job has to reset it.
+// Traffic is a user's limit and its usage in one period. Used belongs to the period that began on
+// Period; once another period has begun, the usage is zero whatever is stored, so no job has to
+// reset it.
 type Traffic struct {
 	Limit  TrafficLimit `json:"limit"`
 	Used   int64        `json:"used"`   // bytes, received and sent
@@ -70,7 +71,7 @@ type DayUsage struct {
 	Forgiven int64 `json:"forgiven,omitempty"`
 }
 
-// UsedIn returns the use in the period of the given moment.
+// UsedIn returns the usage in the period of the given moment.
 func (t Traffic) UsedIn(now time.Time, zone *time.Location) int64 {
 	if t.over(now, zone) {
 		return 0

@@ -86,14 +86,14 @@ func (a *Attributes) UnmarshalJSON(data []byte) error {
 
 // User is a person or an organisation that uses the host's product.
 //
-// The profile is what people edit; it has a revision, which is the ETag that an
-// editor sees. The account is what use changes, many times a day; it has a
-// version of its own, so traffic never makes an administrator's edit fail.
+// The profile is edited by people; its revision serves as an ETag for editors. The account changes
+// through usage, many times a day; it has its own version, so traffic never makes an
+// administrator's edit fail.
 type User struct {
 	ID UserID `json:"id"`
 
-	// Who it is. Login is unique in the project as LoginKey has it, Email as
-	// EmailKey has it, ExtRef byte by byte; each may be empty.
+	// Login, Email and ExtRef are unique in the project: Login by LoginKey, Email by EmailKey, and
+	// ExtRef byte by byte. Each may be empty.
 	Login         string `json:"login,omitempty"`
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
@@ -185,12 +185,12 @@ type NewUser struct {
 	RegisteredAt time.Time              `json:"registered_at,omitzero"` // zero: now; may be earlier for users from another system
 }
 
-// UserPatch says which fields of a profile to set; what is not set stays. A new
-// email address is unverified unless EmailVerified is set with it; one that differs in
-// its spelling alone (see EmailKey) is the same address.
+// UserPatch says which fields of a profile to set; the others stay unchanged. A new email address
+// is unverified unless EmailVerified is set with it; one that differs only in its spelling (see
+// EmailKey) is the same address.
 type UserPatch struct {
-	// Revision, when not zero, must be the profile's, else the edit is refused
-	// with ErrConflict and CodeRevisionMismatch.
+	// Revision, if not zero, must be that of the profile; otherwise the edit is refused with
+	// ErrConflict and CodeRevisionMismatch.
 	Revision int64 `json:"revision,omitzero"`
 
 	Login          Optional[string]   `json:"login,omitzero"`
@@ -212,14 +212,13 @@ type UserPatch struct {
 	Attributes    Optional[Attributes] `json:"attributes,omitzero"`
 	SetAttributes Attributes           `json:"set_attributes,omitempty"`
 
-	// ExpiresAt and ValidFor: setting one to a value clears the other; zero means
-	// no end, and no validity that is still to begin.
+	// Setting ExpiresAt or ValidFor to a value clears the other. Zero means no expiration, or no
+	// validity that has yet to begin.
 	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
 	ValidFor  Optional[Duration]  `json:"valid_for,omitzero"`
 
-	// These do what the calls of their own do, with the same events: ActivateUser
-	// and DeactivateUser, SetLicense, and SetTrafficLimit, which keeps what was
-	// used.
+	// Setting these has the same effect and writes the same events as ActivateUser and
+	// DeactivateUser, SetLicense, and SetTrafficLimit without resetting the usage.
 	Status       Optional[Status]  `json:"status,omitzero"`
 	License      Optional[string]  `json:"license,omitzero"`
 	TrafficLimit TrafficLimitPatch `json:"traffic_limit,omitzero"`
@@ -254,29 +253,29 @@ type FieldChange struct {
 	New any `json:"new"` // null: it has none any more
 }
 
-// UserKey names a user by a unique value of its own.
+// UserKey identifies a user by a unique value.
 type UserKey struct {
 	field string
 	value string
 }
 
-// ByID names the user with this id.
+// ByID identifies the user with this id.
 func ByID(id UserID) UserKey { return UserKey{"id", id.String()} }
 
-// ByLogin names the user with this login, compared by LoginKey.
+// ByLogin identifies the user with this login, compared by LoginKey.
 func ByLogin(login string) UserKey { return UserKey{"login", login} }
 
-// ByEmail names the user with this email address, compared by EmailKey.
+// ByEmail identifies the user with this email address, compared by EmailKey.
 func ByEmail(email string) UserKey { return UserKey{"email", email} }
 
-// ByExtRef names the user with this external reference, compared byte by byte.
+// ByExtRef identifies the user with this external reference, compared byte by byte.
 func ByExtRef(extref string) UserKey { return UserKey{"extref", extref} }
 
-// Field is the name of the field: id, login, email or extref.
+// Field returns the name of the field: id, login, email or extref.
 func (k UserKey) Field() string { return k.field }
 
-// Value is the value to compare with: LoginKey of a login, EmailKey of an email
-// address, an id in lower case, an external reference as it is.
+// Value returns the value to compare with: the LoginKey of a login, the EmailKey of an email
+// address, an id in lower case, or an external reference unchanged.
 func (k UserKey) Value() string {
 	switch k.field {
 	case "login":
@@ -326,26 +325,25 @@ type UserQuery struct {
 	PageQuery // default order: by login; any field of UserFields
 }
 
-// UserFilter says which users: those who meet all of its parts. The zero filter
-// means all.
+// UserFilter says which users: those who match all of its parts. The zero filter means all users.
 type UserFilter struct {
 	WithoutDisabled bool `json:"without_disabled,omitempty"` // leave out disabled users
 
-	// Search is what somebody typed into a search box, at most MaxLine
-	// characters: a part of the id, login, name, email, phone or extref, compared
-	// in folded form (see Fold), in any script. A single character is found where a
-	// word begins, and short terms are not looked for in ids; see Search. Digits with
-	// spaces, brackets, dashes, dots or slashes between them find phones as well.
+	// Search is the text of a search box, at most MaxLine characters: a part of the id, login,
+	// name, email, phone or extref, compared in folded form (see Fold), in any script. A single
+	// character is found only at the beginning of a word, and short terms are not searched for in
+	// ids; see Search. Digits with spaces, brackets, dashes, dots or slashes between them also find
+	// phones.
 	Search string `json:"search,omitempty"`
 
-	Segment SegmentID `json:"segment,omitzero"` // the members of a segment; zero: whether in one or not
+	Segment SegmentID `json:"segment,omitzero"` // only the members of a segment; zero: all users
 	Filter  Filter    `json:"filter,omitzero"`
 
-	// Moment is when derived facts are looked at; zero: now, in the project's time
-	// zone. A store always gets one.
+	// Moment is when derived facts are computed; zero: now, in the project's time zone. For a store
+	// it is always set.
 	Moment Moment `json:"-"`
 
-	// Number is set by the manager, for stores: the telephone number that Search is, if
+	// Number is set by the manager, for stores: the telephone number that Search represents, if
 	// any, in the form of ITU-T E.164. See WithPhoneParser.
 	Number string `json:"-"`
 }
@@ -362,8 +360,8 @@ type Erasure struct {
 // UserManager creates, finds, edits and deletes users.
 //
 // Calls that name a user return ErrNotFound with CodeUserNotFound when there is
-// none; calls that take values return ErrInvalid with a code and the field when
-// one is wrong, and then nothing is written.
+// none; calls that set values return ErrInvalid with a code and the field if a value is invalid,
+// and then nothing is written.
 type UserManager interface {
 	ProjectManager
 
@@ -375,47 +373,45 @@ type UserManager interface {
 	// User returns one user.
 	User(ctx context.Context, id UserID) (User, error)
 
-	// FindUser returns the user with a unique value of its own.
+	// FindUser returns the user that a key identifies.
 	FindUser(ctx context.Context, key UserKey) (User, error)
 
-	// UpdateUser sets the fields that the patch names. A patch that changes
-	// nothing writes nothing and raises no revision. It returns what CreateUser
-	// returns for values that are taken, and ErrConflict with
-	// CodeRevisionMismatch.
+	// UpdateUser sets the fields that the patch names. A patch that changes nothing writes nothing
+	// and does not increment the revision. It returns the errors of CreateUser for values that are
+	// taken, and ErrConflict with CodeRevisionMismatch.
 	UpdateUser(ctx context.Context, id UserID, patch UserPatch) (User, error)
 
-	// ActivateUser makes a user active, whatever it was.
+	// ActivateUser makes a user active, whatever its status was.
 	ActivateUser(ctx context.Context, id UserID) (User, error)
 
 	// DeactivateUser disables a user. Its open sessions end in the same commit,
 	// and its device tokens stop working.
 	DeactivateUser(ctx context.Context, id UserID) (User, error)
 
-	// RecordLogin records that the user logged in, by the named method of at
-	// most MaxLine characters; empty keeps the method. The first log-in of an
-	// invited user makes it active. It returns ErrRefused with CodeUserDisabled
-	// or CodeUserInactive. A user whose time is over or whose traffic is used up
-	// may log in, to buy more.
+	// RecordLogin records that the user logged in by the named method, of at most MaxLine
+	// characters; an empty name keeps the previous method. The first log-in of an invited user
+	// makes it active. It returns ErrRefused with CodeUserDisabled or CodeUserInactive. A user who
+	// has expired or has used up the traffic limit may log in, to buy more.
 	RecordLogin(ctx context.Context, id UserID, authMethod string) (User, error)
 
-	// Access says what the user may do now and why not.
+	// Access returns what the user may do now, or why it has no access.
 	Access(ctx context.Context, id UserID) (Access, error)
 
-	// DeleteUser deletes the user with every record that belongs to it, for
-	// good. confirm must be the text of the id, else ErrInvalid with
-	// CodeConfirmationMismatch. What stays is the receipt.
+	// DeleteUser permanently deletes the user and every record that belongs to it. It returns
+	// ErrInvalid with CodeConfirmationMismatch unless confirm is the text of the id. Only the
+	// receipt remains.
 	DeleteUser(ctx context.Context, id UserID, confirm string) (Erasure, error)
 
-	// UserRecords yields everything that is stored about one user: first the user
-	// itself, then each record of each kind of RecordKinds, oldest first. It
-	// yields ErrNotFound with CodeUserNotFound when there is no such user.
+	// UserRecords yields everything that is stored about one user: first the user itself, then the
+	// records of each kind of RecordKinds, oldest first. It yields ErrNotFound with
+	// CodeUserNotFound if the user does not exist.
 	UserRecords(ctx context.Context, user UserID) iter.Seq2[Record, error]
 
 	// Users returns a page of users in the order that the query asks for.
 	Users(ctx context.Context, query UserQuery) (Page[User], error)
 
-	// AllUsers walks all users of a query, from query.Cursor on, page by page. A
-	// user that stays through the walk and keeps its sort key is seen once.
+	// AllUsers yields all users of a query from query.Cursor on, page by page. A user that exists
+	// throughout the iteration and keeps its sort key is yielded once.
 	AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User, error]
 
 	// CountUsers counts the users of a filter.

@@ -159,21 +159,20 @@ func (u *User) accessCodes(moment Moment) []string {
 	return codes
 }
 
-// UserDraft is a user as the fields of a record describe it, such as a row of a
-// file: what to create it from, and what to set where it exists. Set fills in
-// both alike.
+// UserDraft is a user as described by the fields of a record, such as a row of a file: Create is
+// used if the user does not exist, and Update if it does. Set sets a field in both.
 type UserDraft struct {
 	Create NewUser   `json:"create"`
 	Update UserPatch `json:"update"`
 }
 
 // Set sets a field of UserFields, or a single attribute named attributes.<name>,
-// to a value of the type that Field.Get returns; for an attribute, whatever JSON
-// can say, and nil removes it. It returns ErrInvalid with CodeUnknownField for a
-// field that is not Settable and CodeBadFormat for a value of another type.
-// Whether the value is right is checked when the draft is used.
+// to a value of the type that Field.Get returns; for an attribute, any value that JSON can
+// represent, and nil removes it. It returns ErrInvalid with CodeUnknownField for a field that is
+// not Settable and CodeBadFormat for a value of another type. Whether the value is valid is checked
+// when the draft is used.
 //
-// The fields id, registered_at and currency count only where a user is created.
+// The fields id, registered_at and currency are used only when a user is created.
 func (d *UserDraft) Set(field string, value any) error {
 	if name, ok := strings.CutPrefix(field, attributePrefix); ok {
 		if !attributeName(name) {

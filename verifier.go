@@ -36,18 +36,18 @@ const (
 	Sandbox    Environment = "sandbox" // nobody paid; refused unless WithSandboxPurchases
 )
 
-// VerdictOutcome is one of the three things that a verification can find.
+// VerdictOutcome is one of the three outcomes of a verification.
 type VerdictOutcome string
 
-// The outcomes. Only VerdictInvalid ever ends a purchase, and before its own end only
-// with a reason that is a fact: not that the store knows no such purchase.
+// The outcomes. Only VerdictInvalid ever ends a purchase, and it ends one before its expiration
+// only for a definite reason, not because the store knows no such purchase.
 const (
-	// VerdictValid: the store says that the purchase is good now.
+	// VerdictValid means that the purchase is valid now according to the store.
 	VerdictValid VerdictOutcome = "valid"
-	// VerdictInvalid: the store says that it is not, or that there is none.
+	// VerdictInvalid means that it is not valid according to the store, or does not exist.
 	VerdictInvalid VerdictOutcome = "invalid"
-	// VerdictUndecided: the store did not say: it is unreachable, refuses to
-	// answer now, or answered what nobody understands.
+	// VerdictUndecided means that the store gave no decisive answer: it is unreachable, refuses to
+	// answer now, or its answer was not understood.
 	VerdictUndecided VerdictOutcome = "undecided"
 )
 
@@ -128,72 +128,70 @@ type PurchaseItem struct {
 	Trial     bool      `json:"trial,omitempty"`     // free of charge, as a trial
 }
 
-// Verdict is what a verification found.
+// Verdict is the result of a verification.
 type Verdict struct {
 	Outcome VerdictOutcome
 
-	// Facts go with VerdictValid, and with VerdictInvalid where the store knows
-	// the purchase (StableID is not empty then).
+	// Facts are set with VerdictValid, and with VerdictInvalid if the store knows the purchase, in
+	// which case StableID is not empty.
 	Facts PurchaseFacts
 
 	Reason PurchaseReason // of VerdictInvalid
 
-	// Final says of VerdictInvalid that nothing brings the purchase back, whatever the
-	// reason, such as a subscription that its store has deleted after payments failed:
-	// it is not asked about again.
+	// Final means, with VerdictInvalid, that the purchase cannot become valid again, whatever the
+	// reason, such as a subscription that its store has deleted after failed payments. It is not
+	// verified again.
 	Final bool
 
-	// AskAt is when to ask next of VerdictValid and VerdictInvalid, where the store has said
-	// when something will change, such as the end of a pause; zero: by the manager's rules
-	// alone (see PurchaseManager.VerifyDuePurchases). A purchase that is good is asked about
-	// by these rules as well. At most a hundred days ahead.
+	// AskAt is when to verify next, with VerdictValid and VerdictInvalid, if the store has reported
+	// when something will change, such as the end of a pause. Zero: only by the manager's rules
+	// (see PurchaseManager.VerifyDuePurchases). A valid purchase is verified by these rules as
+	// well. It is at most a hundred days ahead.
 	AskAt time.Time
 
-	// RetryAt is when VerdictUndecided may be asked again, as the store said;
-	// zero: the manager's own back-off.
+	// RetryAt is, with VerdictUndecided, when the store may be queried again, as the store
+	// requested; zero: by the manager's own back-off.
 	RetryAt time.Time
 
-	// Busy says of VerdictUndecided that the store asked to be asked about nothing before
-	// RetryAt, as Retry-After of HTTP means: for so long, but an hour at most, this process
-	// asks it about no other purchase either.
+	// Busy means, with VerdictUndecided, that the store asked for no requests at all before
+	// RetryAt, as by Retry-After of HTTP. Until then, but for at most an hour, this process makes
+	// no requests to the store about other purchases either.
 	Busy bool
 
 	// Err is the error, for the log; it must not contain a secret. It may be nil.
 	Err error
 }
 
-// Valid returns the verdict of a purchase that is good now.
+// Valid returns the verdict on a purchase that is valid now.
 func Valid(facts PurchaseFacts) Verdict { return Verdict{Outcome: VerdictValid, Facts: facts} }
 
-// Invalid returns the verdict of a purchase that is not good, with what is known
-// of it.
+// Invalid returns the verdict on a purchase that is not valid, with the known facts.
 func Invalid(reason PurchaseReason, facts PurchaseFacts) Verdict {
 	return Verdict{Outcome: VerdictInvalid, Reason: reason, Facts: facts}
 }
 
-// Busy returns the verdict of a store that asked to be asked about nothing before retryAt;
-// where that is zero, it is Undecided.
+// Busy returns the verdict of a store that asked for no requests before retryAt. If that is zero,
+// it is the same as Undecided.
 func Busy(err error, retryAt time.Time) Verdict {
 	verdict := Undecided(err, retryAt)
 	verdict.Busy = !retryAt.IsZero()
 	return verdict
 }
 
-// Undecided returns the verdict of a store that did not say. retryAt may be zero.
+// Undecided returns the verdict of a store that gave no decisive answer. retryAt may be zero.
 func Undecided(err error, retryAt time.Time) Verdict {
 	return Verdict{Outcome: VerdictUndecided, Err: err, RetryAt: retryAt}
 }
 
-// Verifier asks one store about purchases. The packages verify/apple,
-// verify/google and verify/stripe are verifiers; a host adds its own. It is called
-// by many goroutines at once, never inside of a change, and gives up when the
-// context ends, with VerdictUndecided.
+// Verifier verifies purchases with one store. The packages verify/apple, verify/google and
+// verify/stripe implement verifiers; a host may implement others. It is called by many goroutines
+// at once, never inside a change, and must return VerdictUndecided when the context ends.
 type Verifier interface {
-	// Store is the verifier's name, 1 to 32 characters of a-z, 0-9, '_' and '-'. It
-	// is kept with every purchase and must stay the same.
+	// Store returns the name of the verifier, 1 to 32 characters of a-z, 0-9, '_' and '-'. It is
+	// stored with every purchase and must not change.
 	Store() string
 
-	// Verify asks the store what is true of a purchase now.
+	// Verify queries the store about the current state of a purchase.
 	Verify(ctx context.Context, receipt Receipt) Verdict
 }
 
@@ -214,7 +212,7 @@ type Acknowledger interface {
 	Acknowledge(ctx context.Context, receipt Receipt, facts PurchaseFacts) error
 }
 
-// StoreNotification is a request that a store sent to the host.
+// StoreNotification is an HTTP request from a store to the host.
 type StoreNotification struct {
 	Header map[string][]string `json:"header"` // as in http.Request
 	Body   []byte              `json:"body"`   // at most MaxStoreNotification bytes
