@@ -1,21 +1,21 @@
 // Package console is a web console for the people who look after the users of a host:
-// an http.Handler that shows and changes what a userkit.Manager keeps. A host mounts it
-// on a path of its own and says who is looking:
+// an http.Handler that shows and changes what a userkit.Manager keeps. A host mounts it on a path
+// of its own and names the actor of each request:
 //
 //	mux.Handle("/admin/", console.New(users, console.WithActor(func(r *http.Request) (userkit.Actor, error) {
 //		return staff.FromSession(r) // an error refuses the request
 //	})))
 //
-// The authorizer of the manager (userkit.WithAuthorizer) says what a person may do. What
-// it refuses is neither shown nor offered; an attempt to do it none the less is recorded.
+// The authorizer of the manager (userkit.WithAuthorizer) decides what a person may do. What it
+// refuses is neither shown nor offered; an attempt to do it anyway is recorded.
 //
-// Everything that it serves is in the program: no request goes to another host. Pages
-// work without JavaScript and are faster with it. They hold no secrets but those that a
-// person asks for, and those are shown once.
+// All assets are embedded in the program: no request goes to another host. Pages work without
+// JavaScript and are faster with it. They contain no secrets except those that a person asks for,
+// which are shown once.
 //
-// Jobs (bulk actions, imports) and uploaded files are kept by the process that took
-// them, for an hour. Where several processes serve one console, requests of one person
-// must go to one of them.
+// Jobs (bulk actions, imports) and uploaded files are kept for an hour by the process that received
+// them. If several processes serve one console, all requests of one person must go to the same
+// process.
 package console
 
 import (
@@ -33,18 +33,18 @@ import (
 	"github.com/userkit/userkit/userhttp"
 )
 
-// Option sets one of the properties of a console.
+// Option sets a property of a console.
 type Option func(*console)
 
-// WithActor says who makes a request: an administrator of the host's own, who has
-// signed in by the host's own means. An error refuses the request with the status 403;
-// its text is not shown. Without this option the console refuses to serve.
+// WithActor sets the function that returns the actor of a request: an administrator of the host,
+// who has signed in by the host's own means. An error refuses the request with the status 403; its
+// text is not shown. Without this option the console refuses every request.
 func WithActor(actor func(r *http.Request) (userkit.Actor, error)) Option {
 	return func(c *console) { c.actor = actor }
 }
 
-// WithPath says where the console is mounted, such as "/admin", for routers other than
-// http.ServeMux, whose pattern says it.
+// WithPath sets the path on which the console is mounted, such as "/admin". It is needed for
+// routers other than http.ServeMux, from whose pattern the console knows the path.
 func WithPath(path string) Option {
 	return func(c *console) {
 		path = "/" + strings.Trim(path, "/")
@@ -55,29 +55,29 @@ func WithPath(path string) Option {
 	}
 }
 
-// WithTitle sets the name that the console has in its corner. The default is userkit.
+// WithTitle sets the name that is shown in the corner of the console. The default is userkit.
 func WithTitle(title string) Option {
 	return func(c *console) { c.title = title }
 }
 
-// WithGravatar shows the pictures that users have at gravatar.com. The browser of the
-// person who looks then asks that host for them. By default initials are shown.
+// WithGravatar shows the pictures of users from gravatar.com, which the browser of the person then
+// requests from that host. By default initials are shown.
 func WithGravatar() Option {
 	return func(c *console) { c.gravatar = true }
 }
 
-// WithMaxUpload sets how many bytes a file to import may have. The default is 64 MiB.
+// WithMaxUpload sets the maximum size of a file to import, in bytes. The default is 64 MiB.
 func WithMaxUpload(bytes int64) Option {
 	return func(c *console) { c.maxUpload = bytes }
 }
 
-// WithLogger sets where the console tells of faults. The default is nowhere.
+// WithLogger sets the logger for faults of the console. By default nothing is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *console) { c.logger = logger }
 }
 
-// WithSignOut sets the address of the host's own page that ends a person's session; the
-// console then shows a link to it.
+// WithSignOut sets the URL of the host's page that ends a person's session; the console then shows
+// a link to it.
 func WithSignOut(address string) Option {
 	return func(c *console) { c.signOut = address }
 }
@@ -106,8 +106,7 @@ type console struct {
 	overviews overviews
 }
 
-// New returns the console of the users of a manager. The manager stays the caller's to
-// run and to close.
+// New returns a console for the users of a manager. The caller runs and closes the manager.
 func New(users userkit.Manager, options ...Option) http.Handler {
 	c := newConsole(users, options...)
 	return c.cross.Handler(http.HandlerFunc(c.serve))

@@ -73,21 +73,21 @@ func ParseConnectionQuery(values url.Values) (userkit.ConnectionQuery, error) {
 	return parse[userkit.ConnectionQuery](values)
 }
 
-// ParseLocationQuery reads a query for Locations. The box of bbox is west,south,east,north,
-// as GeoJSON and OGC API Features have it.
+// ParseLocationQuery reads a query for Locations. The box of bbox is west,south,east,north, as in
+// GeoJSON and OGC API Features.
 func ParseLocationQuery(values url.Values) (userkit.LocationQuery, error) {
 	return parse[userkit.LocationQuery](values)
 }
 
-// Query is what a list can be asked with.
+// Query is the constraint of the queries for lists.
 type Query interface {
 	userkit.UserQuery | userkit.DeviceQuery | userkit.SessionQuery | userkit.TransactionQuery |
 		userkit.PurchaseQuery | userkit.SegmentQuery | userkit.EventQuery | userkit.MessageQuery |
 		userkit.ConnectionQuery | userkit.LocationQuery | userkit.DeliveryQuery
 }
 
-// Values returns the parameters of a query, such as those of the next page, which the
-// function that parses such queries reads.
+// Values returns the URL parameters of a query, such as that for the next page. The function that
+// parses such queries reads them back.
 func Values[Q Query](query Q) url.Values {
 	values := url.Values{}
 	eachParameter(reflect.ValueOf(&query).Elem(), func(name string, field reflect.Value) {

@@ -1,6 +1,6 @@
-// Package userhttp is what every HTTP API on top of userkit needs: the status and the
-// problem details (RFC 9457) of an error, entity tags of revisions, idempotency keys, and
-// queries in the parameters of a URL.
+// Package userhttp provides what an HTTP API on top of userkit needs: the status and the problem
+// details (RFC 9457) of an error, entity tags of revisions, idempotency keys, and queries in the
+// parameters of a URL.
 //
 //	query, err := userhttp.ParseUserQuery(r.URL.Query())
 //	if err != nil {
@@ -25,10 +25,10 @@ import (
 // Status returns the status of a response for an error, and 200 for nil:
 //
 //   - 400 for ErrInvalid, and 422 for an idempotency key that was used with other content;
-//   - 401 for an access token that is unknown, and 403 for the rest of ErrForbidden;
+//   - 401 for an unknown access token, and 403 for any other ErrForbidden;
 //   - 404 for ErrNotFound;
-//   - 409 for ErrExists and ErrConflict, and 412 for a revision that is another one;
-//   - 422 for ErrRefused: the request is right, and a rule says no;
+//   - 409 for ErrExists and ErrConflict, and 412 for a revision that does not match;
+//   - 422 for ErrRefused: the request is valid, but a rule does not allow it;
 //   - 503 for ErrUnavailable and a context that ended, 504 for its deadline;
 //   - 500 for any other error.
 func Status(err error) int {
@@ -61,18 +61,18 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// Problem is the body of a response that tells of an error (RFC 9457). A host that adds
-// members of its own embeds it.
+// Problem is the body of a response for an error (RFC 9457). A host that adds its own members
+// embeds it.
 type Problem struct {
-	Type     string `json:"type,omitempty"` // a URI; empty: about:blank, the code says it all
-	Title    string `json:"title"`          // what the code means, the same for all errors with it
+	Type     string `json:"type,omitempty"` // a URI; empty: about:blank, as the code identifies the problem
+	Title    string `json:"title"`          // the meaning of the code, the same for all errors with it
 	Status   int    `json:"status"`
 	Detail   string `json:"detail,omitempty"` // of this error, for developers
 	Instance string `json:"instance,omitempty"`
 
 	Code     userkit.Code           `json:"code,omitempty"`
 	Field    string                 `json:"field,omitempty"`
-	Fields   []userkit.FieldError   `json:"fields,omitempty"` // all wrong fields, also where it is one
+	Fields   []userkit.FieldError   `json:"fields,omitempty"` // all invalid fields, even if there is only one
 	Position int                    `json:"position,omitempty"`
 	Reason   userkit.PurchaseReason `json:"reason,omitempty"`
 	Until    time.Time              `json:"until,omitzero"`
@@ -87,8 +87,8 @@ var meanings = func() map[userkit.Code]string {
 	return meanings
 }()
 
-// NewProblem returns the problem that an error is. Of an error that is no userkit.Error,
-// and of a store that fails, it tells no details: those are for the log.
+// NewProblem returns the problem for an error. For an error that is not a userkit.Error, and for a
+// store that fails, it contains no details, which are for the log.
 func NewProblem(err error) Problem {
 	problem := Problem{Status: Status(err)}
 	problem.Title = http.StatusText(problem.Status)
@@ -110,8 +110,8 @@ func NewProblem(err error) Problem {
 	return problem
 }
 
-// WriteProblem writes the response that tells of an error, with Retry-After where time
-// alone helps.
+// WriteProblem writes the response for an error, with Retry-After if the call will succeed after
+// some time.
 func WriteProblem(w http.ResponseWriter, err error) { NewProblem(err).Write(w) }
 
 // Write writes the problem as a response.
@@ -138,8 +138,8 @@ func ETag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) 
 
 // IfMatch returns the revision that a request wants to change, for UserPatch.Revision and
 // SegmentPatch.Revision. It is 0, which means any, for a request without If-Match and for
-// "*". It returns ErrConflict with CodeRevisionMismatch for a tag that ETag never
-// returns, weak ones included, and ErrInvalid with CodeBadFormat for several tags.
+// "*". It returns ErrConflict with CodeRevisionMismatch for a tag that ETag never returns,
+// including weak tags, and ErrInvalid with CodeBadFormat for several tags.
 func IfMatch(r *http.Request) (int64, error) {
 	tag := strings.TrimSpace(strings.Join(r.Header.Values("If-Match"), ","))
 	if tag == "" || tag == "*" {
@@ -157,8 +157,8 @@ func IfMatch(r *http.Request) (int64, error) {
 	return revision, nil
 }
 
-// NotModified sets the ETag of a response, and reports whether the request has this
-// revision already by its If-None-Match; then it has answered with 304.
+// NotModified sets the ETag of a response. If the client already has this revision according to
+// If-None-Match, it responds with 304 and returns true.
 func NotModified(w http.ResponseWriter, r *http.Request, revision int64) bool {
 	tag := ETag(revision)
 	w.Header().Set("ETag", tag)
@@ -174,10 +174,9 @@ func NotModified(w http.ResponseWriter, r *http.Request, revision int64) bool {
 	return false
 }
 
-// IdempotencyKey returns the key of a request for Entry.Key, from its header
-// Idempotency-Key: a string in quotes, as the draft of the IETF has it, or the bare key.
-// It returns ErrInvalid with CodeRequired when there is none and with CodeBadFormat or
-// CodeTooLong for one that is no key.
+// IdempotencyKey returns the key of a request for Entry.Key, from its header Idempotency-Key: a
+// string in quotes, as in the IETF draft, or the bare key. It returns ErrInvalid with CodeRequired
+// if there is none, and with CodeBadFormat or CodeTooLong if it is invalid.
 func IdempotencyKey(r *http.Request) (string, error) {
 	const name = "Idempotency-Key"
 	values := r.Header.Values(name)
@@ -201,9 +200,10 @@ func IdempotencyKey(r *http.Request) (string, error) {
 	return key, nil
 }
 
-// ReadJSON reads the body of a request, at most so many bytes, into a value: one JSON
-// document without members that the value does not have. It returns ErrInvalid with
-// CodeTooLong, CodeUnknownField or CodeBadFormat, or the error of a type of userkit.
+// ReadJSON reads the body of a request, of at most the given number of bytes, into a value. The
+// body must be one JSON document without members that the value does not have. ReadJSON returns
+// ErrInvalid with CodeTooLong, CodeUnknownField or CodeBadFormat, or the error of a type of
+// userkit.
 func ReadJSON(w http.ResponseWriter, r *http.Request, most int64, value any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, min(most, math.MaxInt64-1)))
 	decoder.DisallowUnknownFields()

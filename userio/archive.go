@@ -11,13 +11,13 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Archive writes everything that is stored about one user as a ZIP, for the user
-// to have: user.json with the user, and for each kind of userkit.RecordKinds a
-// file of its name, such as devices.json, with a JSON array of the records,
-// oldest first; empty where there are none. It streams, record by record.
+// Archive writes everything that is stored about one user as a ZIP file, which can be handed to the
+// user. It contains user.json with the user and, for each kind of userkit.RecordKinds, a file with
+// the name of the kind, such as devices.json, with a JSON array of the records, oldest first, which
+// may be empty. It is written record by record.
 //
-// It returns ErrNotFound with CodeUserNotFound, having written nothing, and what
-// UserRecords and the writer return; then what is written is not a whole archive.
+// It returns ErrNotFound with CodeUserNotFound without writing anything. It also returns the errors
+// of UserRecords and of the writer, after which the archive is incomplete.
 func Archive(ctx context.Context, users userkit.UserManager, user userkit.UserID, to io.Writer) error {
 	a := archive{kinds: append([]string{userkit.RecordUser}, userkit.RecordKinds()...)}
 	for record, err := range users.UserRecords(ctx, user) {

@@ -8,16 +8,15 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// ExportOptions say what is exported and how. The zero value exports all stored
-// fields of all users as CSV.
+// ExportOptions are the options of Export. The zero value exports all stored fields of all users as
+// CSV.
 type ExportOptions struct {
 	Format Format // empty: CSV
 
-	// Query says which users, in which order; without Sort, the order in which they
-	// came (by id), which costs a store the least. Limit is how many are read at a
-	// time, 0 for as many as a page can have. Its Moment is when and where the
-	// columns access and traffic_used are looked at; zero: now, by the clock and in the
-	// zone of the manager, as everywhere else.
+	// Query selects the users and their order. Without Sort, they are in the order of their ids,
+	// which costs a store the least. Limit is the number of users read at a time; 0 means the size
+	// of the largest page. Moment is the moment for which the columns access and traffic_used are
+	// computed; zero: now, by the manager's clock and in its zone.
 	Query userkit.UserQuery
 
 	// Columns are names of userkit.UserFields and userkit.DerivedUserFields, and
@@ -32,16 +31,16 @@ type ExportOptions struct {
 	Progress func(Progress)
 }
 
-// ExportReport is what an export did.
+// ExportReport is the result of an export.
 type ExportReport struct {
 	Rows    int64    `json:"rows"`  // users
 	Bytes   int64    `json:"bytes"` // written
 	Columns []string `json:"columns"`
 
-	// Cut counts the texts of a workbook that were longer than a cell can be, 32,767
-	// UTF-16 units, and CutCells names the first MaxCutCells of them. They are cut, and
-	// end with words that say so, by which Import knows them and leaves the field as it
-	// is. CSV and NDJSON have no such bound.
+	// Cut counts the texts of a workbook that are longer than the limit of a cell, 32,767 UTF-16
+	// units, and CutCells lists the first MaxCutCells of them. They are truncated and end with a
+	// mark, by which Import recognizes them and leaves the field unchanged. CSV and NDJSON have no
+	// such limit.
 	Cut      int64     `json:"cut,omitempty"`
 	CutCells []CutCell `json:"cut_cells,omitempty"`
 }
@@ -49,30 +48,29 @@ type ExportReport struct {
 // CutCell is a cell of a workbook whose text was cut.
 type CutCell struct {
 	Sheet  string `json:"sheet"`
-	Row    int64  `json:"row"` // as a spreadsheet shows it: the row of headings is 1
+	Row    int64  `json:"row"` // as in a spreadsheet: the row of headings is 1
 	Column string `json:"column"`
 }
 
-// MaxCutCells is how many cells an ExportReport names; it counts all.
+// MaxCutCells is the maximum number of cells that an ExportReport lists; it counts all of them.
 const MaxCutCells = 100
 
 // Export writes the users of a query as a table with a row of headings, which
-// are the names of the columns. It needs memory for three pages, however many
-// users there are, and reads one page while it writes the one before.
+// are the names of the columns. It needs memory for three pages, whatever the number of users, and
+// reads one page while it writes the one before.
 //
-// A cell shows a value as FieldKind.Format does: times in RFC 3339 and UTC, money
-// such as 12.50 EUR, spans such as 720h, attributes as JSON. A workbook has
-// numbers, dates and truth values as such, and NDJSON has JSON.
+// Values are formatted by FieldKind.Format: times in RFC 3339 and UTC, money such as 12.50 EUR,
+// spans such as 720h, attributes as JSON. A workbook contains numbers, dates and truth values as
+// such, and NDJSON contains JSON values.
 //
-// No cell runs as a formula: in CSV, a text that a spreadsheet might run has an
-// apostrophe in front, which Import takes off again. A sign before nothing but
-// digits, as in +375291234567, runs nothing and stays.
+// No cell runs as a formula: in CSV, a text that a spreadsheet might run as a formula is prefixed
+// with an apostrophe, which Import removes. A sign followed only by digits, as in +375291234567, is
+// harmless and gets no apostrophe.
 //
-// It returns ErrInvalid with CodeUnknownField for a column that there is not,
-// CodeRequired for none, CodeBadFormat for one that is named twice, for an
-// attribute that cannot have this name and for a separator that cannot be one,
-// CodeUnknownValue for a format that there is not, what Users returns for the
-// query, and the error of a write. What is written then is not a whole file.
+// It returns ErrInvalid with CodeUnknownField for an unknown column, with CodeRequired for an empty
+// list of columns, with CodeBadFormat for a column that is named twice, an invalid name of an
+// attribute or an invalid separator, and with CodeUnknownValue for an unknown format. It also
+// returns the errors of Users for the query and of writes, after which the file is incomplete.
 func Export(ctx context.Context, users userkit.UserManager, to io.Writer, options ExportOptions) (ExportReport, error) {
 	query := options.Query
 	if query.Limit == 0 {

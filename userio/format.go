@@ -13,15 +13,15 @@ import (
 // Format is a format of files.
 type Format string
 
-// The formats, named like the endings of their files.
+// The formats, named by the extensions of their files.
 const (
 	CSV    Format = "csv"    // RFC 4180, UTF-8
 	XLSX   Format = "xlsx"   // a workbook of Office Open XML (ECMA-376)
-	NDJSON Format = "ndjson" // one JSON object per line; what is read may be a list, or objects over several lines
+	NDJSON Format = "ndjson" // one JSON object per line; Import also reads a JSON array, and objects over several lines
 )
 
-// ContentType is the media type of files of the format, for an HTTP response;
-// empty for a format that there is not.
+// ContentType returns the media type of the format, for an HTTP response. It is empty for an
+// unknown format.
 func (f Format) ContentType() string {
 	switch f {
 	case CSV:
@@ -38,9 +38,9 @@ func errFormat(format Format) error {
 	return userkit.NewError(userkit.CodeUnknownValue, "format", "%q is not csv, xlsx or ndjson", clip(string(format)))
 }
 
-// Progress is how far an export or an import is.
+// Progress is the progress of an export or an import.
 type Progress struct {
-	Rows  int64 `json:"rows"`  // done; without the headings
+	Rows  int64 `json:"rows"`  // processed, without the headings
 	Bytes int64 `json:"bytes"` // of the file, written or read
 }
 

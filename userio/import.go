@@ -14,96 +14,95 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// UnknownColumns says what an import does with columns that are no field.
+// UnknownColumns says what an import does with columns that are not fields.
 type UnknownColumns string
 
-// What can be done with columns that are no field.
+// The ways to handle columns that are not fields.
 const (
-	UnknownKeep   UnknownColumns = "keep"   // as attributes, under names made fit; a text stays one, as all of CSV is
-	UnknownIgnore UnknownColumns = "ignore" // and say so in the report
-	UnknownRefuse UnknownColumns = "refuse" // the file, or of NDJSON the row: ErrInvalid with CodeUnknownField
+	UnknownKeep   UnknownColumns = "keep"   // keep as attributes, under adapted names; texts, such as most of CSV, remain texts
+	UnknownIgnore UnknownColumns = "ignore" // ignore, and list in the report
+	UnknownRefuse UnknownColumns = "refuse" // refuse the file, or in NDJSON the row: ErrInvalid with CodeUnknownField
 )
 
-// MaxRejections is how many rejected rows an ImportReport lists; it counts all.
+// MaxRejections is the maximum number of rejected rows that an ImportReport lists; it counts all of
+// them.
 const MaxRejections = 100
 
-// ImportOptions say what a file is and how it is imported. The zero value finds
-// out the format, creates and updates users, and keeps columns that it does not
-// know as attributes.
+// ImportOptions are the options of Import. The zero value detects the format, creates and updates
+// users, and keeps unknown columns as attributes.
 type ImportOptions struct {
-	Format Format             // empty: found out by how the file begins
+	Format Format             // empty: detected from the beginning of the file
 	Mode   userkit.ImportMode // empty: userkit.ImportUpsert
-	DryRun bool               // find out what would happen and write nothing
+	DryRun bool               // report what would happen and write nothing
 
-	// Key is the field that says which user a row is about: id, extref, login or
-	// email. Empty: in each row, the first of these that it has.
+	// Key is the field that identifies the user of a row: id, extref, login or email. Empty: for
+	// each row, the first of these that it contains.
 	Key string
 
-	// Columns says which field a column is, by its heading, where the heading does
-	// not say it: a settable field of userkit.UserFields, attributes.<name>, or "-"
-	// to ignore the column; also name.first, name.middle and name.last, which make a
-	// name, and enabled, disabled, disabled.until, disabled.bits and status.words, which
-	// are the status. Of JSON, a heading may be
-	// a path into an object, such as profile.email or emails.0.value.
+	// Columns maps headings to fields, for columns whose heading does not name the field: a
+	// settable field of userkit.UserFields, attributes.<name>, or "-" to ignore the column. It may
+	// also be name.first, name.middle or name.last, which are joined to a name, or enabled,
+	// disabled, disabled.until, disabled.bits or status.words, which determine the status. In JSON,
+	// a heading may be a path into an object, such as profile.email or emails.0.value.
 	Columns map[string]string
 
-	// Preset is the system that wrote the file, one of Presets: what its columns are.
-	// Columns goes before it.
+	// Preset is the system that wrote the file, one of Presets. It determines the fields of the
+	// columns. Columns takes precedence over it.
 	Preset string
 	preset map[string]string
 
 	UnknownColumns UnknownColumns // empty: UnknownKeep
 
-	// ClearEmpty means that an empty cell empties the field: text, times, spans
-	// and attributes, not what always has a value, such as a status. Without it,
-	// an empty cell leaves the field as it is.
+	// ClearEmpty means that an empty cell clears the field if it is a text, a time, a span or an
+	// attribute, but not if it always has a value, such as a status. Without it, an empty cell
+	// leaves the field unchanged.
 	ClearEmpty bool
 
-	// ReadOn goes on behind rows of CSV that one quote out of place has made of
-	// several lines: each is then one rejection, which names the lines. Without it the
-	// import ends there, since a quote that is not closed takes the rest of the file.
+	// ReadOn continues after rows of CSV that span several lines because of a misplaced quote: each
+	// of them is then one rejection, which names the lines. Without it the import ends at such a
+	// row, since an unclosed quote takes in the rest of the file.
 	ReadOn bool
 
-	Comma rune // CSV: separates values; 0: found out from the first row
+	Comma rune // CSV: separates values; 0: detected from the first row
 
 	// Encoding is the encoding of the text of CSV and NDJSON, by a name of the WHATWG
-	// Encoding Standard, such as windows-1251, shift_jis or utf-16le. Empty: UTF-8. A
-	// byte-order mark, of UTF-8 or UTF-16, at the beginning of the file goes before it. A
-	// value with a character that the encoding has not is refused.
+	// Encoding Standard, such as windows-1251, shift_jis or utf-16le. Empty: UTF-8. A byte-order
+	// mark, of UTF-8 or UTF-16, at the beginning of the file takes precedence over it. A value with
+	// a byte sequence that is invalid in the encoding is refused.
 	Encoding string
 
-	Zone *time.Location // of times that say none, such as 2026-01-02 or a date of a workbook; nil: UTC
+	Zone *time.Location // of times without a zone, such as 2026-01-02 or a date of a workbook; nil: UTC
 
-	// Phones says how telephone numbers are written, to tell which columns hold some. The
-	// manager reads them. nil: userkit.Project.Phones of the users of Import, where they
-	// have a Project, or userkit.ParsePhone.
+	// Phones is used to detect which columns contain telephone numbers; the manager itself reads
+	// the numbers. nil: userkit.Project.Phones of the users passed to Import, if they have a
+	// Project, or else userkit.ParsePhone.
 	Phones userkit.PhoneParser
 
-	// Rejected, unless nil, is called for each row that is rejected, in the order
-	// of the file. An error of it ends the import and is returned.
+	// Rejected, unless nil, is called for each row that is rejected, in the order of the file. If
+	// it returns an error, the import ends and returns that error.
 	Rejected func(Rejection) error
 
-	// RejectedRows, unless nil, gets each row that is rejected as it stood in the file,
-	// with the reason in a last column, ReasonHeading: as CSV, and of NDJSON as NDJSON.
-	// Mend the rows there and import them. Columns of passwords are left out, and of a
-	// row that could not be read to its end, there is what could be read. Values of CSV
-	// beyond the last column stand behind the reason; of such a row nothing is written from
-	// the first column of passwords on, since a password may stand in any of them. Nothing
-	// is written where no row is rejected. An error of it ends the import and is returned.
+	// RejectedRows, unless nil, receives each rejected row as it was in the file, with the reason
+	// in an additional last column, ReasonHeading. It is written as NDJSON if the file is NDJSON,
+	// and otherwise as CSV. Correct the rows there and import them. Columns of passwords are
+	// omitted, and of a row that could not be read to its end, only the part that could be read is
+	// written. Values of CSV beyond the last column follow the reason; of such a row nothing is
+	// written from the first column of passwords on, since a password may be in any of these
+	// columns. Nothing is written if no row is rejected. If a write fails, the import ends and
+	// returns the error.
 	RejectedRows io.Writer
 
-	// Progress, unless nil, is called now and then and at the end. Bytes against
-	// the size of the file tell how far the import is. A workbook that does not
-	// come from a file (io.ReaderAt and io.Seeker) is read whole before its first
-	// row.
+	// Progress, unless nil, is called from time to time and at the end. The ratio of Bytes to the
+	// size of the file shows how far the import is. A workbook that is not read from a file
+	// (io.ReaderAt and io.Seeker) is read completely before its first row.
 	Progress func(Progress)
 }
 
-// Rejection is a row that was not imported, and why.
+// Rejection describes a row that was not imported, and the reason.
 type Rejection struct {
-	Sheet  string `json:"sheet,omitempty"`  // of a workbook; empty: the first, or there are none
-	Row    int64  `json:"row"`              // as a spreadsheet shows it: the first row of the file is 1; of NDJSON, the line
-	Column string `json:"column,omitempty"` // the heading of the column at fault; empty: not one column
+	Sheet  string `json:"sheet,omitempty"`  // of a workbook; empty: the first sheet, or not a workbook
+	Row    int64  `json:"row"`              // as in a spreadsheet, where the first row of the file is 1; in NDJSON, the line
+	Column string `json:"column,omitempty"` // the heading of the column at fault; empty: not a single column
 	Err    error  `json:"-"`                // a userkit.Error; in JSON, "error"
 }
 
@@ -134,7 +133,7 @@ func (r *Rejection) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// String says it in one line, such as "row 12, E-mail: …".
+// String returns the rejection in one line, such as "row 12, E-mail: …".
 func (r Rejection) String() string {
 	text := fmt.Sprintf("row %d", r.Row)
 	if r.Sheet != "" {
@@ -156,31 +155,31 @@ func (r Rejection) reason() string {
 	return r.Err.Error()
 }
 
-// ColumnUse is what an import made of a column.
+// ColumnUse says how an import uses a column.
 type ColumnUse struct {
 	Heading string `json:"heading"`
 	Field   string `json:"field,omitempty"`   // the field, or attributes.<name>; empty: ignored
 	Ignored string `json:"ignored,omitempty"` // why it was ignored: one of the constants below
 
-	Numbers   bool   `json:"numbers,omitempty"`   // CSV: every value of the file is a number, and is kept as one
-	Guessed   bool   `json:"guessed,omitempty"`   // the field follows from what other programs call it, which nobody has confirmed
-	Suggested string `json:"suggested,omitempty"` // a field that it may be, if the caller says so: extref for the ids of another system
-	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as it
+	Numbers   bool   `json:"numbers,omitempty"`   // CSV: every value in the file is a number, and is imported as one
+	Guessed   bool   `json:"guessed,omitempty"`   // the field was guessed from the names that other programs use, and is not confirmed
+	Suggested string `json:"suggested,omitempty"` // a field that the caller may choose: extref for the ids of another system
+	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as that field
 }
 
-// Why columns are ignored.
+// The reasons why columns are ignored.
 const (
-	IgnoredReadOnly = "read-only"  // a field that only use changes, such as balance
-	IgnoredUnknown  = "unknown"    // no field, and UnknownIgnore
-	IgnoredByOption = "by option"  // ImportOptions.Columns says so
+	IgnoredReadOnly = "read-only"  // a field that changes only through usage, such as balance
+	IgnoredUnknown  = "unknown"    // not a field, with UnknownIgnore
+	IgnoredByOption = "by option"  // ignored by ImportOptions.Columns
 	IgnoredUnnamed  = "no heading" // a column without a heading
 	IgnoredReason   = "reason"     // ReasonHeading: why the row was rejected when it was imported before
-	IgnoredSecret   = "secret"     // passwords, and what they are checked with: kept only where ImportOptions.Columns says so
+	IgnoredSecret   = "secret"     // passwords and their hashes or salts; imported only if ImportOptions.Columns names them
 )
 
-// ImportReport is what an import did; of a dry run, what it would do.
+// ImportReport is the result of an import; for a dry run, what the result would be.
 type ImportReport struct {
-	Rows       int64       `json:"rows"` // read and done: the sum of the next four
+	Rows       int64       `json:"rows"` // read and processed: the sum of the next four
 	Created    int64       `json:"created"`
 	Updated    int64       `json:"updated"`
 	Unchanged  int64       `json:"unchanged"`
@@ -188,10 +187,10 @@ type ImportReport struct {
 	Rejections []Rejection `json:"rejections,omitempty"` // the first MaxRejections
 	Columns    []ColumnUse `json:"columns"`
 
-	Format Format `json:"format,omitempty"` // of the file; empty: it is not a table that can be read
+	Format Format `json:"format,omitempty"` // of the file; empty: it is not a readable table
 
-	// Cut counts the cells of a workbook that an export had cut, see ExportReport.Cut:
-	// they leave their fields as they are.
+	// Cut counts the cells of a workbook that an export had truncated (see ExportReport.Cut). Their
+	// fields are left unchanged.
 	Cut int64 `json:"cut,omitempty"`
 }
 
@@ -199,55 +198,50 @@ type ImportReport struct {
 // while the rows of another one are read.
 const importCalls = 3
 
-// Import reads a table of users, whose first row has the headings, and creates
-// and updates users by it. What Export writes, Import reads, and importing an
-// export changes nothing. Rows that are wrong stay out, with their number, column
-// and reason, and the others go in. An import that was cut short may be repeated:
-// rows that went in already change nothing.
+// Import reads a table of users, whose first row contains the headings, and creates and updates
+// users accordingly. Import reads what Export writes, and importing an unchanged export changes
+// nothing. Invalid rows are rejected and reported with their number, column and reason, and the
+// others are imported. An import that was interrupted may be repeated: rows that were imported
+// already change nothing.
 //
-// Headings are names of fields and what other programs call them, such as E-mail
-// or Phone number; case, spaces, '_', '-' and '.' do not matter. Values are read
-// leniently: yes and 1 are true, 2026-01-02 is a time, "+375 (29) 123-45-67" is a
-// telephone number. CSV may have a byte-order mark, any separator of , ; tab and
-// |, and any line breaks; it is UTF-8, or see ImportOptions.Encoding. A row is at most MaxRowBytes long, and
-// a table has at most MaxColumns. Memory is needed for a few thousand rows,
-// however many there are, and some 12 bytes for each key of the file, since it finds
-// those that stand twice: that is each id, extref, login and email, or with Key
-// only one of them. A dry run needs 40 bytes more for each.
+// Headings are the names of fields or the names that other programs use, such as E-mail or Phone number;
+// case, spaces, '_', '-' and '.' are ignored. Values are read leniently: yes and 1 are true, 2026-01-02 is a
+// time, "+375 (29) 123-45-67" is a telephone number. CSV may have a byte-order mark, any separator of , ;
+// tab and |, and any line breaks; it is UTF-8, or see ImportOptions.Encoding. A row is at most MaxRowBytes
+// long, and a table has at most MaxColumns. Import needs memory for a few thousand rows, whatever their
+// number, and about 12 bytes for each key in the file, to find duplicates: each id, extref, login and
+// email is a key, or only one of them with ImportOptions.Key. A dry run needs 40 bytes more for each key.
 //
-// Users are found by Key. Only a column that has the name of the field, or of which
-// ImportOptions.Columns says that it is the field, says which user a row is about:
-// what other programs call it never does. Of several rows about one user the first
-// counts, and the others are rejected. Rows are done in any order, so of two rows
-// that want one login either may be rejected.
+// Users are found by ImportOptions.Key. Only a column that has the name of the key field, or that
+// ImportOptions.Columns maps to it, identifies users; a column with a name that other programs use
+// never does. If several rows are about one user, the first counts and the others are rejected.
+// Rows are imported in no defined order, so if two rows have the same login, either may be
+// rejected.
 //
-// Columns such as enabled, blocked, accountEnabled, "Active?" or gesperrt are the status,
-// the strictest of several, and a row of which such a column cannot be read stays out, as
-// does one of which the expiration cannot; first and last name make a name where there is none. Passwords are
-// not kept, by their headings or by the look of their hashes. Columns of CSV that are no field are kept as numbers where every value is one,
-// such as 42 or 1.5 but not 007, and the file can be read twice (io.Seeker); else as
-// texts. A column of whose first values none can be read as its field is a column
-// like any other, and ColumnUse.Note says so; for a status in unknown words the
-// rows are rejected instead.
+// Columns such as enabled, blocked, accountEnabled, "Active?" or gesperrt determine the status; of several the
+// strictest counts. A row is rejected if such a column, or the expiration, cannot be read. The first and the last name
+// are joined to a name if there is none. Passwords, which are recognized by their headings or by the form of their
+// hashes, are not imported. Columns of CSV that are not fields are imported as numbers if every value is a number, such
+// as 42 or 1.5 but not 007, and the file can be read twice (io.Seeker), and otherwise as texts. A column of which none
+// of the first values can be read as its field is treated as one that is not a field, and ColumnUse.Note says so; rows
+// whose status is in unknown words are rejected instead.
 //
-// It returns ErrInvalid, having imported nothing, when the options are wrong or
-// the file is no table that it can read:
+// It returns ErrInvalid without importing anything if the options are invalid or the file is not a
+// readable table:
 //
 //   - CodeBadFormat: another format, two columns of one field, a Comma that
 //     cannot separate values,
 //   - CodeBadText: headings in another encoding than UTF-8 or that of Encoding,
-//   - CodeRequired: an empty file, or no column that says which user a row is
-//     about,
+//   - CodeRequired: an empty file, or no column that identifies the users,
 //   - CodeTooLong: more than MaxColumns,
-//   - CodeUnknownField: ImportOptions.Columns has a heading that the file has
-//     not, or a field that cannot be set; or an unknown column and UnknownRefuse,
+//   - CodeUnknownField: ImportOptions.Columns contains a heading that is not in the file or a field
+//     that cannot be set, or there is an unknown column with UnknownRefuse,
 //   - CodeUnknownValue: an option with an unknown value.
 //
-// A row of more than MaxRowBytes (CodeTooLong), and without ReadOn a quote out of
-// place that spans lines (CodeBadFormat), ends the import behind the rows
-// before it, as do an error of the reader, of the store, of Rejected, of RejectedRows and of the
-// context. Then the report counts the rows that are known to be done; a few
-// thousand more may be.
+// A row of more than MaxRowBytes (CodeTooLong), and without ReadOn a misplaced quote that spans
+// lines (CodeBadFormat), ends the import after the rows before it, as do errors of the reader, of
+// the store, of Rejected, of RejectedRows and of the context. The report then counts the rows that
+// are known to be imported; a few thousand more may have been.
 func Import(ctx context.Context, users userkit.ImportManager, from io.Reader, options ImportOptions) (ImportReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	if project, ok := users.(userkit.ProjectManager); ok && options.Phones == nil {

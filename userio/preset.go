@@ -68,7 +68,7 @@ var presets = map[string]map[string]string{
 	},
 }
 
-// Presets lists the systems whose files ImportOptions.Preset knows.
+// Presets returns the names that ImportOptions.Preset accepts.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // apply puts the columns of a preset under those that the caller names.
@@ -84,24 +84,24 @@ func (o *ImportOptions) apply() error {
 	return nil
 }
 
-// Inspection is what a file is and how it would be imported.
+// Inspection describes a file and how it would be imported.
 type Inspection struct {
 	Format   Format            `json:"format"`
 	Headings []string          `json:"headings"`
-	Samples  [][]string        `json:"samples"`           // of the first rows, the values by column
-	Columns  []ColumnUse       `json:"columns"`           // the proposed mapping, and what is unsure
-	Mapping  map[string]string `json:"mapping"`           // the same for ImportOptions.Columns, once somebody has confirmed it
-	Problem  string            `json:"problem,omitempty"` // why an import as it stands would be refused
+	Samples  [][]string        `json:"samples"`           // the values of the first rows, by column
+	Columns  []ColumnUse       `json:"columns"`           // the proposed mapping, and what is uncertain
+	Mapping  map[string]string `json:"mapping"`           // the same mapping for ImportOptions.Columns, once a person has confirmed it
+	Problem  string            `json:"problem,omitempty"` // why an import with these options would be refused
 }
 
 // maxSamples is how many rows an Inspection shows.
 const maxSamples = 5
 
-// Inspect reads the beginning of a file and returns what Import would make of it
-// with the same options, and imports nothing. Columns that are guessed, or that
-// could be something else, say so (Guessed, Suggested, Note), so that a person can
-// confirm the mapping. It returns the errors of Import for a file that is no table;
-// that no column says who a row is about is Problem, and no error.
+// Inspect reads the beginning of a file and returns how Import would read it with the same options.
+// It imports nothing. Columns that are guessed, or that could be something else, are marked
+// (Guessed, Suggested, Note), so that a person can confirm the mapping. It returns the errors of
+// Import for a file that is not a table. If no column identifies the users, that is reported in
+// Problem and is not an error.
 func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error) {
 	if err := options.apply(); err != nil {
 		return Inspection{}, err

@@ -7,9 +7,9 @@ import (
 	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
-// ReasonHeading is the heading of the column in which ImportOptions.RejectedRows says
-// why a row was rejected. Import ignores it, so that rows can be mended where they are
-// and imported again.
+// ReasonHeading is the heading of the column in which ImportOptions.RejectedRows contains the
+// reason why a row was rejected. Import ignores the column, so that rows can be corrected in that
+// file and imported again.
 const ReasonHeading = "rejected_because"
 
 // rejectedRows writes the rows that are rejected as they stood in the file.

@@ -6,8 +6,8 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// The bounds of a file that is read. What is beyond them is refused, so that no
-// file makes an import use more memory than a few rows of this size.
+// The bounds of a file that is read. A file beyond them is refused, so that no file makes an import
+// use more memory than a few rows of this size need.
 const (
 	MaxRowBytes = 1 << 20 // of one row, all its cells together
 	MaxColumns  = 1000
