@@ -22,15 +22,15 @@ import (
 // TLS says how the connection to the server is protected.
 type TLS string
 
-// The ways.
+// The ways to protect the connection.
 const (
-	StartTLS    TLS = "starttls" // it begins in the clear and must change to TLS before anything is said
-	ImplicitTLS TLS = "implicit" // it is TLS from the beginning (RFC 8314)
+	StartTLS    TLS = "starttls" // the connection begins unencrypted and must switch to TLS before anything else
+	ImplicitTLS TLS = "implicit" // the connection uses TLS from the beginning (RFC 8314)
 	NoTLS       TLS = "none"     // only for a server on this machine
 )
 
-// Config says which server sends, and as whom. Host and From are required; the zero value of
-// each other field is its default.
+// Config configures the server and the sender of mails. Host and From are required; the zero value
+// of each other field is its default.
 type Config struct {
 	Host string // of the server, without port
 	Port int    // default: 587 for StartTLS, 465 for ImplicitTLS, 25 for NoTLS
@@ -38,18 +38,18 @@ type Config struct {
 	TLS       TLS         // default: StartTLS
 	TLSConfig *tls.Config // default: the system's roots and TLS 1.2 or newer
 
-	// Username and Password are for SMTP AUTH: SCRAM-SHA-256, PLAIN or LOGIN, the first that
-	// the server has. Both or none.
+	// Username and Password are for SMTP AUTH: SCRAM-SHA-256, PLAIN or LOGIN, the first that the
+	// server supports. Set both or neither.
 	Username string
 	Password string
 
 	From    string // "Example <users@example.org>", or the address alone; bounces go there too
 	ReplyTo string // as From; default: none
 
-	// Hello is the name that this host gives to the server. Default: the domain of From.
+	// Hello is the name with which this host greets the server. Default: the domain of From.
 	Hello string
 
-	Timeout time.Duration // of one mail, everything included; default: 30 seconds
+	Timeout time.Duration // for one mail in total; default: 30 seconds
 
 	DKIM *DKIM // default: mails are not signed here
 
@@ -60,13 +60,13 @@ type Config struct {
 	// Language is the language of mails for users of unknown language. Default: "en".
 	Language string
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
 // DKIM says how mails are signed.
 type DKIM struct {
-	Domain     string // of the signature, as a rule that of From
+	Domain     string // of the signature, usually that of From
 	Selector   string // under which the public key is in the DNS: SELECTOR._domainkey.DOMAIN
 	PrivateKey []byte // an RSA key of 1024 bits or more (2048 are better) or an Ed25519 key, in PEM
 }
@@ -91,8 +91,8 @@ type Mailer struct {
 
 var _ userkit.Mailer = (*Mailer)(nil)
 
-// New checks config and returns a Mailer. It makes no connection. It returns ErrInvalid with
-// CodeInvalidOption, naming the field.
+// New checks config and returns a Mailer. It makes no connection. For an invalid field, which the
+// error names, it returns ErrInvalid with CodeInvalidOption.
 func New(config Config) (*Mailer, error) {
 	m := &Mailer{host: config.Host, timeout: config.Timeout, clock: config.Clock, shelves: map[userkit.MailKind]*shelf{}}
 	if m.clock == nil {
@@ -220,10 +220,10 @@ func (m *Mailer) setTemplates(config Config) error {
 	return nil
 }
 
-// String names the mailer, without its secrets.
+// String identifies the mailer, without its secrets.
 func (m *Mailer) String() string { return "mail.Mailer(" + m.host + ")" }
 
-// GoString is String: printing a Mailer never shows its password.
+// GoString returns String, so that printing a Mailer never shows its password.
 func (m *Mailer) GoString() string { return m.String() }
 
 // client returns a client for one mail.
@@ -231,7 +231,7 @@ func (m *Mailer) client(more ...gomail.Option) (*gomail.Client, error) {
 	return gomail.NewClient(m.host, append(slices.Clone(m.options), more...)...)
 }
 
-// SendMail sends a mail. It returns nil when the server has taken it.
+// SendMail sends a mail. It returns nil when the server has accepted it.
 func (m *Mailer) SendMail(ctx context.Context, mail userkit.Mail) error {
 	message, err := m.message(mail)
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Template makes mails of one kind in one language. Subject and Text are templates of
-// text/template, HTML is one of html/template. What they get is a Content.
+// Template is the template of mails of one kind in one language. Subject and Text are templates of
+// text/template, and HTML is one of html/template. They are executed with a Content.
 type Template struct {
 	Subject string // one line: line breaks and other control characters become spaces
 	Text    string
 	HTML    string // empty: the mail has no HTML part
 }
 
-// Content is what a Template gets.
+// Content is the data that a Template is executed with.
 type Content struct {
 	Name      string // of the user; may be empty
 	Address   string // of the user
 	Link      string
-	ExpiresAt time.Time // when the link ends, in UTC
+	ExpiresAt time.Time // when the link expires, in UTC
 }
 
 // standard are the templates that Config.Templates replaces.

@@ -1,15 +1,15 @@
 // Package phone reads telephone numbers as people write them, by the numbering plans of
-// all countries: with or without the country code, with the prefixes that are dialled at
-// home or abroad, and with whatever signs between the digits.
+// all countries: with or without the country code, with the prefixes that are dialled at home or
+// abroad, and with any signs between the digits.
 //
 //	parser, err := phone.Parser("BY")
 //	…
 //	users, err := userkit.New(store, userkit.WithPhoneParser(parser))
 //
-// It is a package of its own, which a host imports or does not: the numbering plans, from
-// Google's libphonenumber by github.com/nyaruka/phonenumbers, add some megabytes to a
-// program, change several times a year, and bring protocol buffers along. A host that
-// takes numbers with their country codes only needs none of that.
+// It is a separate package because the numbering plans, which are those of Google's libphonenumber
+// in github.com/nyaruka/phonenumbers, add some megabytes to a program, change several times a year,
+// and depend on protocol buffers. A host that accepts only numbers with their country codes does
+// not need it.
 package phone
 
 import (
@@ -24,10 +24,10 @@ import (
 // Parser returns a parser of numbers that were written in a region, a country by its
 // ISO 3166-1 alpha-2 code such as BY: (29) 123-45-67 and 8 029 123-45-67 are +375291234567
 // there. Numbers with a country code may be of any country. With an empty region every
-// number needs its country code. The parser refuses what is too short or too long for the
-// numbering plan, and numbers with an extension, which E.164 has no place for; it does not
-// ask whether a number is assigned to anybody. Parser returns an error for a region whose
-// numbering plan is not known.
+// number needs its country code. The parser refuses numbers that are too short or too long for the
+// numbering plan, and numbers with an extension, which E.164 cannot represent. It does not check
+// whether a number is assigned. Parser returns an error for a region whose numbering plan is not
+// known.
 func Parser(region string) (userkit.PhoneParser, error) {
 	if region != "" && !phonenumbers.GetSupportedRegions()[region] {
 		return nil, fmt.Errorf("phone: no region %q", region)

@@ -13,13 +13,13 @@ type Mark string
 // The marks of a mail.
 const (
 	MarkAutomatic  Mark = "automatic"  // written by a program (RFC 3834), such as an alert
-	MarkReply      Mark = "reply"      // an answer that nobody wrote, such as one about an absence
+	MarkReply      Mark = "reply"      // an automatic reply, such as one about an absence
 	MarkReport     Mark = "report"     // about another mail: a delivery report or a receipt
 	MarkBulk       Mark = "bulk"       // sent to many
 	MarkList       Mark = "list"       // came through a mailing list
 	MarkBounce     Mark = "bounce"     // has no sender, so that nobody can answer it
-	MarkLoop       Mark = "loop"       // has been here, or has gone through too many hands
-	MarkIncomplete Mark = "incomplete" // cut short, damaged, or more than is read of a mail
+	MarkLoop       Mark = "loop"       // was delivered here before, or was forwarded too often
+	MarkIncomplete Mark = "incomplete" // truncated, damaged, or beyond the limits
 )
 
 // maxHops is how many servers a mail may have come through.

@@ -12,15 +12,16 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Messages sends messages to users; a userkit.Manager does.
+// Messages sends messages to users. A userkit.Manager implements it.
 type Messages interface {
-	// SendMessage returns when the message is kept, and the message that is kept already
-	// for a mail that came before.
+	// SendMessage returns when the message has been stored. For a mail that was received before, it
+	// returns the message of that mail.
 	SendMessage(ctx context.Context, user userkit.UserID, message userkit.NewMessage) (userkit.Message, error)
 }
 
-// ToMessages makes a private message of each mail. A mail with the Message-ID of an earlier
-// one to the same user, or for one without it the same mail again, is that message.
+// ToMessages returns a Deliver that sends each mail as a private message. A mail with the
+// Message-ID of an earlier mail to the same user, or without one the same mail again, makes no
+// further message.
 func ToMessages(messages Messages) Deliver {
 	return func(ctx context.Context, delivery Delivery) error {
 		_, err := messages.SendMessage(ctx, delivery.User.ID, messageOf(delivery))

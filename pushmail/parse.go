@@ -11,15 +11,15 @@ import (
 	"github.com/emersion/go-message"
 )
 
-// Mail is what a mail says, in plain text: what a message needs of it. All texts are valid
-// UTF-8 without NUL, their lines end in "\n", and they are as long as Limits allow.
+// Mail is the content of a mail in plain text. All texts are valid UTF-8 without NUL, their lines
+// end in "\n", and their length is within Limits.
 type Mail struct {
 	From        Address // of the header; the first of several
 	Subject     string
-	Text        string // the text that is meant to be read, derived from HTML where there is nothing else
+	Text        string // the text to read, derived from HTML if there is nothing else
 	Date        time.Time
-	MessageID   string // without its angle brackets; empty where the mail has none that can be used
-	Digest      string // of what does not change on the way; stands for the MessageID where there is none
+	MessageID   string // without its angle brackets; empty if the mail has no usable one
+	Digest      string // of the parts that do not change in transit; used in place of a missing MessageID
 	Attachments []Attachment
 	Marks       []Mark // in the order of the constants
 }
@@ -30,8 +30,7 @@ type Address struct {
 	Email string
 }
 
-// Attachment is a part of a mail that is not its text: what it is called, and nothing of what
-// it holds.
+// Attachment describes a part of a mail that is not its text. The content is not kept.
 type Attachment struct {
 	Name   string // the base name, without any folder; may be empty
 	Type   string // the media type that the mail claims, such as "image/png"
@@ -39,10 +38,9 @@ type Attachment struct {
 	Inline bool   // shown within the text rather than beside it
 }
 
-// Limits are the bounds that a mail is read within. What goes beyond them is left out and the
-// mail marked MarkIncomplete, except for Bytes: a larger mail is not read at all. The zero
-// value of a field is its default, and values beyond the bounds of a field are brought into
-// them.
+// Limits are the bounds for reading a mail. Parts of the mail beyond them are left out, and the
+// mail is marked with MarkIncomplete; a mail larger than Bytes is not read at all. The zero value
+// of a field is its default, and values beyond the bounds of a field are clamped.
 type Limits struct {
 	Bytes   int // of the whole mail, up to 64 MiB; default: 10 MiB
 	Depth   int // of parts within parts, up to 20; default: 20
@@ -69,9 +67,9 @@ func (l Limits) normalise() Limits {
 // ErrTooLarge is what Parse returns for a mail of more bytes than Limits allow.
 var ErrTooLarge = errors.New("pushmail: the mail is too large")
 
-// Parse reads a mail. It returns what can be read of a mail that is damaged, cut short or
-// breaks the rules, and ErrTooLarge for one that is larger than limits allow; it returns no
-// other error. The time that it takes is in proportion to the size of the mail.
+// Parse reads a mail. Of a mail that is damaged, truncated or malformed it returns the parts that
+// can be read. It returns ErrTooLarge for a mail larger than limits allow, and no other error. The
+// time that it takes is proportional to the size of the mail.
 func Parse(raw []byte, limits Limits) (Mail, error) {
 	limits = limits.normalise()
 	if len(raw) > limits.Bytes {
@@ -107,8 +105,8 @@ func Parse(raw []byte, limits Limits) (Mail, error) {
 	return mail, nil
 }
 
-// Key is what tells two mails to one recipient apart: the MessageID, or where there is none
-// the Digest.
+// Key returns the value that distinguishes two mails to one recipient: the MessageID, or the Digest
+// if there is none.
 func (m *Mail) Key() string {
 	if m.MessageID != "" {
 		return "id:" + m.MessageID

@@ -17,77 +17,77 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Users finds the user of a push mail address; a userkit.Manager does.
+// Users finds the user of a push mail address. A userkit.Manager implements it.
 type Users interface {
-	// FindUser returns the user of a key, and ErrNotFound where there is none.
+	// FindUser returns the user of a key, and ErrNotFound if there is none.
 	FindUser(ctx context.Context, key userkit.UserKey) (userkit.User, error)
 }
 
 // Delivery is one mail to one user.
 type Delivery struct {
 	User         userkit.User
-	EnvelopeFrom string // whom SMTP named as the sender; empty: nobody
-	DMARC        DMARC  // empty: it was not looked at
-	Mail         Mail   // its Key tells it from the other mails to the user
+	EnvelopeFrom string // the sender of the envelope; may be empty
+	DMARC        DMARC  // empty: not evaluated
+	Mail         Mail   // its Key distinguishes it from other mails to the user
 }
 
-// Deliver keeps a mail for its user. It returns nil only when the mail is kept durably, and
-// also when one with the same Key has been kept for the same user before: a sender who did
-// not hear the answer sends again. After any error the sender is told that the mail was not
-// taken: to send it again later, or, for ErrInvalid and ErrRefused, never.
+// Deliver stores a mail for its user. It returns nil only when the mail has been stored durably, or
+// if a mail with the same Key was stored for the same user before, because a sender that did not
+// receive the answer sends the mail again. After any error the sender is told that the mail was not
+// accepted, and to send it again later or, for ErrInvalid and ErrRefused, never.
 type Deliver func(ctx context.Context, delivery Delivery) error
 
-// AttachmentPolicy says what becomes of the attachments of a mail.
+// AttachmentPolicy says what happens to the attachments of a mail.
 type AttachmentPolicy string
 
-// The policies of attachments. What an attachment holds is never kept.
+// The policies of attachments. The content of attachments is never kept.
 const (
-	AttachmentsListed  AttachmentPolicy = "listed"  // their names are told; the default
-	AttachmentsDropped AttachmentPolicy = "dropped" // nothing is told of them
+	AttachmentsListed  AttachmentPolicy = "listed"  // their names are listed in the message; the default
+	AttachmentsDropped AttachmentPolicy = "dropped" // they are not mentioned
 	AttachmentsRefused AttachmentPolicy = "refused" // a mail that has one is refused
 )
 
-// Config is what a Server is made from. Users, Deliver and Hostname are required; the zero
+// Config configures a Server. Users, Deliver and Hostname are required; the zero
 // value of each other field is its default.
 type Config struct {
 	Users    Users
 	Deliver  Deliver
-	Hostname string // of this server, as it greets
+	Hostname string // of this server, for its greeting
 
-	LMTP       bool        // speak LMTP, behind a mail server of the host's, instead of SMTP
+	LMTP       bool        // speak LMTP, behind a mail server of the host, instead of SMTP
 	TLS        *tls.Config // offers STARTTLS; nil: no TLS
-	RequireTLS bool        // takes no mail without it
+	RequireTLS bool        // accepts no mail without TLS
 
 	Limits      Limits
 	Attachments AttachmentPolicy
 	Recipients  int // of one mail, up to 1,000; default: 20
 
-	// PerAddress and PerSender are how many mails in an hour are taken for one address, and
-	// from one sender (the network of the client in SMTP, the envelope's sender in LMTP). A
-	// sender that tries addresses in vain is counted as well. Each process counts for
+	// PerAddress and PerSender are the maximum numbers of mails per hour to one address and from
+	// one sender, which is the network of the client in SMTP, and the sender of the envelope in
+	// LMTP. Attempts to send to unknown addresses are counted as well. Each process counts by
 	// itself. Defaults: 60 and 300.
 	PerAddress, PerSender int
 
-	// TakeReplies takes what nobody wrote as an answer, and reports on other mails. By default
-	// these are accepted and make no message. No mail is ever answered by a mail.
+	// TakeReplies delivers automatic replies and reports about other mails. By default these are
+	// accepted but not delivered. No mail is ever answered by a mail.
 	TakeReplies bool
 
-	// CheckDMARC looks at who signed a mail (DKIM) and at the policy of the domain of its
-	// author (DMARC); RequireDMARC refuses what does not pass.
+	// CheckDMARC verifies the signatures of a mail (DKIM) and evaluates the policy of the domain of
+	// its author (DMARC); RequireDMARC refuses mails that do not pass.
 	CheckDMARC, RequireDMARC bool
-	// CheckSPF lets mails pass DMARC also by the domain of the envelope's sender, where that
-	// is the author's and names the address of the client as one that sends for it (SPF, RFC
-	// 7208). It is for a server that clients reach themselves, so not for LMTP.
+	// CheckSPF lets mails also pass DMARC by SPF (RFC 7208): the domain of the envelope's sender
+	// must be that of the author, and must list the address of the client as one that may send for
+	// it. It is meant for a server that clients connect to directly, and thus not for LMTP.
 	CheckSPF bool
-	// Resolver finds the records of DNS; nil: the resolver of the system.
+	// Resolver looks up DNS records; nil: the resolver of the system.
 	Resolver Resolver
 
-	Timeout time.Duration // of one command, of its answer, and of a delivery; default: 1 minute
+	Timeout time.Duration // for one command, for its answer, and for a delivery; default: 1 minute
 	Logger  *slog.Logger  // nil: slog.Default()
 	Clock   func() time.Time
 }
 
-// Server receives mails and hands them over. Its methods may be called from any goroutine.
+// Server receives mails and delivers them. Its methods may be called from any goroutine.
 type Server struct {
 	config    Config
 	smtp      *smtp.Server
@@ -99,7 +99,7 @@ type Server struct {
 	listeners []net.Listener
 }
 
-// NewServer makes a server, which takes mails once Serve is called.
+// NewServer returns a server, which accepts mails once Serve is called.
 func NewServer(config Config) (*Server, error) {
 	switch {
 	case config.Users == nil:
@@ -156,8 +156,8 @@ func NewServer(config Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve takes mails that come in on a listener, until the server is shut down or closed, or at
-// once when it has been; it then closes the listener and returns nil.
+// Serve accepts mails on a listener until the server is shut down or closed; it then closes the
+// listener and returns nil. If the server has been closed already, it does so at once.
 func (s *Server) Serve(listener net.Listener) error {
 	s.mutex.Lock()
 	if s.ended {
@@ -173,12 +173,13 @@ func (s *Server) Serve(listener net.Listener) error {
 	return nil
 }
 
-// Shutdown takes no further mail and waits until those that are under way are answered.
+// Shutdown accepts no further mails and waits until those in progress have been answered.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.end(func() error { return s.smtp.Shutdown(ctx) })
 }
 
-// Close ends all connections at once. Senders that were not answered send again.
+// Close closes all connections at once. Senders that have not received an answer send their mails
+// again.
 func (s *Server) Close() error { return s.end(s.smtp.Close) }
 
 // end ends the server, once. The SMTP server does not know of listeners whose Serve has only

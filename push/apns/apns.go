@@ -20,13 +20,13 @@ import (
 	"github.com/userkit/userkit/internal/vendorapi"
 )
 
-// Where APNs is ("Sending notification requests to APNs").
+// The addresses of APNs ("Sending notification requests to APNs").
 const (
 	ProductionURL = "https://api.push.apple.com"
 	SandboxURL    = "https://api.sandbox.push.apple.com"
 )
 
-// Config says which application's devices are notified. PrivateKey, KeyID, TeamID and Topic
+// Config configures the Notifier of an application. PrivateKey, KeyID, TeamID and Topic
 // are required.
 type Config struct {
 	PrivateKey []byte // the .p8 file: a P-256 key in PEM
@@ -41,11 +41,11 @@ type Config struct {
 	// redirect is followed. Default: a client with a time limit of 20 seconds.
 	HTTPClient *http.Client
 
-	// BaseURL is where APNs is; https, or http to this machine. Default: ProductionURL or
+	// BaseURL is the address of APNs: https, or http to this machine. Default: ProductionURL or
 	// SandboxURL.
 	BaseURL string
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
@@ -79,8 +79,8 @@ type Notifier struct {
 
 var _ userkit.Notifier = (*Notifier)(nil)
 
-// New checks config and returns a Notifier. It makes no request. It returns ErrInvalid with
-// CodeInvalidOption, naming the field.
+// New checks config and returns a Notifier. It makes no request. For an invalid field, which the
+// error names, it returns ErrInvalid with CodeInvalidOption.
 func New(config Config) (*Notifier, error) {
 	n := &Notifier{topic: config.Topic, keyID: config.KeyID, teamID: config.TeamID, clock: config.Clock}
 	for _, option := range []struct{ field, value string }{{"KeyID", n.keyID}, {"TeamID", n.teamID}, {"Topic", n.topic}} {
@@ -113,14 +113,14 @@ func New(config Config) (*Notifier, error) {
 	return n, nil
 }
 
-// String names the notifier, without its secrets.
+// String identifies the notifier, without its secrets.
 func (n *Notifier) String() string { return "apns.Notifier(" + n.topic + ")" }
 
-// GoString is String: printing a Notifier never shows its key.
+// GoString returns String, so that printing a Notifier never shows its key.
 func (n *Notifier) GoString() string { return n.String() }
 
-// Notify sends a notification in one request; two where APNs finds the authentication token
-// too old. The package comment tells what an answer means.
+// Notify sends a notification. It makes one request, or two if APNs considers the authentication
+// token too old. See the package comment for the meaning of answers.
 func (n *Notifier) Notify(ctx context.Context, notification userkit.Notification) userkit.NotificationResult {
 	if err := notification.Check(); err != nil {
 		return userkit.Refused(err)

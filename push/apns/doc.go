@@ -4,19 +4,19 @@
 //
 // # Set it up
 //
-// Make a key for the Apple Push Notifications service in the developer account. It comes as
-// a .p8 file with a key id of 10 characters; the team id stands in the account's
-// membership. Config.Topic is the bundle id of the application. Device.PushToken is the
-// device token that the application got, in hexadecimal digits.
+// Create a key for the Apple Push Notifications service in the developer account. It is a .p8 file
+// with a key id of 10 characters; the team id is shown in the membership details of the account.
+// Config.Topic is the bundle id of the application. Device.PushToken is the device token that the
+// application received, in hexadecimal digits.
 //
-// Applications that run from Xcode get their tokens from the sandbox: give them a Notifier
-// of their own, with Config.Sandbox.
+// Applications that run from Xcode get their tokens from the sandbox: use a separate Notifier with
+// Config.Sandbox for them.
 //
 // # What an answer means
 //
-// Gone is only the status 410, with the time that Apple gives: a device that registered
-// its token again since is not gone. Refused is what Apple says not to repeat:
-// BadDeviceToken, DeviceTokenNotForTopic, Forbidden, PayloadTooLarge, and other faults of one
-// notification. All else is for later: 429, 500, 503, faults of the connection, and what only
-// a better configuration can change.
+// Only the status 410 means gone, as of the time that Apple reports: a device that has registered
+// its token again since then is not gone. Errors that Apple documents as not to be retried mean
+// refused: BadDeviceToken, DeviceTokenNotForTopic, Forbidden, PayloadTooLarge, and other errors of
+// one notification. Every other answer means later: 429, 500, 503, errors of the connection, and
+// errors that only a change of the configuration can correct.
 package apns

@@ -16,11 +16,11 @@ import (
 	"github.com/userkit/userkit/internal/vendorapi"
 )
 
-// Config says who sends. ServiceAccountKey is required; the zero value of each other field
+// Config configures a Notifier. ServiceAccountKey is required; the zero value of each other field
 // is its default.
 type Config struct {
-	// ServiceAccountKey is the content of the service account's JSON key file. Only the
-	// type "service_account" is taken, with an RSA key of 2048 bits or more.
+	// ServiceAccountKey is the content of the service account's JSON key file. Only the type
+	// "service_account" is accepted, with an RSA key of 2048 bits or more.
 	ServiceAccountKey []byte
 
 	// ProjectID is the id of the Firebase project. Default: the one in the key file.
@@ -30,7 +30,7 @@ type Config struct {
 	// followed. Default: a client with a time limit of 20 seconds.
 	HTTPClient *http.Client
 
-	// BaseURL is where the API is. Default: https://fcm.googleapis.com. Each address in a
+	// BaseURL is the address of the API. Default: https://fcm.googleapis.com. Each address in a
 	// Config is https, or http on this machine (a loopback address or "localhost").
 	BaseURL string
 
@@ -38,7 +38,7 @@ type Config struct {
 	// signed assertions are sent to. Default: the ones of Google.
 	TokenURLs []string
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
@@ -67,8 +67,8 @@ type Notifier struct {
 
 var _ userkit.Notifier = (*Notifier)(nil)
 
-// New checks config and returns a Notifier. It makes no request. It returns ErrInvalid with
-// CodeInvalidOption, naming the field.
+// New checks config and returns a Notifier. It makes no request. For an invalid field, which the
+// error names, it returns ErrInvalid with CodeInvalidOption.
 func New(config Config) (*Notifier, error) {
 	n := &Notifier{clock: config.Clock}
 	if n.clock == nil {
@@ -111,10 +111,10 @@ func New(config Config) (*Notifier, error) {
 	return n, nil
 }
 
-// String names the notifier, without its secrets.
+// String identifies the notifier, without its secrets.
 func (n *Notifier) String() string { return "fcm.Notifier" }
 
-// GoString is String: printing a Notifier never shows its key.
+// GoString returns String, so that printing a Notifier never shows its key.
 func (n *Notifier) GoString() string { return n.String() }
 
 // message is a Message of the API.
@@ -151,9 +151,9 @@ type webpush struct {
 	Notification map[string]string `json:"notification,omitempty"`
 }
 
-// Notify sends a notification. The package comment tells what an answer means. One request
-// as a rule; one more when FCM does not take the access token, and one for an access token,
-// about once an hour.
+// Notify sends a notification. See the package comment for the meaning of answers. It makes one
+// request, another one if FCM does not accept the access token, and about once an hour one for a
+// new access token.
 func (n *Notifier) Notify(ctx context.Context, notification userkit.Notification) userkit.NotificationResult {
 	if err := notification.Check(); err != nil {
 		return userkit.Refused(err)

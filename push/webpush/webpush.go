@@ -25,8 +25,8 @@ import (
 	"github.com/userkit/userkit/internal/vendorapi"
 )
 
-// Hosts are the push services of the browsers: those of Chrome and what is built on it, of
-// Firefox, of Safari and of Edge. A name that begins with a dot stands for all below it.
+// Hosts are the push services of the browsers: those of Chrome and browsers based on it, of
+// Firefox, of Safari and of Edge. A name that begins with a dot stands for all of its subdomains.
 var Hosts = []string{
 	"fcm.googleapis.com", "android.googleapis.com",
 	".push.services.mozilla.com",
@@ -34,19 +34,20 @@ var Hosts = []string{
 	".notify.windows.com",
 }
 
-// Config says who sends, and to where. PrivateKey and Contact are required.
+// Config configures a Notifier. PrivateKey and Contact are required.
 type Config struct {
 	PrivateKey []byte // a P-256 key in PEM, as NewKey makes
-	Contact    string // a mailto: or https: address of whoever runs the host
+	Contact    string // a mailto: or https: address of the operator of the host
 
-	// Hosts are the push services that are asked; see Hosts. Default: Hosts.
+	// Hosts are the push services to which requests are made; see the variable Hosts. Default:
+	// Hosts.
 	Hosts []string
 
 	// HTTPClient makes the requests; its CheckRedirect is not used, as no redirect is
 	// followed. Default: a client with a time limit of 20 seconds.
 	HTTPClient *http.Client
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
@@ -73,8 +74,8 @@ type Notifier struct {
 
 var _ userkit.Notifier = (*Notifier)(nil)
 
-// NewKey makes a private key, in PEM. Make one once and keep it: the subscriptions of
-// browsers hold for one key only.
+// NewKey generates a private key and returns it in PEM. Generate one key and keep it: the
+// subscriptions of browsers are valid for one key only.
 func NewKey() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -87,8 +88,8 @@ func NewKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// New checks config and returns a Notifier. It makes no request. It returns ErrInvalid with
-// CodeInvalidOption, naming the field.
+// New checks config and returns a Notifier. It makes no request. For an invalid field, which the
+// error names, it returns ErrInvalid with CodeInvalidOption.
 func New(config Config) (*Notifier, error) {
 	n := &Notifier{contact: config.Contact, hosts: config.Hosts, clock: config.Clock}
 	key, err := jwt.ParseECPrivateKeyFromPEM(config.PrivateKey)
@@ -124,18 +125,18 @@ func New(config Config) (*Notifier, error) {
 	return n, nil
 }
 
-// PublicKey is the applicationServerKey that browsers subscribe with: a point of P-256 in
+// PublicKey returns the applicationServerKey that browsers subscribe with: a point of P-256 in
 // base64url.
 func (n *Notifier) PublicKey() string { return n.public }
 
-// String names the notifier, without its secrets.
+// String identifies the notifier, without its secrets.
 func (n *Notifier) String() string { return "webpush.Notifier" }
 
-// GoString is String: printing a Notifier never shows its key.
+// GoString returns String, so that printing a Notifier never shows its key.
 func (n *Notifier) GoString() string { return n.String() }
 
-// CheckSubscription returns an error unless text is a subscription of a push service that
-// is asked: what a host may check before it keeps a push token.
+// CheckSubscription returns an error unless text is a subscription of one of the push services in
+// Config.Hosts. A host may call it before it sets a push token.
 func (n *Notifier) CheckSubscription(text string) error {
 	_, err := n.subscription(text)
 	return err
@@ -155,8 +156,7 @@ func (n *Notifier) subscription(text string) (subscription, error) {
 	return s, nil
 }
 
-// Notify sends a notification in one request. The package comment tells what an answer
-// means.
+// Notify sends a notification in one request. See the package comment for the meaning of answers.
 func (n *Notifier) Notify(ctx context.Context, notification userkit.Notification) userkit.NotificationResult {
 	if err := notification.Check(); err != nil {
 		return userkit.Refused(err)
