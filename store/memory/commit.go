@@ -40,8 +40,7 @@ func prepare(change *userkit.Change) step {
 	return made
 }
 
-// Commit makes changes, each whole or not at all, and returns an outcome for
-// each.
+// Commit makes changes, each atomically, and returns an outcome for each.
 func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -65,9 +64,8 @@ func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, 
 	return outcomes, nil
 }
 
-// CommitTogether makes changes of several users, all of them or none: it looks at
-// everything that could speak against any of them before it writes anything, in
-// one hold of the lock.
+// CommitTogether makes changes of several users, all of them or none: it checks all conditions of
+// all changes before it writes anything, while it holds the lock once.
 func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) error {
 	if err := s.ready(ctx); err != nil {
 		return err

@@ -285,8 +285,7 @@ func (s *Store) DeleteExpired(ctx context.Context, e userkit.Expiry, limit int) 
 	return kind.delete(ctx, s, e, limit)
 }
 
-// EventNames returns the names of the events that are recorded, of those that are
-// Retainable. It looks at all events.
+// EventNames returns the Retainable names of the events that are recorded. It examines all events.
 func (s *Store) EventNames(ctx context.Context) ([]userkit.EventName, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err

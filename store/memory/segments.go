@@ -189,10 +189,9 @@ func (s *Store) FindSegments(ctx context.Context, ids []userkit.SegmentID, names
 	return convert(distinct(found), (*segment).out), nil
 }
 
-// CommitSegment makes a change whole or not at all, and returns how many
-// memberships it made or deleted. The users who become members are found on a
-// snapshot; only those who changed since are looked at again in the step that
-// makes the change.
+// CommitSegment makes a change atomically, and returns the number of memberships that it made or
+// deleted. The users who become members are found on a snapshot; only those who have changed since
+// are checked again in the step that makes the change.
 func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err

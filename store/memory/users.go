@@ -600,8 +600,8 @@ func usersOf[O order[profile]](walk *cursor[profile, O], table view[user]) func(
 	}
 }
 
-// CountUsers counts the users of a filter. It looks at none of them when the
-// filter says nothing, only WithoutDisabled, or only a segment.
+// CountUsers counts the users of a filter. It examines none of them if the filter is zero or
+// contains only WithoutDisabled or only a segment.
 func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err

@@ -25,11 +25,10 @@ type pending struct {
 	outcome *error
 }
 
-// Commit implements userkit.Store. All changes are one statement, and so one
-// transaction, one round trip and one flush of the log. The changes go in the
-// order of user ids, and their rows are locked in it as long as the planner looks
-// each of them up; should statements deadlock all the same, the one that the
-// server breaks off is sent anew.
+// Commit implements userkit.Store. All changes are made by one statement, and thus in one
+// transaction, with one round trip and one flush of the log. The changes are in the order of user
+// ids, and their rows are locked in that order as long as the planner looks up each of them; if
+// statements deadlock nevertheless, the one that the server cancels is sent again.
 func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -44,8 +43,8 @@ func (s *Store) Commit(ctx context.Context, changes []userkit.Change) ([]error, 
 	return outcomes, nil
 }
 
-// CommitTogether implements userkit.Store. The changes are one statement as in
-// Commit, in a transaction that is rolled back when one of them cannot be made.
+// CommitTogether implements userkit.Store. The changes are one statement as in Commit, in a
+// transaction that is rolled back if one of them cannot be made.
 func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) error {
 	if err := s.ready(ctx); err != nil || len(changes) == 0 {
 		return err

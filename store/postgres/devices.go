@@ -84,8 +84,8 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 	return s.devicesOf(ctx, q)
 }
 
-// Locations implements userkit.Store. In a box, a page is put together of the first of each
-// of the ranges of places that cover it.
+// Locations implements userkit.Store. In a box, a page is composed of the first records of each
+// range of places that covers the box.
 func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.List) ([]userkit.Device, error) {
 	q := &statement{}
 	box, bounded := filter.Box.Get()

@@ -73,12 +73,11 @@ const alongPositions = "e.position > -9223372036854775808"
 
 // Feed implements userkit.Store.
 //
-// An event's position is made from the id of the transaction that wrote it, so
-// positions grow with the order in which transactions begin to write, not with
-// that in which they commit. An event is therefore listed only once every
-// transaction that could still write an earlier position has ended. So a
-// transaction that stays open, of whatever program and in whatever database of
-// the cluster, holds the feed back while it lasts; it never makes it skip.
+// An event's position is made from the id of the transaction that wrote it, so positions follow the
+// order in which transactions begin to write, not the order in which they commit. An event is
+// therefore listed only when every transaction that could still write an earlier position has
+// ended. A transaction that stays open, of any program and in any database of the cluster, holds
+// the feed back until it ends, but never makes it skip an event.
 func (s *Store) Feed(ctx context.Context, after userkit.FeedPosition, limit int) ([]userkit.FeedEvent, error) {
 	feed, err := s.feedID(ctx)
 	if err != nil {

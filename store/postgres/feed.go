@@ -6,41 +6,40 @@ import (
 	"time"
 )
 
-// FeedStatus says how far the feed of a project is behind, and for whom it waits.
+// FeedStatus says how far the feed of a project is behind, and which transactions it waits for.
 type FeedStatus struct {
-	// Waiting is how many events are recorded that the feed does not show yet, at most
-	// MaxFeedWaiting, and Since is when the first of them happened. A feed that has
-	// nothing to tell has none.
+	// Waiting is the number of recorded events that the feed does not return yet, at most
+	// MaxFeedWaiting, and Since is when the first of them happened. Without such events, both are
+	// zero.
 	Waiting int
 	Since   time.Time
 
-	// For are the transactions that are open and could still write an event in front of
-	// those that wait, the oldest first. Without the rights of pg_read_all_stats, those of
-	// other roles are not among them; on Citus, nor are those of the node that holds the
-	// project.
+	// For are the open transactions that could still write an event before those that wait, the
+	// oldest first. Without the rights of pg_read_all_stats, transactions of other roles are
+	// missing; on Citus, those of the node that holds the project are missing too.
 	For []FeedBlocker
 
-	// Restored means that the project came from another cluster, and the feed shows
-	// nothing new until Migrate is called or the project is changed.
+	// Restored means that the project comes from another cluster, and that the feed returns no new
+	// events until Migrate is called or the project is changed.
 	Restored bool
 }
 
-// MaxFeedWaiting is the most events that FeedStatus counts.
+// MaxFeedWaiting is the maximum number of events that FeedStatus counts.
 const MaxFeedWaiting = 10_000
 
-// FeedBlocker is a transaction that the feed waits for. It may be of any database of the
-// cluster, and of any program.
+// FeedBlocker is a transaction that the feed waits for. It may belong to any database of the
+// cluster and to any program.
 type FeedBlocker struct {
 	ProcessID   int    // for pg_terminate_backend; 0: Prepared
 	Prepared    string // the name of a prepared transaction, for ROLLBACK PREPARED
 	Database    string
 	User        string
 	Application string
-	State       string    // as pg_stat_activity has it, such as "idle in transaction"
+	State       string    // as in pg_stat_activity, such as "idle in transaction"
 	Since       time.Time // when the transaction began, or was prepared
 }
 
-// FeedStatus reports whether the feed of the project waits, and for whom; see Feed.
+// FeedStatus reports whether the feed of the project waits, and for which transactions; see Feed.
 func (s *Store) FeedStatus(ctx context.Context) (FeedStatus, error) {
 	q := &statement{}
 	q.add(`SELECT `+cameFromElsewhere+`, coalesce(w.count, 0), (extract(epoch FROM w.since) * 1000000)::bigint, coalesce(w.last - p.feed_offset, 0)

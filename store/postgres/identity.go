@@ -174,21 +174,21 @@ func (s *Store) held(ctx context.Context, table identityTable, project text, at 
 	return held, err
 }
 
-// Conflict is a user whose login or email address is, by the rules of today, that of
-// somebody else.
+// Conflict describes a user whose login or email address, by the current rules, belongs to another
+// user.
 type Conflict struct {
-	UserID userkit.UserID // who cannot be found by it
+	UserID userkit.UserID // the user who cannot be found by the value
 	Field  string         // login or email
-	Value  string         // as it was written
-	Holder userkit.UserID // who is found by it; zero: nobody any more
+	Value  string         // the value as it was entered
+	Holder userkit.UserID // the user who is found by it; zero: nobody any more
 }
 
-// Conflicts lists, in order of id, the users of the project who lost the key of
-// their login or email address to another user when Migrate worked out the keys
-// anew, such as two whose addresses are u@bücher.de and u@xn--bcher-kva.de. Nothing
-// of them is lost or changed: they are found by everything else, and may be changed;
-// but a log-in or an import finds the other one. It is for an administrator to
-// decide who they are. The conflict ends when the value of either is changed.
+// Conflicts lists, in order of id, the users of the project who lost the key of their login or
+// email address to another user when Migrate recomputed the keys, for example because their
+// addresses are u@bücher.de and u@xn--bcher-kva.de. Their records are unchanged, they can be found
+// by all other fields, and they may be edited; but a log-in or an import by that value finds the
+// other user. An administrator has to decide which of them it belongs to. The conflict ends when
+// the value of either user is changed.
 func (s *Store) Conflicts(ctx context.Context) ([]Conflict, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 	return selectRecords(ctx, s, q, transactionColumns.targets)
 }
 
-// Ledgers implements userkit.Store. Sums are made of numerics, which do not
-// overflow, and cut to what an int64 holds.
+// Ledgers implements userkit.Store. Sums are computed as numeric, which does not overflow, and
+// clamped to an int64.
 func (s *Store) Ledgers(ctx context.Context, after userkit.UserID, limit int) ([]userkit.Ledger, error) {
 	q := &statement{}
 	q.add("SELECT a.user_id, "+accountColumns.reads("a")+`,

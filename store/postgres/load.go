@@ -7,10 +7,9 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Load implements userkit.Store. The accounts come first, with the profiles that
-// are wanted, in one statement. It also tells which idempotency keys are in use;
-// as a rule none is, so that all of a refill is known after one round trip. Then
-// comes one statement for each further kind of record that is wanted.
+// Load implements userkit.Store. One statement loads the accounts, the profiles that are wanted,
+// and the idempotency keys that are in use; usually none is, so that a refill needs one round trip.
+// It is followed by one statement for each further kind of record that is wanted.
 func (s *Store) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err

@@ -12,16 +12,16 @@ const (
 )
 
 // DropProject deletes the project: its users, all that belongs to them, its segments
-// and its events. There is no way back. Other projects of the database stay as they are,
-// and so does the schema.
+// and its events. This cannot be undone. Other projects of the database and the schema are
+// unchanged.
 //
-// First the project stops being one. From then on no change can be made to it, by
-// whatever process: a change is ErrUnavailable with CodeSchemaOutdated, and so is
-// CheckSchema. Then its records go, some at a time, so that nobody else is held up. When
-// that is interrupted, call DropProject again, which goes on. Migrate makes an empty
-// project of the name anew, once DropProject has returned nil.
+// It first removes the project from the list of projects. From then on no process can change it:
+// changes and CheckSchema return ErrUnavailable with CodeSchemaOutdated. Then it deletes the
+// records in small transactions, so that other projects are not blocked. If that is interrupted,
+// call DropProject again to continue. Once DropProject has returned nil, Migrate creates an empty
+// project with the name again.
 //
-// On a store that is bound to a transaction it is part of that transaction.
+// On a store that is bound to a transaction, DropProject is part of that transaction.
 func (s *Store) DropProject(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err

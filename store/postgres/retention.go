@@ -87,10 +87,9 @@ func (s *Store) CountExpired(ctx context.Context, e userkit.Expiry) (int64, erro
 	return int64(records), err
 }
 
-// DeleteExpired implements userkit.Store. It finds the oldest records, locks the accounts of
-// their users as a commit does, past those that somebody else has locked, and deletes those
-// that still are what they were, which it finds by key: it does not state the condition of
-// the other index.
+// DeleteExpired implements userkit.Store. It finds the oldest records, locks the accounts of their
+// users as a commit does, skipping those that are already locked, and deletes the records that are
+// unchanged, which it finds by key: it does not state the condition of the other index.
 func (s *Store) DeleteExpired(ctx context.Context, e userkit.Expiry, limit int) (int64, error) {
 	q := &statement{}
 	key := expirings[e.Kind].key
@@ -161,8 +160,8 @@ func (s *Store) deleteEvents(q *statement) {
 		s.table(userkit.RowsEvents), quoted(s.project), s.table("projects"), quoted(s.project))
 }
 
-// EventNames implements userkit.Store. It goes from one name to the next, however many
-// events there are of each.
+// EventNames implements userkit.Store. It skips from one name to the next, whatever the number of
+// events with each name.
 func (s *Store) EventNames(ctx context.Context) ([]userkit.EventName, error) {
 	q := &statement{}
 	next := func(condition string) {

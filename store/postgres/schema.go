@@ -20,13 +20,11 @@ import (
 var embedded embed.FS
 
 // Migrations returns the SQL files that Migrate runs, in the order of their
-// names, for hosts that have a migration tool of their own. Each file is to be
-// run once, in a transaction, with the schema of the store first in search_path
-// (SET LOCAL search_path); it records itself in the table migrations. The files
-// create the extension pg_trgm, in that schema, unless the database has it; then
-// its schema has to come second in search_path. A project also needs its row in the table projects: Migrate adds it, and does nothing
-// else where all files have run and no row is without its keys of identity, which it
-// fills in.
+// names, for hosts that have their own migration tool. Each file must be run once, in a transaction, with the schema of
+// the store first in search_path (SET LOCAL search_path); it records itself in the table migrations. The files create
+// the extension pg_trgm in that schema unless the database has it; in that case its schema must be second in
+// search_path. A project also needs its row in the table projects. Migrate adds that row and fills in missing keys of
+// identity; if all files have been run, it does nothing else.
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
@@ -79,31 +77,28 @@ var migrations = func() []migration {
 	return files
 }()
 
-// Migrate brings the schema up to date and adds the project to it. Each file
-// runs in a transaction of its own and counts as applied only when that
-// commits. Many processes may migrate at once: one works, the others wait. It
-// needs the right to create objects only while there is something to create. A
-// schema of a later version is left alone, and is ErrUnavailable with
-// CodeSchemaOutdated.
+// Migrate brings the schema up to date and adds the project to it. Each file runs in its own
+// transaction and counts as applied only when that commits. Many processes may call Migrate at
+// once: one does the work, and the others wait. It needs the right to create objects only if there
+// is something to create. It does not change a schema of a later version, and returns
+// ErrUnavailable with CodeSchemaOutdated.
 //
-// Migrate creates the extension pg_trgm where the database does not have it, in
-// the schema of the store. PostgreSQL comes with it, and takes the right to create
-// objects in the database for enough; where a role has less, have the extension
-// created beforehand, in any schema. The search box is fast in the letters that
-// LC_CTYPE of the database knows: let it be one of UTF-8, such as C.UTF-8, not C,
-// which knows ASCII alone.
+// Migrate creates the extension pg_trgm in the schema of the store, unless the database has it
+// already. The extension comes with PostgreSQL, and the right to create objects in the database
+// suffices to create it; if the role does not have that right, create the extension beforehand, in
+// any schema. The search box is fast for the letters that LC_CTYPE of the database knows: it should
+// be a UTF-8 one, such as C.UTF-8, and not C, which knows only ASCII.
 //
-// It also looks after the feed: where the database was restored into a cluster
-// whose transactions count lower than before, the feed goes on counting from
-// where it was. The first change to a project does the same. Until one or the other,
-// CheckSchema reports it and the feed shows nothing new.
+// Migrate also corrects the positions of the feed: if the database was restored into a cluster with
+// a lower transaction counter, the feed continues from its last position. The first change to a
+// project does the same. Until then CheckSchema reports the condition, and the feed returns no new
+// events.
 //
-// The keys that users and segments are told apart by are worked out in Go, in
-// batches of a transaction each, wherever a row is without: after an update from a
-// version that had none. Where two users have one key by then, both stay as they
-// are, the one who registered first has the key, and Conflicts names the other. So are
-// the texts that are sorted and searched by, which are made anew where an earlier version
-// folded them in another way.
+// After an update from a version without them, the keys that identify users and segments are
+// computed in Go for all rows that have none, in batches with a transaction each. If two users have
+// the same key, both remain unchanged, the one who registered first gets the key, and Conflicts
+// lists the other. The texts for sorting and searching are recomputed in the same way if an earlier
+// version folded them differently.
 func (s *Store) Migrate(ctx context.Context) error {
 	taken := 0
 	for {
@@ -363,9 +358,8 @@ func (s *Store) outdated(format string, args ...any) error {
 	return userkit.NewError(userkit.CodeSchemaOutdated, "", "schema %q "+format, append([]any{s.schema}, args...)...)
 }
 
-// CheckSchema returns nil when the schema is the one that this version of
-// userkit needs and the project is in it, else ErrUnavailable with
-// CodeSchemaOutdated. It changes nothing.
+// CheckSchema returns nil if the schema is the one that this version of userkit needs and contains
+// the project, and otherwise ErrUnavailable with CodeSchemaOutdated. It changes nothing.
 func (s *Store) CheckSchema(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err

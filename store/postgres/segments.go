@@ -59,9 +59,9 @@ func (s *Store) FindSegments(ctx context.Context, ids []userkit.SegmentID, names
 	return selectRecords(ctx, s, q, segmentColumns.targets)
 }
 
-// CommitSegment implements userkit.Store. The change is one statement. Who is made
-// a member met the filter when the statement began; should one of them be deleted
-// meanwhile, the statement is sent anew.
+// CommitSegment implements userkit.Store. The change is one statement. The new members are the
+// users who matched the filter when the statement began; if one of them is deleted meanwhile, the
+// statement is sent again.
 func (s *Store) CommitSegment(ctx context.Context, change userkit.SegmentChange) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err

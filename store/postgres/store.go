@@ -6,17 +6,15 @@
 //	…
 //	m, err := userkit.New(store)
 //
-// Open connects with pgdriver. New takes a *bun.DB of the host's, over pgdriver
-// or over the database/sql driver of pgx. bun writes the values into the text of
-// a statement, so every statement is another text: a cache of prepared
-// statements only costs. Over pgx, set
+// Open connects with pgdriver. New takes a *bun.DB of the host, on pgdriver or on the database/sql
+// driver of pgx. bun writes the values into the text of a statement, so every text is different and
+// a cache of prepared statements is of no use. With pgx, set
 //
 //	config.DefaultQueryExecMode = pgx.QueryExecModeExec // or QueryExecModeSimpleProtocol
 //
-// Several projects can share a database, each with a Store of its own (see
-// WithProject); nothing that one does touches the others. Nothing rests on the
-// state of a session either, so a connection pooler such as PgBouncer may hand
-// out connections per transaction.
+// Several projects can share a database, each with its own Store (see WithProject), without
+// affecting one another. The store does not depend on the state of sessions, so a connection pooler
+// such as PgBouncer may assign connections per transaction.
 package postgres
 
 import (
@@ -41,12 +39,12 @@ const (
 	DefaultSchema   = "userkit"
 	DefaultPoolSize = 16
 
-	// DefaultReadTimeout bounds a statement whose context has no deadline.
+	// DefaultReadTimeout is the timeout of a statement whose context has no deadline.
 	DefaultReadTimeout = time.Minute
 )
 
-// DefaultConnectionLifetime is how long Open uses a connection: so what a role or
-// database is set to, and where a name leads to, takes effect in the end.
+// DefaultConnectionLifetime is how long a pool that Open makes uses a connection, so that changed
+// settings of a role or database, and changed DNS records, eventually take effect.
 const DefaultConnectionLifetime = 30 * time.Minute
 
 // maxProject and maxSchema bound the names, in bytes; the latter is PostgreSQL's.
@@ -55,8 +53,8 @@ const (
 	maxSchema  = 63
 )
 
-// Store keeps one project in PostgreSQL. Its methods are those of userkit.Store,
-// whose contract says what they do.
+// Store keeps one project in PostgreSQL. It implements userkit.Store, whose documentation describes
+// the methods.
 type Store struct {
 	db     runner                   // what statements run on
 	pool   *bun.DB                  // nil in a store that is bound to a transaction
@@ -111,9 +109,9 @@ func WithSchema(name string) Option {
 	}
 }
 
-// WithPoolSize sets how many connections Open keeps at most. The default is 16.
-// A manager uses a few for its changes, however many callers it has; the rest
-// are for reads. It is an error with New, whose pool is the host's.
+// WithPoolSize sets the maximum number of connections of the pool of Open. The default is 16. A
+// manager uses a few for its changes, whatever the number of callers; the rest are used for reads.
+// It is an error with New, whose pool is the host's.
 func WithPoolSize(connections int) Option {
 	return func(o *options) error {
 		if connections < 1 {
@@ -124,8 +122,8 @@ func WithPoolSize(connections int) Option {
 	}
 }
 
-// WithConnectionLifetime sets how long Open uses a connection before it makes another
-// in its place. The default is DefaultConnectionLifetime. It is an error with New.
+// WithConnectionLifetime sets how long the pool of Open uses a connection before it replaces it.
+// The default is DefaultConnectionLifetime. It is an error with New.
 func WithConnectionLifetime(lifetime time.Duration) Option {
 	return func(o *options) error {
 		if lifetime <= 0 {
@@ -136,8 +134,8 @@ func WithConnectionLifetime(lifetime time.Duration) Option {
 	}
 }
 
-// WithConnectionIdleTime sets after how long without use Open closes a connection. By
-// default it keeps those that it has, up to WithPoolSize. It is an error with New.
+// WithConnectionIdleTime sets after how long without use the pool of Open closes a connection. By
+// default it keeps idle connections, up to WithPoolSize. It is an error with New.
 func WithConnectionIdleTime(idle time.Duration) Option {
 	return func(o *options) error {
 		if idle <= 0 {
@@ -152,11 +150,11 @@ func WithConnectionIdleTime(idle time.Duration) Option {
 // parsed and planned, which about halves its work for single changes and small
 // batches. It is off by default, because prepared statements are state of a
 // session: it needs direct connections, or a pooler that keeps track of prepared
-// statements, such as PgBouncer 1.21 or later with max_prepared_statements above
-// 0. Behind another pooler nothing is gained, and nothing goes wrong: the name of a
-// statement follows from its text, so where a session does not know it, the
-// statement goes unprepared. With New, that takes pgx, in any mode for executing
-// queries; pgdriver on its own counts its statements.
+// statements, such as PgBouncer 1.21 or later with max_prepared_statements set to
+// more than 0. Behind another pooler it has no benefit, but does no harm: the name
+// of a statement is derived from its text, and if a session does not know it, the
+// statement is sent unprepared. With New, this option requires pgx, in any mode for
+// executing queries; pgdriver by itself numbers its statements.
 func WithPreparedStatements() Option {
 	return func(o *options) error {
 		o.prepared = true
@@ -164,10 +162,10 @@ func WithPreparedStatements() Option {
 	}
 }
 
-// WithReadTimeout bounds how long a statement may take whose context has no deadline
-// of its own, so that a network that swallows everything holds nobody up for ever.
-// The default is DefaultReadTimeout; 0 means no bound. A statement that takes longer
-// is ErrUnavailable with CodeStoreUnavailable. Changes are bounded by the manager.
+// WithReadTimeout sets the timeout of a statement whose context has no deadline, so that a network
+// that drops packets blocks no caller for ever. The default is DefaultReadTimeout; 0 means no
+// timeout. A statement that takes longer returns ErrUnavailable with CodeStoreUnavailable. The
+// manager sets the timeout of changes.
 func WithReadTimeout(timeout time.Duration) Option {
 	return func(o *options) error {
 		if timeout < 0 {
@@ -207,21 +205,21 @@ func readOptions(opts []Option) (options, error) {
 // Open connects to the database that dsn names, as in
 // postgres://user:password@host:5432/database?sslmode=verify-full.
 //
-// A DSN means what it means to libpq (PostgreSQL documentation, "Connection Strings"),
-// also as keyword=value pairs, with several hosts, target_session_attrs, the directory
-// of a socket, options, and the variables of the environment. Without an sslmode,
-// TLS is on, without a check of the certificate. Service and password files and a few
-// parameters more are refused, with what to do instead. read_timeout and write_timeout
-// bound how long the network may take. Any other parameter is a setting of the session,
-// such as statement_timeout: it is part of the start-up message, and no statement is
-// sent for it. PgBouncer refuses those that it does not keep track of, and so Open does.
+// A DSN has the same meaning as for libpq (PostgreSQL documentation, "Connection Strings"),
+// including keyword=value pairs, several hosts, target_session_attrs, the directory of a socket,
+// options, and environment variables. Without an sslmode, TLS is used, without verification of the
+// certificate. Service and password files and a few other parameters are refused with an error that
+// says what to do instead. read_timeout and write_timeout are timeouts of the network. Any other
+// parameter is a setting of the session, such as statement_timeout: it is part of the start-up
+// message, and no statement is sent for it. PgBouncer refuses settings that it does not track, and
+// Open then returns an error.
 //
-// Open asks for sessions that are read committed, and for a server that ends statements
-// of clients that are gone (client_connection_check_interval), where it takes that.
+// Open requests the isolation level read committed and, if the server supports it, that statements
+// of disconnected clients are ended (client_connection_check_interval).
 //
-// It returns ErrInvalid with CodeInvalidOption for a wrong option or DSN, and
-// ErrUnavailable with CodeStoreUnavailable when the server does not answer. It
-// neither looks at the schema nor changes it; see Migrate and CheckSchema.
+// It returns ErrInvalid with CodeInvalidOption for an invalid option or DSN, and ErrUnavailable
+// with CodeStoreUnavailable if the server does not answer. It neither checks nor changes the
+// schema; see Migrate and CheckSchema.
 func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
 	read, err := readOptions(opts)
 	if err != nil {
@@ -248,9 +246,9 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
 	return store, nil
 }
 
-// New returns a store on the host's own database handle, which the host closes
-// when the store is no longer in use. It returns ErrInvalid with
-// CodeInvalidOption when db is not for PostgreSQL or an option is wrong.
+// New returns a store on the host's own database handle, which the host closes when the store is no
+// longer in use. It returns ErrInvalid with CodeInvalidOption if db is not for PostgreSQL or an
+// option is invalid.
 func New(db *bun.DB, opts ...Option) (*Store, error) {
 	if db == nil {
 		return nil, invalidOption("New", "no database")
@@ -334,36 +332,34 @@ func (s *Store) savepoint(ctx context.Context, run func(bound *Store) error) err
 	return err
 }
 
-// WithTx returns a store that is bound to a transaction of the host's on the
-// same database: what it reads and writes is part of the transaction, and
-// nothing is done before the host commits. It looks after no feed: in a project that was
-// restored (see Migrate) a change is ErrUnavailable with CodeSchemaOutdated until Migrate
-// was called, or a change was made outside of a transaction of the host's.
+// WithTx returns a store that is bound to a transaction of the host on the same database: all reads
+// and writes are part of the transaction, and no change takes effect before the host commits. It
+// does not correct the positions of the feed: in a project that was restored (see Migrate), a
+// change returns ErrUnavailable with CodeSchemaOutdated until Migrate has been called or a change
+// has been made outside of a transaction of the host.
 //
-// Whatever writes sets a savepoint, so a unique value that is taken or a conflict leaves
-// the transaction in use. A change locks its user until the transaction ends;
-// other managers that change this user wait for it. What needs a new transaction
-// is not tried again: a deadlock or a serialization failure comes back as
-// ErrConflict with CodeTooManyConflicts, for the host to roll back and begin
-// anew. A transaction serves one goroutine at a time, and so does the store.
-// Close does nothing; after the end of the transaction every method returns
+// Every write sets a savepoint, so the transaction remains usable after a conflict or a unique
+// value that is taken. A change locks its user until the transaction ends; other managers that
+// change this user wait for it. A failure that requires a new transaction is not retried: a
+// deadlock or a serialization failure is returned as ErrConflict with CodeTooManyConflicts, and the
+// host must roll back and start again. A transaction serves one goroutine at a time, and so does
+// the store. Close does nothing; after the end of the transaction every method returns
 // ErrUnavailable with CodeClosed.
 func (s *Store) WithTx(tx bun.Tx) *Store {
 	return s.bind(tx, tx.Tx)
 }
 
-// WithSQLTx returns a store that is bound to a transaction of the host's, as WithTx does,
-// for hosts that have a *sql.Tx: those on database/sql and sqlc, on sqlx (the Tx of a
-// *sqlx.Tx) and on gorm (Statement.ConnPool in a transaction). The database has to be the
-// same, over whatever driver. A transaction of pgx itself becomes a *sql.Tx by the
-// package pgxtx.
+// WithSQLTx returns a store that is bound to a transaction of the host, as WithTx does, for hosts
+// that have a *sql.Tx: those that use database/sql or sqlc, sqlx (the Tx of a *sqlx.Tx) or gorm
+// (Statement.ConnPool in a transaction). The database must be the same; the driver may be any. The
+// package pgxtx converts a transaction of pgx itself to a *sql.Tx.
 func (s *Store) WithSQLTx(tx *sql.Tx) *Store { return s.bind(sqlTx{tx}, tx) }
 
 func (s *Store) bind(db runner, tx *sql.Tx) *Store {
 	return &Store{db: db, tx: tx, project: s.project, schema: s.schema, timeout: s.timeout}
 }
 
-// Close ends the store, and closes the database handle when Open made it.
+// Close closes the store, and the database handle if Open made it.
 func (s *Store) Close() error {
 	if s.tx != nil || s.closed.Swap(true) {
 		return nil

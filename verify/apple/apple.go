@@ -18,8 +18,8 @@ import (
 	"github.com/userkit/userkit/internal/vendorapi"
 )
 
-// Where the App Store Server API is (its changelog recommends these since version
-// 1.21; the older names below itunes.apple.com still answer).
+// The addresses of the App Store Server API (its changelog recommends these since version 1.21; the
+// older names below itunes.apple.com still work).
 const (
 	ProductionURL = "https://api.storekit.apple.com"
 	SandboxURL    = "https://api.storekit-sandbox.apple.com"
@@ -36,11 +36,11 @@ const (
 // defaultTimeout bounds a request when the host brings no http.Client.
 const defaultTimeout = 30 * time.Second
 
-// Config says which app's purchases are verified, and how. BundleID, KeyID,
-// IssuerID and PrivateKey are always needed, AppID in production.
+// Config configures a Verifier for an app. BundleID, KeyID, IssuerID and PrivateKey are always
+// required, and AppID is required in production.
 type Config struct {
-	// Store is the verifier's name; empty: "apple". A project with two apps has two
-	// verifiers of different names. 1 to 32 characters of a-z, 0-9, '_' and '-'.
+	// Store is the verifier's name; empty: "apple". A project with two apps needs two verifiers
+	// with different names. 1 to 32 characters of a-z, 0-9, '_' and '-'.
 	Store string
 
 	BundleID string // of the app, such as "org.example.app"
@@ -51,38 +51,37 @@ type Config struct {
 	PrivateKey []byte // the .p8 file: a P-256 key in PEM
 
 	// TokenLifetime is how long the token of a request is valid, from
-	// MinTokenLifetime to MaxTokenLifetime; zero: DefaultTokenLifetime. Each
-	// request has a token of its own.
+	// MinTokenLifetime to MaxTokenLifetime; zero: DefaultTokenLifetime. Each request has its own
+	// token.
 	TokenLifetime time.Duration
 
-	// Environment is whose purchases count: userkit.Production, also when empty, or
-	// userkit.Sandbox. In the sandbox, data of the environments Xcode and
-	// LocalTesting counts too, when it is signed under one of Roots.
+	// Environment is the environment whose purchases are accepted: userkit.Production, which is the
+	// default, or userkit.Sandbox. In the sandbox, data of the environments Xcode and LocalTesting
+	// is also accepted if it is signed under one of Roots.
 	Environment userkit.Environment
 
-	// AllowSandbox makes a verifier in production ask the sandbox about a
-	// transaction that production does not know, or refuses with 401 as it does for an
-	// app that is not in the App Store yet, and take sandbox receipts and
-	// notifications.
+	// AllowSandbox makes a verifier in production accept sandbox receipts and notifications, and
+	// query the sandbox about a transaction that production does not know, or for which production
+	// responds with 401, as it does for an app that is not in the App Store yet.
 	AllowSandbox bool
 
-	// Roots are the only certificates that a chain may end in, whatever root a
-	// payload brings along; empty: the Apple Root CA - G3.
+	// Roots are the only certificates that a chain may end in, whatever root a payload contains;
+	// empty: the Apple Root CA - G3.
 	Roots []*x509.Certificate
 
-	// RequireSigned demands proof of possession: of clients, only transactions that Apple has
-	// signed are taken. The id of a transaction, which receipts by mail, refund forms and
-	// logs show, is refused with ReasonForged.
+	// RequireSigned requires proof of possession: from clients, only transactions that Apple has
+	// signed are accepted. A mere transaction id, which appears in mailed receipts, refund forms
+	// and logs, is refused with ReasonForged.
 	RequireSigned bool
 
-	// RequireAccountToken demands that Apple says whose a purchase is: one whose
-	// appAccountToken does not name the user who shows it, or that has none, is refused
-	// with ReasonAccount. The app has to give each purchase the id of the user, or an
-	// extref that is a UUID. A member of a family to whom a purchase is shared has none.
+	// RequireAccountToken requires that a purchase names its user: one whose appAccountToken does
+	// not identify the user who submits it, or that has none, is refused with ReasonAccount. The
+	// app must set it for each purchase to the id of the user, or to an extref that is a UUID. A
+	// purchase that is shared with a member of a family has none.
 	RequireAccountToken bool
 
-	// NonRenewing says when a non-renewing subscription ends: Apple leaves its
-	// duration to the app. Nil, or a zero time: never.
+	// NonRenewing returns when a non-renewing subscription ends, because Apple leaves its duration
+	// to the app. If it is nil, or returns the zero time, the subscription never ends.
 	NonRenewing func(productID string, purchasedAt time.Time) time.Time
 
 	HTTPClient    *http.Client     // nil: one with a timeout of 30 seconds; redirects are never followed
@@ -91,8 +90,8 @@ type Config struct {
 	Clock         func() time.Time // nil: time.Now
 }
 
-// Verifier asks the App Store about purchases and reads its notifications. It is
-// safe for use by many goroutines at once.
+// Verifier verifies purchases with the App Store and reads its notifications. It is safe for use by
+// many goroutines at once.
 type Verifier struct {
 	name         string
 	bundleID     string
@@ -118,7 +117,7 @@ var (
 )
 
 // New returns a Verifier. It makes no request. It returns ErrInvalid with
-// CodeInvalidOption, naming the field of Config, when one is missing or wrong.
+// CodeInvalidOption, naming the field of Config, if one is missing or invalid.
 func New(config Config) (*Verifier, error) {
 	v := &Verifier{
 		name:        config.Store,
@@ -234,7 +233,7 @@ func (v *Verifier) Store() string { return v.name }
 // transaction hours before the API finds it.
 const settlingTime = 48 * time.Hour
 
-// Verify asks the App Store what is true of a purchase now. Receipt.Token is a
+// Verify queries the App Store about the current state of a purchase. Receipt.Token is a
 // transaction id, unless Config.RequireSigned refuses it, or a signed transaction.
 //
 // A subscription is valid in the statuses active and billing grace period, the

@@ -6,30 +6,27 @@
 // # Setting it up
 //
 //   - In App Store Connect, under Users and Access, Integrations, In-App Purchase,
-//     generate a key. Its file, AuthKey_….p8, can be downloaded once and is
-//     Config.PrivateKey; Config.KeyID stands beside it and Config.IssuerID above
-//     the list.
+//     generate a key. Its file, AuthKey_….p8, can be downloaded once and is Config.PrivateKey;
+//     Config.KeyID is shown beside it and Config.IssuerID above the list.
 //   - Config.BundleID and Config.AppID (the "Apple ID" of the app, a number) are
 //     on the App Information page of the app.
-//   - For notifications, enter the address of the host under App Information, App
-//     Store Server Notifications, version 2, and hand what arrives there to
-//     Manager.HandleStoreNotification. Answer with status 200 when it returns nil,
-//     and with 500 when it does not: then Apple sends the notification again,
-//     after 1, 12, 24, 48 and 72 hours.
+//   - For notifications, enter the address of the host under App Information, App Store Server
+//     Notifications, version 2, and pass the requests to Manager.HandleStoreNotification. Respond
+//     with status 200 if it returns nil, and otherwise with 500, so that Apple sends the
+//     notification again, after 1, 12, 24, 48 and 72 hours.
 //   - App Review buys in the sandbox with the build that goes to production. To
 //     let it pass, set Config.AllowSandbox and userkit.WithSandboxPurchases.
 //
 // # What the client sends
 //
 // Receipt.Token is a signed transaction (jwsRepresentation of StoreKit 2) or the
-// id of a transaction. The signed one is better: it names its environment, saves a
-// request, and is not taken for a wrong one while the App Store Server API does not
-// know it yet. What was bought is never believed from it: the answer of the App
-// Store, as of now, decides. App receipts of the older kind (verifyReceipt) are not
-// read; take the transaction id out of them.
+// id of a transaction. The signed transaction is better: it names its environment, saves a request,
+// and is not rejected while the App Store Server API does not know it yet. Its content is never
+// trusted: the current answer of the App Store decides. App receipts of the older kind
+// (verifyReceipt) are not supported; extract the transaction id from them.
 //
-// A client that sets appAccountToken to the id of the user when it buys lets
-// userkit refuse the purchase when another user shows it.
+// If a client sets appAccountToken to the id of the user when it buys, userkit can refuse the
+// purchase when another user submits it.
 //
 // # What is checked
 //
@@ -39,5 +36,5 @@
 // extensions of the App Store, all were valid at the date of the signature, and the
 // signature is that of the first; then when the bundle id, the app id and the
 // environment are the configured ones.
-// Whether Apple has revoked a certificate since is not asked online.
+// Revocation of certificates is not checked online.
 package apple

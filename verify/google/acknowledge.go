@@ -10,15 +10,14 @@ import (
 	"github.com/userkit/userkit/internal/vendorapi"
 )
 
-// Acknowledge tells Google that the purchase was granted; Google refunds a purchase
-// that it has not heard of after three days, and a prepaid plan of less than a week
-// after half of its time. It makes no request when facts.Raw says that it was done. It
-// returns nil as well when there is nothing left to acknowledge: the purchase is over,
-// was taken back, or is not known to Google any more.
+// Acknowledge reports to Google that the purchase was granted. Google refunds a purchase that is
+// not acknowledged within three days, and a prepaid plan of less than a week within half of its
+// time. Acknowledge makes no request if facts.Raw shows that the purchase was acknowledged. It also
+// returns nil if there is nothing left to acknowledge, because the purchase is over, was revoked,
+// or is no longer known to Google.
 //
-// It returns ErrInvalid with CodeBadFormat for a token that is none of Google's, and
-// else ErrUnavailable with CodePurchaseUndecided; Error.Until is then when Google wants
-// to be asked again.
+// It returns ErrInvalid with CodeBadFormat for a token that is not one of Google's, and otherwise
+// ErrUnavailable with CodePurchaseUndecided; Error.Until is then when Google may be queried again.
 func (v *Verifier) Acknowledge(ctx context.Context, receipt userkit.Receipt, facts userkit.PurchaseFacts) error {
 	text := receipt.Token
 	if facts.Token != "" {

@@ -17,21 +17,21 @@ import (
 // ServiceAccountKey are required; the zero value of each other field is its default.
 type Config struct {
 	// Store is the verifier's name, 1 to 32 characters of a-z, 0-9, '_' and '-'.
-	// Default: "google". It is kept with every purchase and must stay the same. Hosts
-	// with several applications have a Verifier with a name of its own for each.
+	// Default: "google". It is stored with every purchase and must not change. Hosts with several
+	// applications need a Verifier with a different name for each.
 	Store string
 
 	// PackageName is the application's, such as "com.example.app".
 	PackageName string
 
-	// ServiceAccountKey is the content of the service account's JSON key file. Only
-	// the type "service_account" is taken, with an RSA key of 2048 bits or more.
+	// ServiceAccountKey is the content of the service account's JSON key file. Only the type
+	// "service_account" is accepted, with an RSA key of 2048 bits or more.
 	ServiceAccountKey []byte
 
 	// PushAudience and PushServiceAccount are what the push subscription was
-	// configured with: the audience, which is the address of the endpoint where
-	// Pub/Sub was told none, and the email address of the service account that signs.
-	// Both or none: without them every notification is refused.
+	// configured with: the audience, which is by default the address of the endpoint, and the email
+	// address of the service account that signs. Set both or neither: without them every
+	// notification is refused.
 	PushAudience       string
 	PushServiceAccount string
 
@@ -39,7 +39,7 @@ type Config struct {
 	// followed. Default: a client with a time limit of 20 seconds.
 	HTTPClient *http.Client
 
-	// BaseURL is where the API is. Default: https://androidpublisher.googleapis.com.
+	// BaseURL is the address of the API. Default: https://androidpublisher.googleapis.com.
 	// Each address in a Config is https, or http on this machine (a loopback address
 	// or "localhost").
 	BaseURL string
@@ -48,11 +48,11 @@ type Config struct {
 	// signed assertions are sent to. Default: the ones of Google.
 	TokenURLs []string
 
-	// KeysURL is where the keys that sign pushes are, as a JSON Web Key Set (RFC
+	// KeysURL is the address of the keys that sign pushes, a JSON Web Key Set (RFC
 	// 7517). Default: https://www.googleapis.com/oauth2/v3/certs.
 	KeysURL string
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
@@ -142,18 +142,18 @@ func New(config Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Store is the verifier's name.
+// Store returns the name of the verifier.
 func (v *Verifier) Store() string { return v.store }
 
-// String names the verifier, without its secrets.
+// String identifies the verifier, without its secrets.
 func (v *Verifier) String() string { return "google.Verifier(" + v.packageName + ")" }
 
-// GoString is String: printing a Verifier never shows its key.
+// GoString returns String, so that printing a Verifier never shows its key.
 func (v *Verifier) GoString() string { return v.String() }
 
-// Verify asks Google what is true of a purchase now; the package comment tells what
-// is valid, invalid and undecided. One request as a rule, two where the kind of
-// purchase is not known; and one for an access token, about once an hour.
+// Verify queries Google about the current state of a purchase; see the package comment for what is
+// valid, invalid and undecided. It makes one request, or two if the kind of the purchase is not
+// known, and about once an hour one for a new access token.
 //
 // The facts of a purchase that Google knows: StableID is the digest of the purchase
 // token. TransactionID is the order id, empty where there was no order, as with a
@@ -180,10 +180,9 @@ func (v *Verifier) CheckReceipt(_ context.Context, receipt userkit.Receipt) (use
 	return userkit.Invalid(userkit.ReasonNotFound, userkit.PurchaseFacts{}), true
 }
 
-// StableID is the stable id of the purchase with this purchase token: the SHA-256 of
-// the token in 64 hexadecimal digits. Ids are shown in lists, events and exports,
-// where the token itself would be a leak; it cannot be found from its digest, as it
-// is long and random.
+// StableID returns the stable id of the purchase with this purchase token: the SHA-256 of the token
+// in 64 hexadecimal digits. Ids are shown in lists, events and exports, where the token itself
+// would be a leak. Since the token is long and random, it cannot be derived from its digest.
 func StableID(purchaseToken string) string {
 	digest := sha256.Sum256([]byte(purchaseToken))
 	return hex.EncodeToString(digest[:])

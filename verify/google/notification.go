@@ -18,20 +18,19 @@ const (
 )
 
 // ReadNotification reads a real-time developer notification as Pub/Sub pushes it
-// (https://developer.android.com/google/play/billing/rtdn-reference). It does nothing
-// but name the purchase that is to be verified again: what the notification says
-// about it is not believed.
+// (https://developer.android.com/google/play/billing/rtdn-reference). It only identifies the
+// purchase that is to be verified again: the other content of the notification is not trusted.
 //
 // The bearer token of the push is checked as in
 // https://docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions: signed by
 // Google with RS256, in time, for Config.PushAudience and by
-// Config.PushServiceAccount. ErrForbidden with CodeInvalidSignature is returned where
-// it is not, where Config names no push subscription, and where the notification is
-// about another application; ErrInvalid with CodeBadFormat where the body cannot be
-// read; ErrUnavailable with CodePurchaseUndecided where Google's keys cannot be had.
+// Config.PushServiceAccount. ErrForbidden with CodeInvalidSignature is returned if it is not, if
+// Config names no push subscription, or if the notification is about another application;
+// ErrInvalid with CodeBadFormat if the body cannot be parsed; and ErrUnavailable with
+// CodePurchaseUndecided if Google's keys cannot be fetched.
 //
-// The ID is Pub/Sub's messageId, the same when the message comes again. A test
-// notification, and one of a kind that is not known, has no Receipt.
+// The ID is Pub/Sub's messageId, which is the same if the message is sent again. A test
+// notification, and one of an unknown kind, has no Receipt.
 func (v *Verifier) ReadNotification(ctx context.Context, notification userkit.StoreNotification) (userkit.NotificationContent, error) {
 	if v.push == nil {
 		return userkit.NotificationContent{}, forged("no push subscription is configured")

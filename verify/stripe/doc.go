@@ -1,31 +1,29 @@
-// Package stripe verifies subscriptions with Stripe Billing. Its Verifier asks the
-// Stripe API about a subscription, and reads the events that Stripe sends to a
-// webhook endpoint.
+// Package stripe verifies subscriptions with Stripe Billing. Its Verifier queries the Stripe API
+// about a subscription, and reads the events that Stripe sends to a webhook endpoint.
 //
 // # Set it up
 //
-// The key: make a restricted key in the Stripe Dashboard under "API keys" that may
-// read Subscriptions and Invoices, and nothing else; it is Config.SecretKey. A full
-// secret key works too. A key is either of live mode or of test mode (a sandbox), and
-// knows only the subscriptions of that mode.
+// The key: create a restricted key in the Stripe Dashboard under "API keys" that may read
+// Subscriptions and Invoices, and nothing else; it is Config.SecretKey. A full secret key works
+// too. A key belongs either to live mode or to test mode (a sandbox), and can read only the
+// subscriptions of that mode.
 //
 // The webhook: add an endpoint at an address of the host in the Dashboard under
 // "Webhooks", for the events customer.subscription.* and invoice.*. Its signing secret
-// ("whsec_…") goes to Config.WebhookSecrets. Pass what arrives there to
-// ReadNotification, through the manager, with the body as it came, byte by byte.
-// Answer with a status of 2xx when it was taken; Stripe sends it again otherwise. To
-// roll a secret, add the new one to Config.WebhookSecrets; Stripe signs with both until
-// the old one expires.
+// ("whsec_…") goes to Config.WebhookSecrets. Pass the requests to ReadNotification, through the
+// manager, with the body unchanged, byte by byte. Respond with a status of 2xx if the event was
+// accepted; otherwise Stripe sends it again. To roll a secret, add the new one to
+// Config.WebhookSecrets; Stripe signs with both until the old one expires.
 //
 // The purchase: write the user's id (or extref) into the subscription's metadata under
-// Config.MetadataKey, in Checkout with subscription_data[metadata][user_id]. It comes
-// back as PurchaseFacts.AccountToken, and then nobody else can show the purchase. When
-// Checkout has completed, submit the id of the session's subscription.
+// Config.MetadataKey, in Checkout with subscription_data[metadata][user_id]. It is returned as
+// PurchaseFacts.AccountToken, and then no other user can submit the purchase. When Checkout has
+// completed, submit the id of the session's subscription.
 //
-// # What names a purchase
+// # How a purchase is identified
 //
 // Receipt.Token is the id of the subscription, "sub_…". It stays the same through all
-// renewals and changes of plan, so it is the stable id too.
+// renewals and changes of plan, so it is also the stable id.
 //
 // # When a subscription is active
 //

@@ -43,8 +43,8 @@ const (
 // value of each other field is its default.
 type Config struct {
 	// Store is the verifier's name, 1 to 32 characters of a-z, 0-9, '_' and '-'.
-	// Default: "stripe". It is kept with every purchase and must stay the same. Hosts
-	// with several Stripe accounts have a Verifier with a name of its own for each.
+	// Default: "stripe". It is stored with every purchase and must not change. Hosts with several
+	// Stripe accounts need a Verifier with a different name for each.
 	Store string
 
 	// SecretKey is a secret key ("sk_live_…", "sk_test_…") or, better, a restricted one
@@ -79,11 +79,11 @@ type Config struct {
 	// followed. Default: a client with a time limit of 20 seconds.
 	HTTPClient *http.Client
 
-	// BaseURL is where the API is: https, or http on this machine (a loopback address
+	// BaseURL is the address of the API: https, or http on this machine (a loopback address
 	// or "localhost"). Default: DefaultBaseURL.
 	BaseURL string
 
-	// Clock tells the time; called by many goroutines at once. Default: time.Now.
+	// Clock returns the current time. It is called by many goroutines at once. Default: time.Now.
 	Clock func() time.Time
 }
 
@@ -178,19 +178,19 @@ func invalidOption(field, format string, args ...any) error {
 	return userkit.NewError(userkit.CodeInvalidOption, field, format, args...)
 }
 
-// Store is the verifier's name.
+// Store returns the name of the verifier.
 func (v *Verifier) Store() string { return v.store }
 
-// String names the verifier, without its secrets.
+// String identifies the verifier, without its secrets.
 func (v *Verifier) String() string { return "stripe.Verifier(" + v.store + ")" }
 
-// GoString is String: printing a Verifier never shows its secrets.
+// GoString returns String, so that printing a Verifier never shows its secrets.
 func (v *Verifier) GoString() string { return v.String() }
 
-// Verify asks Stripe what is true of a subscription now; the package comment tells what
-// is valid, invalid and undecided. It makes one request, and for a subscription that is
-// past due a second one, for the open invoices. A token that is not the id of a
-// subscription is invalid without a request.
+// Verify queries Stripe about the current state of a subscription; see the package comment for what
+// is valid, invalid and undecided. It makes one request, and for a subscription that is past due a
+// second one, for the open invoices. A token that is not the id of a subscription is invalid
+// without a request.
 //
 // The facts: StableID is the id of the subscription, TransactionID that of its newest
 // invoice (empty where there is none), ProductID the product of the item, or its price

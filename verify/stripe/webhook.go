@@ -30,9 +30,9 @@ const maxSignatureHeader = 4096 // bytes
 // https://docs.stripe.com/connect/webhooks), and one of a connected account: the key
 // cannot ask about them.
 //
-// It makes no request, and returns ErrForbidden with CodeInvalidSignature for what is
-// not signed with one of the secrets or not at this time, and ErrInvalid with
-// CodeBadFormat for what is no event.
+// It makes no request. It returns ErrForbidden with CodeInvalidSignature for a request that is not
+// signed with one of the secrets within the tolerance, and ErrInvalid with CodeBadFormat for a body
+// that is not an event.
 func (v *Verifier) ReadNotification(_ context.Context, notification userkit.StoreNotification) (userkit.NotificationContent, error) {
 	if len(notification.Body) > userkit.MaxStoreNotification {
 		return userkit.NotificationContent{}, badEvent("the body is longer than %d bytes", userkit.MaxStoreNotification)
