@@ -30,6 +30,7 @@ type verification struct {
 	grace   time.Duration
 	jitter  float64 // from 0 to 1; drawn before, since rules draw nothing
 
+	holds    bool // the user had the purchase already when it was shown
 	owns     bool // the store says that it was made for this user
 	moves    bool // the purchase comes from another user, with what an administrator made of it
 	late     bool // the store took all the time that it had
@@ -158,6 +159,9 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	submitted := id.IsZero()
 	if at < 0 && !submitted {
 		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
+	}
+	if at < 0 && v.holds { // it has left the user meanwhile, and with it what let the user have it
+		v.verdict = Invalid(ReasonAccount, v.verdict.Facts)
 	}
 	if at < 0 && v.verdict.Outcome == VerdictInvalid {
 		return v.link(state, o)

@@ -64,19 +64,30 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
 		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
 	}
-	stranger := false
+	stranger, byExtRef := false, false
 	if token := v.verdict.Facts.AccountToken; token != "" {
-		named, byExtRef, err := m.named(ctx, token, user)
+		named, through, err := m.named(ctx, token, user)
 		if err != nil {
 			return v, err
 		}
-		v.owns = named == user.ID
+		v.owns, byExtRef = named == user.ID, through
 		stranger = !named.IsZero() && !v.owns
-		if stranger && byExtRef && known != nil && known.Active && known.told(token) {
-			stranger = false
+	}
+	unnamed := v.verdict.Facts.OnlyNamed && !v.owns
+	if known == nil && v.verdict.Outcome == VerdictValid && (stranger && byExtRef || unnamed) {
+		// Whoever shows a purchase again that is theirs keeps it.
+		held, err := m.store.FindPurchases(ctx, receipt.Store, v.verdict.Facts.StableID)
+		if err != nil {
+			return v, err
+		}
+		if at := slices.IndexFunc(held, func(p Purchase) bool { return p.UserID == user.ID }); at >= 0 {
+			known, v.holds = &held[at], true
 		}
 	}
-	if v.verdict.Facts.OnlyNamed && !v.owns && (known == nil || !known.identified()) {
+	if stranger && byExtRef && known != nil && known.Active && known.told(v.verdict.Facts.AccountToken) {
+		stranger = false
+	}
+	if unnamed && (known == nil || !known.identified()) {
 		stranger = true
 	}
 	return v.judge(m.sandboxPurchases, stranger), nil

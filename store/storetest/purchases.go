@@ -1000,7 +1000,25 @@ func ownerCases() []testCase {
 			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
 			d.signUp(t, func(user *userkit.NewUser) { user.ExtRef = "customer 7" })
 			require.Equal(t, userkit.VerificationReport{Verified: 1}, d.goesOnDue(t, bought.ID))
+			require.True(t, d.submit(t, user.ID, "1000").Active, "who shows it again")
 			d.requireSubscribed(t, user.ID, true)
+		}},
+		{"stays with who has it, and goes to nobody else, when only the one whom the store names may have it", func(t *testing.T, env env) {
+			for _, policy := range []userkit.PurchasePolicy{userkit.PurchaseRefuse, userkit.PurchaseTransfer} {
+				d, s := env.withShop(t, userkit.WithPurchasePolicy(policy))
+				receipt := string(policy)
+				user, other := d.signUp(t), d.signUp(t)
+				facts := d.monthly(receipt)
+				s.says(receipt, userkit.Valid(facts))
+				bought := d.submit(t, user.ID, receipt)
+				facts.OnlyNamed = true
+				s.says(receipt, userkit.Valid(facts))
+				require.Equal(t, bought.ID, d.submit(t, user.ID, receipt).ID)
+				_, err := d.SubmitPurchase(t.Context(), other.ID, receiptOf(receipt))
+				requireInvalid(t, err, userkit.ReasonAccount)
+				d.requireSubscribed(t, user.ID, true)
+				d.requireSubscribed(t, other.ID, false)
+			}
 		}},
 		{"has one owner when many show it at once", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
