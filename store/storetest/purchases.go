@@ -144,6 +144,23 @@ func (e env) withShop(t *testing.T, options ...userkit.Option) (*desk, *shop) {
 	return e.desk(t, slices.Concat([]userkit.Option{userkit.WithVerifiers(s), atOnce}, options)...), s
 }
 
+// keepsForHolder shows a purchase again that only the user whom its store names may have,
+// and that names nobody: by the user who has had it since before, and by another.
+func keepsForHolder(t *testing.T, env env, policy userkit.PurchasePolicy) {
+	d, s := env.withShop(t, userkit.WithPurchasePolicy(policy))
+	user, other := d.signUp(t), d.signUp(t)
+	facts := d.monthly("1000")
+	s.says("1000", userkit.Valid(facts))
+	bought := d.submit(t, user.ID, "1000")
+	facts.OnlyNamed = true
+	s.says("1000", userkit.Valid(facts))
+	require.Equal(t, bought.ID, d.submit(t, user.ID, "1000").ID)
+	_, err := d.SubmitPurchase(t.Context(), other.ID, receiptOf("1000"))
+	requireInvalid(t, err, userkit.ReasonAccount)
+	d.requireSubscribed(t, user.ID, true)
+	d.requireSubscribed(t, other.ID, false)
+}
+
 const month = 30 * 24 * time.Hour
 
 // monthly returns the facts of a subscription that was bought now, for a month.
@@ -1003,22 +1020,11 @@ func ownerCases() []testCase {
 			require.True(t, d.submit(t, user.ID, "1000").Active, "who shows it again")
 			d.requireSubscribed(t, user.ID, true)
 		}},
-		{"stays with who has it, and goes to nobody else, when only the one whom the store names may have it", func(t *testing.T, env env) {
-			for _, policy := range []userkit.PurchasePolicy{userkit.PurchaseRefuse, userkit.PurchaseTransfer} {
-				d, s := env.withShop(t, userkit.WithPurchasePolicy(policy))
-				receipt := string(policy)
-				user, other := d.signUp(t), d.signUp(t)
-				facts := d.monthly(receipt)
-				s.says(receipt, userkit.Valid(facts))
-				bought := d.submit(t, user.ID, receipt)
-				facts.OnlyNamed = true
-				s.says(receipt, userkit.Valid(facts))
-				require.Equal(t, bought.ID, d.submit(t, user.ID, receipt).ID)
-				_, err := d.SubmitPurchase(t.Context(), other.ID, receiptOf(receipt))
-				requireInvalid(t, err, userkit.ReasonAccount)
-				d.requireSubscribed(t, user.ID, true)
-				d.requireSubscribed(t, other.ID, false)
-			}
+		{"stays with who has it when only the one whom the store names may have it", func(t *testing.T, env env) {
+			keepsForHolder(t, env, userkit.PurchaseRefuse)
+		}},
+		{"moves to nobody whom the store does not name when only that one may have it", func(t *testing.T, env env) {
+			keepsForHolder(t, env, userkit.PurchaseTransfer)
 		}},
 		{"has one owner when many show it at once", func(t *testing.T, env env) {
 			d, s := env.withShop(t)
