@@ -50,6 +50,11 @@ type ImportOutcome struct {
 	UserID UserID       `json:"user_id,omitzero"` // zero if there is none, and for a user that a dry run would create
 	Action ImportAction `json:"action"`
 	Err    error        `json:"-"` // the error of the single call, with the field at fault; in JSON, "error"
+
+	// Changes is only of a dry run, and says what would change, by the name of the field or of
+	// the single attribute. Of a user who would be created it has every value that the record
+	// and the defaults give, and no old ones. Fields that only use changes are not among them.
+	Changes map[string]FieldChange `json:"changes,omitempty"`
 }
 
 // importOutcomeFields are a ImportOutcome without its methods.
@@ -311,7 +316,10 @@ func (i *userImports) create(at int) (*command, error) {
 			return nil, err
 		}
 		i.dry.created[user.ID] = true
-		i.outcomes[at] = ImportOutcome{Action: ImportCreated}
+		i.outcomes[at] = ImportOutcome{Action: ImportCreated, Changes: valuesOf(&user)}
+		if made {
+			delete(i.outcomes[at].Changes, "id") // the real run makes another one
+		}
 		return nil, nil
 	}
 	o := i.origin.again()
@@ -344,7 +352,11 @@ func (i *userImports) update(at int, user User) (*command, error) {
 		shown = UserID{}
 	}
 	steps := patch.steps(i.manager, i.origin.again())
-	after, c, err := patch.apply(&State{Exists: true, User: user}, steps)
+	state := State{Exists: true, User: user}
+	if i.dry != nil { // what else there is of the user decides nothing that an outcome tells
+		state.complete = completeness{openSessions: true, usageFrom: Set(Day{})}
+	}
+	after, c, err := patch.apply(&state, steps)
 	_, more := errors.AsType[needMore](err)
 	switch {
 	case err != nil && !more:
@@ -353,14 +365,10 @@ func (i *userImports) update(at int, user User) (*command, error) {
 		i.outcomes[at] = ImportOutcome{UserID: shown, Action: ImportUnchanged}
 		return nil, nil
 	case i.dry != nil:
-		if more { // what it needs to know more about is no unique value
-			after = user
-			_, _ = patch.put(&after)
-		}
 		if err := i.dry.put(user, after); err != nil {
 			return nil, err
 		}
-		i.outcomes[at] = ImportOutcome{UserID: shown, Action: ImportUpdated}
+		i.outcomes[at] = ImportOutcome{UserID: shown, Action: ImportUpdated, Changes: changesOf(&user, &after)}
 		return nil, nil
 	}
 	outcome := &i.outcomes[at]

@@ -148,6 +148,15 @@ func changesOf(before, after *User) map[string]FieldChange {
 	return changes
 }
 
+// valuesOf returns the fields of a new user that have a value, as changesOf would tell them.
+func valuesOf(user *User) map[string]FieldChange {
+	changes := changesOf(&User{}, user)
+	for name, change := range changes {
+		changes[name] = FieldChange{New: change.New}
+	}
+	return changes
+}
+
 func attributeChanges(before, after Attributes, changes map[string]FieldChange) {
 	for name, was := range before {
 		if is := after[name]; !reflect.DeepEqual(was, is) {

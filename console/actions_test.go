@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/userio"
 )
 
 // hidden returns the value of a hidden input of a page.
@@ -539,6 +541,9 @@ func TestImportIsMappedTriedAndRun(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, dry.status, alert(dry.body))
 	body := s.ended(strings.TrimPrefix(dry.header.Get("Location"), "/admin"))
 	require.Contains(t, body, "This was a dry run: nothing has been written.")
+	require.Contains(t, body, "<dt>Name</dt><dd><del><bdi>Ada ada</bdi></del> <span aria-hidden=\"true\">→</span><span class=\"sr\">becomes</span> <ins><bdi>Ada L.</bdi></ins></dd>")
+	require.Contains(t, body, "<dt>Name</dt><dd><ins><bdi>New One</bdi></ins></dd>", "of a new user, the fields")
+	require.Contains(t, body, "<dt>color</dt><dd><ins><bdi>blue</bdi></ins></dd>")
 	n, err := s.users.CountUsers(t.Context(), userkit.UserFilter{})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
@@ -571,6 +576,40 @@ func TestImportIsMappedTriedAndRun(t *testing.T) {
 	s.upload("empty.csv", "").says(422)
 	s.post("/import").says(422, "Choose a file first.")
 	s.get("/import/unknown").says(404)
+}
+
+func TestADryRunShowsWhatWouldChange(t *testing.T) {
+	var hidden bool
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), allows(func(operation userkit.Operation) bool { return !hidden || operation.Name != "users.get" })})
+	ada := s.user("ada")
+	var file strings.Builder
+	file.WriteString("login,name,expires_at,password,description\nada,نور,2031-05-06,hunter2," + strings.Repeat("long", 400) + "\n")
+	for i := range userio.MaxChanges + 1 {
+		fmt.Fprintf(&file, "user%d,<b>%d</b>,,,\n", i, i)
+	}
+	path := strings.TrimPrefix(s.upload("users.csv", file.String()).header.Get("Location"), "/admin")
+	dry := s.post(path, "mode", "upsert", "field-0", "login", "field-1", "name", "field-2", "expires_at", "field-3", "attributes.secret", "field-4", "description")
+	job := strings.TrimPrefix(dry.header.Get("Location"), "/admin")
+	body := s.ended(job)
+	require.Contains(t, body, ada.Name)
+	require.Contains(t, body, "<ins><bdi>نور</bdi></ins>")
+	require.Contains(t, body, "2031")
+	require.Contains(t, body, `href="/admin/users/`+ada.ID.String())
+	require.Contains(t, body, "<dt>secret</dt><dd class=\"muted\">not shown, since it looks like a password</dd>")
+	require.NotContains(t, body, "hunter2")
+	require.Contains(t, body, "long…")
+	require.NotContains(t, body, strings.Repeat("long", 126))
+	require.Contains(t, body, "&lt;b&gt;0&lt;/b&gt;")
+	require.Contains(t, body, "2 more rows would change users; they are not listed.")
+	n, err := s.users.CountUsers(t.Context(), userkit.UserFilter{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+
+	hidden = true
+	body = s.get(job).ok()
+	require.Contains(t, body, "You may not see this user.")
+	require.NotContains(t, body, ada.Name)
+	require.NotContains(t, body, "نور")
 }
 
 func TestSearchOfEverything(t *testing.T) {

@@ -150,8 +150,10 @@ type cell struct {
 }
 
 // cellOf returns what a column shows of a user.
-func (v *view) cellOf(c column, user *userkit.User) cell {
-	value := c.get(user)
+func (v *view) cellOf(c column, user *userkit.User) cell { return v.cellFor(c, c.get(user)) }
+
+// cellFor returns how a value of a column is shown.
+func (v *view) cellFor(c column, value any) cell {
 	shown := cell{Name: c.Name}
 	switch value := value.(type) {
 	case nil:

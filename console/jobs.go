@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -172,6 +173,81 @@ func (c *console) showJob(v *view, w http.ResponseWriter, r *http.Request) error
 		Job   *job
 		State jobState
 	}{v, found, found.State()})
+}
+
+// difference is what a row of a dry run would make of its user.
+type difference struct {
+	userio.RowChange
+	Created bool
+	Hidden  bool // the person may not see the user
+	Fields  []fieldDifference
+	Secrets []string // labels of fields whose values are not shown
+}
+
+type fieldDifference struct {
+	Label    string
+	Old, New cell
+}
+
+// Differences returns what the rows of a dry run would change. Who may not see a user is not
+// told what is known of it.
+func (v *view) Differences(changes []userio.RowChange) []difference {
+	columns := map[string]column{}
+	for _, c := range v.columnsOf() {
+		columns[c.Name] = c
+	}
+	named := func(name string) column {
+		if c, known := columns[name]; known {
+			return c
+		}
+		return column{Name: name, Label: v.Label(name)} // an attribute
+	}
+	var all []difference
+	for _, change := range changes {
+		d := difference{RowChange: change, Created: change.Action == userkit.ImportCreated}
+		d.Hidden = !change.UserID.IsZero() && !v.May("users.get", change.UserID)
+		for _, name := range slices.Sorted(maps.Keys(change.Fields)) {
+			if d.Hidden {
+				break
+			}
+			field := change.Fields[name]
+			c := named(name)
+			d.Fields = append(d.Fields, fieldDifference{c.Label, v.differing(c, field.Old), v.differing(c, field.New)})
+		}
+		for _, name := range change.Secret {
+			d.Secrets = append(d.Secrets, named(name).Label)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// maxDiffering is how many characters of a value a difference shows.
+const maxDiffering = 500
+
+// differing returns a value so that it can be told from another one: whole where a table
+// would round it.
+func (v *view) differing(c column, value any) cell {
+	shown := v.cellFor(c, value)
+	switch value := value.(type) {
+	case time.Time:
+		shown.HTML, shown.Text = "", v.Exact(value)
+	case userkit.Duration:
+		shown.Text = value.String()
+	case int64:
+		if shown.HTML != "" {
+			shown.HTML, shown.Text = "", v.Number(value)
+		}
+	}
+	if runes := []rune(shown.Text); len(runes) > maxDiffering {
+		shown.Text = string(runes[:maxDiffering]) + "…"
+	}
+	return shown
+}
+
+// Unlisted returns how many rows that would change a user are not listed.
+func (s jobState) Unlisted() int64 {
+	return s.Import.Created + s.Import.Updated - int64(len(s.Import.Changes))
 }
 
 // JobError says to a person why a job ended early.

@@ -16,7 +16,7 @@ func TestReportsHaveNamesInJSON(t *testing.T) {
 	snake := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[ImportReport](), reflect.TypeFor[ExportReport](), reflect.TypeFor[Rejection](), reflect.TypeFor[ColumnUse](),
-		reflect.TypeFor[Inspection](), reflect.TypeFor[Progress](),
+		reflect.TypeFor[Inspection](), reflect.TypeFor[Progress](), reflect.TypeFor[RowChange](),
 	} {
 		for field := range of.Fields() {
 			if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "-" {

@@ -185,6 +185,7 @@ type ImportReport struct {
 	Unchanged  int64       `json:"unchanged"`
 	Rejected   int64       `json:"rejected"`
 	Rejections []Rejection `json:"rejections,omitempty"` // the first MaxRejections
+	Changes    []RowChange `json:"changes,omitempty"`    // of a dry run: the first MaxChanges rows that would create or update a user
 	Columns    []ColumnUse `json:"columns"`
 
 	Format Format `json:"format,omitempty"` // of the file; empty: it is not a readable table
@@ -543,8 +544,10 @@ func (im *importer) settle() error {
 		switch outcome.Action {
 		case userkit.ImportCreated:
 			im.report.Created++
+			im.change(b.places[i], &b.records[i], outcome)
 		case userkit.ImportUpdated:
 			im.report.Updated++
+			im.change(b.places[i], &b.records[i], outcome)
 		case userkit.ImportUnchanged:
 			im.report.Unchanged++
 		default:
@@ -606,6 +609,9 @@ func (im *importer) rehearse(record *userkit.UserImport, keys rowKeys, outcome u
 		// A row that says the same user and is rejected here may have made the
 		// call believe that the user is there.
 		user, outcome.Action = key, userkit.ImportCreated
+		for name, change := range outcome.Changes {
+			outcome.Changes[name] = userkit.FieldChange{New: change.New}
+		}
 	case !repeated:
 		user = hashKey(userkit.ByID(outcome.UserID))
 	}

@@ -692,3 +692,31 @@ func TestImportTellsHowFarItIs(t *testing.T) {
 	require.Equal(t, userio.Progress{Rows: 2500, Bytes: int64(len(file))}, last)
 	require.GreaterOrEqual(t, calls, 3)
 }
+
+func TestADryRunListsWhatRowsWouldChange(t *testing.T) {
+	manager := newManager(t)
+	importText(t, manager, "login,name,plan\nada,Ada,gold\nbob,Bob,gold\n", userio.ImportOptions{})
+	const hash = "$2y$10$abcdefghijklmnopqrstuuK"
+	file := "login,name,plan,Password,more,deep\nada,Ada L.,silver,hunter2," + hash + ",\"{\"\"a\"\":1,\"\"password\"\":\"\"hunter2\"\"}\"\nbob,Bob,gold,,,\nADA,again,,,,\ncyd,Cyd,,,,\n"
+	options := userio.ImportOptions{DryRun: true, Columns: map[string]string{"Password": "attributes.x", "more": "attributes.more", "deep": "attributes.deep"}}
+	report := importText(t, manager, file, options)
+	ada, err := manager.FindUser(t.Context(), userkit.ByLogin("ada"))
+	require.NoError(t, err)
+	require.Len(t, report.Changes, 2, "neither the unchanged row nor the rejected one")
+	first := report.Changes[0]
+	require.Equal(t, []any{int64(2), ada.ID, userkit.ByLogin("ada"), userkit.ImportUpdated}, []any{first.Row, first.UserID, first.Key, first.Action})
+	require.Equal(t, userkit.FieldChange{Old: "Ada", New: "Ada L."}, first.Fields["name"])
+	require.Equal(t, userkit.FieldChange{Old: "gold", New: "silver"}, first.Fields["attributes.plan"])
+	require.Equal(t, []string{"attributes.more", "attributes.x"}, first.Secret)
+	require.NotContains(t, fmt.Sprint(report.Changes), "hunter2")
+	second := report.Changes[1]
+	require.Equal(t, userkit.ImportCreated, second.Action)
+	require.True(t, second.UserID.IsZero())
+	require.Equal(t, userkit.FieldChange{New: "Cyd"}, second.Fields["name"])
+
+	options.DryRun = false
+	require.Empty(t, importText(t, manager, file, options).Changes, "of a dry run only")
+	many := importText(t, manager, distinctFile(userio.MaxChanges+20), userio.ImportOptions{DryRun: true})
+	require.Len(t, many.Changes, userio.MaxChanges)
+	require.EqualValues(t, userio.MaxChanges+20, many.Created)
+}

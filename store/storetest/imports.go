@@ -187,6 +187,7 @@ func importCases() []testCase {
 			dry, err := d.ImportUsers(t.Context(), userkit.ImportOptions{DryRun: true}, records)
 			require.NoError(t, err)
 			requireActions(t, dry, want...)
+			require.Equal(t, map[string]userkit.FieldChange{"name": {Old: "ada", New: "Ada"}}, dry[0].Changes)
 			usersAfter, eventsAfter := d.everything(t)
 			require.Equal(t, users, usersAfter)
 			require.Equal(t, events, eventsAfter)
