@@ -58,6 +58,11 @@ type Device struct {
 	// only while LocationConsentAt, the time at which the device consented, is set.
 	Location          Location  `json:"location,omitzero"`
 	LocationConsentAt time.Time `json:"location_consent_at,omitzero"`
+
+	// LocationForgottenAt is up to when measured locations are not kept, whenever they are
+	// reported: ForgetLocations was called then, or the consent withdrawn, or given again
+	// after either. Zero: neither has happened.
+	LocationForgottenAt time.Time `json:"location_forgotten_at,omitzero"`
 }
 
 // NewDevice describes a device to register.

@@ -103,7 +103,9 @@ type FeatureProperties struct {
 type LocationManager interface {
 	// ReportLocation sets the location of a device and returns the device. A location without a
 	// time, or with a time in the future, is taken as measured now. A location that was measured
-	// before the known one changes nothing.
+	// before the known one, or not after Device.LocationForgottenAt, changes nothing. One that was
+	// measured before the device first consented is kept, since an application that has just got
+	// the consent may send the last location that it knows.
 	//
 	// It returns ErrNotFound with CodeDeviceNotFound, ErrRefused with CodeNoLocationConsent if the
 	// device has not consented, ErrRefused with CodeUserDisabled or CodeUserInactive, and
@@ -116,8 +118,9 @@ type LocationManager interface {
 	Locations(ctx context.Context, query LocationQuery) (FeatureCollection, error)
 
 	// ForgetLocations deletes the locations of all devices of a user, and returns their number.
-	// Devices that have consented may report new ones. DevicePatch.LocationConsent withdraws the
-	// consent of a device, which deletes its location as well.
+	// Devices that have consented may report new ones, but none that they measured before; see
+	// Device.LocationForgottenAt. DevicePatch.LocationConsent withdraws the consent of a device,
+	// which deletes its location as well.
 	ForgetLocations(ctx context.Context, user UserID) (int, error)
 }
 
@@ -286,7 +289,7 @@ func (l Location) report(state *State, record DeviceRecord, _ origin) (Device, C
 	if record.LocationConsentAt.IsZero() {
 		return Device{}, Change{}, NewError(CodeNoLocationConsent, "", "device %s has not agreed that its location is kept", record.ID)
 	}
-	if !l.At.After(record.Location.At) {
+	if !l.At.After(record.Location.At) || !l.At.After(record.LocationForgottenAt) {
 		return record.Device, Change{}, nil
 	}
 	c := state.change()
@@ -301,28 +304,40 @@ func (d *Device) agree(now time.Time, agrees bool) bool {
 	if agrees != d.LocationConsentAt.IsZero() {
 		return false
 	}
-	if agrees {
-		d.LocationConsentAt = now
+	if !agrees {
+		d.LocationConsentAt = time.Time{}
+		d.forgetLocation(now)
 		return true
 	}
-	d.LocationConsentAt, d.Location = time.Time{}, Location{}
+	d.LocationConsentAt = now
+	if !d.LocationForgottenAt.IsZero() { // nobody agreed to what was measured since
+		d.forgetLocation(now)
+	}
 	return true
+}
+
+// forgetLocation deletes the location, and sees to it that none from before is kept.
+func (d *Device) forgetLocation(now time.Time) {
+	d.Location, d.LocationForgottenAt = Location{}, latest(d.LocationForgottenAt, now)
 }
 
 // forgetLocations decides that the locations of all devices, which are loaded, go.
 func forgetLocations(state *State, o origin) (int, Change, error) {
-	c := state.change()
-	for _, record := range state.Devices {
-		if record.Location != (Location{}) {
-			record.Location = Location{}
-			c.Devices.Update = append(c.Devices.Update, record)
-		}
-	}
-	count := len(c.Devices.Update)
-	if count == 0 {
+	if len(state.Devices) == 0 {
 		return 0, Change{}, nil
 	}
-	o.record(&c, EventLocationsForgotten, DeviceID{}, "devices", count)
+	c := state.change()
+	count := 0
+	for _, record := range state.Devices {
+		if record.Location != (Location{}) {
+			count++
+		}
+		record.forgetLocation(o.now)
+		c.Devices.Update = append(c.Devices.Update, record)
+	}
+	if count > 0 {
+		o.record(&c, EventLocationsForgotten, DeviceID{}, "devices", count)
+	}
 	return count, c, nil
 }
 

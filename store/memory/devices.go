@@ -36,6 +36,7 @@ type device struct {
 	lastSeenAt   micros
 	location     *location // nil: none
 	consentAt    micros
+	forgottenAt  micros // the location
 	digest       userkit.TokenDigest
 	sealed       []byte
 }
@@ -84,6 +85,7 @@ func deviceOf(user userkit.UserID, from *userkit.DeviceRecord) *device {
 		registeredAt: microsOf(from.RegisteredAt),
 		lastSeenAt:   microsOf(from.LastSeenAt),
 		consentAt:    microsOf(from.LocationConsentAt),
+		forgottenAt:  microsOf(from.LocationForgottenAt),
 		digest:       from.TokenDigest,
 	}
 	if from.Location != (userkit.Location{}) {
@@ -108,8 +110,9 @@ func (d *device) fill(to *userkit.Device) {
 		RegisteredAt: d.registeredAt.time(),
 		LastSeenAt:   d.lastSeenAt.time(),
 
-		LocationConsentAt: d.consentAt.time(),
-		PushTokenSetAt:    d.pushTokenSet.time(),
+		LocationConsentAt:   d.consentAt.time(),
+		LocationForgottenAt: d.forgottenAt.time(),
+		PushTokenSetAt:      d.pushTokenSet.time(),
 	}
 	if at := d.location; at != nil {
 		to.Location = userkit.Location{

@@ -381,6 +381,7 @@ var deviceColumns = columns[userkit.DeviceRecord]{
 			optional(values, !d.Location.At.IsZero(), values.integer, d.Location.Place())
 		}},
 	optionalTimeColumn("location_consent_at", func(d *userkit.DeviceRecord) *time.Time { return &d.LocationConsentAt }),
+	optionalTimeColumn("location_forgotten_at", func(d *userkit.DeviceRecord) *time.Time { return &d.LocationForgottenAt }),
 	{name: "token_digest", kind: "bytea", read: bytesRead("token_digest"),
 		put: func(values *array, d *userkit.DeviceRecord) { values.bytes(d.TokenDigest[:]) },
 		get: func(d *userkit.DeviceRecord) any { return (*digest)(&d.TokenDigest) }},

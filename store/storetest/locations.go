@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -147,6 +148,7 @@ func locationGroups() []group {
 	return []group{{"ReportLocation", []testCase{
 		{"keeps the newest location of a device that agreed, without an event", locationReported},
 		{"refuses who has not agreed, who may not and what is no place, and writes nothing", locationRefused},
+		{"keeps nothing from before locations were forgotten or consent was withdrawn", locationsFromBefore},
 		{"is GeoJSON of a user and of a box, page by page", locationsAreGeoJSON},
 		{"is undone by ForgetLocations, by withdrawing, by a deletion, and is in the archive", locationsForgotten},
 	}}}
@@ -222,6 +224,78 @@ func locationRefused(t *testing.T, env env) {
 	require.Zero(t, again.Location, "whoever registers again has not agreed")
 	_, err = d.ReportLocation(t.Context(), again.ID, berlin)
 	requireCode(t, err, userkit.ErrRefused, userkit.CodeNoLocationConsent)
+}
+
+// A device measures where it is, and reports it later: what it measured before it was to be
+// forgotten stays forgotten.
+func locationsFromBefore(t *testing.T, env env) {
+	d := env.desk(t)
+	ways := []struct {
+		name   string
+		forget func(device userkit.Device) error
+	}{
+		{"ForgetLocations", func(device userkit.Device) error {
+			_, err := d.ForgetLocations(t.Context(), device.UserID)
+			return err
+		}},
+		{"withdrawing", func(device userkit.Device) error {
+			_, err := d.UpdateDevice(t.Context(), device.ID, userkit.DevicePatch{LocationConsent: userkit.Set(false)})
+			return err
+		}},
+		{"registering again", func(device userkit.Device) error {
+			_, err := d.RegisterDevice(t.Context(), device.UserID, userkit.NewDevice{HardwareID: device.HardwareID})
+			return err
+		}},
+	}
+	for _, way := range ways {
+		for _, reported := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, reported before: %t", way.name, reported), func(t *testing.T) {
+				user := d.signUp(t)
+				device := d.register(t, user.ID, userkit.NewDevice{LocationConsent: true, HardwareID: "phone"})
+				require.Zero(t, device.LocationForgottenAt)
+				if reported {
+					d.locate(t, device.ID, berlin)
+				}
+				measured := func() userkit.Location {
+					d.clock.Advance(time.Second)
+					return userkit.Location{Latitude: 1, Longitude: 2, At: d.clock.Now()}
+				}
+				late := []userkit.Location{berlin, measured()}
+				d.clock.Advance(time.Second)
+				require.NoError(t, way.forget(device))
+				forgotten := d.clock.Now()
+				device, err := d.Device(t.Context(), device.ID)
+				require.NoError(t, err)
+				require.Equal(t, forgotten, device.LocationForgottenAt)
+				if device.LocationConsentAt.IsZero() {
+					late = append(late, measured()) // nobody agreed to this one
+					d.clock.Advance(time.Second)
+					device, err = d.UpdateDevice(t.Context(), device.ID, userkit.DevicePatch{LocationConsent: userkit.Set(true)})
+					require.NoError(t, err)
+				}
+				late = append(late, userkit.Location{Latitude: 3, At: device.LocationForgottenAt})
+				for _, location := range late {
+					require.Equal(t, device, d.locate(t, device.ID, location))
+				}
+				next := measured()
+				require.Equal(t, next, d.locate(t, device.ID, next).Location)
+			})
+		}
+	}
+	t.Run("a clock that goes back", func(t *testing.T) {
+		user := d.signUp(t)
+		device := d.register(t, user.ID, userkit.NewDevice{LocationConsent: true})
+		var marks []time.Time
+		for range 2 {
+			_, err := d.ForgetLocations(t.Context(), user.ID)
+			require.NoError(t, err)
+			read, err := d.Device(t.Context(), device.ID)
+			require.NoError(t, err)
+			marks = append(marks, read.LocationForgottenAt)
+			d.clock.Advance(-time.Minute)
+		}
+		require.Equal(t, marks[0], marks[1])
+	})
 }
 
 func locationsAreGeoJSON(t *testing.T, env env) {
@@ -305,7 +379,11 @@ func locationsForgotten(t *testing.T, env env) {
 	require.NoError(t, err)
 	require.Len(t, left.Features, 1)
 	require.Equal(t, beside.ID, left.Features[0].ID)
-	require.Equal(t, berlin, d.locate(t, devices[0].ID, berlin).Location, "the device still agrees")
+	require.Zero(t, d.locate(t, devices[0].ID, berlin).Location, "it is from before")
+	d.clock.Advance(time.Second)
+	back := berlin
+	back.At = d.clock.Now()
+	require.Equal(t, back, d.locate(t, devices[0].ID, back).Location, "the device still agrees")
 
 	_, err = d.DeleteUser(t.Context(), other.ID, other.ID.String())
 	require.NoError(t, err)

@@ -274,7 +274,7 @@ func dossierAt(n int, moment time.Time) dossier {
 	d.user.Traffic.Period = day
 	for i := range d.devices {
 		d.devices[i].RegisteredAt, d.devices[i].LastSeenAt = moment, moment
-		d.devices[i].Location.At, d.devices[i].LocationConsentAt = moment, moment
+		d.devices[i].Location.At, d.devices[i].LocationConsentAt, d.devices[i].LocationForgottenAt = moment, moment, moment
 	}
 	for i := range d.sessions {
 		d.sessions[i].StartedAt, d.sessions[i].Counter.At, d.sessions[i].Aside.At, d.sessions[i].ReportedAt = moment, moment, moment, moment
