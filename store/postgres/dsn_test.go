@@ -125,12 +125,12 @@ func TestDSNsAreRefused(t *testing.T) {
 		"postgres://ada:secret@db/shop?service=shop":                       "parameters of the service",
 		"postgres://ada:secret@db/shop?passfile=/home/ada/.pgpass":         "PGPASSWORD",
 		"postgres://ada:secret@db/shop?sslcrl=x":                           "New",
-		"postgres://ada:secret@db/shop?search%20path=x":                    "no parameter",
+		"postgres://ada:secret@db/shop?search%20path=x":                    "unknown parameter",
 		"postgres://ada:secret@db/shop?hostaddr=db.example.org":            "numbers",
 		"postgres://ada:secret@one,two/shop?hostaddr=10.0.0.1":             "host has 2 parts",
 		"unix://ada:secret@shop":                                           "path/to/socket",
 		"postgres://ada:secret@db/shop?keepalives_count=many":              "keepalives_count",
-		"postgres://ada:secret@db/shop?search_path=%00":                    "no parameter",
+		"postgres://ada:secret@db/shop?search_path=%00":                    "unknown parameter",
 	} {
 		_, err := parseDSN(dsn)
 		requireRefused(t, err, dsn)
