@@ -5,11 +5,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,11 +14,10 @@ import (
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/internal/pgtest"
+	"github.com/userkit/userkit/internal/storytest"
 	"github.com/userkit/userkit/store/memory"
 	"github.com/userkit/userkit/store/postgres"
 )
-
-var update = flag.Bool("update", false, "write what the story prints to testdata")
 
 // databases are empty: the program migrates by itself.
 var databases = pgtest.NewTemplate(nil)
@@ -51,18 +47,10 @@ func open(t *testing.T, dsn, project string) userkit.Store {
 	return store
 }
 
-// requireStory tells the story and compares it with the one in testdata.
+// requireStory tells the story on a store and compares it with the one in testdata.
 func requireStory(t *testing.T, store userkit.Store) {
 	t.Helper()
-	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), &out, store))
-	golden := filepath.Join("testdata", "story.txt")
-	if *update {
-		require.NoError(t, os.WriteFile(golden, out.Bytes(), 0o666))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), out.String())
+	storytest.Require(t, func(ctx context.Context, out io.Writer) error { return run(ctx, out, store) })
 }
 
 // The quick start is built from what userkit and its store in memory need and from the
