@@ -282,11 +282,11 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	// What a store said earlier than what is known tells nothing new.
 	if news := !facts.At.Before(noLater(p.FactsAt, now)); news || p.FactsAt.IsZero() {
 		if facts.StableID != "" {
-			waits := p.StableID
+			before := p
 			p.takeFacts(facts)
 			// What turned out not to be the user's must not keep others from it.
-			if v.verdict.Outcome != VerdictValid && strings.HasPrefix(waits, provisional) {
-				p.StableID = waits
+			if v.verdict.Outcome != VerdictValid && !before.identified() {
+				p.StableID = before.StableID
 			}
 		}
 		p.FactsAt = facts.At
