@@ -28,15 +28,7 @@ func authentications(callers int) func(context.Context, *bench) (sides, error) {
 		if err != nil {
 			return sides{}, err
 		}
-		authenticate := func(one func(ctx context.Context, token string) error) side {
-			return func(ctx context.Context, span time.Duration) (float64, error) {
-				return drive(ctx, callers, span, 0, func(int) job {
-					return func(random *rand.Rand) (int, error) {
-						return 1, one(ctx, db.tokens[random.IntN(len(db.tokens))])
-					}
-				})
-			}
-		}
+		authenticate := lookUps(callers, func(random *rand.Rand) string { return db.tokens[random.IntN(len(db.tokens))] })
 		return sides{
 			ours: authenticate(func(ctx context.Context, token string) error {
 				_, err := db.manager.Authenticate(ctx, token)

@@ -22,15 +22,7 @@ func findings(callers int) func(context.Context, *bench) (sides, error) {
 		if err != nil {
 			return sides{}, err
 		}
-		find := func(one func(ctx context.Context, login string) error) side {
-			return func(ctx context.Context, span time.Duration) (float64, error) {
-				return drive(ctx, callers, span, 0, func(int) job {
-					return func(random *rand.Rand) (int, error) {
-						return 1, one(ctx, loginOf(random.IntN(b.users)))
-					}
-				})
-			}
-		}
+		find := lookUps(callers, func(random *rand.Rand) string { return loginOf(random.IntN(b.users)) })
 		return sides{
 			ours: find(func(ctx context.Context, login string) error {
 				_, err := db.manager.FindUser(ctx, userkit.ByLogin(login))
@@ -38,6 +30,17 @@ func findings(callers int) func(context.Context, *bench) (sides, error) {
 			}),
 			theirs: find(db.findByHand),
 		}, nil
+	}
+}
+
+// lookUps returns what makes the side of callers who each look up one key after another.
+func lookUps(callers int, key func(random *rand.Rand) string) func(one func(ctx context.Context, key string) error) side {
+	return func(one func(ctx context.Context, key string) error) side {
+		return func(ctx context.Context, span time.Duration) (float64, error) {
+			return drive(ctx, callers, span, 0, func(int) job {
+				return func(random *rand.Rand) (int, error) { return 1, one(ctx, key(random)) }
+			})
+		}
 	}
 }
 
