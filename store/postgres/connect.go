@@ -258,14 +258,19 @@ func (c *connection) abandon() {
 
 // watch abandons the connection when the context ends before stop is called, or
 // when stop is called with an error that is not the server's, such as a deadline
-// that pgdriver has noticed itself.
+// that pgdriver has noticed itself. Once stop has returned, which is called once, the
+// context closes the connection no more.
 func (c *connection) watch(ctx context.Context) (stop func(error)) {
 	unwatch := func() bool { return true }
 	if ctx.Done() != nil {
 		unwatch = context.AfterFunc(ctx, c.abandon)
 	}
 	return func(err error) {
-		unwatch()
+		if !unwatch() {
+			// The context has ended, even if the statement was done first. The connection
+			// is about to be closed, and must not go back to the pool before it is.
+			c.abandon()
+		}
 		if err == nil || errors.Is(err, io.EOF) {
 			return
 		}
