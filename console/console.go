@@ -23,7 +23,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"strings"
 	"sync"
@@ -151,16 +153,19 @@ func (c *console) handle(pattern, operation string, serve page) {
 		if operation != "" {
 			err = c.users.Authorize(r.Context(), operation, targetOf(r, kind))
 		}
-		if err == nil && r.Method == http.MethodPost {
-			if err = parseForm(r); err == nil {
-				err = v.sameConnection(r)
+		defer func() {
+			if v.Sent != nil {
+				v.Sent.drop()
 			}
+		}()
+		if err == nil {
+			err = v.parseForm(r)
+		}
+		if err == nil && r.Method == http.MethodPost {
+			err = v.sameConnection(r)
 		}
 		if err == nil {
 			err = serve(v, w, r)
-		}
-		if r.MultipartForm != nil {
-			_ = r.MultipartForm.RemoveAll() // temporary files, if any
 		}
 		if err != nil {
 			v.fail(w, err)
@@ -168,12 +173,19 @@ func (c *console) handle(pattern, operation string, serve page) {
 	})
 }
 
-// parseForm reads the form of a request. http.Request.ParseMultipartForm alone would
-// forget why a form of the other kind could not be read.
-func parseForm(r *http.Request) error {
+// parseForm reads the form of a request, and the file that was sent with it into v.Sent.
+// http.Request.ParseMultipartForm would keep a large file under a name, in which it stays if the
+// process ends before the answer.
+func (v *view) parseForm(r *http.Request) error {
 	err := r.ParseForm()
+	if r.Method != http.MethodPost {
+		return nil // what the query says wrongly, it does not say
+	}
 	if err == nil {
-		if err = r.ParseMultipartForm(maxForm); errors.Is(err, http.ErrNotMultipart) {
+		var parts *multipart.Reader
+		if parts, err = r.MultipartReader(); err == nil {
+			err = v.parseParts(r, parts)
+		} else if errors.Is(err, http.ErrNotMultipart) {
 			err = nil
 		}
 	}
@@ -185,6 +197,43 @@ func parseForm(r *http.Request) error {
 	}
 	return nil
 }
+
+// parseParts reads the parts of a form with at most one file.
+func (v *view) parseParts(r *http.Request, parts *multipart.Reader) error {
+	left := int64(maxForm)
+	for range maxParts {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if name := part.FileName(); name != "" {
+			if v.Sent != nil {
+				return errors.New("more than one file")
+			}
+			if v.Sent, err = shareFile(part); err != nil {
+				return err
+			}
+			v.SentName = name
+			continue
+		}
+		value, err := io.ReadAll(io.LimitReader(part, left+1))
+		if left -= int64(len(value)); err == nil && left < 0 {
+			err = &http.MaxBytesError{Limit: maxForm}
+		}
+		if err != nil {
+			return err
+		}
+		r.Form.Add(part.FormName(), string(value))
+		r.PostForm.Add(part.FormName(), string(value))
+	}
+	return errors.New("too many parts")
+}
+
+// maxParts bounds the parts of a form.
+const maxParts = 1000
 
 // maxForm bounds every request body but an upload.
 const maxForm = 1 << 20

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +26,8 @@ type job struct {
 	cancel  context.CancelFunc
 	mutex   sync.Mutex
 	state   jobState
-	rejects string // the file of rejected rows; empty: none
+	expiry  *time.Timer // of a job that has ended
+	rejects *sharedFile // the rejected rows; nil: none
 }
 
 // jobState is where a job stands.
@@ -47,7 +47,7 @@ func (j *job) State() jobState {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	state := j.state
-	state.HasRejects = j.rejects != ""
+	state.HasRejects = j.rejects != nil
 	return state
 }
 
@@ -111,22 +111,36 @@ func (j *jobs) start(ctx context.Context, started *job, run func(ctx context.Con
 			started.mutex.Lock()
 			defer started.mutex.Unlock()
 			started.state.Ended, started.state.Err = j.now(), err
+			started.expiry = time.AfterFunc(keptJobs, func() {
+				j.mutex.Lock()
+				defer j.mutex.Unlock()
+				j.forget(started)
+			})
 		}()
 		err = run(ctx, started)
 	}()
 	return nil
 }
 
-// sweep forgets the jobs that ended long ago. The lock is held.
+// sweep forgets the jobs that ended long ago by the host's clock, which may be another one than
+// that of their timers. The lock is held.
 func (j *jobs) sweep() {
-	for id, old := range j.all {
-		if state := old.State(); !state.Running() && j.now().Sub(state.Ended) > keptJobs {
-			if old.rejects != "" {
-				_ = os.Remove(old.rejects) // a temporary file
-			}
-			delete(j.all, id)
+	for _, old := range j.all {
+		if state := old.State(); !state.Running() && j.now().Sub(state.Ended) >= keptJobs {
+			j.forget(old)
 		}
 	}
+}
+
+// forget drops a job that has ended, with its rejected rows. The lock is held.
+func (j *jobs) forget(old *job) {
+	old.mutex.Lock()
+	defer old.mutex.Unlock()
+	old.expiry.Stop()
+	if old.rejects != nil {
+		old.rejects.drop()
+	}
+	delete(j.all, old.ID)
 }
 
 // of returns the jobs of a person, newest first.
@@ -148,6 +162,7 @@ func (j *jobs) of(actor userkit.Actor) []*job {
 func (j *jobs) find(actor userkit.Actor, id string) (*job, error) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
+	j.sweep()
 	if found, ok := j.all[id]; ok && found.Actor == actor {
 		return found, nil
 	}
@@ -273,22 +288,25 @@ func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	if found.State().Running() || found.rejects == "" {
-		return &refusal{http.StatusNotFound, "There are no rejected rows."}
+	state := found.State()
+	if state.Running() || !state.HasRejects {
+		return errNoRejects
 	}
-	content, err := os.Open(found.rejects)
-	if err != nil {
-		return err
+	content, ok := found.rejects.open()
+	if !ok {
+		return errNoRejects
 	}
-	defer content.Close() //nolint:errcheck // it was only read
-	format := userio.CSV  // of a workbook too
-	if found.State().Import.Format == userio.NDJSON {
+	defer found.rejects.done()
+	format := userio.CSV // of a workbook too
+	if state.Import.Format == userio.NDJSON {
 		format = userio.NDJSON
 	}
 	attachment(w, format.ContentType(), "rejected-rows."+string(format))
 	http.ServeContent(w, r, "", time.Time{}, content)
 	return nil
 }
+
+var errNoRejects = &refusal{http.StatusNotFound, "There are no rejected rows."}
 
 // attachment sets the headers of a file to keep. name is ASCII.
 func attachment(w http.ResponseWriter, kind, name string) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/tempfile"
 	"github.com/userkit/userkit/userio"
 )
 
@@ -94,57 +94,64 @@ type uploads struct {
 
 // upload is a file that was sent.
 type upload struct {
-	id, path, name string
-	size           int64
-	actor          userkit.Actor
-	at             time.Time
+	*sharedFile
+	id, name string
+	actor    userkit.Actor
+	at       time.Time
+	expiry   *time.Timer
 }
 
 const maxUploads = 5 // of one person
 
 func newUploads(now func() time.Time) *uploads { return &uploads{now: now, all: map[string]*upload{}} }
 
-// keep takes a file. The oldest of the person makes room for it.
-func (u *uploads) keep(actor userkit.Actor, name string, content io.Reader) (*upload, error) {
-	file, err := os.CreateTemp("", "userkit-import-*")
-	if err != nil {
-		return nil, err
-	}
-	size, err := io.Copy(file, content)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(file.Name()))
-	}
+// keep keeps a file. The oldest of the person makes room for it.
+func (u *uploads) keep(actor userkit.Actor, name string, file *sharedFile) *upload {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
 	var mine []*upload
-	for id, old := range u.all {
-		if u.now().Sub(old.at) > keptJobs {
-			_ = os.Remove(old.path) // a temporary file
-			delete(u.all, id)
-		} else if old.actor == actor {
+	for _, old := range u.all {
+		if old.actor == actor {
 			mine = append(mine, old)
 		}
 	}
 	slices.SortFunc(mine, func(a, b *upload) int { return a.at.Compare(b.at) })
-	for len(mine) >= maxUploads {
-		_ = os.Remove(mine[0].path) // a temporary file
-		delete(u.all, mine[0].id)
-		mine = mine[1:]
+	for _, old := range mine[:max(0, len(mine)-maxUploads+1)] {
+		u.forget(old)
 	}
-	kept := &upload{id: rand.Text(), path: file.Name(), name: name, size: size, actor: actor, at: u.now()}
+	kept := &upload{sharedFile: file, id: rand.Text(), name: name, actor: actor, at: u.now()}
+	kept.expiry = time.AfterFunc(keptJobs, func() {
+		u.mutex.Lock()
+		defer u.mutex.Unlock()
+		u.forget(kept)
+	})
 	u.all[kept.id] = kept
-	return kept, nil
+	return kept
+}
+
+// forget drops a file. The lock is held.
+func (u *uploads) forget(old *upload) {
+	old.expiry.Stop()
+	old.drop()
+	delete(u.all, old.id)
 }
 
 // find returns a file of a person; that of another one is not found.
 func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
-	if found, ok := u.all[id]; ok && found.actor == actor {
+	found, ok := u.all[id]
+	if ok && u.now().Sub(found.at) >= keptJobs { // by the host's clock, which may be another one than the timer's
+		u.forget(found)
+		ok = false
+	}
+	if ok && found.actor == actor {
 		return found, nil
 	}
-	return nil, &refusal{http.StatusNotFound, "The file is no longer here. Please upload it again."}
+	return nil, errNoUpload
 }
+
+var errNoUpload = &refusal{http.StatusNotFound, "The file is no longer here. Please upload it again."}
 
 // importPage is the first step of an import: to choose a file.
 type importPage struct {
@@ -173,20 +180,16 @@ func (c *console) uploadFile(v *view, w http.ResponseWriter, r *http.Request) er
 	if err := v.costly(); err != nil {
 		return err
 	}
-	file, header, err := r.FormFile("file")
-	if err != nil {
+	if v.Sent == nil {
 		f := &form{Values: r.PostForm, Errors: map[string]string{"file": v.T("Choose a file first.")}}
 		return c.showChooseFile(v, w, r, http.StatusUnprocessableEntity, f)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	name := header.Filename
+	name := v.SentName
 	if !utf8.ValidString(name) || len(name) > 200 {
 		name = "file"
 	}
-	kept, err := c.uploads.keep(v.Actor, name, file)
-	if err != nil {
-		return err
-	}
+	kept := c.uploads.keep(v.Actor, name, v.Sent)
+	v.Sent = nil
 	query := url.Values{}
 	for _, name := range []string{"preset", "encoding"} {
 		if value := r.PostForm.Get(name); value != "" {
@@ -208,11 +211,11 @@ func (c *console) uploadFile(v *view, w http.ResponseWriter, r *http.Request) er
 }
 
 func (c *console) inspect(kept *upload, options userio.ImportOptions) (userio.Inspection, error) {
-	file, err := os.Open(kept.path)
-	if err != nil {
-		return userio.Inspection{}, err
+	file, ok := kept.open()
+	if !ok {
+		return userio.Inspection{}, errNoUpload
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer kept.done()
 	options.Phones = c.users.Project().Phones
 	return userio.Inspect(file, options)
 }
@@ -385,38 +388,47 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 	if options.DryRun {
 		title = v.T("Dry run of %s", kept.name)
 	}
+	file, ok := kept.open()
+	if !ok {
+		return errNoUpload
+	}
 	started := &job{Kind: "import", Title: title, Actor: v.Actor}
 	started.state.DryRun, started.state.Upload, started.state.Total = options.DryRun, kept.id, kept.size
-	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error { return c.importFile(ctx, j, kept, options) })
+	err = c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {
+		defer kept.done()
+		return c.importFile(ctx, j, file, options)
+	})
 	if err != nil {
+		kept.done()
 		return err
 	}
 	return v.done(w, "/jobs/"+started.ID, "")
 }
 
 // importFile is the job of an import.
-func (c *console) importFile(ctx context.Context, j *job, kept *upload, options userio.ImportOptions) (err error) {
-	file, err := os.Open(kept.path)
+func (c *console) importFile(ctx context.Context, j *job, file *io.SectionReader, options userio.ImportOptions) error {
+	content, err := tempfile.Create()
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	rejects, err := os.CreateTemp("", "userkit-rejects-*")
-	if err != nil {
-		return err
-	}
-	rows := bufio.NewWriter(rejects)
+	rejects := &sharedFile{content: content}
+	defer func() {
+		if rejects != nil {
+			rejects.drop()
+		}
+	}()
+	rows := bufio.NewWriter(content)
 	options.RejectedRows = rows
-	options.Progress = func(p userio.Progress) { j.progress(p.Bytes, kept.size) }
+	options.Progress = func(p userio.Progress) { j.progress(p.Bytes, file.Size()) }
 	report, err := userio.Import(ctx, c.users, file, options)
-	err = errors.Join(err, rows.Flush(), rejects.Close())
+	err = errors.Join(err, rows.Flush())
+	size, sizeErr := content.Seek(0, io.SeekCurrent)
+	rejects.size, err = size, errors.Join(err, sizeErr)
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.state.Import = report
 	if report.Rejected > 0 {
-		j.rejects = rejects.Name()
-	} else {
-		err = errors.Join(err, os.Remove(rejects.Name()))
+		j.rejects, rejects = rejects, nil
 	}
 	return err
 }

@@ -77,6 +77,9 @@ type view struct {
 	Connection    userkit.Connection // that the person works in; zero: none
 	ConnectedUser userkit.User
 
+	Sent     *sharedFile // the file of the form; nil: none, or a page has taken it
+	SentName string
+
 	secret bool // the page shows a secret
 	may    map[string]bool
 }

@@ -7,13 +7,12 @@ import (
 	"encoding/binary"
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/tempfile"
 )
 
 // The bounds of a workbook that is read. Sheets are read as a stream, so these
@@ -74,7 +73,7 @@ func randomAccess(from io.Reader) (file io.ReaderAt, size int64, done func() err
 			}
 		}
 	}
-	spool, err := newTemporaryFile()
+	spool, err := tempfile.Create()
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -90,22 +89,6 @@ func randomAccess(from io.Reader) (file io.ReaderAt, size int64, done func() err
 
 func errXLSXTooLarge() *userkit.Error {
 	return userkit.NewError(userkit.CodeTooLong, "", "the workbook is larger than %d bytes", xlsxMaxFile)
-}
-
-// temporaryFile is a file that is gone when it is closed.
-type temporaryFile struct{ *os.File }
-
-func newTemporaryFile() (*temporaryFile, error) {
-	file, err := os.CreateTemp("", "userio-")
-	if err != nil {
-		return nil, fmt.Errorf("userio: temporary file: %w", err)
-	}
-	return &temporaryFile{file}, nil
-}
-
-// Close closes and removes the file.
-func (f *temporaryFile) Close() error {
-	return errors.Join(f.File.Close(), os.Remove(f.Name()))
 }
 
 func readXLSXDirectory(file io.ReaderAt, size int64) (*xlsxArchive, error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"sort"
+
+	"github.com/userkit/userkit/internal/tempfile"
 )
 
 // The bounds of the texts that the cells of a workbook share.
@@ -27,7 +29,7 @@ type xlsxTexts struct {
 	size   int64 // of all texts, with their overhead
 	count  int
 
-	file   *temporaryFile // nil while all are in memory
+	file   *tempfile.File // nil while all are in memory
 	blocks []xlsxBlock
 	filled int    // texts in the block that is being filled
 	buffer []byte // the bytes of that block: of each text its length and itself
@@ -96,7 +98,7 @@ func (t *xlsxTexts) flush() (err error) {
 		return nil
 	}
 	if t.file == nil {
-		if t.file, err = newTemporaryFile(); err != nil {
+		if t.file, err = tempfile.Create(); err != nil {
 			return err
 		}
 	}
