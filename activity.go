@@ -227,6 +227,10 @@ type ActivityManager interface {
 	// Events returns a page of events, newest first.
 	Events(ctx context.Context, query EventQuery) (Page[Event], error)
 
+	// CountEvents returns how many events a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountEvents(ctx context.Context, query EventQuery) (int64, error)
+
 	// Feed yields the events of the project after a cursor, in an order that
 	// never changes, and ends when there are no more for now; continue later from the Cursor of the
 	// last event. No event is skipped, although changes commit out of order: an event appears only
@@ -378,16 +382,34 @@ func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], 
 	if query.Sort != "" {
 		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have one order only")
 	}
-	query.From, query.To = storedTime(query.From), storedTime(query.To)
-	if query.ActorKind != "" || query.ActorID != "" {
-		actor := Actor{Kind: cmp.Or(query.ActorKind, ActorSystem), ID: query.ActorID}
-		if err := actor.validate(); err != nil {
-			return Page[Event]{}, err
-		}
+	filter, err := query.EventFilter.normalise()
+	if err != nil {
+		return Page[Event]{}, err
 	}
-	return readPage(query.PageQuery, eventFields, "events", query.EventFilter, func(list List) ([]Event, error) {
-		return m.store.Events(ctx, query.EventFilter, list)
+	return readPage(query.PageQuery, eventFields, "events", filter, func(list List) ([]Event, error) {
+		return m.store.Events(ctx, filter, list)
 	})
+}
+
+func (m *manager) CountEvents(ctx context.Context, query EventQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountEvents, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	filter, err := query.EventFilter.normalise()
+	if err != nil {
+		return 0, err
+	}
+	return m.store.CountEvents(ctx, filter)
+}
+
+func (f EventFilter) normalise() (EventFilter, error) {
+	f.From, f.To = storedTime(f.From), storedTime(f.To)
+	if f.ActorKind == "" && f.ActorID == "" {
+		return f, nil
+	}
+	return f, Actor{Kind: cmp.Or(f.ActorKind, ActorSystem), ID: f.ActorID}.validate()
 }
 
 func (m *manager) Feed(ctx context.Context, after FeedCursor) iter.Seq2[Event, error] {

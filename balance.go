@@ -134,6 +134,10 @@ type BalanceManager interface {
 	// Transactions returns a page of transactions, newest first.
 	Transactions(ctx context.Context, query TransactionQuery) (Page[Transaction], error)
 
+	// CountTransactions returns how many transactions a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountTransactions(ctx context.Context, query TransactionQuery) (int64, error)
+
 	// VerifyBalances recomputes every user's balance from its transactions and
 	// reports those that differ. It reads only.
 	VerifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error]
@@ -282,13 +286,27 @@ func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (_ P
 	if query.Sort != "" {
 		return Page[Transaction]{}, NewError(CodeUnknownField, "sort", "transactions have one order only")
 	}
-	query.From, query.To = storedTime(query.From), storedTime(query.To)
+	filter := query.TransactionFilter.normalise()
 	if !query.UserID.IsZero() {
 		query.Sort, query.Descending = "sequence", true
 	}
-	return readPage(query.PageQuery, transactionFields, "transactions", query.TransactionFilter, func(list List) ([]Transaction, error) {
-		return m.store.Transactions(ctx, query.TransactionFilter, list)
+	return readPage(query.PageQuery, transactionFields, "transactions", filter, func(list List) ([]Transaction, error) {
+		return m.store.Transactions(ctx, filter, list)
 	})
+}
+
+func (m *manager) CountTransactions(ctx context.Context, query TransactionQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountTransactions, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	return m.store.CountTransactions(ctx, query.TransactionFilter.normalise())
+}
+
+func (f TransactionFilter) normalise() TransactionFilter {
+	f.From, f.To = storedTime(f.From), storedTime(f.To)
+	return f
 }
 
 func (m *manager) VerifyBalances(ctx context.Context) iter.Seq2[BalanceMismatch, error] {

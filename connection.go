@@ -184,6 +184,10 @@ type ConnectionManager interface {
 
 	// Connections returns a page of connections, the newest first.
 	Connections(ctx context.Context, query ConnectionQuery) (Page[Connection], error)
+
+	// CountConnections returns how many connections a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountConnections(ctx context.Context, query ConnectionQuery) (int64, error)
 }
 
 // ConnectionOf returns the connection of a context that Resume returned, as of that call, and
@@ -395,13 +399,32 @@ func (m *manager) Connections(ctx context.Context, query ConnectionQuery) (_ Pag
 	if query.Sort != "" && query.Sort != "started_at" {
 		return Page[Connection]{}, NewError(CodeUnknownField, "sort", "connections have one order only")
 	}
-	if err := firstError(checkLine("actor_id", query.ActorID, MaxLine), checkTime("open_at", query.OpenAt)); err != nil {
+	filter, err := query.ConnectionFilter.normalise()
+	if err != nil {
 		return Page[Connection]{}, err
 	}
-	query.OpenAt = storedTime(query.OpenAt)
-	return readPage(query.PageQuery, connectionFields, "connections", query.ConnectionFilter, func(list List) ([]Connection, error) {
-		return m.store.Connections(ctx, query.ConnectionFilter, list)
+	return readPage(query.PageQuery, connectionFields, "connections", filter, func(list List) ([]Connection, error) {
+		return m.store.Connections(ctx, filter, list)
 	})
+}
+
+func (m *manager) CountConnections(ctx context.Context, query ConnectionQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountConnections, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	filter, err := query.ConnectionFilter.normalise()
+	if err != nil {
+		return 0, err
+	}
+	return m.store.CountConnections(ctx, filter)
+}
+
+func (f ConnectionFilter) normalise() (ConnectionFilter, error) {
+	err := firstError(checkLine("actor_id", f.ActorID, MaxLine), checkTime("open_at", f.OpenAt))
+	f.OpenAt = storedTime(f.OpenAt)
+	return f, err
 }
 
 // credentials reports whether a patch changes what a user signs in with.

@@ -453,3 +453,12 @@ func (m *manager) Deliveries(ctx context.Context, query DeliveryQuery) (_ Page[D
 		return m.store.Deliveries(ctx, query.DeliveryFilter, list)
 	})
 }
+
+func (m *manager) CountDeliveries(ctx context.Context, query DeliveryQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountDeliveries, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	return m.store.CountDeliveries(ctx, query.DeliveryFilter)
+}

@@ -183,6 +183,10 @@ type DeviceManager interface {
 	// Devices returns a page of devices in the order that the query asks for.
 	Devices(ctx context.Context, query DeviceQuery) (Page[Device], error)
 
+	// CountDevices returns how many devices a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountDevices(ctx context.Context, query DeviceQuery) (int64, error)
+
 	// UpdateDevice sets the fields that the patch names. Setting the same push token again confirms
 	// that it is valid now; see Device.PushTokenSetAt.
 	UpdateDevice(ctx context.Context, id DeviceID, patch DevicePatch) (Device, error)
@@ -573,6 +577,15 @@ func (m *manager) Devices(ctx context.Context, query DeviceQuery) (_ Page[Device
 	return readPage(query.PageQuery, deviceFields, "devices", query.DeviceFilter, func(list List) ([]Device, error) {
 		return m.store.Devices(ctx, query.DeviceFilter, list)
 	})
+}
+
+func (m *manager) CountDevices(ctx context.Context, query DeviceQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountDevices, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	return m.store.CountDevices(ctx, query.DeviceFilter)
 }
 
 // changeDevice moves a command about a device, which its decision gets, through

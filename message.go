@@ -182,6 +182,10 @@ type MessageManager interface {
 	// for unread ones.
 	Messages(ctx context.Context, query MessageQuery) (Page[Message], error)
 
+	// CountMessages returns how many messages a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountMessages(ctx context.Context, query MessageQuery) (int64, error)
+
 	// CountUnread counts the messages of a user that are neither read nor expired. An
 	// unknown user has none.
 	CountUnread(ctx context.Context, user UserID) (int64, error)
@@ -193,6 +197,10 @@ type MessageManager interface {
 	// Deliveries returns a page of deliveries: those of a message, of a user, or of the whole
 	// project.
 	Deliveries(ctx context.Context, query DeliveryQuery) (Page[Delivery], error)
+
+	// CountDeliveries returns how many deliveries a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountDeliveries(ctx context.Context, query DeliveryQuery) (int64, error)
 
 	// DeliverDueMessages notifies the devices whose deliveries are due, through the notifiers of
 	// WithNotifiers. Each delivery is leased for a short time, so that many processes can share the
@@ -425,6 +433,16 @@ func (m *manager) Messages(ctx context.Context, query MessageQuery) (_ Page[Mess
 	})
 }
 
+func (m *manager) CountMessages(ctx context.Context, query MessageQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountMessages, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	query.Now = call.now
+	return m.store.CountMessages(ctx, query.MessageFilter)
+}
+
 func (m *manager) CountUnread(ctx context.Context, user UserID) (_ int64, err error) {
 	ctx, call, err := enter(ctx, m, opCountUnread, user)
 	if err != nil {
@@ -434,7 +452,7 @@ func (m *manager) CountUnread(ctx context.Context, user UserID) (_ int64, err er
 	if user.IsZero() {
 		return 0, nil
 	}
-	return m.store.CountUnread(ctx, user, call.now)
+	return m.store.CountMessages(ctx, MessageFilter{UserID: user, OnlyUnread: true, Now: call.now})
 }
 
 func (m *manager) MarkRead(ctx context.Context, user UserID, ids ...MessageID) (_ int, err error) {

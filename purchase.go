@@ -163,6 +163,10 @@ type PurchaseManager interface {
 	// Purchases returns a page of purchases.
 	Purchases(ctx context.Context, query PurchaseQuery) (Page[Purchase], error)
 
+	// CountPurchases returns how many purchases a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountPurchases(ctx context.Context, query PurchaseQuery) (int64, error)
+
 	// ActivatePurchase verifies a purchase and makes it active again, even if it was deactivated.
 	// It returns ErrRefused with CodePurchaseInvalid if the store rejects the purchase, and
 	// ErrUnavailable with CodePurchaseUndecided if the store does not answer, in which case the
@@ -333,6 +337,18 @@ func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (_ Page[Pu
 	return readPage(query.PageQuery, purchaseFields, "purchases", query.PurchaseFilter, func(list List) ([]Purchase, error) {
 		return m.store.Purchases(ctx, query.PurchaseFilter, list)
 	})
+}
+
+func (m *manager) CountPurchases(ctx context.Context, query PurchaseQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountPurchases, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	if err := m.public(); err != nil {
+		return 0, err
+	}
+	return m.store.CountPurchases(ctx, query.PurchaseFilter)
 }
 
 func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purchase, err error) {

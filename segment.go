@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,6 +107,10 @@ type SegmentManager interface {
 
 	// Segments returns a page of segments.
 	Segments(ctx context.Context, query SegmentQuery) (Page[Segment], error)
+
+	// CountSegments returns how many segments a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountSegments(ctx context.Context, query SegmentQuery) (int64, error)
 
 	// UserSegments returns the segments that a user is in now, both lists and rules, sorted by
 	// name.
@@ -490,15 +495,11 @@ func (m *manager) Segments(ctx context.Context, query SegmentQuery) (_ Page[Segm
 }
 
 func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Segment], error) {
-	switch query.Kind {
-	case "", SegmentList, SegmentRule:
-	default:
-		return Page[Segment]{}, NewError(CodeUnknownValue, "kind", "unknown kind of segment %q", clip(string(query.Kind)))
-	}
-	if err := checkInput("search", query.Search); err != nil {
+	filter, err := query.SegmentFilter.normalise()
+	if err != nil {
 		return Page[Segment]{}, err
 	}
-	query.Search = Fold(strings.TrimSpace(query.Search))
+	query.SegmentFilter = filter
 	if query.RefersTo.IsZero() {
 		return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list List) ([]Segment, error) {
 			return m.store.Segments(ctx, query.SegmentFilter, list)
@@ -508,6 +509,35 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 	return readPage(query.PageQuery, segmentFields, "segments", bound, func(list List) ([]Segment, error) {
 		return m.referring(ctx, query, list)
 	})
+}
+
+func (m *manager) CountSegments(ctx context.Context, query SegmentQuery) (_ int64, err error) {
+	ctx, call, err := enter(ctx, m, opCountSegments, noTarget)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	filter, err := query.SegmentFilter.normalise()
+	if err != nil {
+		return 0, err
+	}
+	if query.RefersTo.IsZero() {
+		return m.store.CountSegments(ctx, filter)
+	}
+	query.SegmentFilter = filter
+	found, err := m.referring(ctx, query, List{Order: segmentFields.order, Limit: math.MaxInt})
+	return int64(len(found)), err
+}
+
+func (f SegmentFilter) normalise() (SegmentFilter, error) {
+	switch f.Kind {
+	case "", SegmentList, SegmentRule:
+	default:
+		return f, NewError(CodeUnknownValue, "kind", "unknown kind of segment %q", clip(string(f.Kind)))
+	}
+	err := checkInput("search", f.Search)
+	f.Search = Fold(strings.TrimSpace(f.Search))
+	return f, err
 }
 
 // referring lists the rules that name a segment. Rules are few, and are looked at one by

@@ -321,6 +321,10 @@ type SessionManager interface {
 	// It returns ErrInvalid with CodeSpanTooLong when the time span is over MaxSessionSpan.
 	Sessions(ctx context.Context, query SessionQuery) (Page[Session], error)
 
+	// CountSessions returns how many sessions a query has on all of its pages together, as they are now.
+	// The PageQuery of the query does not matter.
+	CountSessions(ctx context.Context, query SessionQuery) (int64, error)
+
 	// SetTrafficLimit sets a user's limit; resetUsage resets the usage of the current period to
 	// zero. The real usage remains in the usage of the days. A limit with another reset strategy
 	// counts the usage in its own current period, less the bytes that resets have forgiven. If the
@@ -660,4 +664,17 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 		parts = []part[Session]{ended, active}
 	}
 	return readParts(query.PageQuery, sessionFields, "sessions", bound, call.now, parts...)
+}
+
+func (m *manager) CountSessions(ctx context.Context, query SessionQuery) (_ int64, err error) {
+	ctx, call, err := enterOf(ctx, m, opCountSessions, &query.UserID)
+	if err != nil {
+		return 0, err
+	}
+	defer call.leave(ctx, &err)
+	filter, err := query.SessionFilter.normalise()
+	if err != nil {
+		return 0, err
+	}
+	return m.store.CountSessions(ctx, filter)
 }

@@ -76,6 +76,8 @@ type Store interface {
 	// Segments lists segments by any sortable field of SegmentFields. Search of the
 	// filter is folded.
 	Segments(ctx context.Context, filter SegmentFilter, list List) ([]Segment, error)
+	// CountSegments counts the segments of a filter, which is as that of Segments.
+	CountSegments(ctx context.Context, filter SegmentFilter) (int64, error)
 	// FindSegments returns the segments that have one of the ids or one of the
 	// names, as SegmentNameKey has them, in no order, each once.
 	FindSegments(ctx context.Context, ids []SegmentID, names []string) ([]Segment, error)
@@ -96,6 +98,8 @@ type Store interface {
 	DevicesByPushToken(ctx context.Context, token string, limit int) ([]Device, error)
 	// Devices lists devices by any sortable field of DeviceFields.
 	Devices(ctx context.Context, filter DeviceFilter, list List) ([]Device, error)
+	// CountDevices counts the devices of a filter, which is as that of Devices.
+	CountDevices(ctx context.Context, filter DeviceFilter) (int64, error)
 	// Locations lists the devices that have a location (its At is set) by place (see
 	// LocationFields); those of Box, where it is set, are in Box.Places and Box.Contains
 	// their location.
@@ -111,6 +115,8 @@ type Store interface {
 	// Sessions lists sessions by any sortable field of SessionFields. The times of the
 	// filter are used as they are: zero means no bound.
 	Sessions(ctx context.Context, filter SessionFilter, list List) ([]Session, error)
+	// CountSessions counts the sessions of a filter, which is as that of Sessions.
+	CountSessions(ctx context.Context, filter SessionFilter) (int64, error)
 	// StaleSessions returns, in no order, at most limit active sessions whose
 	// ReportedAt is before the given time.
 	StaleSessions(ctx context.Context, before time.Time, limit int) ([]Session, error)
@@ -125,6 +131,8 @@ type Store interface {
 	FindPurchases(ctx context.Context, store, stableID string) ([]Purchase, error)
 	// Purchases lists purchases by any sortable field of PurchaseFields.
 	Purchases(ctx context.Context, filter PurchaseFilter, list List) ([]Purchase, error)
+	// CountPurchases counts the purchases of a filter, which is as that of Purchases.
+	CountPurchases(ctx context.Context, filter PurchaseFilter) (int64, error)
 	// LeasePurchases returns, in the order of DueAt, at most limit purchases that
 	// are due (DueAt is set and not after now) and not leased (LeasedUntil is not
 	// after now), and sets their LeasedUntil to until, in one step: no purchase is
@@ -136,27 +144,34 @@ type Store interface {
 	// Connections lists connections by started_at. If OpenAt is set, it lists only those that have
 	// not ended and expire after it.
 	Connections(ctx context.Context, filter ConnectionFilter, list List) ([]Connection, error)
+	// CountConnections counts the connections of a filter, which is as that of Connections.
+	CountConnections(ctx context.Context, filter ConnectionFilter) (int64, error)
 	// Message returns one message.
 	Message(ctx context.Context, id MessageID) (Message, error)
 	// Messages lists messages by any sortable field of MessageFields. Now of the filter is
 	// set where OnlyUnread is.
 	Messages(ctx context.Context, filter MessageFilter, list List) ([]Message, error)
-	// CountUnread counts the messages of a user that are neither read nor expired at a
-	// moment.
-	CountUnread(ctx context.Context, user UserID, now time.Time) (int64, error)
+	// CountMessages counts the messages of a filter, which is as that of Messages.
+	CountMessages(ctx context.Context, filter MessageFilter) (int64, error)
 	// Deliveries lists deliveries by any sortable field of DeliveryFields.
 	Deliveries(ctx context.Context, filter DeliveryFilter, list List) ([]Delivery, error)
+	// CountDeliveries counts the deliveries of a filter, which is as that of Deliveries.
+	CountDeliveries(ctx context.Context, filter DeliveryFilter) (int64, error)
 	// LeaseDeliveries does with deliveries what LeasePurchases does with purchases.
 	LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]Delivery, error)
 
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
+	// CountTransactions counts the transactions of a filter, which is as that of Transactions.
+	CountTransactions(ctx context.Context, filter TransactionFilter) (int64, error)
 	// Ledgers sums up, in order of user id, the ledgers of users after the given
 	// id. Each is of one moment.
 	Ledgers(ctx context.Context, after UserID, limit int) ([]Ledger, error)
 
 	// Events lists events by a field of EventFields.
 	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
+	// CountEvents counts the events of a filter, which is as that of Events.
+	CountEvents(ctx context.Context, filter EventFilter) (int64, error)
 	// CommitEvent records an event of no user; its UserID is zero. Its errors are ErrExists with
 	// CodeIDTaken, or an error after which it is unknown whether the event was recorded.
 	CommitEvent(ctx context.Context, event Event) error

@@ -91,17 +91,32 @@ var connectionFields = fieldsByName(userkit.ConnectionFields())
 
 // Connections lists connections by started_at, which has an index.
 func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.List) ([]userkit.Connection, error) {
-	query := query[connection, userkit.Connection]{
-		fields: connectionFields,
-		id:     func(c *connection) [16]byte { return c.id },
-		fill:   (*connection).fill,
+	rows, err := connectionQuery.run(ctx, s, list, s.openConnections(filter, list))
+	if err != nil {
+		return nil, err
 	}
+	return convert(rows, (*connection).out), nil
+}
+
+// CountConnections counts the connections of a filter.
+func (s *Store) CountConnections(ctx context.Context, filter userkit.ConnectionFilter) (int64, error) {
+	return count(ctx, s, s.openConnections(filter, userkit.List{}))
+}
+
+var connectionQuery = query[connection, userkit.Connection]{
+	fields: connectionFields,
+	id:     func(c *connection) [16]byte { return c.id },
+	fill:   (*connection).fill,
+}
+
+// openConnections returns what opens the connections of a filter for a list.
+func (s *Store) openConnections(filter userkit.ConnectionFilter, list userkit.List) func(snapshot bool) source[connection] {
 	openAt := microsOf(filter.OpenAt)
 	match := func(c *connection) bool {
 		return (filter.ActorID == "" || c.actor.ID == filter.ActorID) &&
 			(filter.OpenAt.IsZero() || c.endedAt == none && c.expiresAt > openAt)
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[connection] {
+	return func(snapshot bool) source[connection] {
 		connections := &s.connections.byTime
 		if !filter.UserID.IsZero() {
 			connections = &set[connection, byConnectionStart]{}
@@ -114,9 +129,5 @@ func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter
 			part.after = &connection{startedAt: microsOf(list.After.Key.(time.Time)), id: list.After.ID}
 		}
 		return source[connection]{match: match, rows: connections.view(snapshot).cursor(part, list.Order.Descending).next}
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*connection).out), nil
 }

@@ -121,12 +121,27 @@ var deliveryFields = fieldsByName(userkit.DeliveryFields())
 // Deliveries lists deliveries by any sortable field of userkit.DeliveryFields. The order
 // created_at has an index.
 func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.List) ([]userkit.Delivery, error) {
-	query := query[delivery, userkit.Delivery]{
-		fields: deliveryFields,
-		id:     func(d *delivery) [16]byte { return d.id },
-		fill:   (*delivery).fill,
+	rows, err := deliveryQuery.run(ctx, s, list, s.openDeliveries(filter, list))
+	if err != nil {
+		return nil, err
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[delivery] {
+	return convert(rows, (*delivery).out), nil
+}
+
+// CountDeliveries counts the deliveries of a filter.
+func (s *Store) CountDeliveries(ctx context.Context, filter userkit.DeliveryFilter) (int64, error) {
+	return count(ctx, s, s.openDeliveries(filter, userkit.List{}))
+}
+
+var deliveryQuery = query[delivery, userkit.Delivery]{
+	fields: deliveryFields,
+	id:     func(d *delivery) [16]byte { return d.id },
+	fill:   (*delivery).fill,
+}
+
+// openDeliveries returns what opens the deliveries of a filter for a list.
+func (s *Store) openDeliveries(filter userkit.DeliveryFilter, list userkit.List) func(snapshot bool) source[delivery] {
+	return func(snapshot bool) source[delivery] {
 		from := source[delivery]{match: func(d *delivery) bool {
 			return (filter.UserID.IsZero() || d.user == filter.UserID) && (!filter.OnlyFailed || d.failed)
 		}}
@@ -156,11 +171,7 @@ func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, l
 		}
 		from.rows = view.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*delivery).out), nil
 }
 
 // LeaseDeliveries returns, in the order of their due times, deliveries that are due and

@@ -248,12 +248,27 @@ var deviceFields = fieldsByName(userkit.DeviceFields())
 // Devices lists devices by any sortable field of userkit.DeviceFields. The order
 // registered_at has an index.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
-	query := query[device, userkit.Device]{
-		fields: deviceFields,
-		id:     func(d *device) [16]byte { return d.id },
-		fill:   (*device).fill,
+	rows, err := deviceQuery.run(ctx, s, list, s.openDevices(filter, list))
+	if err != nil {
+		return nil, err
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[device] {
+	return convert(rows, (*device).out), nil
+}
+
+// CountDevices counts the devices of a filter.
+func (s *Store) CountDevices(ctx context.Context, filter userkit.DeviceFilter) (int64, error) {
+	return count(ctx, s, s.openDevices(filter, userkit.List{}))
+}
+
+var deviceQuery = query[device, userkit.Device]{
+	fields: deviceFields,
+	id:     func(d *device) [16]byte { return d.id },
+	fill:   (*device).fill,
+}
+
+// openDevices returns what opens the devices of a filter for a list.
+func (s *Store) openDevices(filter userkit.DeviceFilter, list userkit.List) func(snapshot bool) source[device] {
+	return func(snapshot bool) source[device] {
 		from := source[device]{}
 		if filter.WithoutDisabled {
 			table := s.users.table.read(snapshot)
@@ -276,11 +291,7 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 		}
 		from.rows = devices.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*device).out), nil
 }
 
 var locationFields = fieldsByName(userkit.LocationFields())

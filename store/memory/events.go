@@ -217,11 +217,26 @@ var eventFields = fieldsByName(userkit.EventFields())
 // Events lists events by a field of userkit.EventFields, all of which have an
 // index.
 func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
-	query := query[event, userkit.Event]{
-		fields: eventFields,
-		id:     func(e *event) [16]byte { return e.id },
-		fill:   (*event).fill,
+	rows, err := eventQuery.run(ctx, s, list, s.openEvents(filter, list))
+	if err != nil {
+		return nil, err
 	}
+	return convert(rows, (*event).out), nil
+}
+
+// CountEvents counts the events of a filter.
+func (s *Store) CountEvents(ctx context.Context, filter userkit.EventFilter) (int64, error) {
+	return count(ctx, s, s.openEvents(filter, userkit.List{}))
+}
+
+var eventQuery = query[event, userkit.Event]{
+	fields: eventFields,
+	id:     func(e *event) [16]byte { return e.id },
+	fill:   (*event).fill,
+}
+
+// openEvents returns what opens the events of a filter for a list.
+func (s *Store) openEvents(filter userkit.EventFilter, list userkit.List) func(snapshot bool) source[event] {
 	var match func(*event) bool
 	if !filter.DeviceID.IsZero() || filter.Name != "" || filter.ActorKind != "" || filter.ActorID != "" || !filter.Naming.IsZero() {
 		name := wordOf(filter.Name)
@@ -233,7 +248,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 				(filter.Naming.IsZero() || slices.Contains(slices.Collect(e.named), filter.Naming))
 		}
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[event] {
+	return func(snapshot bool) source[event] {
 		from := source[event]{match: match}
 		events := &s.events.byTime
 		if !filter.UserID.IsZero() {
@@ -263,11 +278,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 		}
 		from.rows = view.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*event).out), nil
 }
 
 // Feed lists events after a position in the order of their commits, which the

@@ -217,11 +217,26 @@ var transactionFields = fieldsByName(userkit.TransactionFields())
 // Transactions lists transactions by a field of userkit.TransactionFields. Within
 // a user both orders have an index, for the project the order at has one.
 func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
-	query := query[transaction, userkit.Transaction]{
-		fields: transactionFields,
-		id:     func(t *transaction) [16]byte { return t.id },
-		fill:   (*transaction).fill,
+	rows, err := transactionQuery.run(ctx, s, list, s.openTransactions(filter, list))
+	if err != nil {
+		return nil, err
 	}
+	return convert(rows, (*transaction).out), nil
+}
+
+// CountTransactions counts the transactions of a filter.
+func (s *Store) CountTransactions(ctx context.Context, filter userkit.TransactionFilter) (int64, error) {
+	return count(ctx, s, s.openTransactions(filter, userkit.List{}))
+}
+
+var transactionQuery = query[transaction, userkit.Transaction]{
+	fields: transactionFields,
+	id:     func(t *transaction) [16]byte { return t.id },
+	fill:   (*transaction).fill,
+}
+
+// openTransactions returns what opens the transactions of a filter for a list.
+func (s *Store) openTransactions(filter userkit.TransactionFilter, list userkit.List) func(snapshot bool) source[transaction] {
 	from, to := micros(0), micros(0)
 	var part span[transaction]
 	if !filter.From.IsZero() {
@@ -236,7 +251,7 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 		return (filter.IncludeCancelled || t.counts()) &&
 			(part.low == nil || t.at >= from) && (part.high == nil || t.at < to)
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[transaction] {
+	return func(snapshot bool) source[transaction] {
 		found := source[transaction]{match: match}
 		mine := &ledger{}
 		ofUser := !filter.UserID.IsZero()
@@ -268,11 +283,7 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 		}
 		found.rows = view.cursor(part, list.Order.Descending).next
 		return found
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*transaction).out), nil
 }
 
 // ledgersAtOnce is how many ledgers are taken in one step under the lock.

@@ -78,6 +78,30 @@ func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.List, open 
 	return page, nil
 }
 
+// count returns how many records a list has on all of its pages together, at one moment.
+func count[T any](ctx context.Context, s *Store, open func(snapshot bool) source[T]) (int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	from := open(true)
+	s.mu.Unlock()
+	all := from.all
+	if all == nil {
+		all = drain(from.rows)
+	}
+	seen, found := 0, int64(0)
+	for row := range all {
+		if seen++; seen%breath == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if from.match == nil || from.match(row) {
+			found++
+		}
+	}
+	return found, nil
+}
+
 // glance tries to read the page under the lock for reading, and reports whether
 // that was enough. If not, the page is what it found.
 func (q query[T, P]) glance(ctx context.Context, s *Store, list userkit.List, field userkit.Field[P], open func(snapshot bool) source[T]) (page []*T, done bool, err error) {

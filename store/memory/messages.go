@@ -158,12 +158,27 @@ var messageFields = fieldsByName(userkit.MessageFields())
 // Messages lists messages by any sortable field of userkit.MessageFields. The order
 // sent_at has an index.
 func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.List) ([]userkit.Message, error) {
-	query := query[message, userkit.Message]{
-		fields: messageFields,
-		id:     func(m *message) [16]byte { return m.ID },
-		fill:   (*message).fill,
+	rows, err := messageQuery.run(ctx, s, list, s.openMessages(filter, list))
+	if err != nil {
+		return nil, err
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[message] {
+	return convert(rows, (*message).out), nil
+}
+
+// CountMessages counts the messages of a filter.
+func (s *Store) CountMessages(ctx context.Context, filter userkit.MessageFilter) (int64, error) {
+	return count(ctx, s, s.openMessages(filter, userkit.List{}))
+}
+
+var messageQuery = query[message, userkit.Message]{
+	fields: messageFields,
+	id:     func(m *message) [16]byte { return m.ID },
+	fill:   (*message).fill,
+}
+
+// openMessages returns what opens the messages of a filter for a list.
+func (s *Store) openMessages(filter userkit.MessageFilter, list userkit.List) func(snapshot bool) source[message] {
+	return func(snapshot bool) source[message] {
 		from := source[message]{}
 		if filter.OnlyUnread {
 			from.match = func(m *message) bool { return m.ReadAt.IsZero() && !m.Expired(filter.Now) }
@@ -189,27 +204,5 @@ func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list
 		}
 		from.rows = view.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*message).out), nil
-}
-
-// CountUnread counts the messages of a user that are neither read nor expired.
-func (s *Store) CountUnread(ctx context.Context, user userkit.UserID, now time.Time) (int64, error) {
-	if err := s.ready(ctx); err != nil {
-		return 0, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var count int64
-	if own := s.users.belongings(user); own != nil && own.mailbox != nil {
-		for m := range own.mailbox.unread.each {
-			if !m.Expired(now) {
-				count++
-			}
-		}
-	}
-	return count, nil
 }

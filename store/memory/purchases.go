@@ -222,11 +222,26 @@ var purchaseFields = fieldsByName(userkit.PurchaseFields())
 // Purchases lists purchases by any sortable field of userkit.PurchaseFields. The
 // order purchased_at has an index.
 func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.List) ([]userkit.Purchase, error) {
-	query := query[purchase, userkit.Purchase]{
-		fields: purchaseFields,
-		id:     func(p *purchase) [16]byte { return p.id },
-		fill:   (*purchase).fill,
+	rows, err := purchaseQuery.run(ctx, s, list, s.openPurchases(filter, list))
+	if err != nil {
+		return nil, err
 	}
+	return convert(rows, (*purchase).out), nil
+}
+
+// CountPurchases counts the purchases of a filter.
+func (s *Store) CountPurchases(ctx context.Context, filter userkit.PurchaseFilter) (int64, error) {
+	return count(ctx, s, s.openPurchases(filter, userkit.List{}))
+}
+
+var purchaseQuery = query[purchase, userkit.Purchase]{
+	fields: purchaseFields,
+	id:     func(p *purchase) [16]byte { return p.id },
+	fill:   (*purchase).fill,
+}
+
+// openPurchases returns what opens the purchases of a filter for a list.
+func (s *Store) openPurchases(filter userkit.PurchaseFilter, list userkit.List) func(snapshot bool) source[purchase] {
 	var match func(*purchase) bool
 	if filter.Store != "" || filter.OnlyActive {
 		store := wordOf(filter.Store)
@@ -234,7 +249,7 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 			return (filter.Store == "" || p.store == store) && (!filter.OnlyActive || p.active)
 		}
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[purchase] {
+	return func(snapshot bool) source[purchase] {
 		from := source[purchase]{match: match}
 		purchases := &s.purchases.byTime
 		if !filter.UserID.IsZero() {
@@ -254,11 +269,7 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 		}
 		from.rows = view.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*purchase).out), nil
 }
 
 // LeasePurchases returns, in the order of their due times, purchases that are due and

@@ -138,16 +138,31 @@ var segmentFields = fieldsByName(userkit.SegmentFields())
 // Segments lists segments by any sortable field of userkit.SegmentFields. The
 // order name has an index.
 func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.List) ([]userkit.Segment, error) {
-	query := query[segment, userkit.Segment]{
-		fields: segmentFields,
-		id:     func(s *segment) [16]byte { return s.id },
-		fill:   (*segment).fill,
+	rows, err := segmentQuery.run(ctx, s, list, s.openSegments(filter, list))
+	if err != nil {
+		return nil, err
 	}
+	return convert(rows, (*segment).out), nil
+}
+
+// CountSegments counts the segments of a filter.
+func (s *Store) CountSegments(ctx context.Context, filter userkit.SegmentFilter) (int64, error) {
+	return count(ctx, s, s.openSegments(filter, userkit.List{}))
+}
+
+var segmentQuery = query[segment, userkit.Segment]{
+	fields: segmentFields,
+	id:     func(s *segment) [16]byte { return s.id },
+	fill:   (*segment).fill,
+}
+
+// openSegments returns what opens the segments of a filter for a list.
+func (s *Store) openSegments(filter userkit.SegmentFilter, list userkit.List) func(snapshot bool) source[segment] {
 	part := userkit.Fold(filter.Search)
 	match := func(s *segment) bool {
 		return (filter.Kind == "" || s.rule.IsZero() == (filter.Kind == userkit.SegmentList)) && strings.Contains(s.folded, part)
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[segment] {
+	return func(snapshot bool) source[segment] {
 		from := source[segment]{match: match}
 		segments := s.segments.byKey.view(snapshot)
 		if list.Order.Field != "name" {
@@ -160,11 +175,7 @@ func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list
 		}
 		from.rows = segments.cursor(part, list.Order.Descending).next
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*segment).out), nil
 }
 
 // FindSegments returns the segments that have one of the ids or one of the

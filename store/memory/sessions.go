@@ -361,12 +361,27 @@ var sessionFields = fieldsByName(userkit.SessionFields())
 // Sessions lists sessions by any sortable field of userkit.SessionFields. The
 // order started_at has an index.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
-	query := query[session, userkit.Session]{
-		fields: sessionFields,
-		id:     func(s *session) [16]byte { return s.id },
-		fill:   (*session).fill,
+	rows, err := sessionQuery.run(ctx, s, list, s.openSessions(filter, list))
+	if err != nil {
+		return nil, err
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[session] {
+	return convert(rows, (*session).out), nil
+}
+
+// CountSessions counts the sessions of a filter.
+func (s *Store) CountSessions(ctx context.Context, filter userkit.SessionFilter) (int64, error) {
+	return count(ctx, s, s.openSessions(filter, userkit.List{}))
+}
+
+var sessionQuery = query[session, userkit.Session]{
+	fields: sessionFields,
+	id:     func(s *session) [16]byte { return s.id },
+	fill:   (*session).fill,
+}
+
+// openSessions returns what opens the sessions of a filter for a list.
+func (s *Store) openSessions(filter userkit.SessionFilter, list userkit.List) func(snapshot bool) source[session] {
+	return func(snapshot bool) source[session] {
 		from := source[session]{}
 		from.match = matchSession(filter)
 		var open, ended set[session, byStart]
@@ -449,11 +464,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 			from.all = drain(rows)
 		}
 		return from
-	})
-	if err != nil {
-		return nil, err
 	}
-	return convert(rows, (*session).out), nil
 }
 
 // matchSession returns what a filter asks of a session beyond its user and its state.

@@ -24,11 +24,18 @@ func (s *Store) Connection(ctx context.Context, id userkit.ConnectionID) (userki
 
 // Connections implements userkit.Store.
 func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.List) ([]userkit.Connection, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.connections, filter, list, connectionColumns.targets)
+}
+
+// CountConnections implements userkit.Store.
+func (s *Store) CountConnections(ctx context.Context, filter userkit.ConnectionFilter) (int64, error) {
+	return countList(ctx, s, s.connections, filter)
+}
+
+// connections is the listing of Connections.
+func (s *Store) connections(filter userkit.ConnectionFilter, list userkit.List) (*statement, error) {
 	if !storable(filter.ActorID) {
-		return []userkit.Connection{}, nil
+		return nil, nil
 	}
 	q := &statement{}
 	s.selectConnections(q)
@@ -39,8 +46,5 @@ func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter
 	if !filter.OpenAt.IsZero() {
 		q.add(" AND c.ended_at IS NULL AND c.expires_at > ?", quotedTime(filter.OpenAt))
 	}
-	if err := q.page(list, connectionSortings, "c.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, connectionColumns.targets)
+	return q, q.page(list, connectionSortings, "c.id")
 }

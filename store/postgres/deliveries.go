@@ -20,9 +20,16 @@ const (
 
 // Deliveries implements userkit.Store.
 func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.List) ([]userkit.Delivery, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.deliveries, filter, list, deliveryColumns.targets)
+}
+
+// CountDeliveries implements userkit.Store.
+func (s *Store) CountDeliveries(ctx context.Context, filter userkit.DeliveryFilter) (int64, error) {
+	return countList(ctx, s, s.deliveries, filter)
+}
+
+// deliveries is the listing of Deliveries.
+func (s *Store) deliveries(filter userkit.DeliveryFilter, list userkit.List) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT "+deliveryReads+"\nFROM ? AS d\nWHERE d.project = ?", s.table("deliveries"), quoted(s.project))
 	if !filter.MessageID.IsZero() {
@@ -41,10 +48,7 @@ func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, l
 	default:
 		q.add(alsoFailed)
 	}
-	if err := q.page(list, deliverySortings, "d.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, deliveryColumns.targets)
+	return q, q.page(list, deliverySortings, "d.id")
 }
 
 // LeaseDeliveries implements userkit.Store.

@@ -46,9 +46,8 @@ FROM ? AS d`, s.table("devices"), quoted(s.project), s.table("devices"))
 	return found.device.Device, found.user, found.rank, err
 }
 
-// devicesOf returns the devices that a statement finds.
-func (s *Store) devicesOf(ctx context.Context, q *statement) ([]userkit.Device, error) {
-	records, err := selectRecords(ctx, s, q, deviceColumns.targets)
+// devicesOf returns the devices of records.
+func devicesOf(records []userkit.DeviceRecord, err error) ([]userkit.Device, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -67,21 +66,28 @@ func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int)
 	q.add(" AND d.push_token <> '' AND md5(d.push_token) = md5(?) AND d.push_token = ? ORDER BY CAST(d.id AS text) COLLATE \"C\"",
 		quoted(token), quoted(token))
 	q.limit(limit)
-	return s.devicesOf(ctx, q)
+	return devicesOf(selectRecords(ctx, s, q, deviceColumns.targets))
 }
 
 // Devices implements userkit.Store.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
+	return devicesOf(readList(ctx, s, s.devices, filter, list, deviceColumns.targets))
+}
+
+// CountDevices implements userkit.Store.
+func (s *Store) CountDevices(ctx context.Context, filter userkit.DeviceFilter) (int64, error) {
+	return countList(ctx, s, s.devices, filter)
+}
+
+// devices is the listing of Devices.
+func (s *Store) devices(filter userkit.DeviceFilter, list userkit.List) (*statement, error) {
 	q := s.selectDevices()
 	q.within("d", filter.UserID, deviceSortings, list, "registered_at")
 	if filter.WithoutDisabled {
-		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id AND "+notDisabled+")",
+		q.add(" AND EXISTS (SELECT FROM ? AS u WHERE u.project = d.project AND u.id = d.user_id AND "+notDisabled+" OFFSET 0)", // one user at a time
 			s.table("users"), quoted(string(userkit.StatusDisabled)))
 	}
-	if err := q.page(list, deviceSortings, "d.id"); err != nil {
-		return nil, err
-	}
-	return s.devicesOf(ctx, q)
+	return q, q.page(list, deviceSortings, "d.id")
 }
 
 // Locations implements userkit.Store. In a box, a page is composed of the first records of each
@@ -135,7 +141,7 @@ func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, li
 		return nil, err
 	}
 	q.order(list, field.expression, "d.id")
-	return s.devicesOf(ctx, q)
+	return devicesOf(selectRecords(ctx, s, q, deviceColumns.targets))
 }
 
 // SealedDevices implements userkit.Store.

@@ -11,11 +11,18 @@ var eventReads = eventColumns.reads("e")
 
 // Events implements userkit.Store.
 func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.events, filter, list, eventColumns.targets)
+}
+
+// CountEvents implements userkit.Store.
+func (s *Store) CountEvents(ctx context.Context, filter userkit.EventFilter) (int64, error) {
+	return countList(ctx, s, s.events, filter)
+}
+
+// events is the listing of Events.
+func (s *Store) events(filter userkit.EventFilter, list userkit.List) (*statement, error) {
 	if !storable(string(filter.Name)) || !storable(string(filter.ActorKind)) || !storable(filter.ActorID) {
-		return []userkit.Event{}, nil
+		return nil, nil
 	}
 	q := &statement{}
 	q.add("SELECT "+eventReads+"\nFROM ? AS e\nWHERE e.project = ?", s.table("events"), quoted(s.project))
@@ -44,10 +51,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 		q.add(" AND e.name = ?", quoted(string(filter.Name)))
 	}
 	q.between("e.at", filter.From, filter.To)
-	if err := q.page(list, eventSortings, "e.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, eventColumns.targets)
+	return q, q.page(list, eventSortings, "e.id")
 }
 
 // CommitEvent implements userkit.Store.

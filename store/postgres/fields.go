@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"cmp"
+	"context"
+	"database/sql"
 	"encoding/json"
 	"net/netip"
 	"strconv"
@@ -337,9 +339,57 @@ var eventSortings = map[string]sorting{
 	"at": byTime("e.at").withIndex("e.at > " + noTime),
 }
 
+// uncut is the list of all records in no order, which is what a count is of.
+var uncut userkit.List
+
+// listing makes the statement of a list, or of all that is uncut. It is nil where no
+// record can meet the filter.
+type listing[F any] func(filter F, list userkit.List) (*statement, error)
+
+// readList returns the records of a list.
+func readList[F, R any](ctx context.Context, s *Store, of listing[F], filter F, list userkit.List, targets func(to []any, record *R) []any) ([]R, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	q, err := of(filter, list)
+	if err != nil {
+		return nil, err
+	}
+	if q == nil {
+		return []R{}, nil
+	}
+	return selectRecords(ctx, s, q, targets)
+}
+
+// countList counts the records that a list has on all of its pages together.
+func countList[F any](ctx context.Context, s *Store, of listing[F], filter F) (int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	records, err := of(filter, uncut)
+	if err != nil || records == nil {
+		return 0, err
+	}
+	q := &statement{}
+	q.add("SELECT count(*)\nFROM ("+records.text.String()+") AS r", records.args...)
+	return s.count(ctx, q)
+}
+
+// count returns the number that a statement selects.
+func (s *Store) count(ctx context.Context, q *statement) (int64, error) {
+	var number integer
+	err := s.steadily(ctx, func() error {
+		return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&number) })
+	})
+	return int64(number), err
+}
+
 // page adds the order of a list and its place in it to a statement that ends
 // with a condition. Rows of equal key are ordered by id.
 func (q *statement) page(list userkit.List, sortings map[string]sorting, id string) error {
+	if list == uncut {
+		return nil
+	}
 	field, err := sortingOf(list, sortings)
 	if err != nil {
 		return err

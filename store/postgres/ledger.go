@@ -10,6 +10,16 @@ var transactionReads = transactionColumns.reads("t")
 
 // Transactions implements userkit.Store.
 func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
+	return readList(ctx, s, s.transactions, filter, list, transactionColumns.targets)
+}
+
+// CountTransactions implements userkit.Store.
+func (s *Store) CountTransactions(ctx context.Context, filter userkit.TransactionFilter) (int64, error) {
+	return countList(ctx, s, s.transactions, filter)
+}
+
+// transactions is the listing of Transactions.
+func (s *Store) transactions(filter userkit.TransactionFilter, list userkit.List) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT "+transactionReads+"\nFROM ? AS t\nWHERE t.project = ?", s.table("transactions"), quoted(s.project))
 	q.within("t", filter.UserID, transactionSortings, list, "at")
@@ -20,10 +30,7 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 		q.add(" AND t.cancelled_at IS NULL")
 	}
 	q.between("t.at", filter.From, filter.To)
-	if err := q.page(list, transactionSortings, "t.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, transactionColumns.targets)
+	return q, q.page(list, transactionSortings, "t.id")
 }
 
 // Ledgers implements userkit.Store. Sums are computed as numeric, which does not overflow, and

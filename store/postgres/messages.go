@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"time"
 
 	"github.com/userkit/userkit"
 )
@@ -66,30 +64,21 @@ const isUnread = " AND m.read_at IS NULL AND coalesce(m.expires_at, 'infinity'::
 
 // Messages implements userkit.Store.
 func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.List) ([]userkit.Message, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.messages, filter, list, messageColumns.targets)
+}
+
+// CountMessages implements userkit.Store.
+func (s *Store) CountMessages(ctx context.Context, filter userkit.MessageFilter) (int64, error) {
+	return countList(ctx, s, s.messages, filter)
+}
+
+// messages is the listing of Messages.
+func (s *Store) messages(filter userkit.MessageFilter, list userkit.List) (*statement, error) {
 	q := &statement{}
 	s.selectMessages(q)
 	q.within("m", filter.UserID, messageSortings, list, "sent_at")
 	if filter.OnlyUnread {
 		q.add(isUnread, quotedTime(filter.Now))
 	}
-	if err := q.page(list, messageSortings, "m.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, messageColumns.targets)
-}
-
-// CountUnread implements userkit.Store.
-func (s *Store) CountUnread(ctx context.Context, user userkit.UserID, now time.Time) (int64, error) {
-	if err := s.ready(ctx); err != nil {
-		return 0, err
-	}
-	q := &statement{}
-	q.add("SELECT count(*) FROM ? AS m WHERE m.project = ? AND m.user_id = ?"+isUnread,
-		s.table("messages"), quoted(s.project), quotedID(user), quotedTime(now))
-	var unread int64
-	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan((*integer)(&unread)) })
-	return unread, err
+	return q, q.page(list, messageSortings, "m.id")
 }

@@ -177,7 +177,7 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 			hook := &explainer{t: t, db: plain, settings: world.settings}
 			store, err := postgres.New(openDB(t, dsn).WithQueryHook(hook))
 			require.NoError(t, err)
-			everydayStatements(t, store, users, world.sizes, func(name string, asked int, work func() error) {
+			everydayStatements(t, store, quiet, users, world.sizes, func(name string, asked int, work func() error) {
 				t.Helper()
 				hook.plans = nil
 				require.NoError(t, work(), name)
@@ -193,9 +193,12 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 						// Entries of an index that are passed over are in no count of rows.
 						// An order by id may be that of the primary key, past the ids of other
 						// projects.
+						// A count of much of a table may read it as a whole, or an index, where the
+						// server knows how much; it is still held to how many rows it looks at.
+						counts := strings.HasPrefix(name, "Count") && asked > aPage && world.analyzed
 						first, known := leading[node.Index]
 						byID := node.Index == "users_pkey" && (name == "Users by id" || name == "Ledgers")
-						if known && !byID && !strings.Contains(node.Condition, "("+first+" = ") && !strings.Contains(node.Condition, "("+first+" @> ") {
+						if known && !byID && !counts && !strings.Contains(node.Condition, "("+first+" = ") && !strings.Contains(node.Condition, "("+first+" @> ") {
 							t.Errorf("%s, without %q: goes through all of %s\n%s\n%.3000s", name, plan.setting, node.Index, plan.text, plan.statement)
 						}
 						// What a bitmap finds in an index may be dead; the heap is counted.
@@ -208,7 +211,7 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 							return
 						}
 						large := slices.Contains(largeTables, node.Relation)
-						if large && node.Type == "Seq Scan" && plan.setting != "enable_indexscan" ||
+						if large && node.Type == "Seq Scan" && plan.setting != "enable_indexscan" && !counts ||
 							node.Type == "Materialize" ||
 							node.visited() > float64(10*asked+300) {
 							t.Errorf("%s, without %q: %s on %s looks at %.0f rows\n%s\n%.3000s", name, plan.setting, node.Type, node.Relation, node.visited(), plan.text, plan.statement)
@@ -218,6 +221,13 @@ func TestStatementsFindTheirRowsByKey(t *testing.T) {
 			})
 		})
 	}
+}
+
+// counting is a count, and the same one whose statements are not checked.
+type counting struct{ call, quiet func() (int64, error) }
+
+func counted[F any](ctx context.Context, call, quiet func(context.Context, F) (int64, error), filter F) counting {
+	return counting{func() (int64, error) { return call(ctx, filter) }, func() (int64, error) { return quiet(ctx, filter) }}
 }
 
 // aPage is how many records of the project the lists of everydayStatements ask for.
@@ -243,8 +253,8 @@ WHERE c.relnamespace = 'userkit'::regnamespace AND t.relname IN ?`, bun.Tuple(la
 
 // everydayStatements makes the store send every statement of everyday use, the
 // batches in each of the sizes, and has each call checked; asked is for how many
-// records a call asks.
-func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.User, sizes []int, check func(name string, asked int, work func() error)) {
+// records a call asks. Statements of quiet are not checked.
+func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []userkit.User, sizes []int, check func(name string, asked int, work func() error)) {
 	t.Helper()
 	ctx := t.Context()
 	day := userkit.Day{Year: 2026, Month: 1, Day: 2}
@@ -347,6 +357,10 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.Devices(ctx, userkit.DeviceFilter{UserID: one.ID}, page("registered_at", false, now.AddDate(-1, 0, 0)))
 			return err
 		},
+		"Devices of enabled users": func() error {
+			_, err := store.Devices(ctx, userkit.DeviceFilter{WithoutDisabled: true}, page("registered_at", false, now.AddDate(-1, 0, 0)))
+			return err
+		},
 		"Sessions of a user": func() error {
 			_, err := store.Sessions(ctx, userkit.SessionFilter{UserID: one.ID}, page("started_at", true, now))
 			return err
@@ -441,7 +455,6 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 			_, err := store.Messages(ctx, userkit.MessageFilter{}, page("sent_at", true, now))
 			return err
 		},
-		"CountUnread": func() error { _, err := store.CountUnread(ctx, one.ID, now); return err },
 		"Deliveries of a message": func() error {
 			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{MessageID: mail[0].ID}, page("created_at", true, now))
 			return err
@@ -497,6 +510,53 @@ func everydayStatements(t *testing.T, store *postgres.Store, users []userkit.Use
 		},
 	} {
 		check(name, aPage, work)
+	}
+	// A count may look at a few times as many rows as it counts.
+	ran := userkit.SessionFilter{Overlaps: true, From: begin.Add(20 * time.Hour), To: begin.Add(20 * time.Hour)}
+	ranOnNode := ran
+	ranOnNode.Node, ranOnNode.State = "node 7", userkit.SessionsEnded
+	address := netip.MustParseAddr("10.0.2.188")
+	for name, made := range map[string]counting{
+		"CountDevices of a user":         counted(ctx, store.CountDevices, quiet.CountDevices, userkit.DeviceFilter{UserID: one.ID}),
+		"CountDevices":                   counted(ctx, store.CountDevices, quiet.CountDevices, userkit.DeviceFilter{}),
+		"CountDevices of enabled users":  counted(ctx, store.CountDevices, quiet.CountDevices, userkit.DeviceFilter{WithoutDisabled: true}),
+		"CountSessions of a user":        counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{UserID: one.ID}),
+		"CountSessions open, of a user":  counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{UserID: one.ID, State: userkit.SessionsActive}),
+		"CountSessions":                  counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{}),
+		"CountSessions open":             counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{State: userkit.SessionsActive}),
+		"CountSessions of an hour":       counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{From: begin, To: begin.Add(time.Hour)}),
+		"CountSessions of a node":        counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{Node: "node 7"}),
+		"CountSessions open, of a node":  counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{Node: "node 7", State: userkit.SessionsActive, To: now}),
+		"CountSessions of an address":    counted(ctx, store.CountSessions, quiet.CountSessions, userkit.SessionFilter{InternalIP: address}),
+		"CountSessions at a moment":      counted(ctx, store.CountSessions, quiet.CountSessions, ran),
+		"CountSessions of a node, ended": counted(ctx, store.CountSessions, quiet.CountSessions, ranOnNode),
+		"CountPurchases of a user":       counted(ctx, store.CountPurchases, quiet.CountPurchases, userkit.PurchaseFilter{UserID: one.ID, OnlyActive: true}),
+		"CountPurchases":                 counted(ctx, store.CountPurchases, quiet.CountPurchases, userkit.PurchaseFilter{}),
+		"CountPurchases active":          counted(ctx, store.CountPurchases, quiet.CountPurchases, userkit.PurchaseFilter{OnlyActive: true, Store: "apple"}),
+		"CountMessages of a user":        counted(ctx, store.CountMessages, quiet.CountMessages, userkit.MessageFilter{UserID: one.ID}),
+		"CountMessages unread":           counted(ctx, store.CountMessages, quiet.CountMessages, userkit.MessageFilter{UserID: one.ID, OnlyUnread: true, Now: now}),
+		"CountMessages":                  counted(ctx, store.CountMessages, quiet.CountMessages, userkit.MessageFilter{}),
+		"CountDeliveries of a message":   counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{MessageID: mail[0].ID}),
+		"CountDeliveries failed, of it":  counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{MessageID: mail[0].ID, OnlyFailed: true}),
+		"CountDeliveries of a user":      counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{UserID: one.ID}),
+		"CountDeliveries failed, of one": counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{UserID: one.ID, OnlyFailed: true}),
+		"CountDeliveries":                counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{}),
+		"CountDeliveries failed":         counted(ctx, store.CountDeliveries, quiet.CountDeliveries, userkit.DeliveryFilter{OnlyFailed: true}),
+		"CountTransactions of a user":    counted(ctx, store.CountTransactions, quiet.CountTransactions, userkit.TransactionFilter{UserID: one.ID}),
+		"CountTransactions":              counted(ctx, store.CountTransactions, quiet.CountTransactions, userkit.TransactionFilter{}),
+		"CountTransactions of a time":    counted(ctx, store.CountTransactions, quiet.CountTransactions, userkit.TransactionFilter{From: now.AddDate(0, 0, -1), To: now}),
+		"CountSegments":                  counted(ctx, store.CountSegments, quiet.CountSegments, userkit.SegmentFilter{Kind: userkit.SegmentRule}),
+		"CountConnections of a user":     counted(ctx, store.CountConnections, quiet.CountConnections, userkit.ConnectionFilter{UserID: one.ID}),
+		"CountConnections":               counted(ctx, store.CountConnections, quiet.CountConnections, userkit.ConnectionFilter{}),
+		"CountEvents of a user":          counted(ctx, store.CountEvents, quiet.CountEvents, userkit.EventFilter{UserID: one.ID}),
+		"CountEvents of an actor":        counted(ctx, store.CountEvents, quiet.CountEvents, userkit.EventFilter{ActorID: one.ID.String()}),
+		"CountEvents that name a user":   counted(ctx, store.CountEvents, quiet.CountEvents, userkit.EventFilter{Naming: one.ID}),
+		"CountEvents":                    counted(ctx, store.CountEvents, quiet.CountEvents, userkit.EventFilter{}),
+		"CountEvents of a time":          counted(ctx, store.CountEvents, quiet.CountEvents, userkit.EventFilter{From: now, To: now.Add(time.Hour)}),
+	} {
+		counted, err := made.quiet()
+		require.NoError(t, err, name)
+		check(name, int(counted), func() error { _, err := made.call(); return err })
 	}
 	for _, kind := range userkit.RetainableKinds() {
 		expiry := userkit.Expiry{Kind: kind, Before: now.AddDate(1, 0, 0), BeforeDay: userkit.DayOf(now.AddDate(1, 0, 0), time.UTC), Event: "host.tested"}

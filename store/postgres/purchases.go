@@ -39,11 +39,18 @@ func (s *Store) FindPurchases(ctx context.Context, store, stableID string) ([]us
 
 // Purchases implements userkit.Store.
 func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.List) ([]userkit.Purchase, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.purchases, filter, list, purchaseColumns.targets)
+}
+
+// CountPurchases implements userkit.Store.
+func (s *Store) CountPurchases(ctx context.Context, filter userkit.PurchaseFilter) (int64, error) {
+	return countList(ctx, s, s.purchases, filter)
+}
+
+// purchases is the listing of Purchases.
+func (s *Store) purchases(filter userkit.PurchaseFilter, list userkit.List) (*statement, error) {
 	if !storable(filter.Store) {
-		return []userkit.Purchase{}, nil
+		return nil, nil
 	}
 	q := &statement{}
 	s.selectPurchases(q)
@@ -54,10 +61,7 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 	if filter.OnlyActive {
 		q.add(" AND p.active")
 	}
-	if err := q.page(list, purchaseSortings, "p.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, purchaseColumns.targets)
+	return q, q.page(list, purchaseSortings, "p.id")
 }
 
 // LeasePurchases implements userkit.Store.

@@ -82,9 +82,7 @@ func (s *Store) CountExpired(ctx context.Context, e userkit.Expiry) (int64, erro
 	if _, known := q.expired(s, e); !known {
 		return 0, unknownExpiry(e)
 	}
-	var records integer
-	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&records) })
-	return int64(records), err
+	return s.count(ctx, q)
 }
 
 // DeleteExpired implements userkit.Store. It finds the oldest records, locks the accounts of their

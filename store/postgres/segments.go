@@ -19,12 +19,19 @@ func (s *Store) selectSegments() *statement {
 
 // Segments implements userkit.Store.
 func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.List) ([]userkit.Segment, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
+	return readList(ctx, s, s.segments, filter, list, segmentColumns.targets)
+}
+
+// CountSegments implements userkit.Store.
+func (s *Store) CountSegments(ctx context.Context, filter userkit.SegmentFilter) (int64, error) {
+	return countList(ctx, s, s.segments, filter)
+}
+
+// segments is the listing of Segments.
+func (s *Store) segments(filter userkit.SegmentFilter, list userkit.List) (*statement, error) {
 	part := userkit.Fold(filter.Search)
 	if !storable(part) {
-		return []userkit.Segment{}, nil
+		return nil, nil
 	}
 	q := s.selectSegments()
 	if part != "" {
@@ -37,10 +44,7 @@ func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list
 		q.add(" AND g.rule <> ''")
 	}
 	q.through(segmentSortings, list, "name")
-	if err := q.page(list, segmentSortings, "g.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, segmentColumns.targets)
+	return q, q.page(list, segmentSortings, "g.id")
 }
 
 // FindSegments implements userkit.Store.

@@ -68,9 +68,19 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 
 // Sessions implements userkit.Store.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+	return readList(ctx, s, s.sessions, filter, list, sessionColumns.targets)
+}
+
+// CountSessions implements userkit.Store.
+func (s *Store) CountSessions(ctx context.Context, filter userkit.SessionFilter) (int64, error) {
+	return countList(ctx, s, s.sessions, filter)
+}
+
+// sessions is the listing of Sessions.
+func (s *Store) sessions(filter userkit.SessionFilter, list userkit.List) (*statement, error) {
 	spans := filter.Overlaps && !filter.From.IsZero() && filter.State != userkit.SessionsActive
 	if spans && filter.UserID.IsZero() && !filter.InternalIP.IsValid() && filter.ClosedAfter.IsZero() {
-		return s.sessionsOverSpan(ctx, filter, list)
+		return s.sessionsOverSpan(filter, list)
 	}
 	q := s.selectSessions()
 	switch {
@@ -92,10 +102,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 	} else {
 		q.between("s.started_at", filter.From, filter.To)
 	}
-	if err := q.page(list, sessionSortings, "s.id"); err != nil {
-		return nil, err
-	}
-	return selectRecords(ctx, s, q, sessionColumns.targets)
+	return q, q.page(list, sessionSortings, "s.id")
 }
 
 // sessionsOf adds what a filter asks for beside the user and the span.
@@ -143,10 +150,10 @@ var lengthClass = func() string {
 	return "width_bucket(s.ended_at - s.started_at, ARRAY[" + strings.Join(bounds, ", ") + "]::interval[])"
 }()
 
-// sessionsOverSpan lists sessions of the project, or of a node, that ran in a span: those
+// sessionsOverSpan is the listing of sessions of the project, or of a node, that ran in a span: those
 // that started in it, those that run since before it, and those that ended after it had
 // begun. Each of the three has an index; no index has them all.
-func (s *Store) sessionsOverSpan(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+func (s *Store) sessionsOverSpan(filter userkit.SessionFilter, list userkit.List) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT " + sessionReads + "\nFROM (")
 	begin := func() {
@@ -196,8 +203,11 @@ func (s *Store) sessionsOverSpan(ctx context.Context, filter userkit.SessionFilt
 		return nil, err
 	}
 	q.add(") AS s")
+	if list == uncut {
+		return q, nil
+	}
 	q.order(list, sessionSortings[list.Order.Field].expression, "s.id")
-	return selectRecords(ctx, s, q, sessionColumns.targets)
+	return q, nil
 }
 
 // StaleSessions implements userkit.Store.

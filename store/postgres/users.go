@@ -120,11 +120,7 @@ func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int6
 	q := &statement{}
 	q.add("SELECT count(*)")
 	selected.from(q, selected.accounts, userSortings["id"])
-	var total integer
-	err = s.steadily(ctx, func() error {
-		return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&total) })
-	})
-	return int64(total), err
+	return s.count(ctx, q)
 }
 
 // from adds the tables, the accounts where they are needed, and the condition.

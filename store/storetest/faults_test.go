@@ -15,8 +15,10 @@ var reads = []string{
 	"Load", "User", "FindUser", "FindUsers", "Users", "CountUsers", "UserIDs", "Segments", "FindSegments",
 	"Device", "DeviceByToken", "DevicesByPushToken", "Devices", "Locations", "SealedDevices", "Session",
 	"SessionOwners", "Sessions", "StaleSessions", "Usage", "Purchase", "FindPurchases", "Purchases",
-	"Connection", "Connections", "Message", "Messages", "CountUnread", "Deliveries", "Transactions", "Ledgers",
+	"Connection", "Connections", "Message", "Messages", "Deliveries", "Transactions", "Ledgers",
 	"Events", "Feed", "EventNames", "CountExpired", "Close",
+	"CountSegments", "CountDevices", "CountSessions", "CountPurchases", "CountConnections", "CountMessages",
+	"CountDeliveries", "CountTransactions", "CountEvents",
 }
 
 // TestEveryWriteHasFaults demands that the suite lets each call of a store fail that writes.

@@ -731,7 +731,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	require.NoError(t, err)
 	requireRecords(t, want.messages, messages, messageRecordID)
 	unread := belonging(want.messages, func(message userkit.Message) bool { return message.ReadAt.IsZero() && !message.Expired(base) })
-	count, err := store.CountUnread(ctx, want.user.ID, base)
+	count, err := store.CountMessages(ctx, userkit.MessageFilter{UserID: want.user.ID, OnlyUnread: true, Now: base})
 	require.NoError(t, err)
 	require.EqualValues(t, len(unread), count)
 	for _, record := range want.messages {

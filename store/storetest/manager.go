@@ -39,6 +39,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		bulkGroups(),
 		importGroups(),
 		pageGroups(),
+		countGroups(),
 		concurrencyGroups(),
 		purchaseGroups(),
 		faultGroups(),

@@ -700,6 +700,10 @@ func calls(d dossier) []call {
 			_, err := store.UserIDs(ctx, userkit.UserFilter{WithoutDisabled: true}, userkit.UserID{}, 10)
 			return err
 		}),
+		read("CountSegments", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountSegments(ctx, userkit.SegmentFilter{})
+			return err
+		}),
 		read("Segments", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Segments(ctx, userkit.SegmentFilter{Search: "a"}, list("name"))
 			return err
@@ -734,6 +738,10 @@ func calls(d dossier) []call {
 			_, err := store.DevicesByPushToken(ctx, "token", 10)
 			return err
 		}),
+		read("CountDevices", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountDevices(ctx, userkit.DeviceFilter{})
+			return err
+		}),
 		read("Devices", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Devices(ctx, userkit.DeviceFilter{WithoutDisabled: true}, list("name"))
 			return err
@@ -748,6 +756,10 @@ func calls(d dossier) []call {
 		}),
 		read("SessionOwners", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.SessionOwners(ctx, []userkit.SessionID{d.sessions[0].ID})
+			return err
+		}),
+		read("CountSessions", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountSessions(ctx, userkit.SessionFilter{})
 			return err
 		}),
 		read("Sessions", func(ctx context.Context, store userkit.Store) error {
@@ -779,12 +791,16 @@ func calls(d dossier) []call {
 			_, err := store.Message(ctx, d.messages[0].ID)
 			return err
 		}),
+		read("CountMessages", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountMessages(ctx, userkit.MessageFilter{})
+			return err
+		}),
 		read("Messages", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Messages(ctx, userkit.MessageFilter{OnlyUnread: true, Now: base}, list("source"))
 			return err
 		}),
-		read("CountUnread", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.CountUnread(ctx, d.user.ID, base)
+		read("CountDeliveries", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountDeliveries(ctx, userkit.DeliveryFilter{})
 			return err
 		}),
 		read("Deliveries", func(ctx context.Context, store userkit.Store) error {
@@ -795,6 +811,10 @@ func calls(d dossier) []call {
 			_, err := store.LeaseDeliveries(ctx, at(100_000), at(100_001), 10)
 			return err
 		}},
+		read("CountPurchases", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountPurchases(ctx, userkit.PurchaseFilter{})
+			return err
+		}),
 		read("Purchases", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Purchases(ctx, userkit.PurchaseFilter{OnlyActive: true}, list("product_id"))
 			return err
@@ -807,8 +827,16 @@ func calls(d dossier) []call {
 			_, err := store.Connection(ctx, d.connections[0].ID)
 			return err
 		}),
+		read("CountConnections", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountConnections(ctx, userkit.ConnectionFilter{})
+			return err
+		}),
 		read("Connections", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Connections(ctx, userkit.ConnectionFilter{ActorID: "a"}, list("started_at"))
+			return err
+		}),
+		read("CountTransactions", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountTransactions(ctx, userkit.TransactionFilter{})
 			return err
 		}),
 		read("Transactions", func(ctx context.Context, store userkit.Store) error {
@@ -817,6 +845,10 @@ func calls(d dossier) []call {
 		}),
 		read("Ledgers", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.Ledgers(ctx, userkit.UserID{}, 10)
+			return err
+		}),
+		read("CountEvents", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.CountEvents(ctx, userkit.EventFilter{})
 			return err
 		}),
 		read("Events", func(ctx context.Context, store userkit.Store) error {
