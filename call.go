@@ -77,6 +77,7 @@ var (
 	opUsers            = reads("users.list", "Users", TargetProject).narrow().whileConnected()
 	opAllUsers         = reads("users.walk", "AllUsers", TargetProject).narrow().whileConnected()
 	opCountUsers       = reads("users.count", "CountUsers", TargetProject).narrow().whileConnected()
+	opCheckLogins      = writes("users.check_logins", "CheckLogins", TargetProject)
 	opSendActivation   = writes("users.send_activation", "SendActivation", TargetUser).whileConnected()
 	opConfirmEmail     = writes("users.confirm_email", "ConfirmEmail", TargetProject)
 	opUserRecords      = reads("users.records", "UserRecords", TargetUser).whileConnected()

@@ -46,11 +46,12 @@ const (
 	CodeConnectionNotFound  Code = "connection_not_found"
 	CodeMessageNotFound     Code = "message_not_found"
 
-	CodeLoginTaken  Code = "login_taken"
-	CodeEmailTaken  Code = "email_taken"
-	CodeExtRefTaken Code = "extref_taken"
-	CodeIDTaken     Code = "id_taken"
-	CodeTokenTaken  Code = "token_taken"
+	CodeLoginTaken      Code = "login_taken"
+	CodeEmailTaken      Code = "email_taken"
+	CodeExtRefTaken     Code = "extref_taken"
+	CodeLoginConfusable Code = "login_confusable"
+	CodeIDTaken         Code = "id_taken"
+	CodeTokenTaken      Code = "token_taken"
 
 	CodeSegmentNameTaken Code = "segment_name_taken"
 	CodePurchaseTaken    Code = "purchase_taken"
@@ -156,6 +157,7 @@ var codeTable = []CodeInfo{
 	{CodeLoginTaken, ErrExists, "another user has this login, compared in folded form"},
 	{CodeEmailTaken, ErrExists, "another user has this email address, compared in folded form"},
 	{CodeExtRefTaken, ErrExists, "another user has this external reference"},
+	{CodeLoginConfusable, ErrExists, "the login of another user looks the same; see WithConfusableCheck"},
 	{CodeIDTaken, ErrExists, "a record with this id exists"},
 	{CodeTokenTaken, ErrExists, "a device with this access token exists"},
 	{CodePurchaseTaken, ErrExists, "another user has this purchase"},
@@ -311,6 +313,7 @@ var uniqueValues = []struct {
 	{"user", "login", CodeLoginTaken, "another user has this login"},
 	{"user", "email", CodeEmailTaken, "another user has this email address"},
 	{"user", "extref", CodeExtRefTaken, "another user has this external reference"},
+	{"user", "login_skeleton", CodeLoginConfusable, "the login of another user looks the same"},
 	{"device", "access_token", CodeTokenTaken, "another device has this access token"},
 	{"device", "hardware_id", CodeIDTaken, "another device of the user has this hardware id"},
 	{"message", "key", CodeIDTaken, "another message of the user has this key"},
@@ -327,6 +330,9 @@ var uniqueValues = []struct {
 func Taken(record, field string) *Error {
 	for _, value := range uniqueValues {
 		if value.record == record && value.field == field {
+			if field == skeletonField { // which nobody sets
+				field = "login"
+			}
 			return NewError(value.code, field, "%s", value.message)
 		}
 	}

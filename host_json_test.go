@@ -214,7 +214,7 @@ func TestNullClears(t *testing.T) {
 	for _, of := range []reflect.Type{reflect.TypeFor[userkit.UserPatch](), reflect.TypeFor[userkit.DevicePatch](), reflect.TypeFor[userkit.SegmentPatch]()} {
 		for field := range of.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name == "revision" || name == "set_attributes" {
+			if name == "revision" || name == "set_attributes" || !field.IsExported() {
 				continue
 			}
 			value := reflect.New(of)

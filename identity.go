@@ -1,6 +1,10 @@
 package userkit
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"iter"
 	"strings"
 	"unicode/utf8"
 
@@ -164,4 +168,141 @@ func checkKey(field, key string) error {
 		return NewError(CodeTooLong, field, "%d bytes as it compares, at most %d", len(key), SortKeyBytes)
 	}
 	return nil
+}
+
+// skeletonField is the field of User.LoginSkeleton.
+const skeletonField = "login_skeleton"
+
+// maxSkeletonText is how many bytes of a login are looked at; no new login is as long.
+const maxSkeletonText = 4 * MaxLogin
+
+// loginSkeleton returns what a login looks like, by the function of WithConfusableCheck,
+// without which it is empty. The function is the host's: it may panic, and return what no
+// index holds.
+func (o *options) loginSkeleton(login string) (skeleton string, err error) {
+	if o.skeleton == nil || login == "" || len(login) > maxSkeletonText {
+		return "", nil
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = NewError(CodeBadFormat, "login", "%q cannot be checked: the check panicked", clip(login))
+		}
+	}()
+	// A skeleton may have capital letters, such as the O that 0 looks like.
+	skeleton = foldCase(o.skeleton(LoginKey(login)))
+	if len(skeleton) > SortKeyBytes || !utf8.ValidString(skeleton) || strings.Contains(skeleton, "\x00") {
+		digest := sha256.Sum256([]byte(skeleton))
+		skeleton = hex.EncodeToString(digest[:])
+	}
+	return skeleton, nil
+}
+
+// ConfusableLogin is a user whose login looks like that of another user.
+type ConfusableLogin struct {
+	UserID      UserID `json:"user_id"`
+	Login       string `json:"login"`
+	HolderID    UserID `json:"holder_id"` // the other user
+	HolderLogin string `json:"holder_login"`
+}
+
+func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, error] {
+	return sequence(ctx, m, opCheckLogins, noTarget, func(ctx context.Context, call call) iter.Seq2[ConfusableLogin, error] {
+		return func(yield func(ConfusableLogin, error) bool) {
+			if m.skeleton == nil {
+				yield(ConfusableLogin{}, invalidOption("WithConfusableCheck", "the manager has no check of logins"))
+				return
+			}
+			const pageSize = 500
+			list := List{Order: Order{Field: "id"}, Limit: pageSize}
+			for {
+				users, err := m.store.Users(ctx, UserFilter{Moment: m.moment(call.now)}, list)
+				var confusable []ConfusableLogin
+				if err == nil {
+					confusable, err = m.checkLogins(ctx, users)
+				}
+				if err != nil {
+					yield(ConfusableLogin{}, err)
+					return
+				}
+				for _, found := range confusable {
+					if !yield(found, nil) {
+						return
+					}
+				}
+				if len(users) < pageSize {
+					return
+				}
+				last := users[len(users)-1].ID
+				list.After = &Position{Key: last.String(), ID: last}
+			}
+		}
+	})
+}
+
+// checkLogins keeps what the logins of some users look like, and returns those that look
+// like the login of another user.
+func (m *manager) checkLogins(ctx context.Context, users []User) ([]ConfusableLogin, error) {
+	var unchecked []User
+	var commands []*command
+	for _, user := range users {
+		skeleton, err := m.loginSkeleton(user.Login)
+		if err != nil {
+			return nil, err
+		}
+		if skeleton != user.LoginSkeleton {
+			user.LoginSkeleton = skeleton
+			unchecked = append(unchecked, user)
+			commands = append(commands, keepSkeleton(user, skeleton))
+		}
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return nil, err
+	}
+	var refused []User
+	var skeletons []string
+	commands, failed := nil, commands
+	for i, c := range failed {
+		switch {
+		case c.err == nil, ErrorCode(c.err) == CodeUserNotFound: // deleted meanwhile
+		case ErrorCode(c.err) == CodeLoginConfusable:
+			refused, skeletons = append(refused, unchecked[i]), append(skeletons, unchecked[i].LoginSkeleton)
+			commands = append(commands, keepSkeleton(unchecked[i], "")) // what it looked like by another function
+		default:
+			return nil, c.err
+		}
+	}
+	if len(refused) == 0 {
+		return nil, nil
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return nil, err
+	}
+	holders, err := m.store.FindUsers(ctx, skeletonField, skeletons)
+	if err != nil {
+		return nil, err
+	}
+	var confusable []ConfusableLogin
+	for _, user := range refused {
+		for _, holder := range holders {
+			if holder.LoginSkeleton == user.LoginSkeleton && holder.ID != user.ID {
+				confusable = append(confusable, ConfusableLogin{user.ID, user.Login, holder.ID, holder.Login})
+			}
+		}
+	}
+	return confusable, nil
+}
+
+// keepSkeleton keeps what the login of a user looks like, as long as it has that login. It
+// is no edit of the profile, and has no event: it can be done twice.
+func keepSkeleton(user User, skeleton string) *command {
+	return &command{want: Want{User: user.ID, Profile: true}, decide: func(state *State) (Change, error) {
+		if state.User.Login != user.Login || state.User.LoginSkeleton == skeleton {
+			return Change{}, nil
+		}
+		profile := state.User
+		profile.LoginSkeleton = skeleton
+		c := state.change()
+		c.Profile = &profile
+		return c, nil
+	}}
 }

@@ -210,7 +210,7 @@ func (i *userImports) round(ctx context.Context, round []int) error {
 		return err
 	}
 	if i.dry != nil {
-		if err := i.dry.load(ctx, i.store, i.records, round); err != nil {
+		if err := i.dry.load(ctx, i.manager, i.records, round); err != nil {
 			return err
 		}
 	}
@@ -404,13 +404,14 @@ func (d *dryRun) correct(found map[UserKey]User, records []UserImport, round []i
 }
 
 // load finds out who has the unique values that some records want.
-func (d *dryRun) load(ctx context.Context, store Store, records []UserImport, round []int) error {
+func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, round []int) error {
 	values := map[string][]string{}
 	for _, at := range round {
 		fresh := records[at].Draft.Create
 		records[at].Key.fill(&fresh)
 		user := fresh.user()
-		for _, field := range uniqueFields {
+		user.LoginSkeleton, _ = m.loginSkeleton(user.Login) // whose error the record meets
+		for _, field := range guardedFields {
 			key := user.key(field)
 			if _, known := d.holders[key]; !known && key.value != "" {
 				d.holders[key] = UserID{}
@@ -419,7 +420,7 @@ func (d *dryRun) load(ctx context.Context, store Store, records []UserImport, ro
 		}
 	}
 	for field, values := range values {
-		users, err := store.FindUsers(ctx, field, values)
+		users, err := m.store.FindUsers(ctx, field, values)
 		if err != nil {
 			return err
 		}
@@ -432,19 +433,20 @@ func (d *dryRun) load(ctx context.Context, store Store, records []UserImport, ro
 
 // put takes a user as it would become, unless another has one of its unique values.
 func (d *dryRun) put(before, after User) error {
-	for _, field := range uniqueFields {
+	for _, field := range guardedFields {
 		key := after.key(field)
 		if holder := d.holders[key]; key.value != "" && !holder.IsZero() && holder != after.ID {
-			return NewError(Taken("user", field).Code, field, "user %s has this %s", holder, field)
+			taken := Taken("user", field)
+			return NewError(taken.Code, taken.Field, "%s: user %s", taken.Message, holder)
 		}
 	}
-	for _, field := range uniqueFields {
+	for _, field := range guardedFields {
 		if old := before.key(field); old.value != "" {
 			d.holders[old] = UserID{}
 			delete(d.users, old)
 		}
 	}
-	for _, field := range uniqueFields {
+	for _, field := range guardedFields {
 		if key := after.key(field); key.value != "" {
 			d.holders[key], d.users[key] = after.ID, after
 		}
@@ -455,6 +457,10 @@ func (d *dryRun) put(before, after User) error {
 // uniqueFields are the fields by which a UserKey finds a user.
 var uniqueFields = []string{"id", "login", "email", "extref"}
 
+// guardedFields are the fields of which no two users have the same value, in the order in
+// which an error names them.
+var guardedFields = append(slices.Clip(uniqueFields), skeletonField)
+
 // key returns the user's key of a field in the form of normal.
 func (u *User) key(field string) UserKey {
 	switch field {
@@ -464,6 +470,8 @@ func (u *User) key(field string) UserKey {
 		return ByLogin(u.Login).normal()
 	case "email":
 		return ByEmail(u.Email).normal()
+	case skeletonField:
+		return UserKey{skeletonField, u.LoginSkeleton}
 	}
 	return ByExtRef(u.ExtRef)
 }

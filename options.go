@@ -50,6 +50,7 @@ type options struct {
 	authorizing      chan struct{} // has an element for every question that is open
 	refusals         *refusalPace
 	phones           PhoneParser
+	skeleton         func(string) string // nil: logins that look alike are allowed
 }
 
 func defaultOptions() options {
@@ -359,6 +360,24 @@ func WithPhoneParser(parser PhoneParser) Option {
 			return invalidOption("WithPhoneParser", "nil")
 		}
 		o.phones = parser
+		return nil
+	}
+}
+
+// WithConfusableCheck refuses a login that looks like the login of another user, such as раураl in
+// Cyrillic letters beside paypal, with ErrExists and CodeLoginConfusable. skeleton returns the same
+// text for texts that look the same; it is called with LoginKey of a login, by many goroutines at
+// once, and must not block. The package confusable has one by the data of Unicode (UTS 39).
+// By default logins that look alike are allowed.
+//
+// Logins that exist already stay as they are, and are compared with new ones once
+// UserManager.CheckLogins has looked at them.
+func WithConfusableCheck(skeleton func(login string) string) Option {
+	return func(o *options) error {
+		if skeleton == nil {
+			return invalidOption("WithConfusableCheck", "nil")
+		}
+		o.skeleton = skeleton
 		return nil
 	}
 }

@@ -43,7 +43,7 @@ type Store interface {
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
-	//     extref, access_token, stable_id of a purchase, id): nothing of this change was written,
+	//     extref, login_skeleton, whose field is login, access_token, stable_id of a purchase, id): nothing of this change was written,
 	//     and the other changes are not affected.
 	//
 	// If an error is returned for the call as a whole, it is unknown which of the changes were
@@ -61,8 +61,9 @@ type Store interface {
 	// FindUser returns the user whose field key.Field has the value key.Value.
 	FindUser(ctx context.Context, key UserKey) (User, error)
 	// FindUsers returns the users whose field has one of the values, in no order,
-	// each once. field is that of a UserKey; the values are those of UserKey.Value,
-	// at most MaxImport; none is empty.
+	// each once. field is that of a UserKey, and the values are those of UserKey.Value,
+	// or field is login_skeleton, and the values are those of User.LoginSkeleton; they
+	// are at most MaxImport, and none is empty.
 	FindUsers(ctx context.Context, field string, values []string) ([]User, error)
 	// Users lists users by any sortable field of UserFields. The filter has the meaning that
 	// MatchUsers defines; its Filter has been checked, segments in it and Segment are lists, and

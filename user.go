@@ -117,6 +117,11 @@ type User struct {
 	UpdatedAt    time.Time `json:"updated_at"` // the last edit of the profile
 	Revision     int64     `json:"revision"`   // of the profile; counts from 1
 
+	// LoginSkeleton is what the login looks like; see WithConfusableCheck. It is unique in the
+	// project unless it is empty, which it is for logins that were never checked. It is for
+	// writers of stores and no part of the JSON form.
+	LoginSkeleton string `json:"-"`
+
 	Account // what use changes
 }
 
@@ -183,6 +188,8 @@ type NewUser struct {
 	ExpiresAt    time.Time              `json:"expires_at,omitzero"`    // not together with ValidFor
 	ValidFor     Duration               `json:"valid_for,omitzero"`     // starts on first use
 	RegisteredAt time.Time              `json:"registered_at,omitzero"` // zero: now; may be earlier for users from another system
+
+	skeleton string // of the login; set by normalise
 }
 
 // UserPatch says which fields of a profile to set; the others stay unchanged. A new email address
@@ -222,6 +229,8 @@ type UserPatch struct {
 	Status       Optional[Status]  `json:"status,omitzero"`
 	License      Optional[string]  `json:"license,omitzero"`
 	TrafficLimit TrafficLimitPatch `json:"traffic_limit,omitzero"`
+
+	skeleton string // of the login; set by normalise
 }
 
 // PayerPatch says which parts of a payer to set; the others stay unchanged.
@@ -367,7 +376,8 @@ type UserManager interface {
 
 	// CreateUser creates a user. It returns ErrExists with CodeLoginTaken,
 	// CodeEmailTaken, CodeExtRefTaken or CodeIDTaken when another user has the
-	// value, and ErrInvalid with CodeUnknownLicense.
+	// value, and with CodeLoginConfusable when the login of another user looks the
+	// same (see WithConfusableCheck); and ErrInvalid with CodeUnknownLicense.
 	CreateUser(ctx context.Context, user NewUser) (User, error)
 
 	// User returns one user.
@@ -416,6 +426,14 @@ type UserManager interface {
 
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
+
+	// CheckLogins applies the check of WithConfusableCheck to the logins of all users, in order
+	// of id, and yields those that look like the login of another user who has passed it.
+	// It changes no login. Call it once after the check was added to a project that has users,
+	// or after its function was changed: until then new logins are compared only with those
+	// that were set since. It may be repeated, and completes a run that was interrupted.
+	// It yields ErrInvalid with CodeInvalidOption if the manager has no such check.
+	CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, error]
 }
 
 // changeUser is change for commands that return the user: commands of one batch

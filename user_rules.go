@@ -35,7 +35,7 @@ func (n NewUser) user() User {
 		ID: n.ID, Login: n.Login, Name: n.Name, Email: n.Email, EmailVerified: n.EmailVerified, Phone: n.Phone,
 		ExtRef: n.ExtRef, AuthMethod: n.AuthMethod, Status: n.Status, License: n.License, Kind: n.Kind, Payer: n.Payer,
 		Description: n.Description, Country: n.Country, PreferredMap: n.PreferredMap, AdditionalInfo: n.AdditionalInfo,
-		Attributes: n.Attributes, RegisteredAt: n.RegisteredAt,
+		Attributes: n.Attributes, RegisteredAt: n.RegisteredAt, LoginSkeleton: n.skeleton,
 		Account: Account{
 			Balance: Money{Currency: n.Currency}, Traffic: Traffic{Limit: limit}, ExpiresAt: n.ExpiresAt, ValidFor: n.ValidFor,
 		},
@@ -196,7 +196,10 @@ func (p UserPatch) put(user *User) (fields []string, err error) {
 			fields = append(fields, field)
 		}
 	}
-	note(put(p.Login, &user.Login), "login")
+	if put(p.Login, &user.Login) {
+		note(true, "login")
+		user.LoginSkeleton = p.skeleton
+	}
 	note(put(p.Name, &user.Name), "name")
 	if before := user.Email; put(p.Email, &user.Email) {
 		note(true, "email")
@@ -379,9 +382,11 @@ func (n NewUser) normalise(m *manager, actor Actor) (NewUser, error) {
 	n.Attributes = attributes
 	_, currencyErr := CurrencyDigits(n.Currency)
 	_, licenseErr := m.license(n.License)
+	skeleton, skeletonErr := m.loginSkeleton(n.Login)
+	n.skeleton = skeleton
 	user := n.user()
 	return n, firstError(
-		user.check(), phoneErr, m.checkPayer(User{}, user), checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
+		user.check(), skeletonErr, phoneErr, m.checkPayer(User{}, user), checkVerified(n.EmailVerified, n.Email), licenseErr, attributesErr, currencyErr, limitErr,
 		checkTime("registered_at", n.RegisteredAt),
 	)
 }
@@ -425,7 +430,9 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if err := firstError(err, probe.check(), licenseErr); err != nil {
 		return p, firstError(append(p.refused(m), err)...)
 	}
-	return p, nil
+	login, _ := p.Login.Get()
+	p.skeleton, err = m.loginSkeleton(login)
+	return p, err
 }
 
 // refused returns what is wrong with the values of a normalised patch that a user may have

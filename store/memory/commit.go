@@ -170,6 +170,8 @@ func (s *Store) checkProfiles(steps []step) error {
 		return userkit.Taken("user", "email")
 	case same(func(p *profile) string { return p.text(p.extRef) }):
 		return userkit.Taken("user", "extref")
+	case same(func(p *profile) string { return p.loginSkeleton }):
+		return userkit.Taken("user", "login_skeleton")
 	}
 	return nil
 }

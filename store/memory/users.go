@@ -24,8 +24,9 @@ type users struct {
 	byExtRef       set[profile, byExtRef] // without the empty ones
 
 	// logins and emails are the numbers of users by userkit.LoginKey and
-	// userkit.EmailKey, without the empty ones.
-	logins, emails map[string]uint32
+	// userkit.EmailKey, and skeletons those by what their logins look like, without
+	// the empty ones.
+	logins, emails, skeletons map[string]uint32
 
 	disabled int64 // how many are
 
@@ -50,6 +51,7 @@ type profile struct {
 
 	loginKey, nameKey, emailKey, extRefKey string // parts of texts
 	loginIdentity, emailIdentity           string // userkit.LoginKey and userkit.EmailKey; as a rule loginKey and emailKey
+	loginSkeleton                          string // as a rule loginKey
 	login, name, email, extRef             part
 	texts                                  string // folded, with line breaks between them, and the phone; then those that folding changes
 	status, kind                           word
@@ -220,6 +222,9 @@ func (p *profile) keepTexts(from *userkit.User) {
 	if p.emailIdentity == p.emailKey {
 		p.emailIdentity = p.emailKey
 	}
+	if p.loginSkeleton = strings.Clone(from.LoginSkeleton); p.loginSkeleton == p.loginKey {
+		p.loginSkeleton = p.loginKey
+	}
 }
 
 // text returns a text of the profile.
@@ -289,7 +294,7 @@ func (u *user) fillPlain(to *userkit.User) {
 	to.AuthMethod = p.authMethod.Value()
 	to.Country = p.country.Value()
 	to.RegisteredAt, to.UpdatedAt = p.registeredAt.time(), p.updatedAt.time()
-	to.Revision = p.revision
+	to.Revision, to.LoginSkeleton = p.revision, p.loginSkeleton
 	to.Phone, to.Description, to.PreferredMap = rest.phone, rest.description, rest.preferredMap
 	to.AdditionalInfo, to.Payer = rest.additionalInfo, rest.payer
 	u.account.fill(&to.Account)
@@ -357,6 +362,8 @@ func (u *users) find(field, value string) *user {
 		return u.numbered(u.logins, value)
 	case "email":
 		return u.numbered(u.emails, value)
+	case "login_skeleton":
+		return u.numbered(u.skeletons, value)
 	case "extref":
 		from := &profile{extRefKey: userkit.SortKey(value), texts: value, extRef: part{0, uint32(len(value))}}
 		return first(u, &u.byExtRef, from, func(p *profile) bool { return p.text(p.extRef) == value })
@@ -381,6 +388,8 @@ func (u *users) check(next, before *profile) error {
 		return userkit.Taken("user", "email")
 	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
 		return userkit.Taken("user", "extref")
+	case taken("login_skeleton", next.loginSkeleton, before.loginSkeleton):
+		return userkit.Taken("user", "login_skeleton")
 	}
 	return nil
 }
@@ -415,6 +424,9 @@ func (u *users) put(next, before *profile) {
 	if next.emailIdentity != "" {
 		u.emails[next.emailIdentity] = next.number
 	}
+	if next.loginSkeleton != "" {
+		u.skeletons[next.loginSkeleton] = next.number
+	}
 	u.byID.put(next)
 	u.byLogin.put(next)
 	u.byName.put(next)
@@ -432,6 +444,7 @@ func (u *users) put(next, before *profile) {
 func (u *users) forget(gone *profile) {
 	delete(u.logins, gone.loginIdentity)
 	delete(u.emails, gone.emailIdentity)
+	delete(u.skeletons, gone.loginSkeleton)
 }
 
 // remove takes a user out of the indexes.

@@ -102,21 +102,17 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 }
 
 // firstTaken gives the error of a user of whom several values are another's: that of the
-// login, else of the email address, else of the external reference. Which of them a
-// statement fails by is a matter of the order of indexes.
+// login, else of the email address, else of the external reference, else of what the login
+// looks like. Which of them a statement fails by is a matter of the order of indexes.
 func (s *Store) firstTaken(ctx context.Context, user *userkit.User, err error) error {
 	violated := userkit.ErrorCode(err)
-	if user == nil {
+	if user == nil || violated != userkit.CodeEmailTaken && violated != userkit.CodeExtRefTaken && violated != userkit.CodeLoginConfusable {
 		return err
 	}
-	for _, value := range []struct{ field, text string }{{"login", user.Login}, {"email", user.Email}} {
-		first := userkit.Taken("user", value.field)
-		if first.Code == violated || violated != userkit.CodeEmailTaken && violated != userkit.CodeExtRefTaken {
+	for _, key := range []userkit.UserKey{userkit.ByLogin(user.Login), userkit.ByEmail(user.Email), userkit.ByExtRef(user.ExtRef)} {
+		first := userkit.Taken("user", key.Field())
+		if first.Code == violated {
 			return err
-		}
-		key := userkit.ByLogin(value.text)
-		if value.field == "email" {
-			key = userkit.ByEmail(value.text)
 		}
 		if key.Value() == "" {
 			continue

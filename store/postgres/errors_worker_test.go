@@ -70,12 +70,12 @@ func TestErrorsOfWorkers(t *testing.T) {
 		{[]string{"08006", "57P01"}, `duplicate key value violates unique constraint "users_login_key_102067"`, userkit.CodeStoreUnavailable, ""},
 	}
 	for constraint, value := range taken {
-		var code userkit.Code // none where the user exists
+		told := &userkit.Error{} // nothing where the user exists
 		if value.record != "" {
-			code = userkit.Taken(value.record, value.field).Code
+			told = userkit.Taken(value.record, value.field)
 		}
 		for _, shard := range []string{"", "_102067"} {
-			rows = append(rows, row{unique, `duplicate key value violates unique constraint "` + constraint + shard + `"`, code, value.field})
+			rows = append(rows, row{unique, `duplicate key value violates unique constraint "` + constraint + shard + `"`, told.Code, told.Field})
 		}
 	}
 	// What users write must not be taken for a constraint.

@@ -328,10 +328,11 @@ func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []user
 	var digest userkit.TokenDigest
 	copy(digest[:], "700 1")
 	for name, work := range map[string]func() error{
-		"User":              func() error { _, err := store.User(ctx, one.ID); return err },
-		"FindUser by login": func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
-		"FindUser by email": func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
-		"DeviceByToken":     func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
+		"User":                  func() error { _, err := store.User(ctx, one.ID); return err },
+		"FindUser by login":     func() error { _, err := store.FindUser(ctx, userkit.ByLogin(one.Login)); return err },
+		"FindUser by email":     func() error { _, err := store.FindUser(ctx, userkit.ByEmail(one.Email)); return err },
+		"FindUsers by skeleton": func() error { _, err := store.FindUsers(ctx, "login_skeleton", []string{"a", "b"}); return err },
+		"DeviceByToken":         func() error { _, _, _, err := store.DeviceByToken(ctx, digest); return err },
 		"DevicesByPushToken": func() error {
 			_, err := store.DevicesByPushToken(ctx, "a push token", 10)
 			return err

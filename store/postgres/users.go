@@ -57,8 +57,8 @@ func keyCondition(field string) (string, error) {
 	switch field {
 	case "login", "email":
 		return "u." + field + "_identity = ? AND u." + field + "_identity <> ''", nil
-	case "extref":
-		return "u.extref = ? AND u.extref <> ''", nil
+	case "extref", "login_skeleton":
+		return "u." + field + " = ? AND u." + field + " <> ''", nil
 	}
 	return "", userkit.NewError(userkit.CodeUnknownField, "key", "no user can be found by %q", field)
 }

@@ -296,6 +296,26 @@ func otherRaces() []testCase {
 				require.Equal(t, before+1, d.countUsers(t))
 			}
 		}},
+		{"exactly one user gets one of the logins that look the same", func(t *testing.T, env env) {
+			d, e := env.pair(t, looksAlike)
+			won := succeeded(t, contest(d, e, func(m userkit.Manager, i int) (userkit.User, error) {
+				return m.CreateUser(t.Context(), userkit.NewUser{Login: alike(i)})
+			}), userkit.ErrExists, userkit.CodeLoginConfusable)
+			require.Len(t, won, 1)
+		}},
+		{"exactly one of the users whose logins look the same passes the check that many processes make", func(t *testing.T, env env) {
+			d, e := env.pair(t, looksAlike)
+			unchecked := env.desk(t)
+			for i := range 5 {
+				_, err := unchecked.CreateUser(t.Context(), userkit.NewUser{Login: alike(i)})
+				require.NoError(t, err)
+			}
+			for _, found := range values(t, contest(d, e, func(m userkit.Manager, _ int) ([]userkit.ConfusableLogin, error) {
+				return confusableLogins(t, m)
+			})) {
+				require.Len(t, found, 4)
+			}
+		}},
 		{"exactly one of many users gets a login that all want, and the others keep theirs", func(t *testing.T, env env) {
 			d, e := env.pair(t)
 			var users []userkit.User

@@ -101,10 +101,11 @@ func newUser(n int) userkit.User {
 			"list":    []any{int64(1), "two", false, nil, []any{}, map[string]any{"deep": []any{int64(n)}}},
 			"map":     map[string]any{"a": map[string]any{"b": fmt.Sprintf("c%d", n)}, "empty": map[string]any{}},
 		},
-		RegisteredAt: at(n),
-		UpdatedAt:    at(1000 + n),
-		Revision:     int64(3 + n),
-		Account:      newAccount(n),
+		RegisteredAt:  at(n),
+		UpdatedAt:     at(1000 + n),
+		Revision:      int64(3 + n),
+		LoginSkeleton: fmt.Sprintf("skeleton %04d", n),
+		Account:       newAccount(n),
 	}
 }
 
@@ -574,8 +575,12 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 	if words == "" {
 		words = strings.ReplaceAll(field, "_", " ")
 	}
+	said := "another [a-z ]* has this " + words
+	if code == userkit.CodeLoginConfusable {
+		said = "the login of another user looks the same"
+	}
 	// The words are the same on every store, and nothing of what a database says.
-	require.Regexp(t, "^userkit: "+string(code)+" \\("+field+"\\): another [a-z ]* has this "+words+"$", err.Error())
+	require.Regexp(t, "^userkit: "+string(code)+" \\("+field+"\\): "+said+"$", err.Error())
 }
 
 // everything is the widest want of a user. It asks for the sessions,

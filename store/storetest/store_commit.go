@@ -36,7 +36,8 @@ func storeCommitGroup() group {
 		{"keeps logins unique by their keys", commitUniqueLogin},
 		{"keeps email addresses unique by their keys", commitUniqueEmail},
 		{"keeps external references unique byte by byte", commitUniqueExtRef},
-		{"names the login, then the email address, then the external reference, of several that are taken", commitUniqueSeveral},
+		{"keeps what logins look like unique", commitUniqueSkeleton},
+		{"names the login, then the email address, then the external reference, then a login that looks the same, of several that are taken", commitUniqueSeveral},
 		{"lets many users have no login, email address and external reference", commitUniqueEmpty},
 		{"lets one field have the value of another", commitUniquePerField},
 		{"keeps token digests unique", commitUniqueToken},
@@ -637,8 +638,20 @@ func commitUniqueExtRef(t *testing.T, env env) {
 		[]string{"ref-ä", "Ref-A", "REF-Ä", "Ref-A\u0308", "Ref-Ä "})
 }
 
+func commitUniqueSkeleton(t *testing.T, env env) {
+	requireTaken(t, env, userkit.CodeLoginConfusable, "login",
+		func(user *userkit.User, value string) { user.LoginSkeleton = value },
+		"paypal",
+		[]string{"paypal"},
+		[]string{"Paypal", "раураl", "paypal ", ""})
+	holder, err := env.store.FindUsers(t.Context(), "login_skeleton", []string{"paypal", "nobody's", "Paypal"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []userkit.UserID{newUser(1).ID, newUser(10).ID}, []userkit.UserID{holder[0].ID, holder[1].ID})
+	require.Len(t, holder, 2)
+}
+
 func commitUniqueSeveral(t *testing.T, env env) {
-	owners := [3]userkit.User{newUser(1), newUser(2), newUser(3)}
+	owners := [4]userkit.User{newUser(1), newUser(2), newUser(3), newUser(7)}
 	create(t, env.store, owners[:]...)
 	values := []struct {
 		code  userkit.Code
@@ -648,10 +661,11 @@ func commitUniqueSeveral(t *testing.T, env env) {
 		{userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login = owners[0].Login }},
 		{userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Email = owners[1].Email }},
 		{userkit.CodeExtRefTaken, "extref", func(user *userkit.User) { user.ExtRef = owners[2].ExtRef }},
+		{userkit.CodeLoginConfusable, "login", func(user *userkit.User) { user.LoginSkeleton = owners[3].LoginSkeleton }},
 	}
 	editor := newUser(4)
 	create(t, env.store, editor)
-	for set := 1; set < 8; set++ {
+	for set := 1; set < 1<<len(values); set++ {
 		creator, edited := newUser(5), editor
 		first := -1
 		for i, value := range values {
@@ -682,7 +696,7 @@ func commitUniqueEmpty(t *testing.T, env env) {
 	var users []userkit.User
 	for n := range 3 {
 		user := newUser(n)
-		user.Login, user.Email, user.ExtRef = "", "", ""
+		user.Login, user.Email, user.ExtRef, user.LoginSkeleton = "", "", "", ""
 		users = append(users, user)
 	}
 	create(t, env.store, users[:2]...)

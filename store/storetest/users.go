@@ -284,6 +284,7 @@ func userGroups() []group {
 	return []group{
 		{"CreateUser", createUserCases()},
 		{"FindUser", findUserCases()},
+		{"CheckLogins", checkLoginCases()},
 		{"UpdateUser", updateUserCases()},
 		{"Attributes", attributeCases()},
 		{"Status", statusCases()},
@@ -301,9 +302,8 @@ func createUserCases() []testCase {
 			d := env.desk(t)
 			one, two := newcomer("ada"), newcomer("eve")
 			two.ValidFor, two.ExpiresAt = userkit.Duration(30*24*time.Hour+time.Microsecond), time.Time{}
-			for i := range reflect.TypeFor[userkit.NewUser]().NumField() {
-				name := reflect.TypeFor[userkit.NewUser]().Field(i).Name
-				require.False(t, reflect.ValueOf(one).Field(i).IsZero() && reflect.ValueOf(two).Field(i).IsZero(), "the fixture leaves %s empty", name)
+			for field, value := range reflect.ValueOf(one).Fields() {
+				require.False(t, field.IsExported() && value.IsZero() && reflect.ValueOf(two).FieldByIndex(field.Index).IsZero(), "the fixture leaves %s empty", field.Name)
 			}
 			for _, newcomer := range []userkit.NewUser{one, two} {
 				user, err := d.CreateUser(t.Context(), newcomer)
@@ -537,7 +537,7 @@ func updateUserCases() []testCase {
 			patch := reflect.TypeFor[userkit.UserPatch]()
 			for field := range patch.Fields() {
 				name := field.Name
-				require.True(t, name == "Revision" || slices.ContainsFunc(edits, func(e userEdit) bool { return e.field == name }), "no edit sets %s", name)
+				require.True(t, name == "Revision" || !field.IsExported() || slices.ContainsFunc(edits, func(e userEdit) bool { return e.field == name }), "no edit sets %s", name)
 			}
 			for i, edit := range edits {
 				t.Run(edit.field, func(t *testing.T) {
@@ -1444,4 +1444,130 @@ func unknownUser(t *testing.T, env env) {
 	page, err := d.Events(ctx, userkit.EventQuery{EventFilter: userkit.EventFilter{UserID: nobody}})
 	require.NoError(t, err)
 	require.Empty(t, page.Items)
+}
+
+// looksAlike is a check to which 1 looks like l.
+var looksAlike = userkit.WithConfusableCheck(func(login string) string { return strings.ReplaceAll(login, "1", "l") })
+
+// alike returns the i-th of 64 logins that look the same.
+func alike(i int) string {
+	return strings.NewReplacer("0", "l").Replace(fmt.Sprintf("%06b", i))
+}
+
+// confusableLogins lists what CheckLogins finds.
+func confusableLogins(t *testing.T, m userkit.Manager) (found []userkit.ConfusableLogin, err error) {
+	t.Helper()
+	for one, err := range m.CheckLogins(t.Context()) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, one)
+	}
+	return found, nil
+}
+
+func checkLoginCases() []testCase {
+	return []testCase{
+		{"refuses a login that looks like that of another user, wherever it is set", func(t *testing.T, env env) {
+			d := env.desk(t, looksAlike)
+			holder, err := d.CreateUser(t.Context(), userkit.NewUser{Login: "paypal"})
+			require.NoError(t, err)
+			other := d.signUp(t)
+			_, err = d.CreateUser(t.Context(), userkit.NewUser{Login: "PAYPA1"})
+			requireExists(t, err, userkit.CodeLoginConfusable, "login")
+			_, err = d.UpdateUser(t.Context(), other.ID, userkit.UserPatch{Login: userkit.Set("paypa1")})
+			requireExists(t, err, userkit.CodeLoginConfusable, "login")
+			_, err = d.CreateUser(t.Context(), userkit.NewUser{Login: "Paypal"})
+			requireExists(t, err, userkit.CodeLoginTaken, "login")
+
+			record := userkit.UserImport{Key: userkit.ByLogin("paypa1")}
+			require.NoError(t, record.Draft.Set("login", "paypa1"))
+			twin := userkit.UserImport{Key: userkit.ByLogin("1ily")}
+			require.NoError(t, twin.Draft.Set("login", "1ily"))
+			lily := userkit.UserImport{Key: userkit.ByLogin("lily")}
+			require.NoError(t, lily.Draft.Set("login", "lily"))
+			for _, dry := range []bool{true, false} {
+				outcomes, err := d.ImportUsers(t.Context(), userkit.ImportOptions{DryRun: dry}, []userkit.UserImport{record, lily})
+				require.NoError(t, err)
+				requireCode(t, outcomes[0].Err, userkit.ErrExists, userkit.CodeLoginConfusable)
+				require.NoError(t, outcomes[1].Err)
+			}
+			outcomes, err := d.ImportUsers(t.Context(), userkit.ImportOptions{DryRun: true}, []userkit.UserImport{twin})
+			require.NoError(t, err)
+			requireCode(t, outcomes[0].Err, userkit.ErrExists, userkit.CodeLoginConfusable)
+
+			// One's own login, in other letters that look the same, and what was given up.
+			_, err = d.UpdateUser(t.Context(), holder.ID, userkit.UserPatch{Login: userkit.Set("paypa1")})
+			require.NoError(t, err)
+			_, err = d.UpdateUser(t.Context(), holder.ID, userkit.UserPatch{Name: userkit.Set("Pay"), Login: userkit.Set("another")})
+			require.NoError(t, err)
+			_, err = d.UpdateUser(t.Context(), other.ID, userkit.UserPatch{Login: userkit.Set("paypal")})
+			require.NoError(t, err)
+			_, err = d.DeleteUser(t.Context(), other.ID, other.ID.String())
+			require.NoError(t, err)
+			_, err = d.CreateUser(t.Context(), userkit.NewUser{Login: "paypa1"})
+			require.NoError(t, err)
+		}},
+		{"keeps the check while other fields change", func(t *testing.T, env env) {
+			d := env.desk(t, looksAlike)
+			holder, err := d.CreateUser(t.Context(), userkit.NewUser{Login: "paypal"})
+			require.NoError(t, err)
+			_, err = d.UpdateUser(t.Context(), holder.ID, userkit.UserPatch{Name: userkit.Set("Pay"), Login: userkit.Set("paypal")})
+			require.NoError(t, err)
+			_, err = d.DeactivateUser(t.Context(), holder.ID)
+			require.NoError(t, err)
+			_, err = d.CreateUser(t.Context(), userkit.NewUser{Login: "paypa1"})
+			requireExists(t, err, userkit.CodeLoginConfusable, "login")
+		}},
+		{"checks the logins that were there before, and names those that look like another", func(t *testing.T, env env) {
+			before := env.desk(t)
+			var users []userkit.User
+			for _, login := range []string{"paypal", "Paypa1", "lily", "", "PAYPA1x"} {
+				user, err := before.CreateUser(t.Context(), userkit.NewUser{Login: login, Name: "Of " + login})
+				require.NoError(t, err)
+				users = append(users, user)
+			}
+			_, err := confusableLogins(t, before)
+			requireCode(t, err, userkit.ErrInvalid, userkit.CodeInvalidOption)
+
+			d := env.desk(t, looksAlike)
+			wanted := []userkit.ConfusableLogin{{UserID: users[1].ID, Login: "Paypa1", HolderID: users[0].ID, HolderLogin: "paypal"}}
+			for range 2 {
+				found, err := confusableLogins(t, d)
+				require.NoError(t, err)
+				require.Equal(t, wanted, found)
+			}
+			for _, user := range users {
+				now := d.user(t, user.ID)
+				require.Equal(t, []any{user.Login, user.Name, user.Revision, user.UpdatedAt}, []any{now.Login, now.Name, now.Revision, now.UpdatedAt})
+			}
+			_, err = d.CreateUser(t.Context(), userkit.NewUser{Login: "1i1y"})
+			requireExists(t, err, userkit.CodeLoginConfusable, "login")
+
+			// Another function finds others, and what the first one found counts no more.
+			strict := env.desk(t, userkit.WithConfusableCheck(func(login string) string { return login[:1] }))
+			found, err := confusableLogins(t, strict)
+			require.NoError(t, err)
+			require.Equal(t, []userkit.ConfusableLogin{
+				{UserID: users[1].ID, Login: "Paypa1", HolderID: users[0].ID, HolderLogin: "paypal"},
+				{UserID: users[4].ID, Login: "PAYPA1x", HolderID: users[0].ID, HolderLogin: "paypal"},
+			}, found)
+			_, err = d.UpdateUser(t.Context(), users[2].ID, userkit.UserPatch{Login: userkit.Set("paypalx")})
+			require.NoError(t, err)
+		}},
+		{"survives a check that panics, and one whose answers no index holds", func(t *testing.T, env env) {
+			broken := env.desk(t, userkit.WithConfusableCheck(func(string) string { panic("broken") }))
+			_, err := broken.CreateUser(t.Context(), userkit.NewUser{Login: "ada"})
+			requireCode(t, err, userkit.ErrInvalid, userkit.CodeBadFormat)
+			_, err = broken.CreateUser(t.Context(), userkit.NewUser{Name: "Ada"})
+			require.NoError(t, err)
+			long := env.desk(t, userkit.WithConfusableCheck(func(login string) string { return strings.Repeat(login[:1]+"\x00\xff", 100_000) }))
+			_, err = long.CreateUser(t.Context(), userkit.NewUser{Login: "ada"})
+			require.NoError(t, err)
+			_, err = long.CreateUser(t.Context(), userkit.NewUser{Login: "ben"})
+			require.NoError(t, err)
+			_, err = long.CreateUser(t.Context(), userkit.NewUser{Login: "bob"})
+			requireExists(t, err, userkit.CodeLoginConfusable, "login")
+		}},
+	}
 }
