@@ -78,8 +78,13 @@ type AuthorizationRequest struct {
 type Authorization struct {
 	Allowed bool
 	// Scope restricts the users for whom the operation is allowed to those who match it. The zero
-	// Filter means all users. A list contains only users who match both Scope and the filter of the
-	// call.
+	// Filter means all users. A list of users contains only those who match both Scope and the
+	// filter of the call.
+	//
+	// A list of other records, such as Devices, has to name one of the users, or it is refused with
+	// CodeUserRequired. It is not narrowed: the few records of a scope would have to be searched
+	// for among those of everybody, at a cost that the actor would choose. Walk the users instead,
+	// and list what belongs to each.
 	Scope Filter
 }
 
@@ -370,10 +375,15 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 		return context.WithValue(ctx, scopeKey{}, AllOf(scopeOf(ctx), scope.Filter)), nil
 	case c.inGeneral():
 		return ctx, nil
-	case user.IsZero():
-		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s for some users only", op.name)
+	case c.target == ([16]byte{}) && op.ofProject:
+		return ctx, NewError(CodeUserRequired, "user_id", "the actor may do %s for some users only; name one of them", op.name)
+	case c.target == ([16]byte{}) || op.target == TargetProject || op.target == TargetSegment:
+		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s for some users only, and it is about no user", op.name)
 	}
-	within, err := m.within(ctx, scope, user)
+	within := false
+	if !user.IsZero() { // a record that is not there is refused like that of another user
+		within, err = m.within(ctx, scope, user)
+	}
 	if err == nil && !within {
 		err = NewError(CodeNotAllowed, "", "the actor may not do %s for this user", op.name)
 	}

@@ -116,6 +116,7 @@ const (
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
 	CodeNotAllowed       Code = "not_allowed"
+	CodeUserRequired     Code = "user_required"
 
 	CodeNotAdministrator  Code = "not_administrator"
 	CodeSelfConnection    Code = "self_connection"
@@ -224,6 +225,7 @@ var codeTable = []CodeInfo{
 	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},
 	{CodeNotAllowed, ErrForbidden, "the actor may not do this; see WithAuthorizer"},
+	{CodeUserRequired, ErrForbidden, "the actor may see some users only, so a list has to name one of them; see Authorization.Scope"},
 	{CodeNotAdministrator, ErrForbidden, "only an administrator with an id connects to users"},
 	{CodeSelfConnection, ErrForbidden, "nobody connects to oneself"},
 	{CodeConnectedAlready, ErrForbidden, "who is connected to a user connects to no other, nor to the same one again"},

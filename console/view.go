@@ -361,6 +361,7 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodeConnectionEnded:      "The connection has ended.",
 	userkit.CodeConnectionNotFound:   "There is no such connection.",
 	userkit.CodeNotAllowed:           "You may not do this.",
+	userkit.CodeUserRequired:         "You may see this of some users only. Please open the user.",
 	userkit.CodeBusinessProject:      "A business project has no purchases.",
 	userkit.CodeStoreUnavailable:     "The database did not answer. Please check whether the change was made before you try again.",
 	userkit.CodeUserNotFound:         "There is no such user. They may have been deleted.",

@@ -12,6 +12,7 @@ import (
 func authorizerGroups() []group {
 	return []group{{"Authorizer", []testCase{
 		{"narrows calls to the users of its scope, and its refusals are events", authorizerScope},
+		{"shows and changes nothing outside of the scope, by any method", scopeHoldsEverywhere},
 	}}}
 }
 
@@ -36,6 +37,15 @@ func authorizerScope(t *testing.T, env env) {
 	require.NoError(t, err)
 	_, err = desk.Segments(ctx, userkit.SegmentQuery{})
 	requireCode(t, err, userkit.ErrForbidden, userkit.CodeNotAllowed)
+	_, err = desk.Devices(ctx, userkit.DeviceQuery{})
+	requireCode(t, err, userkit.ErrForbidden, userkit.CodeUserRequired)
+	devices, err := desk.Devices(ctx, userkit.DeviceQuery{DeviceFilter: userkit.DeviceFilter{UserID: mine.ID}})
+	require.NoError(t, err)
+	require.Empty(t, devices.Items)
+	_, err = desk.Device(ctx, userkit.NewID[userkit.Device]())
+	unknown := err
+	_, err = desk.Device(ctx, device.ID)
+	require.Equal(t, err, unknown, "whether there is such a device is nobody's business")
 	before := len(host.events(t, other.ID))
 	_, err = desk.UpdateDevice(ctx, device.ID, userkit.DevicePatch{Name: userkit.Set("taken over")})
 	requireCode(t, err, userkit.ErrForbidden, userkit.CodeNotAllowed)
@@ -47,6 +57,6 @@ func authorizerScope(t *testing.T, env env) {
 	require.JSONEq(t, `{"operation": "devices.update", "code": "not_allowed", "device": "`+device.ID.String()+`"}`, string(refused.Data))
 	project, err := host.Events(t.Context(), userkit.EventQuery{EventFilter: userkit.EventFilter{Name: userkit.EventAccessRefused}})
 	require.NoError(t, err)
-	require.Len(t, project.Items, 2)
-	require.Zero(t, project.Items[1].UserID)
+	require.Len(t, project.Items, 5)
+	require.Zero(t, project.Items[4].UserID)
 }
