@@ -271,6 +271,8 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 			}
 		}
 		switch {
+		case use.Ignored == userio.IgnoredSecret:
+			column.Note = v.T("Passwords are not kept.")
 		case use.Note != "":
 			column.Note, column.Unsure = v.T("None of the first values can be read as this field."), true
 		case use.Guessed:
@@ -279,8 +281,6 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 			column.Note, column.Unsure = v.T("It may be: %s", v.Label(use.Suggested)), true
 		case use.Ignored == userio.IgnoredReadOnly:
 			column.Note = v.T("This field changes through use only.")
-		case use.Ignored == userio.IgnoredSecret:
-			column.Note = v.T("Passwords are not kept.")
 		}
 		p.Columns = append(p.Columns, column)
 	}

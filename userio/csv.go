@@ -268,6 +268,9 @@ func (r *csvReader) next(row *tableRow) error {
 	text := string(r.record)
 	valid := utf8.ValidString(text)
 	begin := 0
+	if strings.HasPrefix(text, byteOrderMark) && r.ends[0] >= len(byteOrderMark) { // of a file that was appended to another
+		begin = len(byteOrderMark)
+	}
 	var broken *rowError
 	values := len(r.headings)
 	if count := len(r.ends); count > values && r.ends[values-1] < len(text) {

@@ -75,28 +75,28 @@ func partField(part string) string {
 var guesses = func() map[string]string {
 	fields := map[string]string{}
 	for field, headings := range map[string]string{
-		"extref":               "externalid, externalref, externalreference, extid, foreignid, customerid, customernumber",
-		"login":                "username, userlogin, loginname, useraccount",
-		"name":                 "fullname, displayname, customername, contactname",
-		"email":                "emailaddress, useremail, mail, mailaddress, primaryemail, workemail",
+		"extref":               "внешнийид, кодклиента, номерклиента, kundennummer, kundennr, numéroclient, númerodecliente, externalid, externalref, externalreference, extid, foreignid, customerid, customernumber",
+		"login":                "логин, имяпользователя, benutzername, nomdutilisateur, nombredeusuario, username, userlogin, loginname, useraccount",
+		"name":                 "фио, имяифамилия, фамилияиимя, полноеимя, vorundnachname, vollständigername, nomcomplet, nombrecompleto, nomecompleto, imięinazwisko, fullname, displayname, customername, contactname",
+		"email":                "почта, элпочта, эпочта, электроннаяпочта, имейл, емейл, адресэлектроннойпочты, emailadresse, mailadresse, courriel, adresseemail, correo, correoelectrónico, correoelectronico, adresemail, emailaddress, useremail, mail, mailaddress, primaryemail, workemail",
 		"email_verified":       "emailconfirmed, emailisverified, isemailverified, verifiedemail",
-		"phone":                "phonenumber, phoneno, telephone, telephonenumber, tel, mobile, mobilephone, mobilenumber, cell, cellphone, msisdn, contactnumber",
+		"phone":                "телефон, номертелефона, мобильный, мобильныйтелефон, тел, telefon, telefonnummer, handy, handynummer, mobil, mobiltelefon, rufnummer, téléphone, teléfono, telefono, telefone, numertelefonu, phonenumber, phoneno, telephone, telephonenumber, tel, mobile, mobilephone, mobilenumber, cell, cellphone, msisdn, contactnumber",
 		"status":               "userstatus, accountstatus, loginstatus, userstate, accountstate",
 		"license":              "licence, licensename, licencename",
 		"auth_method":          "authenticationmethod, loginmethod, signinmethod, authprovider",
-		"description":          "note, notes, comment, comments, remark, remarks",
-		"country":              "countrycode, countryname, countryiso, isocountry, isocountrycode, countryregion",
-		"registered_at":        "registered, registeredon, registrationdate, registrationtime, dateregistered, createdat, createdon, created, createdate, creationdate, creationtime, datecreated, signupdate, signedupat, joined, joinedat",
+		"description":          "примечание, примечания, комментарий, комментарии, заметка, заметки, bemerkung, bemerkungen, anmerkung, notiz, notizen, kommentar, remarque, commentaire, nota, notas, observaciones, uwagi, note, notes, comment, comments, remark, remarks",
+		"country":              "страна, land, pays, país, paese, kraj, countrycode, countryname, countryiso, isocountry, isocountrycode, countryregion",
+		"registered_at":        "датарегистрации, зарегистрирован, создан, датасоздания, erstelltam, angelegtam, registriertam, datedinscription, fechaderegistro, registered, registeredon, registrationdate, registrationtime, dateregistered, createdat, createdon, created, createdate, creationdate, creationtime, datecreated, signupdate, signedupat, joined, joinedat",
 		"updated_at":           "updated, updatedon, modified, modifiedat, lastmodified, dateupdated, datemodified",
 		"last_seen_at":         "lastseen, lastactive, lastactivity, lastactiveat, lastactivityat",
-		"expires_at":           "expires, expireson, expiry, expirydate, expiration, expirationdate, validuntil, validto",
+		"expires_at":           "действителендо, срокдействия, истекает, gültigbis, läuftabam, ablaufdatum, expirele, venceel, ważnydo, expires, expireson, expiry, expirydate, expiration, expirationdate, validuntil, validto",
 		"valid_for":            "validity, validityperiod",
 		"currency":             "currencycode",
 		"traffic_limit":        "trafficlimitbytes, datalimit, trafficquota",
 		"kind":                 "userkind, usertype, customertype",
 		"payer_account_number": "taxid, taxnumber, vatid, vatnumber, tin, unp",
-		"legal_address":        "registeredaddress, registeredoffice",
-		"postal_address":       "postaladdressline, mailingaddress, address",
+		"legal_address":        "юридическийадрес, registeredaddress, registeredoffice",
+		"postal_address":       "почтовыйадрес, postanschrift, postaladdressline, mailingaddress, address",
 		"bank":                 "bankname",
 		"bank_account":         "iban, bankaccountnumber",
 		"additional_info":      "additionalinformation",
@@ -161,7 +161,9 @@ var shortSecrets = []string{"totp", "haslo", "heslo", "geslo", "senha"}
 var measures = []string{"count", "balance", "limit", "quota", "usage", "total", "at"}
 
 // innocent are the beginnings of words, and pairs of words, that say nothing of a secret.
-var innocent = regexp.MustCompile(`^secretar|^secretair|^hash tags?$`)
+var innocent = regexp.MustCompile(`^secretar|^secretair|^hash tags?$` +
+	`|^(?:season|boarding|bus|train|rail|travel|ski|day|week|month|year|annual|gym|guest|visitor|park|parking|museum|city|press|backstage|event|festival|library) pass(?:es)?$` +
+	`|^(?:commit|git|block|transaction|tx|file|content|image|document|parent|tree) hash(?:es)?$`)
 
 // isSecret reports whether a heading is that of passwords or of what they are
 // checked with.

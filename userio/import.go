@@ -164,7 +164,7 @@ type ColumnUse struct {
 	Numbers   bool   `json:"numbers,omitempty"`   // CSV: every value in the file is a number, and is imported as one
 	Guessed   bool   `json:"guessed,omitempty"`   // the field was guessed from the names that other programs use, and is not confirmed
 	Suggested string `json:"suggested,omitempty"` // a field that the caller may choose: extref for the ids of another system
-	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as that field
+	Note      string `json:"note,omitempty"`      // why it is not the field that its heading names: none of its first values can be read as that field; or how to keep a column that was ignored as secret
 }
 
 // The reasons why columns are ignored.
@@ -226,6 +226,10 @@ const importCalls = 3
 // as 42 or 1.5 but not 007, and the file can be read twice (io.Seeker), and otherwise as texts. A column of which none
 // of the first values can be read as its field is treated as one that is not a field, and ColumnUse.Note says so; rows
 // whose status is in unknown words are rejected instead.
+//
+// Words for no value, such as NULL, are taken for empty cells. Rows that are about no user, as far as that can be
+// seen, are rejected: the headings once more, totals under a label, and in CSV and XLSX a line of text that stands alone
+// behind an empty row.
 //
 // It returns ErrInvalid without importing anything if the options are invalid or the file is not a
 // readable table:
@@ -354,7 +358,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 	sampled := sample(reader)
 	reader = sampled
 	if im.plan, err = newPlan(im.options, open, reader.columns(), sampled.good()); err != nil {
-		return err
+		return sampled.explain(err)
 	}
 	if _, isCSV := im.reader.(*csvReader); isCSV {
 		if err := im.numberColumns(ctx, start); err != nil {
@@ -434,6 +438,9 @@ func (b *batch) place(row *tableRow) place {
 
 // take makes a record of a row and adds it to a batch, or says what is wrong.
 func (im *importer) take(row *tableRow, b *batch) *rowError {
+	if broken := im.noUser(row); broken != nil {
+		return broken
+	}
 	// The record is made in its place, since it is large.
 	last := len(b.records)
 	b.records = append(b.records, userkit.UserImport{})

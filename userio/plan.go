@@ -23,6 +23,8 @@ type plan struct {
 	shared  bool           // two columns are one field, which a row may have once
 	whole   int            // the column of all attributes; -1: none
 	sample  []tableRow     // the first rows
+	before  place          // of the row before
+	apart   bool           // which is about the file
 }
 
 // column is a column of a table that is read.
@@ -182,7 +184,7 @@ func (p *plan) letGo(at int) {
 	var fault error
 	for i := range p.sample {
 		row := &p.sample[i]
-		if at >= len(row.cells) || row.cells[at].empty() {
+		if at >= len(row.cells) || c.missing(&row.cells[at]) {
 			continue
 		}
 		cell := &row.cells[at]
@@ -361,6 +363,7 @@ func (p *plan) unknown(at int) error {
 		c.Ignored = IgnoredUnnamed
 	case (isSecret(c.Heading) || p.holdsHashes(at)) && p.options.UnknownColumns != UnknownRefuse:
 		c.Ignored = IgnoredSecret
+		c.Note = "not kept, since it looks like passwords or other secrets; map it to attributes." + attributeName(c.Heading, at+1) + " to keep it"
 	case p.options.UnknownColumns == UnknownIgnore:
 		c.Ignored = IgnoredUnknown
 	case p.options.UnknownColumns == UnknownRefuse:
@@ -448,8 +451,9 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 	status, named := "", false
 	for at := range row.cells {
 		c, cell := &p.columns[at], &row.cells[at]
+		missing := c.missing(cell)
 		if part := slices.Index(nameParts[:], c.part); part >= 0 && !cell.absent {
-			if name[part] == "" {
+			if name[part] == "" && !missing {
 				name[part] = strings.TrimSpace(cell.text)
 			}
 			if c.single == "" {
@@ -465,7 +469,9 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 		var value any
 		var err error
 		switch {
-		case !cell.empty() || cell.exact && c.single != "" && !c.kept:
+		case strings.HasPrefix(cell.text, "#") && slices.Contains(spreadsheetErrors, cell.text) && !cell.exact && !c.own():
+			err = userkit.NewError(userkit.CodeBadFormat, "", "%q is the error of a formula, not a value", cell.text)
+		case !missing || cell.exact && c.single != "" && !c.kept:
 			value, err = c.read(cell)
 		case !p.options.ClearEmpty || c.single == "" && c.clear == nil:
 			continue
@@ -491,7 +497,7 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 		if c.key >= 0 {
 			keys[c.key] = value.(string)
 		}
-		named = named || c.Field == "name" && !cell.empty()
+		named = named || c.Field == "name" && !missing
 	}
 	if status != "" {
 		if err := record.Draft.Set("status", status); err != nil {

@@ -119,13 +119,14 @@ func Inspect(from io.Reader, options ImportOptions) (found Inspection, err error
 		}
 	}()
 	found.Format = formatOf(reader)
-	rows := sample(reader).good()
+	sampled := sample(reader)
+	rows := sampled.good()
 	p, err := newPlan(options, found.Format == NDJSON, reader.columns(), rows)
 	if err != nil && (p == nil || userkit.ErrorCode(err) != userkit.CodeRequired) {
 		return Inspection{}, err
 	}
 	if err != nil {
-		found.Problem = err.Error()
+		found.Problem = sampled.explain(err).Error()
 	}
 	found.Headings = slices.Clone(reader.columns())
 	found.Mapping = map[string]string{}

@@ -1,6 +1,12 @@
 package userio
 
-import "slices"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/userkit/userkit"
+)
 
 // The first rows of a file, which tell what its columns hold.
 const (
@@ -49,6 +55,24 @@ func (s *sampledReader) good() []tableRow {
 		}
 	}
 	return rows
+}
+
+// explain adds to the error of a file without a key where its headings may be: a title
+// stands above them, which was taken for the headings.
+func (s *sampledReader) explain(err error) error {
+	fault, ok := errors.AsType[*userkit.Error](err)
+	if !ok || fault.Code != userkit.CodeRequired {
+		return err
+	}
+	for i := range s.rows {
+		for _, cell := range s.rows[i].cells {
+			if slices.Contains(keyFields[:], fieldNames[normalHeading(cell.text)]) {
+				fault.Message = fmt.Sprintf("row %d looks like the headings: delete the rows above it; %s", s.rows[i].number, fault.Message)
+				return err
+			}
+		}
+	}
+	return err
 }
 
 func (s *sampledReader) next(row *tableRow) error {
