@@ -63,8 +63,10 @@ type Project struct {
 	Currency       string           `json:"currency"` // of the balances of new users that name none
 	Licenses       []License        `json:"licenses,omitempty"`
 	DefaultLicense string           `json:"default_license,omitempty"`
-	Connections    ConnectionLimits `json:"connections"` // of administrators to users
-	Phones         PhoneParser      `json:"-"`           // reads telephone numbers as the manager does; never nil
+	Connections    ConnectionLimits `json:"connections"`     // of administrators to users
+	ActivationMail bool             `json:"activation_mail"` // whether SendActivation can send mails (WithActivation)
+	PushMail       bool             `json:"push_mail"`       // whether users can have addresses for push mail (WithPushMail)
+	Phones         PhoneParser      `json:"-"`               // reads telephone numbers as the manager does; never nil
 }
 
 // Moment returns the current moment, for which derived facts are computed.
@@ -88,6 +90,7 @@ func (m *manager) Project() Project {
 	return Project{
 		Kind: m.projectKind, Zone: m.zone, Now: m.now(), Currency: m.currency,
 		Licenses: slices.Clone(m.licenses), DefaultLicense: m.defaultLicense, Connections: m.connections.limits(), Phones: m.parsePhone,
+		ActivationMail: m.activation.Mailer != nil, PushMail: m.pushMail.Domain != "",
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -225,6 +226,81 @@ func TestAttributesAreEdited(t *testing.T) {
 	require.Equal(t, userkit.Attributes{"none": nil, "n": int64(6)}, now.Attributes)
 	s.post(of+"/attributes", "do", "attributes", "revision", "1", "attribute-name", "n", "attribute-value", "x").says(412, "Somebody else")
 	s.post(of+"/attributes", "do", "attributes", "revision", "4", "attribute-name", "bad name!", "attribute-value", "x").says(422, `value="bad name!"`)
+}
+
+// postman is a mailer that does what it is told to.
+type postman struct {
+	mails []userkit.Mail
+	err   error
+}
+
+func (p *postman) SendMail(_ context.Context, mail userkit.Mail) error {
+	if p.err == nil {
+		p.mails = append(p.mails, mail)
+	}
+	return p.err
+}
+
+func TestActivationMail(t *testing.T) {
+	const button = "Send activation mail"
+	post := &postman{}
+	forbidden := ""
+	s := newSiteOf(t, []userkit.Option{
+		userkit.WithVerifiers(verifier{}),
+		userkit.WithActivation(userkit.ActivationPolicy{Mailer: post, Link: "https://example.org/confirm#{token}", MailsPerHour: 3}),
+		allows(func(operation userkit.Operation) bool { return operation.Name != forbidden }),
+	})
+	user := s.user("ada")
+	of := "/users/" + user.ID.String()
+	s.get(of).says(200, "Not verified", button)
+	s.post(of + "/send-activation").leads(of)
+	s.get(of).says(200, "The activation mail is sent.", button)
+	require.Len(t, post.mails, 1)
+	require.Equal(t, "ada@example.org", post.mails[0].Address)
+
+	post.err = userkit.NewError(userkit.CodeMailRefused, "", "no such box")
+	s.post(of+"/send-activation").says(422, "The address accepts no mail. Correct the email address of the user, then send the mail again.", button)
+	post.err = errors.New("the server is away")
+	s.post(of+"/send-activation").says(503, "Please try again in a few minutes.", button)
+	s.post(of+"/send-activation").says(422, "as many mails as allowed within an hour. It may be available again at 2026-03-05 13:30", button)
+	post.err = nil
+	s.now = s.now.Add(time.Hour)
+	s.post(of + "/send-activation").leads(of)
+	require.Len(t, post.mails, 2)
+	for _, mail := range post.mails { // the link is the user's alone
+		_, token, _ := strings.Cut(mail.Link, "#")
+		require.NotContains(t, s.get(of).ok()+s.get(of+"/activity").ok(), token)
+	}
+
+	forbidden = "users.send_activation"
+	require.NotContains(t, s.get(of).says(200, "Not verified").body, button)
+	require.Equal(t, http.StatusForbidden, s.post(of+"/send-activation").status)
+	forbidden = ""
+	s.post(of + "/deactivate").leads(of)
+	require.NotContains(t, s.get(of).ok(), button)
+	s.post(of+"/send-activation").says(422, "An administrator has deactivated the user.")
+	s.post(of + "/activate").leads(of)
+
+	_, token, _ := strings.Cut(post.mails[1].Link, "#")
+	_, err := s.users.ConfirmEmail(t.Context(), token)
+	require.NoError(t, err)
+	body := s.get(of).says(200, "Verified").body
+	require.NotContains(t, body, "Not verified")
+	require.NotContains(t, body, button)
+	s.post(of+"/send-activation").says(422, "There is nothing to confirm any more")
+
+	nameless, err := s.users.CreateUser(t.Context(), userkit.NewUser{Login: "nameless"})
+	require.NoError(t, err)
+	require.NotContains(t, s.get("/users/"+nameless.ID.String()).says(200, "No email address.").body, button)
+
+	// A host that sends no mails is offered none, and one without a domain no addresses.
+	s = newSite(t)
+	user = s.user("ada")
+	of = "/users/" + user.ID.String()
+	body = s.get(of).says(200, "Not verified").body
+	require.NotContains(t, body, button)
+	require.NotContains(t, body, "Push mail")
+	s.post(of+"/send-activation").says(422, "the program that mounts the console has no mailer")
 }
 
 func TestPushMail(t *testing.T) {

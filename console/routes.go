@@ -51,6 +51,9 @@ func (c *console) routes() {
 		_, err := c.users.RevokePushMail(r.Context(), id)
 		return err
 	}))
+	c.handle("POST /users/{user}/send-activation", "users.send_activation", c.actOnUser("The activation mail is sent.", func(r *http.Request, id userkit.UserID) error {
+		return c.users.SendActivation(r.Context(), id, "")
+	}))
 	c.handle("POST /users/{user}/limit", "sessions.set_traffic_limit", c.setTrafficLimit)
 	c.handle("POST /users/{user}/delete", "users.delete", c.deleteUser)
 	c.handle("GET /users/{user}/archive.zip", "users.records", c.archiveUser)

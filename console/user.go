@@ -320,6 +320,20 @@ func (p generalPage) Revision() string {
 	return strconv.FormatInt(p.User.Revision, 10)
 }
 
+// SendsActivation reports whether an activation mail would do something, and the person may send it.
+func (p generalPage) SendsActivation() bool {
+	return p.console.users.Project().ActivationMail && p.User.Email != "" && p.User.Status != userkit.StatusDisabled &&
+		!(p.User.EmailVerified && p.User.Status == userkit.StatusActive) && p.Can("users.send_activation")
+}
+
+// ShowsPushMail reports whether the user has an address for push mail, or can get one.
+func (p generalPage) ShowsPushMail() bool {
+	return p.Can("users.push_mail") && (p.PushMail.Address != "" || p.TakesPushMail())
+}
+
+// TakesPushMail reports whether addresses for push mail can be made.
+func (p generalPage) TakesPushMail() bool { return p.console.users.Project().PushMail }
+
 // AttributeNames are the names of the attributes in their order.
 func (p generalPage) AttributeNames() []string {
 	var names []string

@@ -363,6 +363,11 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodeNotAllowed:           "You may not do this.",
 	userkit.CodeUserRequired:         "You may see this of some users only. Please open the user.",
 	userkit.CodeBusinessProject:      "A business project has no purchases.",
+	userkit.CodeNoMailer:             "No mail can be sent: the program that mounts the console has no mailer.",
+	userkit.CodeAlreadyConfirmed:     "There is nothing to confirm any more: the email address is verified, and the user is active.",
+	userkit.CodeTooManyMails:         "This user, or this address, has got as many mails as allowed within an hour.",
+	userkit.CodeMailRefused:          "The address accepts no mail. Correct the email address of the user, then send the mail again.",
+	userkit.CodeMailNotSent:          "The mail was not sent: the mail server does not take it now. Please try again in a few minutes.",
 	userkit.CodeStoreUnavailable:     "The database did not answer. Please check whether the change was made before you try again.",
 	userkit.CodeUserNotFound:         "There is no such user. They may have been deleted.",
 	userkit.CodeDeviceNotFound:       "There is no such device. It may have been deleted.",
@@ -410,7 +415,7 @@ func (v *view) rejected(r *http.Request, err error, fields ...string) *form {
 func shown(err error) bool {
 	status := statusOf(err)
 	return status == http.StatusUnprocessableEntity || status == http.StatusConflict ||
-		userkit.ErrorCode(err) == userkit.CodePurchaseUndecided
+		slices.Contains([]userkit.Code{userkit.CodePurchaseUndecided, userkit.CodeMailNotSent}, userkit.ErrorCode(err))
 }
 
 // Value returns what was typed into a field, or else what was in it.

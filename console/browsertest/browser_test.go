@@ -52,6 +52,11 @@ func (shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
 	return userkit.Valid(userkit.PurchaseFacts{StableID: receipt.Token, ProductID: "vpn.month", Environment: userkit.Production, Raw: []byte(`{"a":1}`)})
 }
 
+// postman is a mailer whose mails arrive.
+type postman struct{}
+
+func (postman) SendMail(context.Context, userkit.Mail) error { return nil }
+
 // everyStore runs a test on a site on each of the stores.
 func everyStore(t *testing.T, test func(t *testing.T, s *site)) {
 	t.Helper()
@@ -80,7 +85,8 @@ func newSite(t *testing.T) *site {
 func newSiteOn(t *testing.T, store userkit.Store) *site {
 	t.Helper()
 	ctx := t.Context()
-	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}), userkit.WithVerifiers(shop{}), userkit.WithSealingKeys(make([]byte, 32)))
+	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}), userkit.WithVerifiers(shop{}), userkit.WithSealingKeys(make([]byte, 32)),
+		userkit.WithActivation(userkit.ActivationPolicy{Mailer: postman{}, Link: "https://example.org/confirm#{token}", MailsPerHour: 1}))
 	require.NoError(t, err)
 	s := &site{users: users}
 	for i, name := range []string{"Ada Lovelace", "عبد الرحمن إبراهيم", "佐藤 健一", "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff-Montgomery von der Mühlen", "Ірина Їжак"} {

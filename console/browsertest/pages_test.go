@@ -49,6 +49,17 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b := newTab(t, s)
 	of := "/users/" + s.ada.ID.String()
 
+	// An activation mail is sent, and the next one refused for a while.
+	const activation = `form[action$="/send-activation"] button`
+	b.run(chromedp.Navigate(s.url(of)), visible(activation))
+	b.until(loaded)
+	b.sees("Not verified")
+	b.run(click(activation))
+	b.sees("The activation mail is sent.")
+	b.run(click(activation), visible(".message.bad"))
+	b.sees("as many mails as allowed within an hour.")
+	b.hasNoFaults("a refused activation mail")
+
 	// A message to one user, which is opened and then read.
 	b.run(chromedp.Navigate(s.url(of+"/messages")), visible("#unread"))
 	b.until(loaded)
@@ -131,6 +142,11 @@ func TestMessagesMapAndManyByKeyboard(t *testing.T) {
 	s := newSite(t)
 	b := newTab(t, s)
 	of := "/users/" + s.ada.ID.String()
+	b.run(chromedp.Navigate(s.url(of)), visible(`form[action$="/send-activation"]`))
+	b.until(loaded)
+	b.run(focus(`form[action$="/send-activation"] button`), chromedp.KeyEvent(kb.Enter))
+	b.sees("The activation mail is sent.")
+
 	b.run(chromedp.Navigate(s.url(of+"/messages")), visible("#unread"))
 	b.until(loaded)
 	b.run(chromedp.KeyEvent("n"), visible("dialog:modal #field-subject"))
@@ -184,6 +200,13 @@ func TestMessagesMapAndManyWithoutJavaScript(t *testing.T) {
 			b.run(chromedp.Reload())
 		}
 	}
+	b.run(chromedp.Navigate(s.url(of)), click(`form[action$="/send-activation"] button`), ready(".notice"))
+	notice, err := chromedp.Run(b, chromedp.OuterHTML(chromedp.CSS(".notice")))
+	require.NoError(t, err)
+	require.Contains(t, notice, "The activation mail is sent.")
+	b.run(click(`form[action$="/send-activation"] button`), ready(".message.bad"))
+	require.Contains(t, main(), "as many mails as allowed within an hour.")
+
 	b.run(chromedp.Navigate(s.url(of+"/messages?do=write")), visible("dialog #field-subject"), typed("#field-subject", "Maintenance"), click("dialog button.primary"), ready(".notice"))
 	require.Contains(t, main(), "Maintenance")
 

@@ -55,9 +55,13 @@ func main() {
 
 // run serves the console until the context ends.
 func run(ctx context.Context, out io.Writer, dsn, project, address string, people int) error {
-	store, err := open(ctx, dsn, project)
+	listener, err := listen(ctx, address)
 	if err != nil {
 		return err
+	}
+	store, err := open(ctx, dsn, project)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	clock := newClock()
 	users, err := userkit.New(store,
@@ -72,11 +76,12 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 		userkit.WithVerificationRate(10_000), // this shop is in the program and never busy
 		userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": phones{}}),
 		userkit.WithSandboxPurchases(),
+		userkit.WithActivation(userkit.ActivationPolicy{Mailer: &printer{out: out}, Link: "http://" + listener.Addr().String() + "/confirm?token={token}"}),
 	)
 	if err != nil {
-		return errors.Join(err, store.Close())
+		return errors.Join(err, store.Close(), listener.Close())
 	}
-	serveErr := serve(ctx, out, users, clock, address, people)
+	serveErr := serve(ctx, out, users, clock, listener, people)
 	return errors.Join(serveErr, users.Close(context.WithoutCancel(ctx)), store.Close())
 }
 
@@ -94,11 +99,7 @@ func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
 	return store, nil
 }
 
-func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clock, address string, people int) error {
-	listener, err := listen(ctx, address)
-	if err != nil {
-		return err
-	}
+func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clock, listener net.Listener, people int) error {
 	there, err := users.CountUsers(ctx, userkit.UserFilter{})
 	if err == nil && there == 0 {
 		err = fill(ctx, users, clock, people)
@@ -122,6 +123,8 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 	mux := http.NewServeMux()
 	mux.Handle("/admin/", console.New(users, console.WithActor(door.actor), console.WithTitle("Example VPN"), console.WithLogger(slog.Default())))
 	mux.HandleFunc("GET /sign-in", door.signIn)
+	mux.HandleFunc("GET /confirm", confirm(users))
+	mux.Handle("POST /confirm", http.NewCrossOriginProtection().Handler(confirm(users)))
 	mux.Handle("/{$}", http.RedirectHandler("/admin/", http.StatusSeeOther))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() }) // the example ends

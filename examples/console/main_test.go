@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheLinkSignsInOnce(t *testing.T) {
+func TestTheLinkSignsInOnceAndMailsArePrinted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
@@ -22,15 +22,20 @@ func TestTheLinkSignsInOnce(t *testing.T) {
 		_ = writer.CloseWithError(err) // never fails
 		ended <- err
 	}()
-	var said strings.Builder
-	link := ""
-	for buffer := make([]byte, 512); link == ""; {
-		n, err := reader.Read(buffer)
-		require.NoError(t, err)
-		said.Write(buffer[:n])
-		link = regexp.MustCompile(`http://127\.0\.0\.1:\d+/sign-in\?token=\w+\n`).FindString(said.String())
+	// says reads what is printed up to an address.
+	says := func(pattern string) string {
+		t.Helper()
+		var said strings.Builder
+		for buffer := make([]byte, 512); ; {
+			n, err := reader.Read(buffer)
+			require.NoError(t, err)
+			said.Write(buffer[:n])
+			if link := regexp.MustCompile(`http://127\.0\.0\.1:\d+` + pattern + `\n`).FindString(said.String()); link != "" {
+				return strings.TrimSpace(link)
+			}
+		}
 	}
-	link = strings.TrimSpace(link)
+	link := says(`/sign-in\?token=\w+`)
 	address, err := url.Parse(link)
 	require.NoError(t, err)
 	base := "http://" + address.Host
@@ -57,6 +62,35 @@ func TestTheLinkSignsInOnce(t *testing.T) {
 	require.Contains(t, body, `id="count">60<`)
 	status, _ = get(link)
 	require.Equal(t, http.StatusForbidden, status, "a link works once")
+
+	// A mail to confirm an address is printed, and its link works once.
+	status, body = get(base + "/admin/users?all=1&filter=" + url.QueryEscape("email_verified eq false and status eq \"active\""))
+	require.Equal(t, http.StatusOK, status)
+	user := regexp.MustCompile(`/admin/users/[0-9a-f-]{36}`).FindString(body)
+	require.NotEmpty(t, user)
+	post := func(address string, form url.Values) (int, string) {
+		response, err := client.PostForm(address, form)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(body)
+	}
+	printed := make(chan string, 1)
+	go func() { printed <- says(`/confirm\?token=[\w-]+`) }()
+	status, body = post(base+user+"/send-activation", nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "The activation mail is sent.")
+	link = <-printed
+	status, body = get(link)
+	require.Equal(t, http.StatusOK, status)
+	token := regexp.MustCompile(`name="token" value="([\w-]+)"`).FindStringSubmatch(body)
+	require.NotNil(t, token)
+	status, body = post(link, url.Values{"token": token[1:]})
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "is confirmed.")
+	status, _ = post(link, url.Values{"token": token[1:]})
+	require.Equal(t, http.StatusForbidden, status)
 
 	stop()
 	require.NoError(t, <-ended)
