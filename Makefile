@@ -31,18 +31,19 @@ VERSIONS ?= all
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: prepare ## Run all tests of all modules with the race detector, installing what they need (FLAGS=… for go test)
+# "make check" vets everything, so the tests need not do it again.
+test: prepare ## Run all tests of all modules, with the race detector where goroutines meet, installing what they need (FLAGS=… for go test)
 	@status=0; for module in $(tested); do \
 	  echo "== go test -race ./... in $$module"; \
-	  go -C $$module test -race $(FLAGS) ./... || status=1; \
+	  go -C $$module test -vet=off -race $(FLAGS) ./... || status=1; \
 	done; \
 	echo "== go test $(plain_packages), what needs no race detector"; \
-	go test $(FLAGS) -run '$(plain_tests)' $(plain_packages) || status=1; \
+	go test -vet=off $(FLAGS) -run '$(plain_tests)' $(plain_packages) || status=1; \
 	exit $$status
 
 # What needs a server, a browser or large files is left to "make test".
 quick: ## Run the tests of the inner loop: everything that needs no server, without the race detector
-	@go vet ./... && go test -skip '^TestLarge' $$(go list ./... | grep -v -e /store/postgres -e /examples -e /internal/pgtest)
+	@go vet ./... && go test -vet=off -skip '^TestLarge' $$(go list ./... | grep -v -e /store/postgres -e /examples -e /internal/pgtest)
 
 test-browser: prepare ## Try the console in headless Chromium, installing it, by mouse, by keyboard and without JavaScript
 	@tools/prepare browser
@@ -59,7 +60,7 @@ test-versions: prepare ## Run the tests of the PostgreSQL store on versions 14, 
 	  binaries=$$(tools/postgresql $$version) || exit 1; \
 	  for directory in $$binaries; do \
 	    echo "== go test ./store/postgres with $$directory"; \
-	    USERKIT_TEST_DSN= USERKIT_TEST_POSTGRESQL=$$directory go test $(FLAGS) ./store/postgres || status=1; \
+	    USERKIT_TEST_DSN= USERKIT_TEST_POSTGRESQL=$$directory go test -vet=off $(FLAGS) ./store/postgres || status=1; \
 	  done; \
 	done; exit $$status
 

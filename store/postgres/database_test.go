@@ -40,7 +40,7 @@ func TestConformanceInDatabase(t *testing.T) {
 		moveToAnotherWorker(t, dsn)
 	}
 	db = sharedHandle(t, dsn)
-	conform(t, storetest.RunWith, func(t *testing.T, project postgres.Option) *postgres.Store {
+	conform(t, storetest.RunWith, storetest.Options{}, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return newStore(t, db, project)
 	})
 }

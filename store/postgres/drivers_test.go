@@ -11,15 +11,17 @@ import (
 	"github.com/userkit/userkit/store/storetest"
 )
 
-// The manager's half of the suite, and the store's half over other drivers and modes. The
-// race detector watches the store in TestConformanceOverPgdriver, and the manager on the
-// store in memory; here it would watch the same code again, so "make test" runs these
-// without it.
+// The race detector watches the store in the brief run of conformance_race_test.go, and the
+// manager on the store in memory. Here it would watch the same code again, so "make test" runs
+// the whole suite without it, and the store's half briefly over the other ways to send
+// statements: what takes long there is the same on the server.
+
+func TestConformanceOverPgdriver(t *testing.T) { conformOverPgdriver(t, storetest.Options{}) }
 
 func TestManagerConformanceOverPgdriver(t *testing.T) {
 	dsn := migrated.Create(t)
 	db := sharedHandle(t, dsn)
-	conform(t, storetest.RunManager, func(t *testing.T, project postgres.Option) *postgres.Store {
+	conform(t, storetest.RunManager, storetest.Options{}, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return newStore(t, db, project)
 	})
 }
@@ -30,7 +32,7 @@ func TestConformanceOverPgx(t *testing.T) {
 	db := openPgx(t, dsn, pgx.QueryExecModeExec)
 	db.SetMaxOpenConns(64)
 	db.SetMaxIdleConns(64)
-	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+	conform(t, storetest.RunStore, storetest.Options{Brief: true}, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return newStore(t, db, project)
 	})
 }
@@ -38,7 +40,7 @@ func TestConformanceOverPgx(t *testing.T) {
 func TestConformancePrepared(t *testing.T) {
 	dsn := migrated.Create(t)
 	db := sharedHandle(t, dsn)
-	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+	conform(t, storetest.RunStore, storetest.Options{Brief: true}, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return newStore(t, db, project, postgres.WithPreparedStatements())
 	})
 }

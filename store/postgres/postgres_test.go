@@ -138,10 +138,14 @@ func (p *projects) of(store userkit.Store) string {
 // conform runs the conformance suite, or its half, on stores that open makes. All
 // cases share one database, each with a project of its own: that is quick, and
 // whatever crosses from one project into another makes a case fail.
-func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options),
+func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options), options storetest.Options,
 	open func(t *testing.T, project postgres.Option) *postgres.Store) {
 	var known projects
 	var count atomic.Int64
+	options.Reopen = func(t *testing.T, store userkit.Store) userkit.Store {
+		name := known.of(store)
+		return known.note(open(t, postgres.WithProject(name)), name)
+	}
 	run(t,
 		func(t *testing.T) userkit.Store {
 			name := fmt.Sprint("case-", count.Add(1))
@@ -149,18 +153,14 @@ func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, 
 			require.NoError(t, store.Migrate(t.Context()))
 			return known.note(store, name)
 		},
-		storetest.Options{Reopen: func(t *testing.T, store userkit.Store) userkit.Store {
-			name := known.of(store)
-			return known.note(open(t, postgres.WithProject(name)), name)
-		}})
+		options)
 }
 
-// The manager's half of the suite is in drivers_test.go: the race detector watches the
-// rules on the store in memory.
-func TestConformanceOverPgdriver(t *testing.T) {
-	dsn := migrated.Create(t)
-	db := sharedHandle(t, dsn)
-	conform(t, storetest.RunStore, func(t *testing.T, project postgres.Option) *postgres.Store {
+// conformOverPgdriver runs the store's half of the suite as most hosts use the store.
+func conformOverPgdriver(t *testing.T, options storetest.Options) {
+	t.Helper()
+	db := sharedHandle(t, migrated.Create(t))
+	conform(t, storetest.RunStore, options, func(t *testing.T, project postgres.Option) *postgres.Store {
 		return newStore(t, db, project)
 	})
 }

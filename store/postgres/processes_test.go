@@ -33,7 +33,7 @@ type order struct {
 }
 
 // tasks are what a process can do; each returns what it did, for the test.
-var tasks = map[string]func(order) (any, error){"verify": order.verify}
+var tasks = map[string]func(order) (any, error){}
 
 // obey is the main function of such a process. It gives the exit code.
 func obey(text string) int {

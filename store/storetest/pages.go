@@ -98,17 +98,27 @@ func population(t *testing.T, d *desk) []userkit.User {
 	return users
 }
 
-// ordered sorts records as a list of them must be sorted.
+// ordered sorts records as a list of them must be sorted. Each key is worked out once:
+// folding the texts in every comparison would take longer than most cases.
 func ordered[T any](records []T, field userkit.Field[T], descending bool, id func(*T) [16]byte) []T {
-	sorted := slices.Clone(records)
-	slices.SortFunc(sorted, func(a, b T) int {
-		order := userkit.ComparePositions(
-			userkit.Position{Key: field.Key(&a), ID: id(&a)}, userkit.Position{Key: field.Key(&b), ID: id(&b)})
+	type placed struct {
+		position userkit.Position
+		record   T
+	}
+	all := make([]placed, len(records))
+	for i, record := range records {
+		all[i] = placed{userkit.Position{Key: field.Key(&record), ID: id(&record)}, record}
+	}
+	slices.SortFunc(all, func(a, b placed) int {
 		if descending {
-			return -order
+			a, b = b, a
 		}
-		return order
+		return userkit.ComparePositions(a.position, b.position)
 	})
+	sorted := make([]T, len(all))
+	for i := range all {
+		sorted[i] = all[i].record
+	}
 	return sorted
 }
 

@@ -51,15 +51,7 @@ func (l listing[T]) position(field userkit.Field[T], record *T) userkit.Position
 
 // sorted returns the records in the order that the contract asks for.
 func (l listing[T]) sorted(field userkit.Field[T], descending bool) []T {
-	sorted := slices.Clone(l.records)
-	slices.SortFunc(sorted, func(a, b T) int {
-		order := userkit.ComparePositions(l.position(field, &a), l.position(field, &b))
-		if descending {
-			return -order
-		}
-		return order
-	})
-	return sorted
+	return ordered(l.records, field, descending, l.id)
 }
 
 // requireOrder lists by every sortable field, both ways, and demands the order

@@ -30,8 +30,6 @@ func storePurchaseGroups() []group {
 			{"pages by every field, both ways", purchasesPages},
 			{"follows changes of every field", purchasesOrderAfterChange},
 			{"takes the purchases that every part of the filter takes", purchasesFilters},
-			{"pages the purchases that a filter takes", purchasesFilteredPages},
-			{"are listed in order when they are many", purchasesMany},
 		}},
 		{"Commit of purchases", []testCase{
 			{"keeps stable ids unique with their store", stableIDsUnique},

@@ -27,11 +27,8 @@ func storeUserGroups() []group {
 		{"Users", []testCase{
 			{"of an empty store is empty", usersEmpty},
 			{"sorts by every field, both ways", usersOrder},
-			{"pages by every field, both ways", usersPages},
 			{"follows changes of every field", usersOrderAfterChange},
 			{"leaves out deleted users", usersOrderAfterDelete},
-			{"sorts long texts by their first bytes, then by id", usersLongTexts},
-			{"leaves out disabled users and nobody else when only active ones are asked for", usersOnlyActive},
 			{"follows a change of the status", usersOnlyActiveAfterChange},
 		}},
 		{"CountUsers", []testCase{

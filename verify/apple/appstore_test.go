@@ -210,8 +210,12 @@ type world struct {
 	production, sandbox *appStore
 }
 
+// appleSigner is the signer of every world: most of what a small test costs is its keys.
+var appleSigner = sync.OnceValue(newSigner)
+
 func newWorld() *world {
-	w := &world{signer: newSigner(), key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
+	own := *appleSigner() // a test may give it another leaf
+	w := &world{signer: &own, key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
 	w.production = newAppStore("Production", w.signer, &w.key.PublicKey)
 	w.sandbox = newAppStore("Sandbox", w.signer, &w.key.PublicKey)
 	return w
