@@ -175,7 +175,7 @@ type attempt struct {
 	again   bool          // with DeliveryWaiting, at once
 	asked   bool          // the notifier was
 	token   string        // with which push token
-	since   time.Time     // with DeliveryGone: a push token that was set after this is good
+	since   time.Time     // with DeliveryGone: a push token that was set after this is good; zero: not known
 
 	late, panicked bool
 }
@@ -201,7 +201,10 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 		case device.PushToken != a.token:
 			// The device has another push token since, at which it was not told.
 			a.state, a.again = DeliveryWaiting, true
-		case a.state == DeliveryGone && device.PushTokenSetAt.After(a.since):
+		case a.state == DeliveryGone && (!device.PushTokenSetAt.Equal(out.device.PushTokenSetAt) ||
+			!a.since.IsZero() && device.PushTokenSetAt.After(a.since)):
+			// It was set again while the notifier was asked, or after the time since which the
+			// service calls it gone.
 			a.state = DeliveryWaiting
 		case a.state == DeliveryGone:
 			device.setPushToken("", o.now)
@@ -264,8 +267,8 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 	case NotificationRefused:
 		a.state = DeliveryRefused
 	case NotificationGone:
-		a.state, a.since = DeliveryGone, now
-		if since := storedTime(result.GoneSince); !since.IsZero() && since.Before(now) {
+		a.state = DeliveryGone
+		if since := storedTime(result.GoneSince); since.Before(now) { // one to come says nothing
 			a.since = since
 		}
 		if m.doubtGone(ctx, notifier, out, now) {

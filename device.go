@@ -48,7 +48,8 @@ type Device struct {
 	PushToken  string     `json:"push_token,omitempty"`  // belongs to one device at a time: the last one for which it was set
 
 	// PushTokenSetAt is when RegisterDevice or UpdateDevice last set the push token, even to the
-	// same value. Zero: the device has none.
+	// same value. Each time is later than those before it, also where the clock of a process is
+	// behind. Zero: the device has none.
 	PushTokenSetAt time.Time `json:"push_token_set_at,omitzero"`
 
 	RegisteredAt time.Time `json:"registered_at"`
@@ -221,8 +222,9 @@ type DeviceManager interface {
 	Licenses(ctx context.Context) ([]License, error)
 }
 
-// register decides the registration of a device under the given id and token.
-func (n NewDevice) register(state *State, o origin, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
+// register decides the registration of a device under the given id and token. pushedAt is when it
+// got its push token.
+func (n NewDevice) register(state *State, o origin, pushedAt time.Time, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
 	if err := state.User.Status.refusal(); err != nil {
 		return Device{}, Change{}, err
 	}
@@ -234,7 +236,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && HardwareIDKey(d.HardwareID) == n.HardwareID }); at >= 0 {
 		record := state.Devices[at]
 		record.Name, record.Type = n.Name, n.Type
-		record.setPushToken(n.PushToken, o.now)
+		record.setPushToken(n.PushToken, pushedAt)
 		if record.agree(o.now, n.LocationConsent) {
 			agreed = n.LocationConsent
 		}
@@ -265,7 +267,7 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 	record := DeviceRecord{Device: Device{
 		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, RegisteredAt: o.now,
 	}}
-	record.setPushToken(n.PushToken, o.now)
+	record.setPushToken(n.PushToken, pushedAt)
 	record.agree(o.now, n.LocationConsent)
 	c.Devices.Insert = append(c.Devices.Insert, record.withToken(token, sealed))
 	c.Account.Devices++
@@ -275,10 +277,20 @@ func (n NewDevice) register(state *State, o origin, id DeviceID, token string, s
 
 // setPushToken gives the device a push token, or none.
 func (d *Device) setPushToken(token string, now time.Time) {
+	before := d.PushTokenSetAt
 	d.PushToken, d.PushTokenSetAt = token, time.Time{}
 	if token != "" {
-		d.PushTokenSetAt = now
+		d.PushTokenSetAt = notBefore(now, before)
 	}
+}
+
+// notBefore returns the time at which something was set by a clock, or the next that is kept after
+// the one at which it was set before, if the clock is behind that.
+func notBefore(now, before time.Time) time.Time {
+	if now.Before(before) {
+		return before.Add(time.Microsecond)
+	}
+	return now
 }
 
 // withToken returns the record with what a store keeps of a new token.
@@ -438,13 +450,17 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 	if device.HardwareID != "" {
 		want.HardwareIDs = hardwareSpellings(device.HardwareID)
 	}
+	pushedAt, err := m.pushTokenTime(ctx, call.now, device.PushToken)
+	if err != nil {
+		return Device{}, err
+	}
 	id, token := NewID[Device](), newToken()
 	registered, err := change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
 		license, err := m.license(state.User.License)
 		if err != nil {
 			return Device{}, Change{}, err
 		}
-		return device.register(state, call.origin, id, token, m.sealer, license.Devices, m.devicePolicy)
+		return device.register(state, call.origin, pushedAt, id, token, m.sealer, license.Devices, m.devicePolicy)
 	})
 	if err != nil {
 		return Device{}, err
@@ -456,6 +472,19 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 // maxPushTokenHolders is how many devices a push token is taken from at once. There is one
 // at most, but for those that registered at the same moment.
 const maxPushTokenHolders = 100
+
+// pushTokenTime returns when a device gets a push token: now, unless another one has it since a
+// later time, by the clock of another process.
+func (m *manager) pushTokenTime(ctx context.Context, now time.Time, token string) (time.Time, error) {
+	if token == "" {
+		return now, nil
+	}
+	holders, err := m.store.DevicesByPushToken(ctx, token, maxPushTokenHolders)
+	for _, holder := range holders {
+		now = notBefore(now, holder.PushTokenSetAt)
+	}
+	return now, err
+}
 
 // keepPushToken takes the push token that a device has just got from every other device, of
 // whichever user: it names one installation of an app, and messages of one user must not
@@ -625,6 +654,10 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
 		return Device{}, err
 	}
+	pushedAt, err := m.pushTokenTime(ctx, call.now, push)
+	if err != nil {
+		return Device{}, err
+	}
 	updated, err := changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		var fields []string
 		if put(patch.Name, &record.Name) {
@@ -638,7 +671,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 			if token != record.PushToken {
 				fields = append(fields, "push_token")
 			}
-			record.setPushToken(token, latest(before, o.now))
+			record.setPushToken(token, pushedAt)
 		}
 		var consent any // nil, which the event leaves out, or what it became
 		if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {

@@ -3,6 +3,7 @@ package userkit_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -126,4 +127,112 @@ func TestRegisteringAgainRecordsConsent(t *testing.T) {
 		said = append(said, data["location_consent"])
 	}
 	require.Equal(t, []any{nil, false, true}, said)
+}
+
+// pushClocks opens two processes on one store: the clock of the second is an hour behind.
+func pushClocks(t *testing.T, notifier userkit.Notifier) (right, slow userkit.Manager, now func() time.Time) {
+	store := memory.New()
+	moment := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	now = func() time.Time { moment = moment.Add(time.Second); return moment }
+	open := func(clock func() time.Time) userkit.Manager {
+		manager, err := userkit.New(store, userkit.WithClock(clock), userkit.WithLogger(slog.New(slog.DiscardHandler)),
+			userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": notifier}))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
+		return manager
+	}
+	return open(now), open(func() time.Time { return now().Add(-time.Hour) }), now
+}
+
+// pushAnswer is a notifier.
+type pushAnswer func() userkit.NotificationResult
+
+func (answer pushAnswer) Notify(context.Context, userkit.Notification) userkit.NotificationResult {
+	return answer()
+}
+
+// What a service says of a push token is held against when it was set, which a process whose
+// clock is behind must not set back.
+func TestASlowClockDoesNotLoseAPushToken(t *testing.T) {
+	var answer pushAnswer
+	right, slow, now := pushClocks(t, pushAnswer(func() userkit.NotificationResult { return answer() }))
+	ctx := t.Context()
+	user, err := right.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	newcomer := userkit.NewDevice{HardwareID: "phone", PushToken: "app"}
+	device, err := right.RegisterDevice(ctx, user.ID, newcomer)
+	require.NoError(t, err)
+	token := func() string {
+		read, err := right.Device(ctx, device.ID)
+		require.NoError(t, err)
+		return read.PushToken
+	}
+	again := func() {
+		read, err := right.Device(ctx, device.ID)
+		require.NoError(t, err)
+		set, err := slow.RegisterDevice(ctx, user.ID, newcomer)
+		require.NoError(t, err)
+		require.True(t, set.PushTokenSetAt.After(read.PushTokenSetAt), "it was set since")
+		read = set
+		set, err = slow.UpdateDevice(ctx, device.ID, userkit.DevicePatch{PushToken: userkit.Set("app")})
+		require.NoError(t, err)
+		require.True(t, set.PushTokenSetAt.After(read.PushTokenSetAt), "it was set since")
+	}
+	send := func() {
+		_, err := right.SendMessage(ctx, user.ID, userkit.NewMessage{Body: "Hello"})
+		require.NoError(t, err)
+	}
+
+	since := now().Add(-time.Minute) // before it was registered, and after what the slow clock says
+	again()
+	send()
+	answer = func() userkit.NotificationResult { return userkit.Gone(since, nil) }
+	report, err := right.DeliverDueMessages(ctx)
+	require.NoError(t, err)
+	require.Equal(t, userkit.DeliveryReport{Later: 1}, report)
+	require.Equal(t, "app", token())
+
+	// It is set again while the notifier is at work.
+	send()
+	answer = func() userkit.NotificationResult { again(); return userkit.Gone(time.Time{}, nil) }
+	report, err = right.DeliverDueMessages(ctx)
+	require.NoError(t, err)
+	require.Equal(t, userkit.DeliveryReport{Later: 1}, report)
+	require.Equal(t, "app", token())
+
+	// A slow process clears what is gone.
+	answer = func() userkit.NotificationResult { return userkit.Gone(time.Time{}, nil) }
+	_, err = slow.SendMessage(ctx, user.ID, userkit.NewMessage{Body: "Hello"})
+	require.NoError(t, err)
+	report, err = slow.DeliverDueMessages(ctx)
+	require.NoError(t, err)
+	require.Equal(t, userkit.DeliveryReport{Gone: 1}, report)
+	require.Empty(t, token())
+}
+
+// A device that gets a push token through a process whose clock is behind has it, and not the one
+// that had it before.
+func TestASlowClockMovesAPushToken(t *testing.T) {
+	right, slow, _ := pushClocks(t, pushAnswer(userkit.Delivered))
+	ctx := t.Context()
+	user, err := right.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	first, err := right.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	second, err := slow.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	third, err := right.RegisterDevice(ctx, user.ID, userkit.NewDevice{})
+	require.NoError(t, err)
+	tokens := func() (tokens []string) {
+		for _, id := range []userkit.DeviceID{first.ID, second.ID, third.ID} {
+			device, err := right.Device(ctx, id)
+			require.NoError(t, err)
+			tokens = append(tokens, device.PushToken)
+		}
+		return tokens
+	}
+	require.Equal(t, []string{"", "app", ""}, tokens())
+	_, err = slow.UpdateDevice(ctx, third.ID, userkit.DevicePatch{PushToken: userkit.Set("app")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"", "", "app"}, tokens())
 }
