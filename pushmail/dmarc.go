@@ -168,16 +168,32 @@ func (s *session) checkSPF(ctx context.Context, domain string, record *dmarc.Rec
 	return DMARCFail
 }
 
-// lookupPolicy finds the policy of a domain, or of the organisation that it belongs to.
+// lookupPolicy finds the policy of a domain, or of the organisation that it belongs to. Where a
+// domain has several, none applies, nor does that of the organisation (RFC 7489, section 6.6.3).
 func lookupPolicy(domain string, lookup func(string) ([]string, error)) (*dmarc.Record, error) {
-	options := &dmarc.LookupOptions{LookupTXT: lookup}
+	several := false
+	options := &dmarc.LookupOptions{LookupTXT: func(name string) ([]string, error) {
+		texts, err := lookup(name)
+		texts = slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !isPolicy(text) })
+		if several = len(texts) > 1; several {
+			return nil, err
+		}
+		return texts, err
+	}}
 	record, err := dmarc.LookupWithOptions(domain, options)
-	if errors.Is(err, dmarc.ErrNoPolicy) {
+	if errors.Is(err, dmarc.ErrNoPolicy) && !several {
 		if organisation := organisationOf(domain); organisation != domain {
 			return dmarc.LookupWithOptions(organisation, options)
 		}
 	}
 	return record, err
+}
+
+// isPolicy reports whether a text begins with the tag of this version of DMARC.
+func isPolicy(text string) bool {
+	tag, _, _ := strings.Cut(text, ";")
+	name, version, _ := strings.Cut(tag, "=")
+	return strings.TrimSpace(name) == "v" && strings.TrimSpace(version) == "DMARC1"
 }
 
 func organisationOf(domain string) string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -96,7 +97,9 @@ type Server struct {
 
 	mutex     sync.Mutex
 	ended     bool // shut down or closed
+	closed    bool
 	listeners []net.Listener
+	sessions  map[*session]bool
 }
 
 // NewServer returns a server, which accepts mails once Serve is called.
@@ -143,9 +146,9 @@ func NewServer(config Config) (*Server, error) {
 		config.Resolver = net.DefaultResolver
 	}
 	config.Resolver = guardedResolver{config.Resolver}
-	s := &Server{config: config, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
+	s := &Server{config: config, sessions: map[*session]bool{}, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
 	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &session{server: s, conn: c}, nil
+		return s.begin(c)
 	}))
 	s.smtp.Domain, s.smtp.LMTP, s.smtp.TLSConfig = config.Hostname, config.LMTP, config.TLS
 	s.smtp.MaxMessageBytes, s.smtp.MaxRecipients = int64(config.Limits.Bytes), config.Recipients
@@ -178,9 +181,40 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.end(func() error { return s.smtp.Shutdown(ctx) })
 }
 
-// Close closes all connections at once. Senders that have not received an answer send their mails
-// again.
-func (s *Server) Close() error { return s.end(s.smtp.Close) }
+// Close closes all connections at once, also those that a Shutdown waits for or has given up. Senders
+// that have not received an answer send their mails again.
+func (s *Server) Close() error {
+	err := s.end(s.smtp.Close)
+	s.mutex.Lock()
+	again := s.closed
+	s.closed = true
+	sessions := slices.Collect(maps.Keys(s.sessions))
+	s.mutex.Unlock()
+	if again {
+		return smtp.ErrServerClosed
+	}
+	for _, session := range sessions { // after a Shutdown, the SMTP server closes nothing more
+		_ = session.conn.Close() // which logs out
+	}
+	if errors.Is(err, smtp.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// begin begins the session of a connection that has greeted. One that was silent until the server
+// was closed gets none.
+func (s *Server) begin(conn *smtp.Conn) (smtp.Session, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.closed {
+		_ = conn.Conn().Close()
+		return nil, errLater
+	}
+	session := &session{server: s, conn: conn}
+	s.sessions[session] = true
+	return session, nil
+}
 
 // end ends the server, once. The SMTP server does not know of listeners whose Serve has only
 // begun; these see that it has ended when they are closed.
@@ -227,8 +261,13 @@ var (
 	errNoTLS     = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Must issue a STARTTLS command first"}
 )
 
-func (s *session) Reset()        { s.from, s.recipients = "", nil }
-func (s *session) Logout() error { return nil }
+func (s *session) Reset() { s.from, s.recipients = "", nil }
+func (s *session) Logout() error {
+	s.server.mutex.Lock()
+	defer s.server.mutex.Unlock()
+	delete(s.server.sessions, s)
+	return nil
+}
 
 // sender is whom mails are counted for.
 func (s *session) sender() string {

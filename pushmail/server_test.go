@@ -60,6 +60,7 @@ func (k *keeper) count() int {
 
 type stand struct {
 	manager userkit.Manager
+	server  *pushmail.Server
 	keeper  *keeper
 	address string // of the user
 	user    userkit.User
@@ -89,7 +90,7 @@ func start(t *testing.T, change func(*pushmail.Config)) *stand {
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s.at = listener.Addr().String()
+	s.at, s.server = listener.Addr().String(), server
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -357,6 +358,12 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 		"k._domainkey.example.net":  "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public),
 		"_dmarc.strict.example.net": "v=DMARC1; p=none; adkim=s",
 		"_dmarc.broken.example.net": "v=DMARC1",
+		"_dmarc.example.net":        "v=DMARC1; p=reject",
+	}
+	several := map[string][]string{
+		"_dmarc.two.example.net":  {"v=DMARC1; p=none", "v=DMARC1; p=reject"},
+		"_dmarc.same.example.net": {"v=DMARC1; p=none", "v = DMARC1; p=none"},
+		"_dmarc.one.example.com":  {"v=spf1 -all", "v=DMARC2; p=none", "v=DMARC1; p=reject", "v=DMARC10; p=none"},
 	}
 	lookup := resolver(func(domain string) ([]string, error) {
 		if domain == "_dmarc.away.example.net" {
@@ -364,6 +371,9 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 		}
 		if record, found := records[domain]; found {
 			return []string{record}, nil
+		}
+		if all, found := several[domain]; found {
+			return all, nil
 		}
 		return nil, &net.DNSError{IsNotFound: true}
 	})
@@ -388,6 +398,9 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 		{"no policy", from("example.org"), pushmail.DMARCNone, 550},
 		{"broken policy", from("broken.example.net"), pushmail.DMARCPermError, 550},
 		{"no answer", from("away.example.net"), pushmail.DMARCTempError, 451},
+		{"two policies", signed("example.net", from("two.example.net")), pushmail.DMARCNone, 550},
+		{"one policy twice", signed("example.net", from("same.example.net")), pushmail.DMARCNone, 550},
+		{"one policy among other texts", signed("example.com", from("one.example.com")), pushmail.DMARCPass, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := start(t, func(c *pushmail.Config) { c.CheckDMARC, c.Resolver = true, lookup })
@@ -458,4 +471,38 @@ func TestServeAfterTheEnd(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// Who is tired of waiting for the mails in progress closes them.
+func TestCloseAfterAShutdownThatGaveUp(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := start(t, nil)
+	s.keeper.before = func() error {
+		close(entered)
+		<-release
+		return nil
+	}
+	sent, silent := make(chan error, 1), make(chan struct{})
+	idle, err := net.Dial("tcp", s.at)
+	require.NoError(t, err)
+	defer func() { _ = idle.Close() }()
+	_, err = idle.Write([]byte("EHLO idle.example.com\r\n"))
+	require.NoError(t, err)
+	client, err := smtp.Dial(s.at)
+	require.NoError(t, err)
+	defer func() { _ = client.Close() }()
+	go func() { sent <- client.SendMail("bob@example.com", []string{s.address}, strings.NewReader(letter)) }()
+	<-entered
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.server.Shutdown(gone), context.Canceled)
+	go func() {
+		_, _ = io.Copy(io.Discard, idle)
+		close(silent)
+	}()
+	require.NoError(t, s.server.Close())
+	require.Error(t, <-sent, "the sender is not told that the mail was kept")
+	<-silent
+	require.ErrorIs(t, s.server.Close(), smtp.ErrServerClosed)
+	close(release)
 }
