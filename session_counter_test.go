@@ -133,3 +133,24 @@ func TestAnyUseBeginsTheValidity(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, c.Account.ExpiresAt)
 }
+
+// Readings that are late, and come at about the pace at which they were made, are not those
+// of a node that began anew under a clock that was set back.
+func TestLateReadingsCountOnce(t *testing.T) {
+	at := func(minutes float64) time.Time { return noon.Add(time.Duration(minutes * float64(time.Minute))) }
+	for name, reports := range map[string][]UsageReport{
+		"with one in order between them": {
+			{Received: 1000, At: at(1)}, {Received: 2000, At: at(2)}, {Received: 3000, At: at(3)},
+			{Received: 1000, At: at(0.5)}, {Received: 4000, At: at(5)}, {Received: 1500, At: at(1.5)}, {Received: 5000, At: at(7)},
+		},
+		"one right after the other": {
+			{Received: 1000, At: at(1)}, {Received: 2000, At: at(2)}, {Received: 3000, At: at(3)},
+			{Received: 1000, At: at(0.5)}, {Received: 1500, At: at(1.2)}, {Received: 5000, At: at(6)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session, _ := metered(t, reports...)
+			require.EqualValues(t, 5000, session.Received)
+		})
+	}
+}

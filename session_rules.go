@@ -185,8 +185,12 @@ const maxJump = 5 * time.Minute
 // did. Readings that waited for each other, or that are sent again, do not follow.
 func follows(before, at, reported, now time.Time) bool {
 	passed := now.Sub(reported)
-	return !before.IsZero() && passed > 0 && (at.Sub(before)-passed).Abs() <= passed/2
+	return !before.IsZero() && passed > 0 && (at.Sub(before)-passed).Abs() <= min(passed/2, maxDelay+passed/10)
 }
+
+// maxDelay is by how much one report may take longer to arrive than the next, beside a
+// share of the time between them.
+const maxDelay = 5 * time.Second
 
 // count decides what a reading adds to a session.
 //
@@ -236,8 +240,11 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 		}
 		result.Received, result.Sent = received.bytes, sent.bytes
 		session.Counter = reading
-		if anew {
+		switch {
+		case anew:
 			session.Aside = last // that it comes again is told by this
+		case aside.At.Before(at):
+			session.Aside = Counter{} // the next one that is late does not come right after it
 		}
 	case !inOrder && !restarted:
 		result.Received, result.Sent = received.bytes, sent.bytes
