@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -22,6 +23,11 @@ type Delivery struct {
 
 	State    DeliveryState `json:"state"`
 	Attempts int           `json:"attempts"` // how often a notifier was asked
+
+	// Detail is what the notifier answered last, if it did not deliver: the text of its error as one
+	// line of at most MaxDeliveryDetail characters, without what looks like a secret. It is empty
+	// once the message is delivered, and for a notifier that gives no error.
+	Detail string `json:"detail,omitempty"`
 
 	CreatedAt   time.Time `json:"created_at"`            // when the message was sent
 	AttemptedAt time.Time `json:"attempted_at,omitzero"` // the last time; zero: not yet
@@ -51,6 +57,9 @@ func (s DeliveryState) Failed() bool {
 // MaxDeliveryAge is how long the delivery of a message is attempted, unless the message expires
 // earlier.
 const MaxDeliveryAge = 3 * 24 * time.Hour
+
+// MaxDeliveryDetail is how many characters Delivery.Detail has at most.
+const MaxDeliveryDetail = 200
 
 // DeliveryQuery asks for a page of deliveries.
 type DeliveryQuery struct {
@@ -175,6 +184,7 @@ type attempt struct {
 	again   bool          // with DeliveryWaiting, at once
 	asked   bool          // the notifier was
 	token   string        // with which push token
+	detail  string        // what the notifier said
 	since   time.Time     // with DeliveryGone: a push token that was set after this is good; zero: not known
 
 	late, panicked bool
@@ -195,6 +205,7 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 	if a.asked {
 		d.Attempts++
 		d.AttemptedAt = latest(d.AttemptedAt, o.now)
+		d.Detail = a.detail
 	}
 	if device, err := state.device(out.DeviceID); err == nil && a.asked && device.PushToken != "" {
 		switch {
@@ -260,6 +271,15 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 	result := notify(limited, notifier, out.notification())
 	a := attempt{asked: true, token: out.device.PushToken, late: limited.Err() != nil}
 	_, a.panicked = errors.AsType[*panicError](result.Err)
+	switch {
+	case result.Outcome == NotificationDelivered:
+	case a.panicked:
+		a.detail = "the notifier panicked"
+	case a.late:
+		a.detail = "the notifier did not answer in time"
+	case result.Err != nil:
+		a.detail = deliveryDetail(result.Err.Error())
+	}
 	switch result.Outcome {
 	case NotificationDelivered:
 		a.state = DeliveryDelivered
@@ -282,6 +302,46 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 			"delivery", out.ID, "outcome", result.Outcome, "error", result.Err)
 	}
 	return a
+}
+
+// longestWord is how many letters, digits and signs in a row a detail has at most: longer ones are
+// tokens, keys and signatures.
+const longestWord = 32
+
+// deliveryDetail returns what a notifier said in the form in which a delivery keeps it.
+func deliveryDetail(text string) string {
+	var detail strings.Builder
+	for word := range strings.FieldsSeq(strings.ToValidUTF8(text, " ")) {
+		word = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) { // also what turns the direction of a text
+				return -1
+			}
+			return r
+		}, word)
+		if word == "" {
+			continue
+		}
+		if detail.Len() > 0 {
+			detail.WriteByte(' ')
+		}
+		run := 0 // of letters, digits and the signs of encodings
+		start := detail.Len()
+		for _, r := range word {
+			if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_+/=%~", r) {
+				run++
+			} else {
+				run = 0
+			}
+			if run > longestWord {
+				kept := detail.String()[:start]
+				detail.Reset()
+				detail.WriteString(kept + "…")
+				break
+			}
+			detail.WriteRune(r)
+		}
+	}
+	return cutText(detail.String(), MaxDeliveryDetail)
 }
 
 // doubtGone reports whether a notifier calls most of the devices gone that it has reached

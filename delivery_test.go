@@ -93,3 +93,19 @@ func TestWithNotifiersRefusesWhatIsWrong(t *testing.T) {
 	require.Same(t, o.notifiers[DeviceIOS], o.notifiers.of(DeviceIOS))
 	require.Same(t, o.notifiers[""], o.notifiers.of(DeviceWeb))
 }
+
+func TestTheDetailOfADeliveryIsOneLineWithoutSecrets(t *testing.T) {
+	secret := strings.Repeat("aB3-", 10)
+	for said, kept := range map[string]string{
+		"":                                                "",
+		"apns: send: status 410 Unregistered":             "apns: send: status 410 Unregistered",
+		" two\r\n lines\x00\xff of \u202eit\t":            "two lines of it",
+		"no such token " + secret + " here":               "no such token … here",
+		"no such token: \"" + secret + "\"":               "no such token: …",
+		`Post "https://push.example/` + secret + `": EOF`: "Post … EOF",
+		strings.Repeat("wörter ", 50):                     strings.Repeat("wörter ", 28) + "wör…",
+	} {
+		require.Equal(t, kept, deliveryDetail(said))
+	}
+	require.Len(t, []rune(deliveryDetail(strings.Repeat("wörter ", 50))), MaxDeliveryDetail)
+}

@@ -30,6 +30,7 @@ type delivery struct {
 	leasedUntil      micros
 	state            word
 	attempts         int
+	detail           word
 	failed           bool
 }
 
@@ -54,7 +55,7 @@ func (byDeliveryDue) compare(a, b *delivery) int {
 func deliveryOf(user userkit.UserID, from *userkit.Delivery) *delivery {
 	return &delivery{
 		id: from.ID, user: user, message: from.MessageID, device: from.DeviceID,
-		state: wordOf(from.State), failed: from.State.Failed(), attempts: from.Attempts,
+		state: wordOf(from.State), failed: from.State.Failed(), attempts: from.Attempts, detail: wordOf(from.Detail),
 		createdAt: microsOf(from.CreatedAt), attemptedAt: microsOf(from.AttemptedAt),
 		dueAt: microsOf(from.DueAt), leasedUntil: microsOf(from.LeasedUntil),
 	}
@@ -63,7 +64,7 @@ func deliveryOf(user userkit.UserID, from *userkit.Delivery) *delivery {
 func (d *delivery) fill(to *userkit.Delivery) {
 	*to = userkit.Delivery{
 		ID: d.id, UserID: d.user, MessageID: d.message, DeviceID: d.device,
-		State: userkit.DeliveryState(d.state.Value()), Attempts: d.attempts,
+		State: userkit.DeliveryState(d.state.Value()), Attempts: d.attempts, Detail: d.detail.Value(),
 		CreatedAt: d.createdAt.time(), AttemptedAt: d.attemptedAt.time(),
 		DueAt: d.dueAt.time(), LeasedUntil: d.leasedUntil.time(),
 	}

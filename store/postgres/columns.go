@@ -539,6 +539,7 @@ var deliveryColumns = columns[userkit.Delivery]{
 	idColumn("device_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.DeviceID) }),
 	textColumn("state", func(d *userkit.Delivery) *string { return (*string)(&d.State) }),
 	countColumn("attempts", func(d *userkit.Delivery) *int { return &d.Attempts }),
+	textColumn("detail", func(d *userkit.Delivery) *string { return &d.Detail }),
 	timeColumn("created_at", func(d *userkit.Delivery) *time.Time { return &d.CreatedAt }),
 	optionalTimeColumn("attempted_at", func(d *userkit.Delivery) *time.Time { return &d.AttemptedAt }),
 	optionalTimeColumn("due_at", func(d *userkit.Delivery) *time.Time { return &d.DueAt }),

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -178,6 +179,7 @@ func deliveredLater(t *testing.T, env env) {
 		delivery := d.delivery(t, message.ID)
 		require.Equal(t, userkit.DeliveryWaiting, delivery.State)
 		require.Equal(t, attempt+1, delivery.Attempts)
+		require.Equal(t, "busy", delivery.Detail)
 		wait := delivery.DueAt.Sub(d.clock.Now())
 		require.Greater(t, wait, min(last, 45*time.Minute-1))
 		require.LessOrEqual(t, wait, time.Hour)
@@ -194,6 +196,7 @@ func deliveredLater(t *testing.T, env env) {
 	push.answer = nil
 	d.clock.Advance(24 * time.Hour)
 	d.deliver(t, userkit.DeliveryReport{Delivered: 1})
+	require.Empty(t, d.delivery(t, message.ID).Detail)
 
 	// Until the message expires, or it is old.
 	later(time.Time{})
@@ -207,6 +210,7 @@ func deliveredLater(t *testing.T, env env) {
 	delivery := d.delivery(t, brief.ID)
 	require.Equal(t, userkit.DeliveryExpired, delivery.State)
 	require.Zero(t, delivery.DueAt)
+	require.Equal(t, "busy", delivery.Detail, "why it was late")
 	for d.delivery(t, lasting.ID).State == userkit.DeliveryWaiting {
 		require.LessOrEqual(t, d.clock.Now().Sub(lasting.SentAt), userkit.MaxDeliveryAge)
 		d.clock.Advance(d.delivery(t, lasting.ID).DueAt.Sub(d.clock.Now()))
@@ -343,6 +347,9 @@ func deliveredByLiars(t *testing.T, env env) {
 		"asks for the past": {func(userkit.Notification) userkit.NotificationResult {
 			return userkit.Later(nil, base.AddDate(-1, 0, 0))
 		}, userkit.DeliveryReport{Later: 1}},
+		"says a lot": {func(userkit.Notification) userkit.NotificationResult {
+			return userkit.Later(errors.New(strings.Repeat("wörter\x00\xff\r\n", 100)), time.Time{})
+		}, userkit.DeliveryReport{Later: 1}},
 		"scribbles": {func(n userkit.Notification) userkit.NotificationResult {
 			n.Data["message_id"] = "another"
 			return userkit.Later(nil, time.Time{})
@@ -358,10 +365,13 @@ func deliveredByLiars(t *testing.T, env env) {
 		require.Equal(t, userkit.DeliveryWaiting, delivery.State, name)
 		require.Equal(t, 1, delivery.Attempts, name)
 		require.True(t, delivery.DueAt.After(d.clock.Now()), name)
+		require.LessOrEqual(t, utf8.RuneCountInString(delivery.Detail), userkit.MaxDeliveryDetail, name)
+		require.Equal(t, c.report.Panicked == 1, delivery.Detail == "the notifier panicked", name)
 		push.answer = nil
 		push.take()
 		d.clock.Advance(time.Minute)
 		d.deliver(t, userkit.DeliveryReport{Delivered: 1})
+		require.Empty(t, d.delivery(t, message.ID).Detail, name)
 		require.Equal(t, message.ID.String(), push.take()[0].Data["message_id"], name)
 	}
 
