@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pushtest"
 	"github.com/userkit/userkit/push/apns"
 )
 
@@ -316,4 +317,15 @@ func TestConfig(t *testing.T) {
 	}
 	n := s.notifier(t)
 	require.Equal(t, "apns.Notifier(org.example.app) apns.Notifier(org.example.app)", fmt.Sprintf("%v %#v", n, n))
+}
+
+func FuzzAnswers(f *testing.F) {
+	s := newService(f)
+	pushtest.Fuzz(f, start, pushToken, "", func(t *testing.T, client *http.Client) userkit.NotificationResult {
+		config := s.config()
+		config.HTTPClient = client
+		n, err := apns.New(config)
+		require.NoError(t, err)
+		return n.Notify(t.Context(), full)
+	})
 }

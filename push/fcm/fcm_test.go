@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pushtest"
 	"github.com/userkit/userkit/push/fcm"
 )
 
@@ -306,4 +307,15 @@ func TestConfig(t *testing.T) {
 	n, err := fcm.New(s.config())
 	require.NoError(t, err)
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v", n, n, n), "PRIVATE")
+}
+
+func FuzzAnswers(f *testing.F) {
+	s := newService(f)
+	pushtest.Fuzz(f, start, pushToken, "/token", func(t *testing.T, client *http.Client) userkit.NotificationResult {
+		config := s.config()
+		config.HTTPClient = client
+		n, err := fcm.New(config)
+		require.NoError(t, err)
+		return n.Notify(t.Context(), full)
+	})
 }

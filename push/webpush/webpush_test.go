@@ -27,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/pushtest"
 	"github.com/userkit/userkit/push/webpush"
 )
 
@@ -269,4 +270,16 @@ func TestConfig(t *testing.T) {
 	}
 	n := s.notifier(t)
 	require.Equal(t, "webpush.Notifier webpush.Notifier", fmt.Sprintf("%v %#v", n, n))
+}
+
+func FuzzAnswers(f *testing.F) {
+	s, b := newService(f), newBrowser(f)
+	to := b.subscription(s.endpoint())
+	config := s.config(f)
+	pushtest.Fuzz(f, start, to, "", func(t *testing.T, client *http.Client) userkit.NotificationResult {
+		config.HTTPClient = client
+		n, err := webpush.New(config)
+		require.NoError(t, err)
+		return n.Notify(t.Context(), userkit.Notification{PushToken: to, Title: "Hello"})
+	})
 }
