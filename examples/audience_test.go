@@ -115,7 +115,7 @@ func Example_audience() {
 	if err := importFile(ctx, users, &workbook); err != nil {
 		log.Fatal(err)
 	}
-	sheet := "Login;E-mail;Phone number\r\nzoe;zoe@example.org;+44 20 7946 0958\r\nada;none;\r\n"
+	sheet := "Login;E-mail;Phone number\r\nzoe;zoe@example.org;+44 20 7946 0958\r\nada;ada at example.org;\r\n"
 	if err := importFile(ctx, users, strings.NewReader(sheet)); err != nil {
 		log.Fatal(err)
 	}
@@ -127,5 +127,5 @@ func Example_audience() {
 	// disabled: 1 failed: 0
 	// 0 new, 0 changed, 0 rejected
 	// 1 new, 0 changed, 1 rejected
-	// row 3, E-mail: userkit: bad_format (email): "none" is not an email address
+	// row 3, E-mail: userkit: bad_format (email): "ada at example.org" is not an email address
 }
