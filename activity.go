@@ -386,7 +386,7 @@ func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], 
 	if err != nil {
 		return Page[Event]{}, err
 	}
-	return readPage(query.PageQuery, eventFields, "events", filter, func(list List) ([]Event, error) {
+	return readPage(query.PageQuery, eventFields, "events", filter, func(list ListRange) ([]Event, error) {
 		return m.store.Events(ctx, filter, list)
 	})
 }

@@ -290,7 +290,7 @@ func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (_ P
 	if !query.UserID.IsZero() {
 		query.Sort, query.Descending = "sequence", true
 	}
-	return readPage(query.PageQuery, transactionFields, "transactions", filter, func(list List) ([]Transaction, error) {
+	return readPage(query.PageQuery, transactionFields, "transactions", filter, func(list ListRange) ([]Transaction, error) {
 		return m.store.Transactions(ctx, filter, list)
 	})
 }

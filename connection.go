@@ -403,7 +403,7 @@ func (m *manager) Connections(ctx context.Context, query ConnectionQuery) (_ Pag
 	if err != nil {
 		return Page[Connection]{}, err
 	}
-	return readPage(query.PageQuery, connectionFields, "connections", filter, func(list List) ([]Connection, error) {
+	return readPage(query.PageQuery, connectionFields, "connections", filter, func(list ListRange) ([]Connection, error) {
 		return m.store.Connections(ctx, filter, list)
 	})
 }

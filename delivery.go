@@ -512,7 +512,7 @@ func (m *manager) Deliveries(ctx context.Context, query DeliveryQuery) (_ Page[D
 		return Page[Delivery]{}, err
 	}
 	defer call.leave(ctx, &err)
-	return readPage(query.PageQuery, deliveryFields, "deliveries", query.DeliveryFilter, func(list List) ([]Delivery, error) {
+	return readPage(query.PageQuery, deliveryFields, "deliveries", query.DeliveryFilter, func(list ListRange) ([]Delivery, error) {
 		return m.store.Deliveries(ctx, query.DeliveryFilter, list)
 	})
 }

@@ -603,7 +603,7 @@ func (m *manager) Devices(ctx context.Context, query DeviceQuery) (_ Page[Device
 		return Page[Device]{}, err
 	}
 	defer call.leave(ctx, &err)
-	return readPage(query.PageQuery, deviceFields, "devices", query.DeviceFilter, func(list List) ([]Device, error) {
+	return readPage(query.PageQuery, deviceFields, "devices", query.DeviceFilter, func(list ListRange) ([]Device, error) {
 		return m.store.Devices(ctx, query.DeviceFilter, list)
 	})
 }

@@ -49,7 +49,7 @@
 //
 //   - what is loaded and committed: Want, State, Change, Records, SegmentChange, and the
 //     records that hosts see in another form: DeviceRecord, TokenDigest, Ledger
-//   - how a list is asked for: List, Order, Position, ComparePositions, Key, CompareKeys
+//   - how a list is asked for: ListRange, Order, ListPosition, CompareListPositions, OrderKey, CompareOrderKeys
 //   - what a filter means: Expression, which is a Comparison with its Operator, an
 //     AndExpression, OrExpression, NotExpression or ElementExpression; MatchUsers and
 //     FieldReader

@@ -193,14 +193,14 @@ func (f Field[T]) Sortable() bool { return f.Kind != KindJSON && f.Kind != KindC
 // Settable reports whether UserDraft.Set accepts the field.
 func (f Field[T]) Settable() bool { return f.set != nil }
 
-// Key is what a record sorts by: a string, an int64, a time.Time or a
+// OrderKey is what a record sorts by: a string, an int64, a time.Time or a
 // netip.Addr, the same type for all records of a field.
 //
 // For writers of stores.
-type Key any
+type OrderKey any
 
 // Key returns the sort key of a record, by which stores order.
-func (f Field[T]) Key(record *T) Key {
+func (f Field[T]) Key(record *T) OrderKey {
 	value := f.Get(record)
 	switch f.Kind {
 	case KindText:
@@ -219,8 +219,8 @@ func (f Field[T]) Key(record *T) Key {
 	}
 }
 
-// CompareKeys orders two keys of the same type.
-func CompareKeys(a, b Key) int {
+// CompareOrderKeys orders two keys of the same type.
+func CompareOrderKeys(a, b OrderKey) int {
 	switch a := a.(type) {
 	case string:
 		return strings.Compare(a, b.(string))
@@ -235,20 +235,20 @@ func CompareKeys(a, b Key) int {
 	}
 }
 
-// Position is a place in a sorted list: the key and the id of a record. Records
+// ListPosition is a place in a sorted list: the key and the id of a record. Records
 // of equal key are ordered by id, so every order is total.
 //
 // For writers of stores.
-type Position struct {
-	Key Key
+type ListPosition struct {
+	Key OrderKey
 	ID  [16]byte
 }
 
-// ComparePositions orders two positions of the same list, ascending.
+// CompareListPositions orders two positions of the same list, ascending.
 //
 // For writers of stores.
-func ComparePositions(a, b Position) int {
-	return cmp.Or(CompareKeys(a.Key, b.Key), bytes.Compare(a.ID[:], b.ID[:]))
+func CompareListPositions(a, b ListPosition) int {
+	return cmp.Or(CompareOrderKeys(a.Key, b.Key), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
 // fieldTable is a table of fields with what a page needs beside it.

@@ -213,7 +213,7 @@ func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, er
 				return
 			}
 			const pageSize = 500
-			list := List{Order: Order{Field: "id"}, Limit: pageSize}
+			list := ListRange{Order: Order{Field: "id"}, Limit: pageSize}
 			for {
 				users, err := m.store.Users(ctx, UserFilter{Moment: m.moment(call.now)}, list)
 				var confusable []ConfusableLogin
@@ -233,7 +233,7 @@ func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, er
 					return
 				}
 				last := users[len(users)-1].ID
-				list.After = &Position{Key: last.String(), ID: last}
+				list.After = &ListPosition{Key: last.String(), ID: last}
 			}
 		}
 	})

@@ -405,7 +405,7 @@ func (m *manager) Locations(ctx context.Context, query LocationQuery) (_ Feature
 			return FeatureCollection{}, err
 		}
 	}
-	page, err := readPage(query.PageQuery, locationFields, "locations", query.LocationFilter, func(list List) ([]Device, error) {
+	page, err := readPage(query.PageQuery, locationFields, "locations", query.LocationFilter, func(list ListRange) ([]Device, error) {
 		return m.store.Locations(ctx, query.LocationFilter, list)
 	})
 	if err != nil {

@@ -428,7 +428,7 @@ func (m *manager) Messages(ctx context.Context, query MessageQuery) (_ Page[Mess
 	defer call.leave(ctx, &err)
 	filter := query.MessageFilter
 	filter.Now = call.now
-	return readPage(query.PageQuery, messageFields, "messages", query.MessageFilter, func(list List) ([]Message, error) {
+	return readPage(query.PageQuery, messageFields, "messages", query.MessageFilter, func(list ListRange) ([]Message, error) {
 		return m.store.Messages(ctx, filter, list)
 	})
 }

@@ -92,13 +92,13 @@ type Order struct {
 	Descending bool
 }
 
-// List says which records a store returns: at most Limit records, in an order, after a position.
+// ListRange says which records a store returns: at most Limit records, in an order, after a position.
 //
 // For writers of stores.
-type List struct {
+type ListRange struct {
 	Order Order
-	After *Position // nil: from the beginning
-	Limit int       // at least 1
+	After *ListPosition // nil: from the beginning
+	Limit int           // at least 1
 }
 
 // order checks the sort field and fills in the default.
@@ -126,12 +126,12 @@ func pageLimit(limit int) (int, error) {
 // part is one of the parts of a list that are read one after another; a plain list
 // has one. Each part is ordered in the same way. began is when the first page was
 // read.
-type part[T any] func(list List, began time.Time) ([]T, error)
+type part[T any] func(list ListRange, began time.Time) ([]T, error)
 
 // readPage reads one page of a plain list. what names the list in its cursors, and
 // filter is what a cursor is bound to.
-func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter any, read func(List) ([]T, error)) (Page[T], error) {
-	return readParts(query, table, what, filter, time.Time{}, func(list List, _ time.Time) ([]T, error) { return read(list) })
+func readPage[T any](query PageQuery, table *fieldTable[T], what string, filter any, read func(ListRange) ([]T, error)) (Page[T], error) {
+	return readParts(query, table, what, filter, time.Time{}, func(list ListRange, _ time.Time) ([]T, error) { return read(list) })
 }
 
 // readParts reads one page through the parts of a list.
@@ -162,7 +162,7 @@ func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter
 	}
 	items, of := []T{}, []int{} // the records, and of which part each is
 	for at, after := from.part, from.after; at != end && len(items) <= limit; at += step {
-		found, err := parts[at](List{Order: order, After: after, Limit: limit - len(items) + 1}, from.began)
+		found, err := parts[at](ListRange{Order: order, After: after, Limit: limit - len(items) + 1}, from.began)
 		if err != nil {
 			return Page[T]{}, err
 		}
@@ -186,7 +186,7 @@ func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter
 	}
 
 	beside := func(i int, backward bool) Cursor {
-		after := &Position{Key: field.Key(&items[i]), ID: table.id(&items[i])}
+		after := &ListPosition{Key: field.Key(&items[i]), ID: table.id(&items[i])}
 		return encodeCursor(binding, place{part: of[i], after: after, backward: backward, began: from.began}, len(parts))
 	}
 	page := Page[T]{Items: items}
@@ -206,11 +206,11 @@ func readParts[T any](query PageQuery, table *fieldTable[T], what string, filter
 }
 
 // mergeLists returns the first records of two lists in one order, each record once.
-func mergeLists[T any](table *fieldTable[T], list List, one, other []T) []T {
+func mergeLists[T any](table *fieldTable[T], list ListRange, one, other []T) []T {
 	field := table.byName[list.Order.Field]
 	all := slices.Concat(one, other)
 	compare := func(a, b T) int {
-		order := ComparePositions(Position{Key: field.Key(&a), ID: table.id(&a)}, Position{Key: field.Key(&b), ID: table.id(&b)})
+		order := CompareListPositions(ListPosition{Key: field.Key(&a), ID: table.id(&a)}, ListPosition{Key: field.Key(&b), ID: table.id(&b)})
 		if list.Order.Descending {
 			return -order
 		}
@@ -263,9 +263,9 @@ func bindCursor(what string, order Order, filter any) uint64 {
 // it.
 type place struct {
 	part     int
-	after    *Position // nil: behind the last record of the part, which is only for backward
-	backward bool      // what is before the position, instead of what is behind it
-	began    time.Time // when the list began; zero: it has one part
+	after    *ListPosition // nil: behind the last record of the part, which is only for backward
+	backward bool          // what is before the position, instead of what is behind it
+	began    time.Time     // when the list began; zero: it has one part
 }
 
 // A cursor is version, binding, part, direction, when the list began (of a list with more
@@ -361,7 +361,7 @@ func decodeCursor(cursor Cursor, binding uint64, kind FieldKind, parts int) (at 
 	if len(rest) < 16 || tag != keyTag(kind) {
 		return place{}, damaged
 	}
-	after := &Position{ID: [16]byte(rest[len(rest)-16:])}
+	after := &ListPosition{ID: [16]byte(rest[len(rest)-16:])}
 	value := rest[:len(rest)-16]
 	switch tag {
 	case keyString:

@@ -11,7 +11,7 @@ import (
 )
 
 // keysOfEveryKind has a key of every kind of field that lists sort by.
-var keysOfEveryKind = map[FieldKind]Key{
+var keysOfEveryKind = map[FieldKind]OrderKey{
 	KindText: "jürgen", KindCode: "active", KindID: NewID[User]().String(), KindInteger: int64(-7), KindMoney: int64(1) << 62,
 	KindBool: int64(1), KindSpan: int64(time.Hour), KindTime: time.Date(2026, 5, 1, 12, 0, 0, 123456000, time.UTC),
 	KindAddress: netip.MustParseAddr("2001:db8::1"),
@@ -20,7 +20,7 @@ var keysOfEveryKind = map[FieldKind]Key{
 func TestCursorRoundTrip(t *testing.T) {
 	for kind, key := range keysOfEveryKind {
 		for _, backward := range []bool{false, true} {
-			want := place{part: 1, after: &Position{Key: key, ID: NewID[User]()}, backward: backward, began: noon}
+			want := place{part: 1, after: &ListPosition{Key: key, ID: NewID[User]()}, backward: backward, began: noon}
 			at, err := decodeCursor(encodeCursor(42, want, 2), 42, kind, 2)
 			require.NoError(t, err, kind)
 			require.Equal(t, want, at, kind)
@@ -30,18 +30,18 @@ func TestCursorRoundTrip(t *testing.T) {
 	at, err := decodeCursor(encodeCursor(42, end, 2), 42, KindText, 2)
 	require.NoError(t, err)
 	require.Equal(t, end, at, "the end of a list")
-	zero := place{after: &Position{Key: time.Time{}, ID: NewID[User]()}}
+	zero := place{after: &ListPosition{Key: time.Time{}, ID: NewID[User]()}}
 	at, err = decodeCursor(encodeCursor(42, zero, 1), 42, KindTime, 1)
 	require.NoError(t, err)
 	require.Equal(t, zero, at, "the zero time stays the zero time")
-	none := place{after: &Position{Key: netip.Addr{}, ID: NewID[User]()}}
+	none := place{after: &ListPosition{Key: netip.Addr{}, ID: NewID[User]()}}
 	at, err = decodeCursor(encodeCursor(42, none, 1), 42, KindAddress, 1)
 	require.NoError(t, err)
 	require.Equal(t, none, at, "no address stays no address")
 }
 
 func TestDamagedCursorIsRefused(t *testing.T) {
-	cursor := encodeCursor(42, place{after: &Position{Key: "ada", ID: NewID[User]()}}, 1)
+	cursor := encodeCursor(42, place{after: &ListPosition{Key: "ada", ID: NewID[User]()}}, 1)
 	data, err := base64.RawURLEncoding.DecodeString(string(cursor))
 	require.NoError(t, err)
 	for i := range data {
@@ -61,7 +61,7 @@ func TestDamagedCursorIsRefused(t *testing.T) {
 }
 
 func TestForeignCursorIsRefused(t *testing.T) {
-	cursor := encodeCursor(42, place{after: &Position{Key: "ada", ID: NewID[User]()}}, 1)
+	cursor := encodeCursor(42, place{after: &ListPosition{Key: "ada", ID: NewID[User]()}}, 1)
 	_, err := decodeCursor(cursor, 43, KindText, 1)
 	require.Equal(t, CodeCursorMismatch, ErrorCode(err))
 	_, err = decodeCursor(cursor, 42, KindTime, 1)
@@ -75,7 +75,7 @@ func TestForeignCursorIsRefused(t *testing.T) {
 func FuzzCursor(f *testing.F) {
 	f.Add("", byte(0))
 	for kind, key := range keysOfEveryKind {
-		f.Add(string(encodeCursor(42, place{after: &Position{Key: key, ID: NewID[User]()}, began: noon}, 2)), keyTag(kind))
+		f.Add(string(encodeCursor(42, place{after: &ListPosition{Key: key, ID: NewID[User]()}, began: noon}, 2)), keyTag(kind))
 	}
 	f.Add(string(encodeCursor(42, place{part: 1, backward: true, began: noon}, 2)), byte(0))
 	kinds := []FieldKind{KindText, KindCode, KindBool, KindInteger, KindMoney, KindTime, KindSpan, KindID, KindAddress}
@@ -119,7 +119,7 @@ func numbersTable() *fieldTable[int64] {
 
 // numbersPart is a part of a list of numbers, in either direction.
 func numbersPart(numbers *[]int64) part[int64] {
-	return func(list List, _ time.Time) ([]int64, error) {
+	return func(list ListRange, _ time.Time) ([]int64, error) {
 		found := []int64{}
 		rising := slices.Sorted(slices.Values(*numbers))
 		if list.Order.Descending {
@@ -188,7 +188,7 @@ func TestPageThroughParts(t *testing.T) {
 func TestPagesBackWhileTheListChanges(t *testing.T) {
 	numbers := []int64{10, 20, 30, 40}
 	read := func(cursor Cursor) Page[int64] {
-		page, err := readPage(PageQuery{Limit: 2, Cursor: cursor}, numbersTable(), "numbers", nil, func(list List) ([]int64, error) {
+		page, err := readPage(PageQuery{Limit: 2, Cursor: cursor}, numbersTable(), "numbers", nil, func(list ListRange) ([]int64, error) {
 			return numbersPart(&numbers)(list, time.Time{})
 		})
 		require.NoError(t, err)

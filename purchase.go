@@ -334,7 +334,7 @@ func (m *manager) Purchases(ctx context.Context, query PurchaseQuery) (_ Page[Pu
 	if err := m.public(); err != nil {
 		return Page[Purchase]{}, err
 	}
-	return readPage(query.PageQuery, purchaseFields, "purchases", query.PurchaseFilter, func(list List) ([]Purchase, error) {
+	return readPage(query.PageQuery, purchaseFields, "purchases", query.PurchaseFilter, func(list ListRange) ([]Purchase, error) {
 		return m.store.Purchases(ctx, query.PurchaseFilter, list)
 	})
 }

@@ -28,8 +28,8 @@ const (
 // RecordUser is the kind of the user itself.
 const RecordUser = "user"
 
-// Record is one record of a user, of any kind.
-type Record struct {
+// UserRecord is one record of a user, of any kind.
+type UserRecord struct {
 	Kind  string `json:"kind"`  // RecordUser or one of the kinds of RecordKinds
 	Value any    `json:"value"` // a User, Device, Session, DayUsage, Purchase, Transaction, Segment, Activation, PushMail, Connection, Message, Delivery or Event
 }
@@ -81,7 +81,7 @@ var recordKinds = []recordKind{
 			},
 			asks: func(w *Want) bool { return w.AllDevices || len(w.Devices)+len(w.HardwareIDs) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(deviceFields, "registered_at", func(list List) ([]Device, error) {
+				return walkList(deviceFields, "registered_at", func(list ListRange) ([]Device, error) {
 					return store.Devices(ctx, DeviceFilter{UserID: user}, list)
 				})
 			},
@@ -97,7 +97,7 @@ var recordKinds = []recordKind{
 			},
 			asks: func(w *Want) bool { return w.OpenSessions || len(w.Sessions) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(sessionFields, "started_at", func(list List) ([]Session, error) {
+				return walkList(sessionFields, "started_at", func(list ListRange) ([]Session, error) {
 					return store.Sessions(ctx, SessionFilter{UserID: user}, list)
 				})
 			},
@@ -130,7 +130,7 @@ var recordKinds = []recordKind{
 			wants: func(w, other *Want) { w.Purchases = w.Purchases || other.Purchases },
 			asks:  func(w *Want) bool { return w.Purchases },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(purchaseFields, "created_at", func(list List) ([]Purchase, error) {
+				return walkList(purchaseFields, "created_at", func(list ListRange) ([]Purchase, error) {
 					return store.Purchases(ctx, PurchaseFilter{UserID: user}, list)
 				})
 			},
@@ -146,7 +146,7 @@ var recordKinds = []recordKind{
 			},
 			asks: func(w *Want) bool { return len(w.Messages)+len(w.MessageKeys) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(messageFields, "sent_at", func(list List) ([]Message, error) {
+				return walkList(messageFields, "sent_at", func(list ListRange) ([]Message, error) {
 					return store.Messages(ctx, MessageFilter{UserID: user}, list)
 				})
 			},
@@ -159,7 +159,7 @@ var recordKinds = []recordKind{
 			wants:   func(w, other *Want) { w.Deliveries = append(w.Deliveries, other.Deliveries...) },
 			asks:    func(w *Want) bool { return len(w.Deliveries) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(deliveryFields, "created_at", func(list List) ([]Delivery, error) {
+				return walkList(deliveryFields, "created_at", func(list ListRange) ([]Delivery, error) {
 					return store.Deliveries(ctx, DeliveryFilter{UserID: user}, list)
 				})
 			},
@@ -176,7 +176,7 @@ var recordKinds = []recordKind{
 			// A key that is in use is told by the commit.
 			asks: func(w *Want) bool { return len(w.Transactions) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(transactionFields, "sequence", func(list List) ([]Transaction, error) {
+				return walkList(transactionFields, "sequence", func(list ListRange) ([]Transaction, error) {
 					return store.Transactions(ctx, TransactionFilter{UserID: user, IncludeCancelled: true}, list)
 				})
 			},
@@ -237,7 +237,7 @@ var recordKinds = []recordKind{
 			wants:   func(w, other *Want) { w.Connections = append(w.Connections, other.Connections...) },
 			asks:    func(w *Want) bool { return len(w.Connections) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
-				return walkList(connectionFields, "started_at", func(list List) ([]Connection, error) {
+				return walkList(connectionFields, "started_at", func(list ListRange) ([]Connection, error) {
 					return store.Connections(ctx, ConnectionFilter{UserID: user}, list)
 				})
 			},
@@ -282,7 +282,7 @@ var recordKinds = []recordKind{
 		merge: func(c, next *Change) { c.Events = append(c.Events, next.Events...) },
 		read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 			events := func(filter EventFilter) iter.Seq2[any, error] {
-				return walkList(eventFields, "at", func(list List) ([]Event, error) { return store.Events(ctx, filter, list) })
+				return walkList(eventFields, "at", func(list ListRange) ([]Event, error) { return store.Events(ctx, filter, list) })
 			}
 			return inOrder(events(EventFilter{UserID: user}), events(EventFilter{Naming: user}), func(a, b any) int {
 				one, other := a.(Event), b.(Event)
@@ -415,10 +415,10 @@ func inOrder(a, b iter.Seq2[any, error], compare func(a, b any) int) iter.Seq2[a
 }
 
 // walkList yields a list of a store in the order of a field, page by page.
-func walkList[T any](table *fieldTable[T], order string, read func(List) ([]T, error)) iter.Seq2[any, error] {
+func walkList[T any](table *fieldTable[T], order string, read func(ListRange) ([]T, error)) iter.Seq2[any, error] {
 	field := table.byName[order]
 	return func(yield func(any, error) bool) {
-		list := List{Order: Order{Field: order}, Limit: MaxPageLimit}
+		list := ListRange{Order: Order{Field: order}, Limit: MaxPageLimit}
 		for {
 			items, err := read(list)
 			if err != nil {
@@ -434,34 +434,34 @@ func walkList[T any](table *fieldTable[T], order string, read func(List) ([]T, e
 				return
 			}
 			last := &items[len(items)-1]
-			list.After = &Position{Key: field.Key(last), ID: table.id(last)}
+			list.After = &ListPosition{Key: field.Key(last), ID: table.id(last)}
 		}
 	}
 }
 
-func (m *manager) UserRecords(ctx context.Context, id UserID) iter.Seq2[Record, error] {
-	return sequence(ctx, m, opUserRecords, id, func(ctx context.Context, _ call) iter.Seq2[Record, error] {
+func (m *manager) UserRecords(ctx context.Context, id UserID) iter.Seq2[UserRecord, error] {
+	return sequence(ctx, m, opUserRecords, id, func(ctx context.Context, _ call) iter.Seq2[UserRecord, error] {
 		return m.userRecords(ctx, id)
 	})
 }
 
-func (m *manager) userRecords(ctx context.Context, id UserID) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
+func (m *manager) userRecords(ctx context.Context, id UserID) iter.Seq2[UserRecord, error] {
+	return func(yield func(UserRecord, error) bool) {
 		user, err := m.store.User(ctx, id)
 		if err != nil {
-			yield(Record{}, err)
+			yield(UserRecord{}, err)
 			return
 		}
-		if !yield(Record{RecordUser, user}, nil) {
+		if !yield(UserRecord{RecordUser, user}, nil) {
 			return
 		}
 		for _, kind := range recordKinds {
 			for value, err := range kind.read(ctx, m.store, id) {
 				if err != nil {
-					yield(Record{}, err)
+					yield(UserRecord{}, err)
 					return
 				}
-				if !yield(Record{kind.name, value}, nil) {
+				if !yield(UserRecord{kind.name, value}, nil) {
 					return
 				}
 			}

@@ -142,7 +142,7 @@ func (f Filter) refersTo(id SegmentID) (refers bool) {
 
 // allRules returns the rules of a store.
 func allRules(ctx context.Context, store Store) (rules []Segment, err error) {
-	walk := walkList(segmentFields, "id", func(list List) ([]Segment, error) {
+	walk := walkList(segmentFields, "id", func(list ListRange) ([]Segment, error) {
 		return store.Segments(ctx, SegmentFilter{Kind: SegmentRule}, list)
 	})
 	for rule, err := range walk {
@@ -501,12 +501,12 @@ func (m *manager) listSegments(ctx context.Context, query SegmentQuery) (Page[Se
 	}
 	query.SegmentFilter = filter
 	if query.RefersTo.IsZero() {
-		return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list List) ([]Segment, error) {
+		return readPage(query.PageQuery, segmentFields, "segments", query.SegmentFilter, func(list ListRange) ([]Segment, error) {
 			return m.store.Segments(ctx, query.SegmentFilter, list)
 		})
 	}
 	bound := []any{query.SegmentFilter, query.RefersTo}
-	return readPage(query.PageQuery, segmentFields, "segments", bound, func(list List) ([]Segment, error) {
+	return readPage(query.PageQuery, segmentFields, "segments", bound, func(list ListRange) ([]Segment, error) {
 		return m.referring(ctx, query, list)
 	})
 }
@@ -525,7 +525,7 @@ func (m *manager) CountSegments(ctx context.Context, query SegmentQuery) (_ int6
 		return m.store.CountSegments(ctx, filter)
 	}
 	query.SegmentFilter = filter
-	found, err := m.referring(ctx, query, List{Order: segmentFields.order, Limit: math.MaxInt})
+	found, err := m.referring(ctx, query, ListRange{Order: segmentFields.order, Limit: math.MaxInt})
 	return int64(len(found)), err
 }
 
@@ -542,7 +542,7 @@ func (f SegmentFilter) normalise() (SegmentFilter, error) {
 
 // referring lists the rules that name a segment. Rules are few, and are looked at one by
 // one.
-func (m *manager) referring(ctx context.Context, query SegmentQuery, list List) (found []Segment, err error) {
+func (m *manager) referring(ctx context.Context, query SegmentQuery, list ListRange) (found []Segment, err error) {
 	if query.Kind == SegmentList { // which has no rule
 		return nil, nil
 	}
@@ -567,7 +567,7 @@ func (m *manager) referring(ctx context.Context, query SegmentQuery, list List) 
 			return found, nil
 		}
 		last := &rules[len(rules)-1]
-		part.After = &Position{Key: field.Key(last), ID: last.ID}
+		part.After = &ListPosition{Key: field.Key(last), ID: last.ID}
 	}
 }
 

@@ -571,7 +571,7 @@ func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ Ended
 	}
 	const pageSize = 1000
 	filter := SessionFilter{Node: restart.Node, State: SessionsActive, To: restart.At}
-	list := List{Order: Order{Field: "started_at"}}
+	list := ListRange{Order: Order{Field: "started_at"}}
 	var result EndedSessions
 	for result.Ended < restart.Limit {
 		list.Limit = min(pageSize, restart.Limit-result.Ended)
@@ -585,7 +585,7 @@ func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ Ended
 			return result, err
 		}
 		last := &open[len(open)-1] // goes on behind those that were, also where one did not end
-		list.After = &Position{Key: last.StartedAt, ID: last.ID}
+		list.After = &ListPosition{Key: last.StartedAt, ID: last.ID}
 	}
 	result.More = true
 	return result, nil
@@ -628,19 +628,19 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 	bound := []any{filter, query.Mixed}
 	byEnd := order.Field == "ended_at" || order.Field == "end_reason" // the end itself is the key
 	if filter.State != SessionsAny || query.Mixed && !byEnd || !filter.ClosedAfter.IsZero() || !filter.ClosedUntil.IsZero() {
-		return readPage(query.PageQuery, sessionFields, "sessions", bound, func(list List) ([]Session, error) {
+		return readPage(query.PageQuery, sessionFields, "sessions", bound, func(list ListRange) ([]Session, error) {
 			return m.store.Sessions(ctx, filter, list)
 		})
 	}
 	// What ends while somebody goes through the pages is listed where it was when they
 	// began: among the active ones, and not again among those that have ended.
-	active := func(list List, began time.Time) ([]Session, error) {
+	active := func(list ListRange, began time.Time) ([]Session, error) {
 		filter := filter
 		filter.State = SessionsActive
 		if byEnd { // their keys were all the same, so that the ids say where the list is
 			list.Order.Field = "id"
 			if list.After != nil {
-				list.After = &Position{Key: SessionID(list.After.ID).String(), ID: list.After.ID}
+				list.After = &ListPosition{Key: SessionID(list.After.ID).String(), ID: list.After.ID}
 			}
 		}
 		open, err := m.store.Sessions(ctx, filter, list)
@@ -654,7 +654,7 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 		}
 		return mergeLists(sessionFields, list, open, since), nil
 	}
-	ended := func(list List, began time.Time) ([]Session, error) {
+	ended := func(list ListRange, began time.Time) ([]Session, error) {
 		filter := filter
 		filter.State, filter.ClosedUntil = SessionsEnded, began
 		return m.store.Sessions(ctx, filter, list)

@@ -68,7 +68,7 @@ type Store interface {
 	// Users lists users by any sortable field of UserFields. The filter has the meaning that
 	// MatchUsers defines; its Filter has been checked, segments in it and Segment are lists, and
 	// Moment is set. The same holds for the next two methods.
-	Users(ctx context.Context, filter UserFilter, list List) ([]User, error)
+	Users(ctx context.Context, filter UserFilter, list ListRange) ([]User, error)
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
 	// UserIDs lists, in order, the ids of the users of a filter after the given id.
@@ -76,7 +76,7 @@ type Store interface {
 
 	// Segments lists segments by any sortable field of SegmentFields. Search of the
 	// filter is folded.
-	Segments(ctx context.Context, filter SegmentFilter, list List) ([]Segment, error)
+	Segments(ctx context.Context, filter SegmentFilter, list ListRange) ([]Segment, error)
 	// CountSegments counts the segments of a filter, which is as that of Segments.
 	CountSegments(ctx context.Context, filter SegmentFilter) (int64, error)
 	// FindSegments returns the segments that have one of the ids or one of the
@@ -98,13 +98,13 @@ type Store interface {
 	// order of their ids, at most limit.
 	DevicesByPushToken(ctx context.Context, token string, limit int) ([]Device, error)
 	// Devices lists devices by any sortable field of DeviceFields.
-	Devices(ctx context.Context, filter DeviceFilter, list List) ([]Device, error)
+	Devices(ctx context.Context, filter DeviceFilter, list ListRange) ([]Device, error)
 	// CountDevices counts the devices of a filter, which is as that of Devices.
 	CountDevices(ctx context.Context, filter DeviceFilter) (int64, error)
 	// Locations lists the devices that have a location (its At is set) by place (see
 	// LocationFields); those of Box, where it is set, are in Box.Places and Box.Contains
 	// their location.
-	Locations(ctx context.Context, filter LocationFilter, list List) ([]Device, error)
+	Locations(ctx context.Context, filter LocationFilter, list ListRange) ([]Device, error)
 	// SealedDevices lists, in order of id, devices after the given id whose
 	// SealedToken is not empty.
 	SealedDevices(ctx context.Context, after DeviceID, limit int) ([]DeviceRecord, error)
@@ -115,7 +115,7 @@ type Store interface {
 	SessionOwners(ctx context.Context, ids []SessionID) (map[SessionID]UserID, error)
 	// Sessions lists sessions by any sortable field of SessionFields. The times of the
 	// filter are used as they are: zero means no bound.
-	Sessions(ctx context.Context, filter SessionFilter, list List) ([]Session, error)
+	Sessions(ctx context.Context, filter SessionFilter, list ListRange) ([]Session, error)
 	// CountSessions counts the sessions of a filter, which is as that of Sessions.
 	CountSessions(ctx context.Context, filter SessionFilter) (int64, error)
 	// StaleSessions returns, in no order, at most limit active sessions whose
@@ -131,7 +131,7 @@ type Store interface {
 	// is none, that is not an error.
 	FindPurchases(ctx context.Context, store, stableID string) ([]Purchase, error)
 	// Purchases lists purchases by any sortable field of PurchaseFields.
-	Purchases(ctx context.Context, filter PurchaseFilter, list List) ([]Purchase, error)
+	Purchases(ctx context.Context, filter PurchaseFilter, list ListRange) ([]Purchase, error)
 	// CountPurchases counts the purchases of a filter, which is as that of Purchases.
 	CountPurchases(ctx context.Context, filter PurchaseFilter) (int64, error)
 	// LeasePurchases returns, in the order of DueAt, at most limit purchases that
@@ -144,25 +144,25 @@ type Store interface {
 	Connection(ctx context.Context, id ConnectionID) (Connection, error)
 	// Connections lists connections by started_at. If OpenAt is set, it lists only those that have
 	// not ended and expire after it.
-	Connections(ctx context.Context, filter ConnectionFilter, list List) ([]Connection, error)
+	Connections(ctx context.Context, filter ConnectionFilter, list ListRange) ([]Connection, error)
 	// CountConnections counts the connections of a filter, which is as that of Connections.
 	CountConnections(ctx context.Context, filter ConnectionFilter) (int64, error)
 	// Message returns one message.
 	Message(ctx context.Context, id MessageID) (Message, error)
 	// Messages lists messages by any sortable field of MessageFields. Now of the filter is
 	// set where OnlyUnread is.
-	Messages(ctx context.Context, filter MessageFilter, list List) ([]Message, error)
+	Messages(ctx context.Context, filter MessageFilter, list ListRange) ([]Message, error)
 	// CountMessages counts the messages of a filter, which is as that of Messages.
 	CountMessages(ctx context.Context, filter MessageFilter) (int64, error)
 	// Deliveries lists deliveries by any sortable field of DeliveryFields.
-	Deliveries(ctx context.Context, filter DeliveryFilter, list List) ([]Delivery, error)
+	Deliveries(ctx context.Context, filter DeliveryFilter, list ListRange) ([]Delivery, error)
 	// CountDeliveries counts the deliveries of a filter, which is as that of Deliveries.
 	CountDeliveries(ctx context.Context, filter DeliveryFilter) (int64, error)
 	// LeaseDeliveries does with deliveries what LeasePurchases does with purchases.
 	LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]Delivery, error)
 
 	// Transactions lists transactions by a field of TransactionFields.
-	Transactions(ctx context.Context, filter TransactionFilter, list List) ([]Transaction, error)
+	Transactions(ctx context.Context, filter TransactionFilter, list ListRange) ([]Transaction, error)
 	// CountTransactions counts the transactions of a filter, which is as that of Transactions.
 	CountTransactions(ctx context.Context, filter TransactionFilter) (int64, error)
 	// Ledgers sums up, in order of user id, the ledgers of users after the given
@@ -170,7 +170,7 @@ type Store interface {
 	Ledgers(ctx context.Context, after UserID, limit int) ([]Ledger, error)
 
 	// Events lists events by a field of EventFields.
-	Events(ctx context.Context, filter EventFilter, list List) ([]Event, error)
+	Events(ctx context.Context, filter EventFilter, list ListRange) ([]Event, error)
 	// CountEvents counts the events of a filter, which is as that of Events.
 	CountEvents(ctx context.Context, filter EventFilter) (int64, error)
 	// CommitEvent records an event of no user; its UserID is zero. Its errors are ErrExists with

@@ -180,7 +180,7 @@ func usedBy(t *testing.T, folders ...string) map[string]bool {
 // leads to, and of what the stores use, has to say that it is for stores.
 func TestNamesForStoresSayThatTheyAre(t *testing.T) {
 	e := parseRoot(t)
-	host := []string{"Manager", "Activation"} // an Activation is the value of a Record
+	host := []string{"Manager", "Activation"} // an Activation is the value of a UserRecord
 	for name := range e.functions {
 		if strings.HasPrefix(name, "With") || strings.HasPrefix(name, "New") || strings.HasSuffix(name, "Fields") {
 			host = append(host, name)

@@ -415,7 +415,7 @@ type UserManager interface {
 	// UserRecords yields everything that is stored about one user: first the user itself, then the
 	// records of each kind of RecordKinds, oldest first. It yields ErrNotFound with
 	// CodeUserNotFound if the user does not exist.
-	UserRecords(ctx context.Context, user UserID) iter.Seq2[Record, error]
+	UserRecords(ctx context.Context, user UserID) iter.Seq2[UserRecord, error]
 
 	// Users returns a page of users in the order that the query asks for.
 	Users(ctx context.Context, query UserQuery) (Page[User], error)
@@ -636,7 +636,7 @@ func (m *manager) listUsers(ctx context.Context, query UserQuery) (Page[User], e
 	if err != nil {
 		return Page[User]{}, err
 	}
-	return readPage(query.PageQuery, userFields, "users", query.UserFilter, func(list List) ([]User, error) {
+	return readPage(query.PageQuery, userFields, "users", query.UserFilter, func(list ListRange) ([]User, error) {
 		return m.store.Users(ctx, filter, list)
 	})
 }

@@ -36,8 +36,8 @@ type crowd struct {
 
 // place is where a page begins: after a user.
 type place struct {
-	cursor userkit.Cursor // empty: at the beginning
-	key    userkit.Key    // by which that user sorts
+	cursor userkit.Cursor   // empty: at the beginning
+	key    userkit.OrderKey // by which that user sorts
 	id     userkit.UserID
 }
 

@@ -54,7 +54,7 @@ type archive struct {
 }
 
 // add writes one record into the file of its kind.
-func (a *archive) add(record userkit.Record) error {
+func (a *archive) add(record userkit.UserRecord) error {
 	at := slices.Index(a.kinds, record.Kind)
 	if at < 0 { // a kind of a newer store: it is the user's too
 		at = len(a.kinds)

@@ -98,19 +98,19 @@ func TestArchive(t *testing.T) {
 	t.Run("ends with the error of the records", func(t *testing.T) {
 		broken := errors.New("broken")
 		var archive bytes.Buffer
-		require.ErrorIs(t, userio.Archive(t.Context(), recordsOf(userkit.Record{Kind: userkit.RecordUser}, userkit.Record{Value: broken}), user.ID, &archive), broken)
+		require.ErrorIs(t, userio.Archive(t.Context(), recordsOf(userkit.UserRecord{Kind: userkit.RecordUser}, userkit.UserRecord{Value: broken}), user.ID, &archive), broken)
 	})
 	t.Run("has the records of a kind that is new", func(t *testing.T) {
 		var archive bytes.Buffer
 		require.NoError(t, userio.Archive(t.Context(), recordsOf(
-			userkit.Record{Kind: userkit.RecordUser, Value: 1}, userkit.Record{Kind: "letters", Value: "a"}, userkit.Record{Kind: "letters", Value: "b"}), user.ID, &archive))
+			userkit.UserRecord{Kind: userkit.RecordUser, Value: 1}, userkit.UserRecord{Kind: "letters", Value: "a"}, userkit.UserRecord{Kind: "letters", Value: "b"}), user.ID, &archive))
 		files, names := unzip(t, archive.Bytes())
 		require.Len(t, names, len(userkit.RecordKinds())+2)
 		require.JSONEq(t, `["a","b"]`, files["letters.json"])
 	})
 	t.Run("takes no record of a kind that is over", func(t *testing.T) {
 		err := userio.Archive(t.Context(), recordsOf(
-			userkit.Record{Kind: userkit.RecordUser}, userkit.Record{Kind: "events"}, userkit.Record{Kind: userkit.RecordUser}), user.ID, io.Discard)
+			userkit.UserRecord{Kind: userkit.RecordUser}, userkit.UserRecord{Kind: "events"}, userkit.UserRecord{Kind: userkit.RecordUser}), user.ID, io.Discard)
 		require.Equal(t, userkit.CodeBadFormat, userkit.ErrorCode(err))
 	})
 }
@@ -119,15 +119,15 @@ func TestArchive(t *testing.T) {
 // is an error is one.
 type fixedRecords struct {
 	userkit.UserManager
-	records []userkit.Record
+	records []userkit.UserRecord
 }
 
-func recordsOf(records ...userkit.Record) fixedRecords { return fixedRecords{records: records} }
+func recordsOf(records ...userkit.UserRecord) fixedRecords { return fixedRecords{records: records} }
 
 func (fixedRecords) Project() userkit.Project { return userkit.Project{} }
 
-func (f fixedRecords) UserRecords(context.Context, userkit.UserID) iter.Seq2[userkit.Record, error] {
-	return func(yield func(userkit.Record, error) bool) {
+func (f fixedRecords) UserRecords(context.Context, userkit.UserID) iter.Seq2[userkit.UserRecord, error] {
+	return func(yield func(userkit.UserRecord, error) bool) {
 		for _, record := range f.records {
 			err, _ := record.Value.(error)
 			if !yield(record, err) {

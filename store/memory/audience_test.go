@@ -306,16 +306,16 @@ func (c *crowd) requireFiltered(t *rapid.T) {
 	}
 	names = append(names, "id", "login", "name", "email", "registered_at", "login", "name", "email")
 	field := userFields[rapid.SampledFrom(names).Draw(t, "order")]
-	list := userkit.List{Order: userkit.Order{Field: field.Name, Descending: rapid.Bool().Draw(t, "descending")}, Limit: limit}
-	places := make([]userkit.Position, len(want)) // folding a text in each comparison takes longer than all the rest
+	list := userkit.ListRange{Order: userkit.Order{Field: field.Name, Descending: rapid.Bool().Draw(t, "descending")}, Limit: limit}
+	places := make([]userkit.ListPosition, len(want)) // folding a text in each comparison takes longer than all the rest
 	for i := range want {
-		places[i] = userkit.Position{Key: field.Key(&want[i]), ID: want[i].ID}
+		places[i] = userkit.ListPosition{Key: field.Key(&want[i]), ID: want[i].ID}
 	}
-	slices.SortFunc(places, func(a, b userkit.Position) int {
+	slices.SortFunc(places, func(a, b userkit.ListPosition) int {
 		if list.Order.Descending {
 			a, b = b, a
 		}
-		return userkit.ComparePositions(a, b)
+		return userkit.CompareListPositions(a, b)
 	})
 	if len(places) > 0 && rapid.Bool().Draw(t, "after") {
 		at := rapid.IntRange(0, len(places)-1).Draw(t, "place")
@@ -330,8 +330,8 @@ func idsOf(users []userkit.User) []userkit.UserID {
 	return convert(pointers(users), func(u *userkit.User) userkit.UserID { return u.ID })
 }
 
-func idsAt(places []userkit.Position) []userkit.UserID {
-	return convert(pointers(places), func(place *userkit.Position) userkit.UserID { return place.ID })
+func idsAt(places []userkit.ListPosition) []userkit.UserID {
+	return convert(pointers(places), func(place *userkit.ListPosition) userkit.UserID { return place.ID })
 }
 
 func pointers[T any](records []T) []*T {

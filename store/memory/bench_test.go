@@ -260,8 +260,8 @@ func BenchmarkPage(b *testing.B) {
 			p := shared(b)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					after := &userkit.Position{Key: fmt.Sprintf("user%07d", rand.IntN(million-1000))}
-					list := userkit.List{Order: userkit.Order{Field: "login"}, After: after, Limit: 50}
+					after := &userkit.ListPosition{Key: fmt.Sprintf("user%07d", rand.IntN(million-1000))}
+					list := userkit.ListRange{Order: userkit.Order{Field: "login"}, After: after, Limit: 50}
 					users, err := p.store.Users(context.Background(), filter, list)
 					if err != nil || len(users) != 50 {
 						b.Error(len(users), err)
@@ -334,7 +334,7 @@ func BenchmarkFilter(b *testing.B) {
 func BenchmarkSort(b *testing.B) {
 	p := shared(b)
 	for b.Loop() {
-		list := userkit.List{Order: userkit.Order{Field: "balance", Descending: true}, Limit: 50}
+		list := userkit.ListRange{Order: userkit.Order{Field: "balance", Descending: true}, Limit: 50}
 		if _, err := p.store.Users(context.Background(), userkit.UserFilter{}, list); err != nil {
 			b.Fatal(err)
 		}
@@ -348,7 +348,7 @@ func BenchmarkRefillBesideSort(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
-		list := userkit.List{Order: userkit.Order{Field: "balance"}, Limit: 50}
+		list := userkit.ListRange{Order: userkit.Order{Field: "balance"}, Limit: 50}
 		for ctx.Err() == nil {
 			if _, err := p.store.Users(ctx, userkit.UserFilter{}, list); err != nil && ctx.Err() == nil {
 				b.Error(err)

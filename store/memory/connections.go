@@ -90,7 +90,7 @@ func (s *Store) Connection(ctx context.Context, id userkit.ConnectionID) (userki
 var connectionFields = fieldsByName(userkit.ConnectionFields())
 
 // Connections lists connections by started_at, which has an index.
-func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.List) ([]userkit.Connection, error) {
+func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.ListRange) ([]userkit.Connection, error) {
 	rows, err := connectionQuery.run(ctx, s, list, s.openConnections(filter, list))
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter
 
 // CountConnections counts the connections of a filter.
 func (s *Store) CountConnections(ctx context.Context, filter userkit.ConnectionFilter) (int64, error) {
-	return count(ctx, s, s.openConnections(filter, userkit.List{}))
+	return count(ctx, s, s.openConnections(filter, userkit.ListRange{}))
 }
 
 var connectionQuery = query[connection, userkit.Connection]{
@@ -110,7 +110,7 @@ var connectionQuery = query[connection, userkit.Connection]{
 }
 
 // openConnections returns what opens the connections of a filter for a list.
-func (s *Store) openConnections(filter userkit.ConnectionFilter, list userkit.List) func(snapshot bool) source[connection] {
+func (s *Store) openConnections(filter userkit.ConnectionFilter, list userkit.ListRange) func(snapshot bool) source[connection] {
 	openAt := microsOf(filter.OpenAt)
 	match := func(c *connection) bool {
 		return (filter.ActorID == "" || c.actor.ID == filter.ActorID) &&

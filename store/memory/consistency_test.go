@@ -374,7 +374,7 @@ func (w *writer) change(t *testing.T, s *Store) userkit.Change {
 			})
 	}
 	page, err := s.Transactions(context.Background(), userkit.TransactionFilter{UserID: user.ID},
-		userkit.List{Order: userkit.Order{Field: "at", Descending: true}, Limit: 3})
+		userkit.ListRange{Order: userkit.Order{Field: "at", Descending: true}, Limit: 3})
 	require.NoError(t, err)
 	vary(w, &change.Transactions, page, func(t userkit.Transaction) userkit.TransactionID { return t.ID }, w.transaction,
 		func(next *userkit.Transaction, before userkit.Transaction) { next.ID = before.ID })
@@ -517,7 +517,7 @@ func TestLongListIsOfOneMoment(t *testing.T) {
 	created := len(users)
 	for name, field := range map[string]string{"without an index": "balance", "with an index": "registered_at"} {
 		t.Run(name, func(t *testing.T) {
-			list := userkit.List{Order: userkit.Order{Field: field}, Limit: len(users)}
+			list := userkit.ListRange{Order: userkit.Order{Field: field}, Limit: len(users)}
 			want, err := s.Users(context.Background(), userkit.UserFilter{}, list)
 			require.NoError(t, err)
 
@@ -614,7 +614,7 @@ func TestReadersBesideWriters(t *testing.T) {
 					}
 				}
 				for _, field := range []string{"balance", "login"} {
-					list := userkit.List{Order: userkit.Order{Field: field}, Limit: users}
+					list := userkit.ListRange{Order: userkit.Order{Field: field}, Limit: users}
 					if found, err := s.Users(context.Background(), userkit.UserFilter{WithoutDisabled: true}, list); err != nil || len(found) != users {
 						t.Errorf("%d users by %s, %v", len(found), field, err)
 						return
@@ -627,7 +627,7 @@ func TestReadersBesideWriters(t *testing.T) {
 				}
 				for _, field := range []string{"at", "sequence"} {
 					for _, user := range []userkit.UserID{{}, ids[0]} {
-						list := userkit.List{Order: userkit.Order{Field: field}, Limit: 10}
+						list := userkit.ListRange{Order: userkit.Order{Field: field}, Limit: 10}
 						if _, err := s.Transactions(context.Background(), userkit.TransactionFilter{UserID: user}, list); err != nil {
 							t.Error(err)
 							return
@@ -710,7 +710,7 @@ func TestCopies(t *testing.T) {
 	for range 2 {
 		states, err := s.Load(context.Background(), []userkit.Want{{User: user.ID, Profile: true, AllDevices: true}})
 		require.NoError(t, err)
-		events, err := s.Events(context.Background(), userkit.EventFilter{}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: 1})
+		events, err := s.Events(context.Background(), userkit.EventFilter{}, userkit.ListRange{Order: userkit.Order{Field: "at"}, Limit: 1})
 		require.NoError(t, err)
 		attributes, sealed, data := states[0].User.Attributes, states[0].Devices[0].SealedToken, events[0].Data
 		require.Equal(t, userkit.Attributes{"list": []any{"a", map[string]any{"b": []any{"c"}}}}, attributes)

@@ -121,7 +121,7 @@ var deliveryFields = fieldsByName(userkit.DeliveryFields())
 
 // Deliveries lists deliveries by any sortable field of userkit.DeliveryFields. The order
 // created_at has an index.
-func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.List) ([]userkit.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.ListRange) ([]userkit.Delivery, error) {
 	rows, err := deliveryQuery.run(ctx, s, list, s.openDeliveries(filter, list))
 	if err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, l
 
 // CountDeliveries counts the deliveries of a filter.
 func (s *Store) CountDeliveries(ctx context.Context, filter userkit.DeliveryFilter) (int64, error) {
-	return count(ctx, s, s.openDeliveries(filter, userkit.List{}))
+	return count(ctx, s, s.openDeliveries(filter, userkit.ListRange{}))
 }
 
 var deliveryQuery = query[delivery, userkit.Delivery]{
@@ -141,7 +141,7 @@ var deliveryQuery = query[delivery, userkit.Delivery]{
 }
 
 // openDeliveries returns what opens the deliveries of a filter for a list.
-func (s *Store) openDeliveries(filter userkit.DeliveryFilter, list userkit.List) func(snapshot bool) source[delivery] {
+func (s *Store) openDeliveries(filter userkit.DeliveryFilter, list userkit.ListRange) func(snapshot bool) source[delivery] {
 	return func(snapshot bool) source[delivery] {
 		from := source[delivery]{match: func(d *delivery) bool {
 			return (filter.UserID.IsZero() || d.user == filter.UserID) && (!filter.OnlyFailed || d.failed)

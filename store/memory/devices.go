@@ -247,7 +247,7 @@ var deviceFields = fieldsByName(userkit.DeviceFields())
 
 // Devices lists devices by any sortable field of userkit.DeviceFields. The order
 // registered_at has an index.
-func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
+func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.ListRange) ([]userkit.Device, error) {
 	rows, err := deviceQuery.run(ctx, s, list, s.openDevices(filter, list))
 	if err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list u
 
 // CountDevices counts the devices of a filter.
 func (s *Store) CountDevices(ctx context.Context, filter userkit.DeviceFilter) (int64, error) {
-	return count(ctx, s, s.openDevices(filter, userkit.List{}))
+	return count(ctx, s, s.openDevices(filter, userkit.ListRange{}))
 }
 
 var deviceQuery = query[device, userkit.Device]{
@@ -267,7 +267,7 @@ var deviceQuery = query[device, userkit.Device]{
 }
 
 // openDevices returns what opens the devices of a filter for a list.
-func (s *Store) openDevices(filter userkit.DeviceFilter, list userkit.List) func(snapshot bool) source[device] {
+func (s *Store) openDevices(filter userkit.DeviceFilter, list userkit.ListRange) func(snapshot bool) source[device] {
 	return func(snapshot bool) source[device] {
 		from := source[device]{}
 		if filter.WithoutDisabled {
@@ -298,7 +298,7 @@ var locationFields = fieldsByName(userkit.LocationFields())
 
 // Locations lists the devices that have a location by its place. Those of the project
 // have an index.
-func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.List) ([]userkit.Device, error) {
+func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.ListRange) ([]userkit.Device, error) {
 	query := query[device, userkit.Device]{
 		fields: locationFields,
 		id:     func(d *device) [16]byte { return d.id },
@@ -336,7 +336,7 @@ func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, li
 
 // alongPlaces returns what goes through the devices of ranges of places in the order of a
 // list, after its position.
-func alongPlaces(devices *set[device, byPlace], places []userkit.PlaceRange, list userkit.List) func() *device {
+func alongPlaces(devices *set[device, byPlace], places []userkit.PlaceRange, list userkit.ListRange) func() *device {
 	at := func(place int64, id userkit.DeviceID) *device {
 		return &device{id: id, location: &location{place: place}}
 	}

@@ -216,7 +216,7 @@ var eventFields = fieldsByName(userkit.EventFields())
 
 // Events lists events by a field of userkit.EventFields, all of which have an
 // index.
-func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
+func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.ListRange) ([]userkit.Event, error) {
 	rows, err := eventQuery.run(ctx, s, list, s.openEvents(filter, list))
 	if err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list use
 
 // CountEvents counts the events of a filter.
 func (s *Store) CountEvents(ctx context.Context, filter userkit.EventFilter) (int64, error) {
-	return count(ctx, s, s.openEvents(filter, userkit.List{}))
+	return count(ctx, s, s.openEvents(filter, userkit.ListRange{}))
 }
 
 var eventQuery = query[event, userkit.Event]{
@@ -236,7 +236,7 @@ var eventQuery = query[event, userkit.Event]{
 }
 
 // openEvents returns what opens the events of a filter for a list.
-func (s *Store) openEvents(filter userkit.EventFilter, list userkit.List) func(snapshot bool) source[event] {
+func (s *Store) openEvents(filter userkit.EventFilter, list userkit.ListRange) func(snapshot bool) source[event] {
 	var match func(*event) bool
 	if !filter.DeviceID.IsZero() || filter.Name != "" || filter.ActorKind != "" || filter.ActorID != "" || !filter.Naming.IsZero() {
 		name := wordOf(filter.Name)

@@ -216,7 +216,7 @@ var transactionFields = fieldsByName(userkit.TransactionFields())
 
 // Transactions lists transactions by a field of userkit.TransactionFields. Within
 // a user both orders have an index, for the project the order at has one.
-func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
+func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.ListRange) ([]userkit.Transaction, error) {
 	rows, err := transactionQuery.run(ctx, s, list, s.openTransactions(filter, list))
 	if err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilt
 
 // CountTransactions counts the transactions of a filter.
 func (s *Store) CountTransactions(ctx context.Context, filter userkit.TransactionFilter) (int64, error) {
-	return count(ctx, s, s.openTransactions(filter, userkit.List{}))
+	return count(ctx, s, s.openTransactions(filter, userkit.ListRange{}))
 }
 
 var transactionQuery = query[transaction, userkit.Transaction]{
@@ -236,7 +236,7 @@ var transactionQuery = query[transaction, userkit.Transaction]{
 }
 
 // openTransactions returns what opens the transactions of a filter for a list.
-func (s *Store) openTransactions(filter userkit.TransactionFilter, list userkit.List) func(snapshot bool) source[transaction] {
+func (s *Store) openTransactions(filter userkit.TransactionFilter, list userkit.ListRange) func(snapshot bool) source[transaction] {
 	from, to := micros(0), micros(0)
 	var part span[transaction]
 	if !filter.From.IsZero() {

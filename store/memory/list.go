@@ -41,7 +41,7 @@ const (
 
 // run returns the records of one page. Only open is called under the lock, and
 // at most lockedRows records of an index are read there.
-func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.List, open func(snapshot bool) source[T]) ([]*T, error) {
+func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.ListRange, open func(snapshot bool) source[T]) ([]*T, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func count[T any](ctx context.Context, s *Store, open func(snapshot bool) source
 
 // glance tries to read the page under the lock for reading, and reports whether
 // that was enough. If not, the page is what it found.
-func (q query[T, P]) glance(ctx context.Context, s *Store, list userkit.List, field userkit.Field[P], open func(snapshot bool) source[T]) (page []*T, done bool, err error) {
+func (q query[T, P]) glance(ctx context.Context, s *Store, list userkit.ListRange, field userkit.Field[P], open func(snapshot bool) source[T]) (page []*T, done bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	from := open(false)
@@ -133,7 +133,7 @@ func (q query[T, P]) glance(ctx context.Context, s *Store, list userkit.List, fi
 
 // sort returns the first records of a list in an order that no index has. It
 // holds on to a page of them at a time.
-func (q query[T, P]) sort(ctx context.Context, list userkit.List, field userkit.Field[P], from source[T]) ([]*T, error) {
+func (q query[T, P]) sort(ctx context.Context, list userkit.ListRange, field userkit.Field[P], from source[T]) ([]*T, error) {
 	best := &ranking[T]{descending: list.Order.Descending}
 	var scratch P
 	seen := 0
@@ -145,7 +145,7 @@ func (q query[T, P]) sort(ctx context.Context, list userkit.List, field userkit.
 			continue
 		}
 		q.fill(row, &scratch)
-		next := ranked[T]{userkit.Position{Key: field.Key(&scratch), ID: q.id(row)}, row}
+		next := ranked[T]{userkit.ListPosition{Key: field.Key(&scratch), ID: q.id(row)}, row}
 		switch {
 		case list.After != nil && !best.before(*list.After, next.place):
 		case len(best.rows) < list.Limit:
@@ -163,7 +163,7 @@ func (q query[T, P]) sort(ctx context.Context, list userkit.List, field userkit.
 }
 
 type ranked[T any] struct {
-	place userkit.Position
+	place userkit.ListPosition
 	row   *T
 }
 
@@ -173,11 +173,11 @@ type ranking[T any] struct {
 	descending bool
 }
 
-func (r *ranking[T]) before(a, b userkit.Position) bool {
+func (r *ranking[T]) before(a, b userkit.ListPosition) bool {
 	if r.descending {
-		return userkit.ComparePositions(a, b) > 0
+		return userkit.CompareListPositions(a, b) > 0
 	}
-	return userkit.ComparePositions(a, b) < 0
+	return userkit.CompareListPositions(a, b) < 0
 }
 
 func (r *ranking[T]) Len() int           { return len(r.rows) }

@@ -157,7 +157,7 @@ var messageFields = fieldsByName(userkit.MessageFields())
 
 // Messages lists messages by any sortable field of userkit.MessageFields. The order
 // sent_at has an index.
-func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.List) ([]userkit.Message, error) {
+func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.ListRange) ([]userkit.Message, error) {
 	rows, err := messageQuery.run(ctx, s, list, s.openMessages(filter, list))
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list
 
 // CountMessages counts the messages of a filter.
 func (s *Store) CountMessages(ctx context.Context, filter userkit.MessageFilter) (int64, error) {
-	return count(ctx, s, s.openMessages(filter, userkit.List{}))
+	return count(ctx, s, s.openMessages(filter, userkit.ListRange{}))
 }
 
 var messageQuery = query[message, userkit.Message]{
@@ -177,7 +177,7 @@ var messageQuery = query[message, userkit.Message]{
 }
 
 // openMessages returns what opens the messages of a filter for a list.
-func (s *Store) openMessages(filter userkit.MessageFilter, list userkit.List) func(snapshot bool) source[message] {
+func (s *Store) openMessages(filter userkit.MessageFilter, list userkit.ListRange) func(snapshot bool) source[message] {
 	return func(snapshot bool) source[message] {
 		from := source[message]{}
 		if filter.OnlyUnread {

@@ -221,7 +221,7 @@ var purchaseFields = fieldsByName(userkit.PurchaseFields())
 
 // Purchases lists purchases by any sortable field of userkit.PurchaseFields. The
 // order purchased_at has an index.
-func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.List) ([]userkit.Purchase, error) {
+func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.ListRange) ([]userkit.Purchase, error) {
 	rows, err := purchaseQuery.run(ctx, s, list, s.openPurchases(filter, list))
 	if err != nil {
 		return nil, err
@@ -231,7 +231,7 @@ func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, li
 
 // CountPurchases counts the purchases of a filter.
 func (s *Store) CountPurchases(ctx context.Context, filter userkit.PurchaseFilter) (int64, error) {
-	return count(ctx, s, s.openPurchases(filter, userkit.List{}))
+	return count(ctx, s, s.openPurchases(filter, userkit.ListRange{}))
 }
 
 var purchaseQuery = query[purchase, userkit.Purchase]{
@@ -241,7 +241,7 @@ var purchaseQuery = query[purchase, userkit.Purchase]{
 }
 
 // openPurchases returns what opens the purchases of a filter for a list.
-func (s *Store) openPurchases(filter userkit.PurchaseFilter, list userkit.List) func(snapshot bool) source[purchase] {
+func (s *Store) openPurchases(filter userkit.PurchaseFilter, list userkit.ListRange) func(snapshot bool) source[purchase] {
 	var match func(*purchase) bool
 	if filter.Store != "" || filter.OnlyActive {
 		store := wordOf(filter.Store)

@@ -137,7 +137,7 @@ var segmentFields = fieldsByName(userkit.SegmentFields())
 
 // Segments lists segments by any sortable field of userkit.SegmentFields. The
 // order name has an index.
-func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.List) ([]userkit.Segment, error) {
+func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.ListRange) ([]userkit.Segment, error) {
 	rows, err := segmentQuery.run(ctx, s, list, s.openSegments(filter, list))
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list
 
 // CountSegments counts the segments of a filter.
 func (s *Store) CountSegments(ctx context.Context, filter userkit.SegmentFilter) (int64, error) {
-	return count(ctx, s, s.openSegments(filter, userkit.List{}))
+	return count(ctx, s, s.openSegments(filter, userkit.ListRange{}))
 }
 
 var segmentQuery = query[segment, userkit.Segment]{
@@ -157,7 +157,7 @@ var segmentQuery = query[segment, userkit.Segment]{
 }
 
 // openSegments returns what opens the segments of a filter for a list.
-func (s *Store) openSegments(filter userkit.SegmentFilter, list userkit.List) func(snapshot bool) source[segment] {
+func (s *Store) openSegments(filter userkit.SegmentFilter, list userkit.ListRange) func(snapshot bool) source[segment] {
 	part := userkit.Fold(filter.Search)
 	match := func(s *segment) bool {
 		return (filter.Kind == "" || s.rule.IsZero() == (filter.Kind == userkit.SegmentList)) && strings.Contains(s.folded, part)

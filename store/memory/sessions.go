@@ -360,7 +360,7 @@ var sessionFields = fieldsByName(userkit.SessionFields())
 
 // Sessions lists sessions by any sortable field of userkit.SessionFields. The
 // order started_at has an index.
-func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.ListRange) ([]userkit.Session, error) {
 	rows, err := sessionQuery.run(ctx, s, list, s.openSessions(filter, list))
 	if err != nil {
 		return nil, err
@@ -370,7 +370,7 @@ func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list
 
 // CountSessions counts the sessions of a filter.
 func (s *Store) CountSessions(ctx context.Context, filter userkit.SessionFilter) (int64, error) {
-	return count(ctx, s, s.openSessions(filter, userkit.List{}))
+	return count(ctx, s, s.openSessions(filter, userkit.ListRange{}))
 }
 
 var sessionQuery = query[session, userkit.Session]{
@@ -380,7 +380,7 @@ var sessionQuery = query[session, userkit.Session]{
 }
 
 // openSessions returns what opens the sessions of a filter for a list.
-func (s *Store) openSessions(filter userkit.SessionFilter, list userkit.List) func(snapshot bool) source[session] {
+func (s *Store) openSessions(filter userkit.SessionFilter, list userkit.ListRange) func(snapshot bool) source[session] {
 	return func(snapshot bool) source[session] {
 		from := source[session]{}
 		from.match = matchSession(filter)

@@ -515,7 +515,7 @@ var userFields = fieldsByName(userkit.UserFields())
 
 // Users lists users by any sortable field of userkit.UserFields. The orders id,
 // login, name, email and registered_at have an index.
-func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]userkit.User, error) {
+func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]userkit.User, error) {
 	rows, err := s.listUsers(ctx, filter, list)
 	if err != nil {
 		return nil, err
@@ -525,9 +525,9 @@ func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userk
 
 // UserIDs lists, in order, the ids of the users of a filter after the given id.
 func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
-	list := userkit.List{Order: userkit.Order{Field: "id"}, Limit: limit}
+	list := userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: limit}
 	if !after.IsZero() {
-		list.After = &userkit.Position{Key: after.String(), ID: after}
+		list.After = &userkit.ListPosition{Key: after.String(), ID: after}
 	}
 	rows, err := s.listUsers(ctx, filter, list)
 	if err != nil {
@@ -536,7 +536,7 @@ func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after us
 	return convert(rows, func(u *user) userkit.UserID { return u.profile.id }), nil
 }
 
-func (s *Store) listUsers(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]*user, error) {
+func (s *Store) listUsers(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]*user, error) {
 	query := query[user, userkit.User]{
 		fields: userFields,
 		id:     func(u *user) [16]byte { return u.profile.id },
@@ -566,7 +566,7 @@ func (s *Store) listUsers(ctx context.Context, filter userkit.UserFilter, list u
 }
 
 // inOrder walks the index that has the order of a list; nil: none has it.
-func (s *Store) inOrder(table view[user], snapshot bool, list userkit.List) func() *user {
+func (s *Store) inOrder(table view[user], snapshot bool, list userkit.ListRange) func() *user {
 	after := list.After
 	switch list.Order.Field {
 	case "id":
@@ -594,7 +594,7 @@ func (s *Store) inOrder(table view[user], snapshot bool, list userkit.List) func
 
 // profiles walks an index of profiles and gives the users of the table. mark
 // writes the place after which the list goes on.
-func profiles[O order[profile]](index *set[profile, O], table view[user], snapshot bool, list userkit.List, mark func(*profile)) func() *user {
+func profiles[O order[profile]](index *set[profile, O], table view[user], snapshot bool, list userkit.ListRange, mark func(*profile)) func() *user {
 	var part span[profile]
 	if list.After != nil {
 		part.after = &profile{}

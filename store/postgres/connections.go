@@ -23,7 +23,7 @@ func (s *Store) Connection(ctx context.Context, id userkit.ConnectionID) (userki
 }
 
 // Connections implements userkit.Store.
-func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.List) ([]userkit.Connection, error) {
+func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.ListRange) ([]userkit.Connection, error) {
 	return readList(ctx, s, s.connections, filter, list, connectionColumns.targets)
 }
 
@@ -33,7 +33,7 @@ func (s *Store) CountConnections(ctx context.Context, filter userkit.ConnectionF
 }
 
 // connections is the listing of Connections.
-func (s *Store) connections(filter userkit.ConnectionFilter, list userkit.List) (*statement, error) {
+func (s *Store) connections(filter userkit.ConnectionFilter, list userkit.ListRange) (*statement, error) {
 	if !storable(filter.ActorID) {
 		return nil, nil
 	}

@@ -19,7 +19,7 @@ const (
 )
 
 // Deliveries implements userkit.Store.
-func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.List) ([]userkit.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.ListRange) ([]userkit.Delivery, error) {
 	return readList(ctx, s, s.deliveries, filter, list, deliveryColumns.targets)
 }
 
@@ -29,7 +29,7 @@ func (s *Store) CountDeliveries(ctx context.Context, filter userkit.DeliveryFilt
 }
 
 // deliveries is the listing of Deliveries.
-func (s *Store) deliveries(filter userkit.DeliveryFilter, list userkit.List) (*statement, error) {
+func (s *Store) deliveries(filter userkit.DeliveryFilter, list userkit.ListRange) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT "+deliveryReads+"\nFROM ? AS d\nWHERE d.project = ?", s.table("deliveries"), quoted(s.project))
 	if !filter.MessageID.IsZero() {

@@ -70,7 +70,7 @@ func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int)
 }
 
 // Devices implements userkit.Store.
-func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.List) ([]userkit.Device, error) {
+func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.ListRange) ([]userkit.Device, error) {
 	return devicesOf(readList(ctx, s, s.devices, filter, list, deviceColumns.targets))
 }
 
@@ -80,7 +80,7 @@ func (s *Store) CountDevices(ctx context.Context, filter userkit.DeviceFilter) (
 }
 
 // devices is the listing of Devices.
-func (s *Store) devices(filter userkit.DeviceFilter, list userkit.List) (*statement, error) {
+func (s *Store) devices(filter userkit.DeviceFilter, list userkit.ListRange) (*statement, error) {
 	q := s.selectDevices()
 	q.within("d", filter.UserID, deviceSortings, list, "registered_at")
 	if filter.WithoutDisabled {
@@ -92,7 +92,7 @@ func (s *Store) devices(filter userkit.DeviceFilter, list userkit.List) (*statem
 
 // Locations implements userkit.Store. In a box, a page is composed of the first records of each
 // range of places that covers the box.
-func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.List) ([]userkit.Device, error) {
+func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.ListRange) ([]userkit.Device, error) {
 	q := &statement{}
 	box, bounded := filter.Box.Get()
 	field, err := sortingOf(list, locationSortings)

@@ -10,7 +10,7 @@ import (
 var eventReads = eventColumns.reads("e")
 
 // Events implements userkit.Store.
-func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.List) ([]userkit.Event, error) {
+func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.ListRange) ([]userkit.Event, error) {
 	return readList(ctx, s, s.events, filter, list, eventColumns.targets)
 }
 
@@ -20,7 +20,7 @@ func (s *Store) CountEvents(ctx context.Context, filter userkit.EventFilter) (in
 }
 
 // events is the listing of Events.
-func (s *Store) events(filter userkit.EventFilter, list userkit.List) (*statement, error) {
+func (s *Store) events(filter userkit.EventFilter, list userkit.ListRange) (*statement, error) {
 	if !storable(string(filter.Name)) || !storable(string(filter.ActorKind)) || !storable(filter.ActorID) {
 		return nil, nil
 	}

@@ -17,7 +17,7 @@ import (
 // filters need to know of a field of users is beside it.
 type sorting struct {
 	expression string
-	parameter  func(key userkit.Key) (parameter, bool)
+	parameter  func(key userkit.OrderKey) (parameter, bool)
 
 	// operand is what filters compare: of a text its whole folded form, which the
 	// key is only the beginning of; of a time the column. Empty: expression.
@@ -39,7 +39,7 @@ func (s sorting) compared() string { return cmp.Or(s.operand, s.expression) }
 // s sessions, p purchases, m messages, t transactions, e events, g segments.
 
 func byText(expression string) sorting {
-	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
+	return sorting{expression: expression, parameter: func(key userkit.OrderKey) (parameter, bool) {
 		text, ok := key.(string)
 		return textParameter(text), ok && storable(text)
 	}}
@@ -78,14 +78,14 @@ func byIndexedUserKey(column string) sorting {
 }
 
 func byInteger(expression string) sorting {
-	return sorting{expression: expression, parameter: func(key userkit.Key) (parameter, bool) {
+	return sorting{expression: expression, parameter: func(key userkit.OrderKey) (parameter, bool) {
 		number, ok := key.(int64)
 		return integerParameter(number), ok
 	}}
 }
 
 func byTime(column string) sorting {
-	return sorting{expression: column, parameter: func(key userkit.Key) (parameter, bool) {
+	return sorting{expression: column, parameter: func(key userkit.OrderKey) (parameter, bool) {
 		t, ok := key.(time.Time)
 		return timeParameter(t), ok
 	}}
@@ -93,7 +93,7 @@ func byTime(column string) sorting {
 
 // byOptionalTime sorts by a time that is NULL for none, which comes first.
 func byOptionalTime(column string) sorting {
-	return sorting{expression: "coalesce(" + column + ", " + noTime + ")", operand: column, parameter: func(key userkit.Key) (parameter, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noTime + ")", operand: column, parameter: func(key userkit.OrderKey) (parameter, bool) {
 		t, ok := key.(time.Time)
 		if ok && t.IsZero() {
 			return parameter{text: []byte("-infinity"), kind: "timestamptz"}, true
@@ -111,7 +111,7 @@ func byOptionalID(column string) sorting {
 	return sorting{expression: "coalesce(" + column + ", " + noID + ")", parameter: idKey}
 }
 
-func idKey(key userkit.Key) (parameter, bool) {
+func idKey(key userkit.OrderKey) (parameter, bool) {
 	text, ok := key.(string)
 	if ok && text == "" {
 		return idParameter([16]byte{}), true
@@ -122,7 +122,7 @@ func idKey(key userkit.Key) (parameter, bool) {
 
 // byAddress sorts by an address that is NULL for none, which comes first.
 func byAddress(column string) sorting {
-	return sorting{expression: "coalesce(" + column + ", " + noAddress + ")", parameter: func(key userkit.Key) (parameter, bool) {
+	return sorting{expression: "coalesce(" + column + ", " + noAddress + ")", parameter: func(key userkit.OrderKey) (parameter, bool) {
 		address, ok := key.(netip.Addr)
 		if ok && !address.IsValid() {
 			return parameter{text: []byte("0.0.0.0/0"), kind: "inet"}, true
@@ -340,14 +340,14 @@ var eventSortings = map[string]sorting{
 }
 
 // uncut is the list of all records in no order, which is what a count is of.
-var uncut userkit.List
+var uncut userkit.ListRange
 
 // listing makes the statement of a list, or of all that is uncut. It is nil where no
 // record can meet the filter.
-type listing[F any] func(filter F, list userkit.List) (*statement, error)
+type listing[F any] func(filter F, list userkit.ListRange) (*statement, error)
 
 // readList returns the records of a list.
-func readList[F, R any](ctx context.Context, s *Store, of listing[F], filter F, list userkit.List, targets func(to []any, record *R) []any) ([]R, error) {
+func readList[F, R any](ctx context.Context, s *Store, of listing[F], filter F, list userkit.ListRange, targets func(to []any, record *R) []any) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -386,7 +386,7 @@ func (s *Store) count(ctx context.Context, q *statement) (int64, error) {
 
 // page adds the order of a list and its place in it to a statement that ends
 // with a condition. Rows of equal key are ordered by id.
-func (q *statement) page(list userkit.List, sortings map[string]sorting, id string) error {
+func (q *statement) page(list userkit.ListRange, sortings map[string]sorting, id string) error {
 	if list == uncut {
 		return nil
 	}
@@ -404,7 +404,7 @@ func (q *statement) page(list userkit.List, sortings map[string]sorting, id stri
 // through adds, to a statement that goes through the project, the condition of the
 // index that it is to use: the one of the list's order, or else that of another
 // order.
-func (q *statement) through(sortings map[string]sorting, list userkit.List, otherwise string) {
+func (q *statement) through(sortings map[string]sorting, list userkit.ListRange, otherwise string) {
 	through := sortings[list.Order.Field].through
 	if through == "" {
 		through = sortings[otherwise].through
@@ -414,7 +414,7 @@ func (q *statement) through(sortings map[string]sorting, list userkit.List, othe
 
 // within adds that the records of the table with an alias are those of a user; of the
 // zero user, it adds what through adds.
-func (q *statement) within(alias string, user userkit.UserID, sortings map[string]sorting, list userkit.List, otherwise string) {
+func (q *statement) within(alias string, user userkit.UserID, sortings map[string]sorting, list userkit.ListRange, otherwise string) {
 	if user.IsZero() {
 		q.through(sortings, list, otherwise)
 		return
@@ -423,7 +423,7 @@ func (q *statement) within(alias string, user userkit.UserID, sortings map[strin
 }
 
 // sortingOf finds the field that a list is sorted by.
-func sortingOf(list userkit.List, sortings map[string]sorting) (sorting, error) {
+func sortingOf(list userkit.ListRange, sortings map[string]sorting) (sorting, error) {
 	field, ok := sortings[list.Order.Field]
 	if !ok {
 		return sorting{}, userkit.NewError(userkit.CodeUnknownField, "sort", "cannot sort by %q", list.Order.Field)
@@ -433,7 +433,7 @@ func sortingOf(list userkit.List, sortings map[string]sorting) (sorting, error) 
 
 // after adds the condition that a record comes after the place of the list. key
 // is what gives the sort key.
-func (q *statement) after(list userkit.List, field sorting, key, id string) error {
+func (q *statement) after(list userkit.ListRange, field sorting, key, id string) error {
 	if list.After == nil {
 		return nil
 	}
@@ -454,7 +454,7 @@ func (q *statement) after(list userkit.List, field sorting, key, id string) erro
 }
 
 // order adds the order of a list and its limit.
-func (q *statement) order(list userkit.List, key, id string) {
+func (q *statement) order(list userkit.ListRange, key, id string) {
 	q.sort(list, key, id)
 	q.limit(list.Limit)
 }
@@ -467,7 +467,7 @@ func (q *statement) limit(limit int) {
 }
 
 // sort adds the order of a list.
-func (q *statement) sort(list userkit.List, key, id string) {
+func (q *statement) sort(list userkit.ListRange, key, id string) {
 	direction := ""
 	if list.Order.Descending {
 		direction = " DESC"

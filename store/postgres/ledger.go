@@ -9,7 +9,7 @@ import (
 var transactionReads = transactionColumns.reads("t")
 
 // Transactions implements userkit.Store.
-func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.List) ([]userkit.Transaction, error) {
+func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.ListRange) ([]userkit.Transaction, error) {
 	return readList(ctx, s, s.transactions, filter, list, transactionColumns.targets)
 }
 
@@ -19,7 +19,7 @@ func (s *Store) CountTransactions(ctx context.Context, filter userkit.Transactio
 }
 
 // transactions is the listing of Transactions.
-func (s *Store) transactions(filter userkit.TransactionFilter, list userkit.List) (*statement, error) {
+func (s *Store) transactions(filter userkit.TransactionFilter, list userkit.ListRange) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT "+transactionReads+"\nFROM ? AS t\nWHERE t.project = ?", s.table("transactions"), quoted(s.project))
 	q.within("t", filter.UserID, transactionSortings, list, "at")

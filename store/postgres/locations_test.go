@@ -26,7 +26,7 @@ func TestMigrateWorksOutPlaces(t *testing.T) {
 		_, err := db.DB.Exec(statement)
 		require.NoError(t, err, "%.80s", strings.TrimSpace(statement))
 	}
-	located, err := store.Locations(t.Context(), userkit.LocationFilter{}, userkit.List{Order: userkit.Order{Field: "place"}, Limit: len(users) + 1})
+	located, err := store.Locations(t.Context(), userkit.LocationFilter{}, userkit.ListRange{Order: userkit.Order{Field: "place"}, Limit: len(users) + 1})
 	require.NoError(t, err)
 	require.Len(t, located, len(users))
 	var last int64

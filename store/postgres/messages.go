@@ -63,7 +63,7 @@ func (s *Store) Message(ctx context.Context, id userkit.MessageID) (userkit.Mess
 const isUnread = " AND m.read_at IS NULL AND coalesce(m.expires_at, 'infinity'::timestamptz) > ?"
 
 // Messages implements userkit.Store.
-func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.List) ([]userkit.Message, error) {
+func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.ListRange) ([]userkit.Message, error) {
 	return readList(ctx, s, s.messages, filter, list, messageColumns.targets)
 }
 
@@ -73,7 +73,7 @@ func (s *Store) CountMessages(ctx context.Context, filter userkit.MessageFilter)
 }
 
 // messages is the listing of Messages.
-func (s *Store) messages(filter userkit.MessageFilter, list userkit.List) (*statement, error) {
+func (s *Store) messages(filter userkit.MessageFilter, list userkit.ListRange) (*statement, error) {
 	q := &statement{}
 	s.selectMessages(q)
 	q.within("m", filter.UserID, messageSortings, list, "sent_at")

@@ -314,15 +314,15 @@ func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []user
 			return err
 		})
 	}
-	page := func(field string, descending bool, key userkit.Key) userkit.List {
-		return userkit.List{Order: userkit.Order{Field: field, Descending: descending}, Limit: aPage, After: &userkit.Position{Key: key, ID: users[100].ID}}
+	page := func(field string, descending bool, key userkit.OrderKey) userkit.ListRange {
+		return userkit.ListRange{Order: userkit.Order{Field: field, Descending: descending}, Limit: aPage, After: &userkit.ListPosition{Key: key, ID: users[100].ID}}
 	}
 	one := users[700]
 	found, err := store.FindPurchases(ctx, "apple", "700")
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	bought := found[0].ID
-	mail, err := store.Messages(ctx, userkit.MessageFilter{UserID: one.ID}, userkit.List{Order: userkit.Order{Field: "sent_at"}, Limit: 1})
+	mail, err := store.Messages(ctx, userkit.MessageFilter{UserID: one.ID}, userkit.ListRange{Order: userkit.Order{Field: "sent_at"}, Limit: 1})
 	require.NoError(t, err)
 	require.Len(t, mail, 1)
 	var digest userkit.TokenDigest
@@ -765,13 +765,13 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 			}
 		}
 	}
-	orders := map[string]userkit.Key{
+	orders := map[string]userkit.OrderKey{
 		"id": template.ID.String(), "login": "8", "name": "name 8", "email": "8", "registered_at": template.RegisteredAt.Add(time.Hour),
 	}
 	users := func(t *testing.T, name string, filter userkit.UserFilter, field string, least int, indexes ...string) {
 		t.Helper()
 		check(t, name+" by "+field, indexes, func() error {
-			found, err := store.Users(ctx, filter, userkit.List{Order: userkit.Order{Field: field}, Limit: 51})
+			found, err := store.Users(ctx, filter, userkit.ListRange{Order: userkit.Order{Field: field}, Limit: 51})
 			require.GreaterOrEqual(t, len(found), least, name)
 			return err
 		})
@@ -780,8 +780,8 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 		for field, key := range orders {
 			for _, active := range []bool{false, true} {
 				for _, descending := range []bool{false, true} {
-					for _, after := range []*userkit.Position{nil, {Key: key, ID: template.ID}} {
-						list := userkit.List{Order: userkit.Order{Field: field, Descending: descending}, After: after, Limit: 51}
+					for _, after := range []*userkit.ListPosition{nil, {Key: key, ID: template.ID}} {
+						list := userkit.ListRange{Order: userkit.Order{Field: field, Descending: descending}, After: after, Limit: 51}
 						check(t, "page by "+field, nil, func() error {
 							_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: active, Moment: moment}, list)
 							return err

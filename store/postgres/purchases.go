@@ -38,7 +38,7 @@ func (s *Store) FindPurchases(ctx context.Context, store, stableID string) ([]us
 }
 
 // Purchases implements userkit.Store.
-func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.List) ([]userkit.Purchase, error) {
+func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.ListRange) ([]userkit.Purchase, error) {
 	return readList(ctx, s, s.purchases, filter, list, purchaseColumns.targets)
 }
 
@@ -48,7 +48,7 @@ func (s *Store) CountPurchases(ctx context.Context, filter userkit.PurchaseFilte
 }
 
 // purchases is the listing of Purchases.
-func (s *Store) purchases(filter userkit.PurchaseFilter, list userkit.List) (*statement, error) {
+func (s *Store) purchases(filter userkit.PurchaseFilter, list userkit.ListRange) (*statement, error) {
 	if !storable(filter.Store) {
 		return nil, nil
 	}

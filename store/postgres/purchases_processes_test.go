@@ -172,7 +172,7 @@ func stock(t *testing.T, dsn string, count int) {
 // purchasesOf lists the purchases of a store, by their tokens.
 func purchasesOf(t *testing.T, store userkit.Store, count int) map[string]userkit.Purchase {
 	t.Helper()
-	listed, err := store.Purchases(t.Context(), userkit.PurchaseFilter{}, userkit.List{Order: userkit.Order{Field: "purchased_at"}, Limit: count + 1})
+	listed, err := store.Purchases(t.Context(), userkit.PurchaseFilter{}, userkit.ListRange{Order: userkit.Order{Field: "purchased_at"}, Limit: count + 1})
 	require.NoError(t, err)
 	purchases := map[string]userkit.Purchase{}
 	for _, purchase := range listed {
@@ -204,7 +204,7 @@ func requireVerified(t *testing.T, store userkit.Store, count int, at map[string
 		}
 	}
 	users, err := store.Users(t.Context(), userkit.UserFilter{Moment: userkit.Moment{At: verifiedAt}},
-		userkit.List{Order: userkit.Order{Field: "registered_at"}, Limit: count + 1})
+		userkit.ListRange{Order: userkit.Order{Field: "registered_at"}, Limit: count + 1})
 	require.NoError(t, err)
 	require.Len(t, users, count)
 	for _, user := range users {

@@ -398,7 +398,7 @@ func TestSubscribedUsers(t *testing.T) {
 		filter, err := userkit.ParseFilter(text)
 		require.NoError(t, err)
 		listed, err := store.Users(ctx, userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: dueFrom}},
-			userkit.List{Order: userkit.Order{Field: "purchases_end_at"}, Limit: 100})
+			userkit.ListRange{Order: userkit.Order{Field: "purchases_end_at"}, Limit: 100})
 		require.NoError(t, err)
 		for _, user := range users {
 			found := slices.ContainsFunc(listed, func(u userkit.User) bool { return u.ID == user.ID })

@@ -18,7 +18,7 @@ func (s *Store) selectSegments() *statement {
 }
 
 // Segments implements userkit.Store.
-func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.List) ([]userkit.Segment, error) {
+func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.ListRange) ([]userkit.Segment, error) {
 	return readList(ctx, s, s.segments, filter, list, segmentColumns.targets)
 }
 
@@ -28,7 +28,7 @@ func (s *Store) CountSegments(ctx context.Context, filter userkit.SegmentFilter)
 }
 
 // segments is the listing of Segments.
-func (s *Store) segments(filter userkit.SegmentFilter, list userkit.List) (*statement, error) {
+func (s *Store) segments(filter userkit.SegmentFilter, list userkit.ListRange) (*statement, error) {
 	part := userkit.Fold(filter.Search)
 	if !storable(part) {
 		return nil, nil

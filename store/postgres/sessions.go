@@ -67,7 +67,7 @@ func (s *Store) SessionOwners(ctx context.Context, ids []userkit.SessionID) (map
 }
 
 // Sessions implements userkit.Store.
-func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.List) ([]userkit.Session, error) {
+func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.ListRange) ([]userkit.Session, error) {
 	return readList(ctx, s, s.sessions, filter, list, sessionColumns.targets)
 }
 
@@ -77,7 +77,7 @@ func (s *Store) CountSessions(ctx context.Context, filter userkit.SessionFilter)
 }
 
 // sessions is the listing of Sessions.
-func (s *Store) sessions(filter userkit.SessionFilter, list userkit.List) (*statement, error) {
+func (s *Store) sessions(filter userkit.SessionFilter, list userkit.ListRange) (*statement, error) {
 	spans := filter.Overlaps && !filter.From.IsZero() && filter.State != userkit.SessionsActive
 	if spans && filter.UserID.IsZero() && !filter.InternalIP.IsValid() && filter.ClosedAfter.IsZero() {
 		return s.sessionsOverSpan(filter, list)
@@ -153,13 +153,13 @@ var lengthClass = func() string {
 // sessionsOverSpan is the listing of sessions of the project, or of a node, that ran in a span: those
 // that started in it, those that run since before it, and those that ended after it had
 // begun. Each of the three has an index; no index has them all.
-func (s *Store) sessionsOverSpan(filter userkit.SessionFilter, list userkit.List) (*statement, error) {
+func (s *Store) sessionsOverSpan(filter userkit.SessionFilter, list userkit.ListRange) (*statement, error) {
 	q := &statement{}
 	q.add("SELECT " + sessionReads + "\nFROM (")
 	begin := func() {
 		q.add("(SELECT s.*\nFROM ? AS s\nWHERE s.project = ?", s.table("sessions"), quoted(s.project))
 		if filter.Node == "" {
-			q.through(sessionSortings, userkit.List{Order: userkit.Order{Field: "started_at"}}, "")
+			q.through(sessionSortings, userkit.ListRange{Order: userkit.Order{Field: "started_at"}}, "")
 		}
 	}
 	end := func() error {

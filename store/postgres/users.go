@@ -98,13 +98,13 @@ func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([
 }
 
 // Users implements userkit.Store.
-func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.List) ([]userkit.User, error) {
+func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]userkit.User, error) {
 	return listUsers(ctx, s, filter, list, userRead)
 }
 
 // UserIDs implements userkit.Store.
 func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
-	list := userkit.List{Order: userkit.Order{Field: "id"}, After: &userkit.Position{Key: after.String(), ID: after}, Limit: limit}
+	list := userkit.ListRange{Order: userkit.Order{Field: "id"}, After: &userkit.ListPosition{Key: after.String(), ID: after}, Limit: limit}
 	return listUsers(ctx, s, filter, list, userIDRead)
 }
 
@@ -187,7 +187,7 @@ const (
 // serves the filter, the list begins with the filter, and gives up beyond a few
 // users. Then it goes along the order, where so many users ought soon to fill the
 // page, and gives up when they do not. Then it gathers all of them.
-func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, list userkit.List, reading userReading[R]) ([]R, error) {
+func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, list userkit.ListRange, reading userReading[R]) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, 
 // userList is a list of users in the making.
 type userList[R any] struct {
 	*selection
-	list    userkit.List
+	list    userkit.ListRange
 	field   sorting
 	reading userReading[R]
 }

@@ -564,13 +564,15 @@ func deliveriesListed(t *testing.T, env env) {
 		}
 		for _, field := range userkit.DeliveryFields() {
 			for _, descending := range []bool{false, true} {
-				list := userkit.List{Order: userkit.Order{Field: field.Name, Descending: descending}, Limit: 5}
-				position := func(d *userkit.Delivery) userkit.Position { return userkit.Position{Key: field.Key(d), ID: d.ID} }
+				list := userkit.ListRange{Order: userkit.Order{Field: field.Name, Descending: descending}, Limit: 5}
+				position := func(d *userkit.Delivery) userkit.ListPosition {
+					return userkit.ListPosition{Key: field.Key(d), ID: d.ID}
+				}
 				slices.SortFunc(want, func(x, y userkit.Delivery) int {
 					if descending {
 						x, y = y, x
 					}
-					return userkit.ComparePositions(position(&x), position(&y))
+					return userkit.CompareListPositions(position(&x), position(&y))
 				})
 				var got []userkit.Delivery
 				for {
@@ -587,7 +589,7 @@ func deliveriesListed(t *testing.T, env env) {
 			}
 		}
 	}
-	_, err := env.store.Deliveries(t.Context(), userkit.DeliveryFilter{}, userkit.List{Order: userkit.Order{Field: "leased_until"}, Limit: 1})
+	_, err := env.store.Deliveries(t.Context(), userkit.DeliveryFilter{}, userkit.ListRange{Order: userkit.Order{Field: "leased_until"}, Limit: 1})
 	requireCode(t, err, userkit.ErrInvalid, userkit.CodeUnknownField)
 }
 

@@ -648,14 +648,14 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	requirePurchases(t, want.purchases, state.Purchases)
 	requireRecords(t, want.messages, state.Messages, messageRecordID)
 	requireRecords(t, want.deliveries, state.Deliveries, deliveryRecordID)
-	deliveries, err := store.Deliveries(ctx, userkit.DeliveryFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "created_at"}, Limit: whole})
+	deliveries, err := store.Deliveries(ctx, userkit.DeliveryFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "created_at"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.deliveries, deliveries, deliveryRecordID)
 	requireRecords(t, want.transactions, state.Transactions, transactionRecordID)
 	requireUsage(t, want.usage, state.Usage)
 	require.Equal(t, want.activation, state.Activation)
 	requireRecords(t, want.connections, state.Connections, connectionRecordID)
-	connections, err := store.Connections(ctx, userkit.ConnectionFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "started_at"}, Limit: whole})
+	connections, err := store.Connections(ctx, userkit.ConnectionFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "started_at"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.connections, connections, connectionRecordID)
 	require.Equal(t, want.pushMail, state.PushMail)
@@ -681,13 +681,13 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		require.NoError(t, err, key.Field())
 		requireUser(t, want.user, got)
 	}
-	users, err := store.Users(ctx, userkit.UserFilter{}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	users, err := store.Users(ctx, userkit.UserFilter{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	index := slices.IndexFunc(users, func(user userkit.User) bool { return user.ID == want.user.ID })
 	require.NotEqual(t, -1, index, "the list of users lacks the user")
 	requireUser(t, want.user, users[index])
 
-	devices, err := store.Devices(ctx, userkit.DeviceFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	devices, err := store.Devices(ctx, userkit.DeviceFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	require.Len(t, devices, len(want.devices))
 	sealed, err := store.SealedDevices(ctx, userkit.DeviceID{}, whole)
@@ -708,7 +708,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		}
 	}
 
-	sessions, err := store.Sessions(ctx, userkit.SessionFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	sessions, err := store.Sessions(ctx, userkit.SessionFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.sessions, sessions, sessionRecordID)
 	for _, record := range want.sessions {
@@ -720,7 +720,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 	require.NoError(t, err)
 	requireUsage(t, want.usage, usage)
 
-	purchases, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	purchases, err := store.Purchases(ctx, userkit.PurchaseFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	requirePurchases(t, want.purchases, purchases)
 	for _, record := range want.purchases {
@@ -732,7 +732,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		requirePurchases(t, []userkit.Purchase{record}, belonging(found, func(purchase userkit.Purchase) bool { return purchase.UserID == want.user.ID }))
 	}
 
-	messages, err := store.Messages(ctx, userkit.MessageFilter{UserID: want.user.ID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	messages, err := store.Messages(ctx, userkit.MessageFilter{UserID: want.user.ID}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.messages, messages, messageRecordID)
 	unread := belonging(want.messages, func(message userkit.Message) bool { return message.ReadAt.IsZero() && !message.Expired(base) })
@@ -751,7 +751,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		}
 	}
 
-	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: want.user.ID, IncludeCancelled: true}, userkit.List{Order: userkit.Order{Field: "sequence"}, Limit: whole})
+	transactions, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: want.user.ID, IncludeCancelled: true}, userkit.ListRange{Order: userkit.Order{Field: "sequence"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want.transactions, transactions, transactionRecordID)
 	ledgers, err := store.Ledgers(ctx, userkit.UserID{}, whole)
@@ -810,7 +810,9 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 		}
 	}
 
-	order := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: whole} }
+	order := func(field string) userkit.ListRange {
+		return userkit.ListRange{Order: userkit.Order{Field: field}, Limit: whole}
+	}
 	users, err := store.Users(ctx, userkit.UserFilter{}, order("id"))
 	require.NoError(t, err)
 	for _, user := range users {
@@ -891,7 +893,7 @@ func withoutEmpty(state userkit.State) userkit.State {
 // eventsOf lists the events of a user in the order of time.
 func eventsOf(t *testing.T, store userkit.Store, user userkit.UserID) []userkit.Event {
 	t.Helper()
-	events, err := store.Events(t.Context(), userkit.EventFilter{UserID: user}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: whole})
+	events, err := store.Events(t.Context(), userkit.EventFilter{UserID: user}, userkit.ListRange{Order: userkit.Order{Field: "at"}, Limit: whole})
 	require.NoError(t, err)
 	return events
 }

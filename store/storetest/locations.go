@@ -21,16 +21,16 @@ func storeLocationGroup() group {
 }
 
 // locations returns what a store has to list.
-func locations(devices []userkit.DeviceRecord, filter userkit.LocationFilter, list userkit.List) []userkit.DeviceID {
+func locations(devices []userkit.DeviceRecord, filter userkit.LocationFilter, list userkit.ListRange) []userkit.DeviceID {
 	box, bounded := filter.Box.Get()
-	position := func(d userkit.DeviceRecord) userkit.Position {
-		return userkit.Position{Key: d.Location.Place(), ID: d.ID}
+	position := func(d userkit.DeviceRecord) userkit.ListPosition {
+		return userkit.ListPosition{Key: d.Location.Place(), ID: d.ID}
 	}
 	var found []userkit.DeviceRecord
 	for _, device := range devices {
 		after := list.After == nil
 		if !after {
-			order := userkit.ComparePositions(position(device), *list.After)
+			order := userkit.CompareListPositions(position(device), *list.After)
 			after = order > 0 && !list.Order.Descending || order < 0 && list.Order.Descending
 		}
 		if after && !device.Location.At.IsZero() && (filter.UserID.IsZero() || device.UserID == filter.UserID) && (!bounded || box.Contains(device.Location)) {
@@ -41,7 +41,7 @@ func locations(devices []userkit.DeviceRecord, filter userkit.LocationFilter, li
 		if list.Order.Descending {
 			a, b = b, a
 		}
-		return userkit.ComparePositions(position(a), position(b))
+		return userkit.CompareListPositions(position(a), position(b))
 	})
 	ids := []userkit.DeviceID{}
 	for _, device := range found[:min(len(found), list.Limit)] {
@@ -50,7 +50,7 @@ func locations(devices []userkit.DeviceRecord, filter userkit.LocationFilter, li
 	return ids
 }
 
-func requireLocations(t *testing.T, store userkit.Store, devices []userkit.DeviceRecord, filter userkit.LocationFilter, list userkit.List) {
+func requireLocations(t *testing.T, store userkit.Store, devices []userkit.DeviceRecord, filter userkit.LocationFilter, list userkit.ListRange) {
 	t.Helper()
 	listed, err := store.Locations(t.Context(), filter, list)
 	require.NoError(t, err)
@@ -99,21 +99,21 @@ func storeLocations(t *testing.T, env env) {
 		if random.IntN(4) == 0 {
 			filter.UserID = one.user.ID
 		}
-		list := userkit.List{Order: userkit.Order{Field: "place", Descending: random.IntN(2) == 0}, Limit: 1 + random.IntN(20)}
+		list := userkit.ListRange{Order: userkit.Order{Field: "place", Descending: random.IntN(2) == 0}, Limit: 1 + random.IntN(20)}
 		if random.IntN(2) == 0 {
 			from := devices[random.IntN(len(devices))]
-			list.After = &userkit.Position{Key: from.Location.Place(), ID: from.ID}
+			list.After = &userkit.ListPosition{Key: from.Location.Place(), ID: from.ID}
 		}
 		requireLocations(t, env.store, devices, filter, list)
 	}
-	_, err := env.store.Locations(t.Context(), userkit.LocationFilter{}, userkit.List{Order: userkit.Order{Field: "name"}, Limit: 1})
+	_, err := env.store.Locations(t.Context(), userkit.LocationFilter{}, userkit.ListRange{Order: userkit.Order{Field: "name"}, Limit: 1})
 	requireCode(t, err, userkit.ErrInvalid, userkit.CodeUnknownField)
 }
 
 func storeLocationsFollow(t *testing.T, env env) {
 	d, other := newDossier(1), newDossier(2)
 	createAll(t, env.store, d, other)
-	list := userkit.List{Order: userkit.Order{Field: "place"}, Limit: 10}
+	list := userkit.ListRange{Order: userkit.Order{Field: "place"}, Limit: 10}
 	filters := []userkit.LocationFilter{{}, {UserID: d.user.ID}, {Box: userkit.Set(userkit.BoundingBox{West: -180, South: -90, East: 180, North: 90})}}
 	check := func() {
 		t.Helper()

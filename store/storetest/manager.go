@@ -248,7 +248,7 @@ func (d *desk) sessions(t *testing.T, user userkit.UserID) []userkit.Session {
 func (d *desk) purchases(t *testing.T, user userkit.UserID) []userkit.Purchase {
 	t.Helper()
 	order := userkit.Order{Field: "created_at"}
-	purchases, err := d.store.Purchases(t.Context(), userkit.PurchaseFilter{UserID: user}, userkit.List{Order: order, Limit: whole})
+	purchases, err := d.store.Purchases(t.Context(), userkit.PurchaseFilter{UserID: user}, userkit.ListRange{Order: order, Limit: whole})
 	require.NoError(t, err)
 	return canonicalPurchases(t, purchases)
 }

@@ -102,18 +102,18 @@ func population(t *testing.T, d *desk) []userkit.User {
 // folding the texts in every comparison would take longer than most cases.
 func ordered[T any](records []T, field userkit.Field[T], descending bool, id func(*T) [16]byte) []T {
 	type placed struct {
-		position userkit.Position
+		position userkit.ListPosition
 		record   T
 	}
 	all := make([]placed, len(records))
 	for i, record := range records {
-		all[i] = placed{userkit.Position{Key: field.Key(&record), ID: id(&record)}, record}
+		all[i] = placed{userkit.ListPosition{Key: field.Key(&record), ID: id(&record)}, record}
 	}
 	slices.SortFunc(all, func(a, b placed) int {
 		if descending {
 			a, b = b, a
 		}
-		return userkit.ComparePositions(a.position, b.position)
+		return userkit.CompareListPositions(a.position, b.position)
 	})
 	sorted := make([]T, len(all))
 	for i := range all {

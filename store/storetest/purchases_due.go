@@ -682,7 +682,7 @@ func verifyManyCases() []testCase {
 				}
 				d.requireSubscribed(t, userID(n), true)
 			}
-			left, err := env.store.Purchases(t.Context(), userkit.PurchaseFilter{}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+			left, err := env.store.Purchases(t.Context(), userkit.PurchaseFilter{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 			require.NoError(t, err)
 			require.Len(t, left, 40)
 		}},

@@ -1028,8 +1028,8 @@ func sessionListCases() []testCase {
 							if !mixed && a.Active() != b.Active() {
 								return activeFirst(a, b)
 							}
-							order := userkit.ComparePositions(
-								userkit.Position{Key: field.Key(&a), ID: a.ID}, userkit.Position{Key: field.Key(&b), ID: b.ID})
+							order := userkit.CompareListPositions(
+								userkit.ListPosition{Key: field.Key(&a), ID: a.ID}, userkit.ListPosition{Key: field.Key(&b), ID: b.ID})
 							if descending {
 								return -order
 							}

@@ -158,7 +158,9 @@ func copiesIn(t *testing.T, env env) {
 func copiesOut(t *testing.T, env env) {
 	ctx, d := t.Context(), newDossier(1)
 	createAll(t, env.store, d, newDossier(2))
-	list := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: 10} }
+	list := func(field string) userkit.ListRange {
+		return userkit.ListRange{Order: userkit.Order{Field: field}, Limit: 10}
+	}
 
 	user, err := env.store.User(ctx, d.user.ID)
 	require.NoError(t, err)
@@ -478,7 +480,7 @@ func valuesOfHostileText(t *testing.T, env env) {
 		taken = newUser(900)
 		taken.ExtRef = text
 		requireExists(t, outcome(t, env.store, creation(taken)), userkit.CodeExtRefTaken, "extref")
-		events, err := env.store.Events(t.Context(), userkit.EventFilter{Name: userkit.EventName(text)}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: 1})
+		events, err := env.store.Events(t.Context(), userkit.EventFilter{Name: userkit.EventName(text)}, userkit.ListRange{Order: userkit.Order{Field: "at"}, Limit: 1})
 		require.NoError(t, err)
 		require.Empty(t, events)
 	}
@@ -662,7 +664,9 @@ type call struct {
 // calls returns a call of every method but Close, each of which succeeds while
 // the dossier is stored at its first version.
 func calls(d dossier) []call {
-	list := func(field string) userkit.List { return userkit.List{Order: userkit.Order{Field: field}, Limit: 10} }
+	list := func(field string) userkit.ListRange {
+		return userkit.ListRange{Order: userkit.Order{Field: field}, Limit: 10}
+	}
 	read := func(name string, run func(ctx context.Context, store userkit.Store) error) call {
 		return call{name: name, call: run}
 	}

@@ -204,7 +204,7 @@ func listingOfDevices(t *testing.T, store userkit.Store, filter userkit.DeviceFi
 		fields:  userkit.DeviceFields(),
 		id:      deviceRecordID,
 		records: devices,
-		list: func(list userkit.List) ([]userkit.Device, error) {
+		list: func(list userkit.ListRange) ([]userkit.Device, error) {
 			return store.Devices(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.Device) {

@@ -73,7 +73,7 @@ func listingOfEvents(t *testing.T, store userkit.Store, filter userkit.EventFilt
 		fields:  userkit.EventFields(),
 		id:      eventRecordID,
 		records: records,
-		list: func(list userkit.List) ([]userkit.Event, error) {
+		list: func(list userkit.ListRange) ([]userkit.Event, error) {
 			return store.Events(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.Event) {
@@ -459,7 +459,7 @@ func commitEvent(t *testing.T, env env) {
 	event.UserID = userkit.UserID{}
 	require.NoError(t, env.store.CommitEvent(t.Context(), event))
 	requireCode(t, env.store.CommitEvent(t.Context(), event), userkit.ErrExists, userkit.CodeIDTaken)
-	events, err := env.store.Events(t.Context(), userkit.EventFilter{}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: 10})
+	events, err := env.store.Events(t.Context(), userkit.EventFilter{}, userkit.ListRange{Order: userkit.Order{Field: "at"}, Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, canonicalEvents(t, []userkit.Event{event}), canonicalEvents(t, events))
 }

@@ -114,7 +114,7 @@ func (c *audience) requireTake(t *testing.T, filter userkit.UserFilter, names ..
 		require.Contains(t, c.names, name, "the expectation of %s", about(filter))
 	}
 	var got []string
-	users, err := c.store.Users(t.Context(), filter, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	users, err := c.store.Users(t.Context(), filter, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err, about(filter))
 	for _, user := range users {
 		got = append(got, c.nameOf(user.ID))

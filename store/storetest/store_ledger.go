@@ -72,7 +72,7 @@ func listingOfTransactions(t *testing.T, store userkit.Store, filter userkit.Tra
 		fields:  userkit.TransactionFields(),
 		id:      transactionRecordID,
 		records: records,
-		list: func(list userkit.List) ([]userkit.Transaction, error) {
+		list: func(list userkit.ListRange) ([]userkit.Transaction, error) {
 			return store.Transactions(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.Transaction) {

@@ -39,14 +39,14 @@ type listing[T any] struct {
 	fields  []userkit.Field[T]
 	id      func(*T) [16]byte
 	records []T
-	list    func(list userkit.List) ([]T, error)
+	list    func(list userkit.ListRange) ([]T, error)
 	// equal demands that two lists are equal in every field.
 	equal func(t *testing.T, want, got []T)
 }
 
 // position is the place of a record in a list by the field.
-func (l listing[T]) position(field userkit.Field[T], record *T) userkit.Position {
-	return userkit.Position{Key: field.Key(record), ID: l.id(record)}
+func (l listing[T]) position(field userkit.Field[T], record *T) userkit.ListPosition {
+	return userkit.ListPosition{Key: field.Key(record), ID: l.id(record)}
 }
 
 // sorted returns the records in the order that the contract asks for.
@@ -55,12 +55,12 @@ func (l listing[T]) sorted(field userkit.Field[T], descending bool) []T {
 }
 
 // requireOrder lists by every sortable field, both ways, and demands the order
-// that Field.Key and ComparePositions give.
+// that Field.Key and CompareListPositions give.
 func (l listing[T]) requireOrder(t *testing.T) {
 	t.Helper()
 	l.each(func(field userkit.Field[T], descending bool) {
 		order := userkit.Order{Field: field.Name, Descending: descending}
-		got, err := l.list(userkit.List{Order: order, Limit: len(l.records) + 1})
+		got, err := l.list(userkit.ListRange{Order: order, Limit: len(l.records) + 1})
 		require.NoError(t, err, "by %v", order)
 		want := l.sorted(field, descending)
 		requireIDs(t, want, got, l.id, "by %v", order)
@@ -84,10 +84,10 @@ func (l listing[T]) requirePages(t *testing.T) {
 			place := l.position(field, &want[i])
 			place.ID[15] ^= 1 // beside the record: a record that was there and is gone
 			rest := want[i+1:]
-			if order := userkit.ComparePositions(l.position(field, &want[i]), place); (order > 0) != descending {
+			if order := userkit.CompareListPositions(l.position(field, &want[i]), place); (order > 0) != descending {
 				rest = want[i:]
 			}
-			got, err := l.list(userkit.List{Order: order, After: &place, Limit: size + 1})
+			got, err := l.list(userkit.ListRange{Order: order, After: &place, Limit: size + 1})
 			require.NoError(t, err, "by %v", order)
 			requireIDs(t, rest, got, l.id, "by %v after a place without a record", order)
 		}
@@ -100,9 +100,9 @@ func (l listing[T]) requireWalk(t *testing.T, order userkit.Order, limit int, wa
 	t.Helper()
 	field := l.fields[slices.IndexFunc(l.fields, func(field userkit.Field[T]) bool { return field.Name == order.Field })]
 	var walked []T
-	var after *userkit.Position
+	var after *userkit.ListPosition
 	for {
-		page, err := l.list(userkit.List{Order: order, After: after, Limit: limit})
+		page, err := l.list(userkit.ListRange{Order: order, After: after, Limit: limit})
 		require.NoError(t, err, "by %v, %d a page", order, limit)
 		require.LessOrEqual(t, len(page), limit, "by %v", order)
 		walked = append(walked, page...)

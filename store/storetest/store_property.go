@@ -402,7 +402,7 @@ func (s *sample) requireTaken(t *rapid.T, store userkit.Store, filter userkit.Us
 	for _, descending := range []bool{false, true} {
 		order := userkit.Order{Field: field.Name, Descending: descending}
 		var walked []userkit.User
-		for list := (userkit.List{Order: order, Limit: limit}); ; {
+		for list := (userkit.ListRange{Order: order, Limit: limit}); ; {
 			page, err := store.Users(t.Context(), filter, list)
 			require.NoError(t, err, "by %v, %s", order, about(filter))
 			walked = append(walked, page...)
@@ -411,7 +411,7 @@ func (s *sample) requireTaken(t *rapid.T, store userkit.Store, filter userkit.Us
 			}
 			require.LessOrEqual(t, len(walked), len(taken), "by %v, %s", order, about(filter))
 			last := &page[len(page)-1]
-			list.After = &userkit.Position{Key: field.Key(last), ID: last.ID}
+			list.After = &userkit.ListPosition{Key: field.Key(last), ID: last.ID}
 		}
 		require.Equal(t, idsOf(ordered(taken, field, descending, userRecordID), userRecordID), idsOf(walked, userRecordID), "Users by %v, %s", order, about(filter))
 	}

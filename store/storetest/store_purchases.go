@@ -176,7 +176,7 @@ func listingOfPurchases(t *testing.T, store userkit.Store, filter userkit.Purcha
 		fields:  userkit.PurchaseFields(),
 		id:      purchaseRecordID,
 		records: records,
-		list: func(list userkit.List) ([]userkit.Purchase, error) {
+		list: func(list userkit.ListRange) ([]userkit.Purchase, error) {
 			return store.Purchases(t.Context(), filter, list)
 		},
 		equal: requirePurchaseList,

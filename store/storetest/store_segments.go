@@ -118,7 +118,7 @@ func members(t *testing.T, store userkit.Store, segment userkit.SegmentID) []use
 // each is found by its id and by its name.
 func requireSegments(t *testing.T, store userkit.Store, want ...userkit.Segment) {
 	t.Helper()
-	got, err := store.Segments(t.Context(), userkit.SegmentFilter{}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole})
+	got, err := store.Segments(t.Context(), userkit.SegmentFilter{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	requireRecords(t, want, got, segmentRecordID)
 	for _, segment := range want {
@@ -154,7 +154,7 @@ func segmentListing(t *testing.T, store userkit.Store, filter userkit.SegmentFil
 		fields:  userkit.SegmentFields(),
 		id:      segmentRecordID,
 		records: segments,
-		list: func(list userkit.List) ([]userkit.Segment, error) {
+		list: func(list userkit.ListRange) ([]userkit.Segment, error) {
 			return store.Segments(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.Segment) {
@@ -290,7 +290,7 @@ func segmentSets(t *testing.T, env env) {
 // requireRefused demands that a change of a segment fails and writes nothing.
 func requireRefused(t *testing.T, store userkit.Store, change userkit.SegmentChange, check func(err error)) {
 	t.Helper()
-	list := userkit.List{Order: userkit.Order{Field: "id"}, Limit: whole}
+	list := userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole}
 	before, err := store.Segments(t.Context(), userkit.SegmentFilter{}, list)
 	require.NoError(t, err)
 	events := len(eventsOf(t, store, userkit.UserID{}))
@@ -435,10 +435,10 @@ func segmentEvents(t *testing.T, env env) {
 		commitSegment(t, env.store, change)
 		want = append(want, change.Event)
 	}
-	all, err := env.store.Events(ctx, userkit.EventFilter{}, userkit.List{Order: userkit.Order{Field: "at"}, Limit: whole})
+	all, err := env.store.Events(ctx, userkit.EventFilter{}, userkit.ListRange{Order: userkit.Order{Field: "at"}, Limit: whole})
 	require.NoError(t, err)
 	requireEvents(t, slices.Concat(user.events, want), all)
-	named, err := env.store.Events(ctx, userkit.EventFilter{Name: userkit.EventSegmentUpdated, From: at(20_001)}, userkit.List{Order: userkit.Order{Field: "at", Descending: true}, Limit: 1})
+	named, err := env.store.Events(ctx, userkit.EventFilter{Name: userkit.EventSegmentUpdated, From: at(20_001)}, userkit.ListRange{Order: userkit.Order{Field: "at", Descending: true}, Limit: 1})
 	require.NoError(t, err)
 	requireEvents(t, want[2:], named)
 	feed := withoutPositions(feedOf(t, env.store, userkit.FeedPosition{}, whole, len(user.events)+len(want)))

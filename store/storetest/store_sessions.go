@@ -72,7 +72,7 @@ func sessionWithoutDevice(t *testing.T, env env) {
 	d.devices = nil
 	requireDossier(t, env.store, d)
 	requireDossier(t, env.store, other)
-	sessions, err := env.store.Sessions(t.Context(), userkit.SessionFilter{DeviceID: d.sessions[1].DeviceID}, userkit.List{Order: userkit.Order{Field: "id"}, Limit: 10})
+	sessions, err := env.store.Sessions(t.Context(), userkit.SessionFilter{DeviceID: d.sessions[1].DeviceID}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, d.sessions[1:], sessions)
 }
@@ -181,7 +181,7 @@ func listingOfSessions(t *testing.T, store userkit.Store, filter userkit.Session
 		fields:  userkit.SessionFields(),
 		id:      sessionRecordID,
 		records: records,
-		list: func(list userkit.List) ([]userkit.Session, error) {
+		list: func(list userkit.ListRange) ([]userkit.Session, error) {
 			return store.Sessions(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.Session) {

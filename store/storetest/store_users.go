@@ -218,7 +218,7 @@ func listingOfUsers(t *testing.T, store userkit.Store, filter userkit.UserFilter
 		fields:  userkit.UserFields(),
 		id:      userRecordID,
 		records: users,
-		list: func(list userkit.List) ([]userkit.User, error) {
+		list: func(list userkit.ListRange) ([]userkit.User, error) {
 			return store.Users(t.Context(), filter, list)
 		},
 		equal: func(t *testing.T, want, got []userkit.User) {
@@ -238,7 +238,7 @@ func usersEmpty(t *testing.T, env env) {
 		}
 		for _, descending := range []bool{false, true} {
 			order := userkit.Order{Field: field.Name, Descending: descending}
-			users, err := env.store.Users(t.Context(), userkit.UserFilter{}, userkit.List{Order: order, Limit: 10})
+			users, err := env.store.Users(t.Context(), userkit.UserFilter{}, userkit.ListRange{Order: order, Limit: 10})
 			require.NoError(t, err, "by %v", order)
 			require.Empty(t, users)
 		}
