@@ -114,7 +114,7 @@ var (
 	opSessions           = reads("sessions.list", "Sessions", TargetUser).orProject().whileConnected()
 	opCountSessions      = reads("sessions.count", "CountSessions", TargetUser).orProject().whileConnected()
 	opSetTrafficLimit    = writes("sessions.set_traffic_limit", "SetTrafficLimit", TargetUser).whileConnected()
-	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser).whileConnected()
+	opTraffic            = reads("sessions.traffic", "Traffic", TargetUser).orProject().whileConnected()
 
 	opSubmitPurchase          = writes("purchases.submit", "SubmitPurchase", TargetUser).whenNamed()
 	opPurchase                = reads("purchases.get", "Purchase", TargetPurchase).whileConnected()

@@ -331,9 +331,11 @@ type SessionManager interface {
 	// new limit is already reached, the user's sessions end.
 	SetTrafficLimit(ctx context.Context, user UserID, limit TrafficLimit, resetUsage bool) (User, error)
 
-	// Traffic returns the usage per day from one day to another, both included, without the days
-	// that have no usage. It returns ErrInvalid with CodeSpanTooLong for more than MaxTrafficDays
-	// days.
+	// Traffic returns the usage of a user per day from one day to another, both included, without
+	// the days that have no usage. The zero id stands for all users together: the usage of deleted
+	// users is not in the sums, and neither is UsageBefore. It returns ErrInvalid with
+	// CodeSpanTooLong for more than MaxTrafficDays days, or MaxProjectTrafficDays of all users,
+	// whose usage of each day is added up.
 	Traffic(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
 }
 
@@ -342,6 +344,10 @@ const MaxReports = 100_000
 
 // MaxTrafficDays is the maximum number of days that one call of Traffic returns.
 const MaxTrafficDays = 3660
+
+// MaxProjectTrafficDays is the maximum number of days that one call of Traffic returns for all
+// users.
+const MaxProjectTrafficDays = 92
 
 func (m *manager) StartSession(ctx context.Context, session NewSession) (_ Session, err error) {
 	ctx, call, err := enter(ctx, m, opStartSession, session.UserID)

@@ -122,7 +122,8 @@ type Store interface {
 	// ReportedAt is before the given time.
 	StaleSessions(ctx context.Context, before time.Time, limit int) ([]Session, error)
 	// Usage lists the use of a user per day, in order, from and to included. An
-	// unknown user has none.
+	// unknown user has none. The zero id stands for all users together, without
+	// UsageBefore; sums end at the largest int64. The sums need not be of one moment.
 	Usage(ctx context.Context, user UserID, from, to Day) ([]DayUsage, error)
 
 	// Purchase returns one purchase.

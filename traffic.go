@@ -332,7 +332,7 @@ func (m *manager) SetTrafficLimit(ctx context.Context, user UserID, limit Traffi
 }
 
 func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) (_ []DayUsage, err error) {
-	ctx, call, err := enter(ctx, m, opTraffic, user)
+	ctx, call, err := enterOf(ctx, m, opTraffic, &user)
 	if err != nil {
 		return nil, err
 	}
@@ -340,11 +340,15 @@ func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) (_ []D
 	if err := firstError(from.check("from"), to.check("to")); err != nil {
 		return nil, err
 	}
-	if to.Compare(from) < 0 || from.AddDays(MaxTrafficDays).Compare(to) <= 0 {
-		return nil, NewError(CodeSpanTooLong, "to", "from %s to %s is not 1 to %d days", from, to, MaxTrafficDays)
+	most := MaxTrafficDays
+	if user.IsZero() {
+		most = MaxProjectTrafficDays
+	}
+	if to.Compare(from) < 0 || from.AddDays(most).Compare(to) <= 0 {
+		return nil, NewError(CodeSpanTooLong, "to", "from %s to %s is not 1 to %d days", from, to, most)
 	}
 	days, err := m.store.Usage(ctx, user, from, to)
-	if err == nil && len(days) == 0 {
+	if err == nil && len(days) == 0 && !user.IsZero() {
 		_, err = m.store.User(ctx, user) // a user who used nothing, or none
 	}
 	return days, err

@@ -303,6 +303,26 @@ func TestActivationMail(t *testing.T) {
 	s.post(of+"/send-activation").says(422, "the program that mounts the console has no mailer")
 }
 
+func TestTheOverviewHasTheTrafficOfAll(t *testing.T) {
+	forbidden := ""
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), allows(func(operation userkit.Operation) bool { return operation.Name != forbidden })})
+	s.get("/").says(200, "No traffic in the last 14 days.")
+	s.full()
+	emmy := s.user("emmy")
+	session, err := s.users.StartSession(t.Context(), userkit.NewSession{UserID: emmy.ID, Node: "ams-2"})
+	require.NoError(t, err)
+	_, err = s.users.ReportUsage(t.Context(), []userkit.UsageReport{{SessionID: session.ID, Received: 2_000_000, Sent: 750_000}})
+	require.NoError(t, err)
+	s.now = s.now.Add(overviewAge)
+	body := s.get("/").says(200, "Traffic per day", "3.5 MB", "1 MB", "2026-03-05").body
+	require.Contains(t, html.UnescapeString(body), `"received":[0,0,0,0,0,0,0,0,0,0,0,0,0,3500000]`)
+	s.now = s.now.AddDate(0, 0, overviewDays)
+	s.get("/").says(200, "No traffic in the last 14 days.")
+	forbidden = "sessions.traffic"
+	s.now = s.now.Add(overviewAge)
+	require.NotContains(t, s.get("/").ok(), "traffic")
+}
+
 func TestPushMail(t *testing.T) {
 	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), userkit.WithPushMail(userkit.PushMailPolicy{Domain: "push.example.org"})})
 	user, _, _, _, _ := s.full()

@@ -22,7 +22,8 @@ type overview struct {
 	Refills       map[string]userkit.Money
 	Charges       map[string]userkit.Money
 	Cancelled     int
-	Partial       bool // more money moved than was added up
+	Partial       bool     // more money moved than was added up
+	Traffic       *traffic // nil: the person may not see it
 	Attention     []attention
 }
 
@@ -119,6 +120,17 @@ func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
 		if err := c.addMoney(ctx, o, now); err != nil {
 			return nil, err
 		}
+	}
+	if v.May("sessions.traffic") {
+		usage, err := c.users.Traffic(ctx, userkit.UserID{}, today.AddDays(1-overviewDays), today)
+		if err != nil {
+			return nil, err
+		}
+		traffic, err := newTraffic(usage, today.AddDays(1-overviewDays), today)
+		if err != nil {
+			return nil, err
+		}
+		o.Traffic = &traffic
 	}
 	if err := c.addAttention(ctx, v, o, count); err != nil {
 		return nil, err

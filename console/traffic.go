@@ -12,11 +12,42 @@ import (
 // trafficPage is the tab of a user's traffic per day.
 type trafficPage struct {
 	*userPage
-	Days           []userkit.DayUsage // newest first
-	Points         string             // for the plot, as JSON
+	traffic
+	From, To string
+	Fault    string
+}
+
+// traffic is what a person sees of use per day.
+type traffic struct {
+	Days           []userkit.DayUsage // newest first, without those that have no use
+	Points         string             // of all days, for the plot, as JSON
 	Received, Sent int64
-	From, To       string
-	Fault          string
+}
+
+// newTraffic makes use per day, in order, what a person sees of it.
+func newTraffic(usage []userkit.DayUsage, from, to userkit.Day) (traffic, error) {
+	t := traffic{Days: slices.Clone(usage)}
+	points := plotPoints{}
+	by := map[userkit.Day]userkit.DayUsage{}
+	for _, day := range usage {
+		t.Received += day.Received
+		t.Sent += day.Sent
+		by[day.Day] = day
+	}
+	if len(usage) > 0 {
+		for day := from; day.Compare(to) <= 0; day = day.AddDays(1) {
+			points.Days = append(points.Days, time.Date(day.Year, day.Month, day.Day, 0, 0, 0, 0, time.UTC).Unix())
+			points.Received = append(points.Received, by[day].Received)
+			points.Sent = append(points.Sent, by[day].Sent)
+		}
+	}
+	encoded, err := json.Marshal(points)
+	if err != nil {
+		return traffic{}, err
+	}
+	t.Points = string(encoded)
+	slices.Reverse(t.Days)
+	return t, nil
 }
 
 // plotPoints is what the plot gets: days as seconds since 1970, and bytes.
@@ -56,27 +87,9 @@ func (c *console) showTraffic(v *view, w http.ResponseWriter, r *http.Request) e
 		} else if err != nil {
 			return err
 		}
-		points := plotPoints{}
-		by := map[userkit.Day]userkit.DayUsage{}
-		for _, day := range usage {
-			p.Received += day.Received
-			p.Sent += day.Sent
-			by[day.Day] = day
-		}
-		if len(usage) > 0 {
-			for day := from; day.Compare(to) <= 0; day = day.AddDays(1) {
-				points.Days = append(points.Days, time.Date(day.Year, day.Month, day.Day, 0, 0, 0, 0, time.UTC).Unix())
-				points.Received = append(points.Received, by[day].Received)
-				points.Sent = append(points.Sent, by[day].Sent)
-			}
-		}
-		encoded, err := json.Marshal(points)
-		if err != nil {
+		if p.traffic, err = newTraffic(usage, from, to); err != nil {
 			return err
 		}
-		p.Points = string(encoded)
-		slices.Reverse(usage)
-		p.Days = usage
 	}
 	return v.render(w, status, "user_traffic", p)
 }

@@ -49,6 +49,13 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b := newTab(t, s)
 	of := "/users/" + s.ada.ID.String()
 
+	// The traffic of all users, drawn and in numbers.
+	b.run(chromedp.Navigate(s.url("/")), visible("traffic-plot canvas"))
+	b.until(loaded)
+	b.run(click("main details summary"), visible("main details table"))
+	b.until(`document.querySelector("main details table").innerText.includes("5 MB")`)
+	b.hasNoFaults("the traffic of all users")
+
 	// An activation mail is sent, and the next one refused for a while.
 	const activation = `form[action$="/send-activation"] button`
 	b.run(chromedp.Navigate(s.url(of)), visible(activation))
@@ -200,6 +207,9 @@ func TestMessagesMapAndManyWithoutJavaScript(t *testing.T) {
 			b.run(chromedp.Reload())
 		}
 	}
+	b.run(chromedp.Navigate(s.url("/")), click("main details summary"), visible("main details table"))
+	require.Contains(t, main(), "5 MB")
+
 	b.run(chromedp.Navigate(s.url(of)), click(`form[action$="/send-activation"] button`), ready(".notice"))
 	notice, err := chromedp.Run(b, chromedp.OuterHTML(chromedp.CSS(".notice")))
 	require.NoError(t, err)

@@ -310,12 +310,20 @@ func addBytes(a, b int64) int64 {
 	return a + b
 }
 
+// in returns the days from one to another, both included.
+func (h *history) in(from, to date) []dayUsage {
+	at, _ := slices.BinarySearchFunc(h.days, from, func(d dayUsage, day date) int { return cmp.Compare(d.day, day) })
+	end := at
+	for end < len(h.days) && h.days[end].day <= to {
+		end++
+	}
+	return h.days[at:end]
+}
+
 // between returns the figures of the days from one to another, both included.
 func (h *history) between(from, to date) []userkit.DayUsage {
 	found := []userkit.DayUsage{}
-	at, _ := slices.BinarySearchFunc(h.days, from, func(d dayUsage, day date) int { return cmp.Compare(d.day, day) })
-	for ; at < len(h.days) && h.days[at].day <= to; at++ {
-		d := h.days[at]
+	for _, d := range h.in(from, to) {
 		found = append(found, userkit.DayUsage{Day: d.day.day(), Received: d.received, Sent: d.sent, Forgiven: d.forgiven})
 	}
 	return found
@@ -534,10 +542,14 @@ func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) 
 	return found, nil
 }
 
-// Usage lists the use of a user per day, in order, from and to included.
+// Usage lists the use of a user, or of all users together, per day, in order, from and to
+// included.
 func (s *Store) Usage(ctx context.Context, user userkit.UserID, from, to userkit.Day) ([]userkit.DayUsage, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
+	}
+	if user.IsZero() {
+		return s.usageOfAll(ctx, max(dateOf(from), usageBefore+1), dateOf(to))
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -545,4 +557,24 @@ func (s *Store) Usage(ctx context.Context, user userkit.UserID, from, to userkit
 		return own.sessions.between(dateOf(from), dateOf(to)), nil
 	}
 	return []userkit.DayUsage{}, nil
+}
+
+// usageOfAll adds up the use of all users.
+func (s *Store) usageOfAll(ctx context.Context, from, to date) ([]userkit.DayUsage, error) {
+	var sums history
+	seen := 0
+	for range withUsers(s, func(own *belongings) bool {
+		if own.sessions != nil {
+			for _, day := range own.sessions.in(from, to) {
+				sums.use(day)
+			}
+		}
+		seen++
+		return seen%breath == 0
+	}) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return sums.between(from, to), nil
 }

@@ -219,11 +219,25 @@ func (s *Store) StaleSessions(ctx context.Context, before time.Time, limit int) 
 	return selectRecords(ctx, s, q, sessionColumns.targets)
 }
 
+// total adds up a figure of a day, and stops at the largest int64.
+func total(column string) string {
+	return "least(sum(u." + column + "), 9223372036854775807)::bigint AS " + column
+}
+
 // Usage implements userkit.Store.
 func (s *Store) Usage(ctx context.Context, user userkit.UserID, from, to userkit.Day) ([]userkit.DayUsage, error) {
 	q := &statement{}
-	q.add("SELECT "+usageColumns.reads("d")+"\nFROM ? AS d\nWHERE d.project = ? AND d.user_id = ? AND d.day >= ? AND d.day <= ?\nORDER BY d.day",
-		s.table("usage_days"), quoted(s.project), quotedID(user), quotedDay(from), quotedDay(to))
+	q.add("SELECT " + usageColumns.reads("d") + "\nFROM ")
+	if user.IsZero() {
+		// The last condition is that of the index usage_days_by_day.
+		q.add("(SELECT ?::uuid AS user_id, u.day, "+total("received")+", "+total("sent")+", "+total("forgiven")+
+			"\nFROM ? AS u\nWHERE u.project = ? AND u.day >= ? AND u.day <= ? AND u.day > '0001-01-01'::date\nGROUP BY u.day) AS d",
+			quotedID(user), s.table("usage_days"), quoted(s.project), quotedDay(from), quotedDay(to))
+	} else {
+		q.add("? AS d\nWHERE d.project = ? AND d.user_id = ? AND d.day >= ? AND d.day <= ?",
+			s.table("usage_days"), quoted(s.project), quotedID(user), quotedDay(from), quotedDay(to))
+	}
+	q.add("\nORDER BY d.day")
 	days, err := selectRecords(ctx, s, q, func(to []any, day *userDay) []any { return usageColumns.targets(to, day) })
 	if err != nil {
 		return nil, err

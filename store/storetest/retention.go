@@ -198,6 +198,9 @@ func expiredDaysAddUp(t *testing.T, env env) {
 	}
 	d.usage = []userkit.DayUsage{{Day: userkit.UsageBefore, Received: largest, Sent: 6, Forgiven: largest}}
 	requireDossier(t, env.store, d)
+	all, err := env.store.Usage(t.Context(), userkit.UserID{}, userkit.UsageBefore, userkit.Day{Year: 9999, Month: time.December, Day: 31})
+	require.NoError(t, err)
+	require.Empty(t, all, "the usage of all users is that of days")
 	// The sum is one that later days are added to as well.
 	change := step(&d.user)
 	change.Usage = []userkit.DayUsage{{Day: userkit.UsageBefore, Sent: 4}}

@@ -539,6 +539,57 @@ func trafficDayCases() []testCase {
 				requireUsage(t, days, usage)
 			}
 		}},
+		{"a list of all users adds up what each used", func(t *testing.T, env env) {
+			d := env.desk(t, patient)
+			before, err := d.Traffic(t.Context(), userkit.UserID{}, date(2026, time.March, 1), date(2026, time.March, 31))
+			require.NoError(t, err)
+			require.Empty(t, before)
+			ada, grace, gone := d.signUp(t), d.signUp(t), d.signUp(t)
+			for i, user := range []userkit.User{ada, grace, gone} {
+				for _, days := range []int{0, i, 3} { // one of two sessions on a day
+					d.clock.Set(base.Add(time.Duration(days) * 24 * time.Hour))
+					session := d.connect(t, user.ID, userkit.DeviceID{})
+					d.report(t, session.ID, int64(100*(i+1)), int64(i+1))
+					d.end(t, session.ID)
+				}
+			}
+			_, err = d.SetTrafficLimit(t.Context(), grace.ID, userkit.TrafficLimit{Reset: userkit.ResetDaily}, true)
+			require.NoError(t, err)
+			_, err = d.DeleteUser(t.Context(), gone.ID, gone.ID.String())
+			require.NoError(t, err)
+			want := map[userkit.Day]userkit.DayUsage{}
+			for _, user := range []userkit.User{ada, grace} {
+				days, err := d.Traffic(t.Context(), user.ID, date(2026, time.March, 1), date(2026, time.March, 31))
+				require.NoError(t, err)
+				require.NotEmpty(t, days)
+				for _, day := range days {
+					sum := want[day.Day]
+					want[day.Day] = userkit.DayUsage{Day: day.Day, Received: sum.Received + day.Received, Sent: sum.Sent + day.Sent, Forgiven: sum.Forgiven + day.Forgiven}
+				}
+			}
+			for _, span := range []struct {
+				from, to int
+				days     []int
+			}{{14, 20, []int{14, 15, 17}}, {15, 15, []int{15}}, {16, 16, nil}, {15, 17, []int{15, 17}}} {
+				var days []userkit.DayUsage
+				for _, day := range span.days {
+					days = append(days, want[date(2026, time.March, day)])
+				}
+				usage, err := d.Traffic(t.Context(), userkit.UserID{}, date(2026, time.March, span.from), date(2026, time.March, span.to))
+				require.NoError(t, err)
+				requireUsage(t, days, usage)
+			}
+			from := date(2026, time.March, 14)
+			_, err = d.Traffic(t.Context(), userkit.UserID{}, from, from.AddDays(userkit.MaxProjectTrafficDays))
+			requireCode(t, err, userkit.ErrInvalid, userkit.CodeSpanTooLong)
+			_, err = d.Traffic(t.Context(), userkit.UserID{}, from, from.AddDays(userkit.MaxProjectTrafficDays-1))
+			require.NoError(t, err)
+			begin := date(1, time.January, 1)
+			require.Equal(t, begin, userkit.UsageBefore)
+			kept, err := d.Traffic(t.Context(), userkit.UserID{}, begin, begin.AddDays(10))
+			require.NoError(t, err)
+			require.Empty(t, kept)
+		}},
 		{"a list of too many days, or that ends before it begins, is refused", func(t *testing.T, env env) {
 			d := env.desk(t)
 			user := d.signUp(t)
