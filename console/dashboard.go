@@ -49,7 +49,29 @@ type attention struct {
 // overviews keeps the overviews of people for a minute: each may see other users.
 type overviews struct {
 	mutex sync.Mutex
-	last  map[overviewKey]*overview
+	all   map[overviewKey]*lastOverview
+}
+
+// lastOverview is the overview that was made last for a person. Whoever makes it anew has
+// an element in turn, so that a person who opens several pages costs one overview, and
+// nobody waits for that of another person.
+type lastOverview struct {
+	turn chan struct{}
+	made *overview
+}
+
+func (o *overviews) of(key overviewKey) *lastOverview {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	last, known := o.all[key]
+	if !known {
+		if o.all == nil || len(o.all) >= maxOverviews {
+			o.all = map[overviewKey]*lastOverview{}
+		}
+		last = &lastOverview{turn: make(chan struct{}, 1)}
+		o.all[key] = last
+	}
+	return last
 }
 
 type overviewKey struct {
@@ -86,10 +108,15 @@ func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
 	if connection, connected := userkit.ConnectionOf(ctx); connected {
 		key.connection = connection.ID
 	}
-	c.overviews.mutex.Lock()
-	defer c.overviews.mutex.Unlock()
-	if last := c.overviews.last[key]; last != nil && now.Sub(last.At) < overviewAge && !now.Before(last.At) {
-		return last, nil
+	last := c.overviews.of(key)
+	select {
+	case last.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-last.turn }()
+	if made := last.made; made != nil && now.Sub(made.At) < overviewAge && !now.Before(made.At) {
+		return made, nil
 	}
 	o := &overview{At: now, Refills: map[string]userkit.Money{}, Charges: map[string]userkit.Money{}}
 	count := func(filter userkit.Filter) (n int64, err error) {
@@ -135,10 +162,7 @@ func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
 	if err := c.addAttention(ctx, v, o, count); err != nil {
 		return nil, err
 	}
-	if c.overviews.last == nil || len(c.overviews.last) >= maxOverviews {
-		c.overviews.last = map[overviewKey]*overview{}
-	}
-	c.overviews.last[key] = o
+	last.made = o
 	return o, nil
 }
 

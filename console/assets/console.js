@@ -131,13 +131,14 @@
       };
       const muted = probe("--muted"), line = probe("--line"), accent = probe("--accent"), good = probe("--good");
       const axis = { stroke: muted, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+      const dayOf = (ts) => new Date(ts * 1000).toISOString().slice(0, 10);
       const bars = uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 });
       this.plot = new uPlot({
         width: this.clientWidth, height: 220, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
         cursor: { y: false }, scales: { x: { time: true, range: (_, low, high) => [low - 43200, high + 43200] }, y: { range: (_, low, high) => [0, high || 1] } },
-        axes: [{ ...axis }, { ...axis, size: 70, values: (_, ticks) => ticks.map(readable) }],
+        axes: [{ ...axis, space: 90, incrs: [1, 2, 7, 14, 28, 91, 182, 364].map((n) => n * 86400), values: (_, ticks) => ticks.map(dayOf) }, { ...axis, size: 70, values: (_, ticks) => ticks.map(readable) }],
         series: [
-          { label: this.dataset.day, value: (_, ts) => ts == null ? "–" : new Date(ts * 1000).toISOString().slice(0, 10) },
+          { label: this.dataset.day, value: (_, ts) => ts == null ? "–" : dayOf(ts) },
           { label: this.dataset.received, stroke: accent, fill: accent, width: 0, paths: bars, points: { show: false }, value: (_, n, __, i) => n == null ? "–" : readable(received[i]) },
           { label: this.dataset.sent, stroke: good, fill: good, width: 0, paths: bars, points: { show: false }, value: (_, n) => n == null ? "–" : readable(n) },
         ],
