@@ -85,6 +85,9 @@ type Authorization struct {
 	// CodeUserRequired. It is not narrowed: the few records of a scope would have to be searched
 	// for among those of everybody, at a cost that the actor would choose. Walk the users instead,
 	// and list what belongs to each.
+	//
+	// Scope is about a user as the call finds it: a new user has to match it, but a change may take
+	// a user out of it, as the activation of one does from a scope of inactive users.
 	Scope Filter
 }
 
