@@ -56,11 +56,11 @@ func (p ActivationPolicy) normalise() (ActivationPolicy, error) {
 		return p, invalidOption(name, "no mailer")
 	}
 	if strings.Count(p.Link, tokenPlace) != 1 {
-		return p, invalidOption(name, "the link needs %s once", tokenPlace)
+		return p, invalidOption(name, "the link must contain %s exactly once", tokenPlace)
 	}
 	link, err := url.Parse(strings.Replace(p.Link, tokenPlace, "a", 1))
 	if err != nil || link.Host == "" || link.User != nil || !strings.Contains(p.Link, "//"+link.Host) {
-		return p, invalidOption(name, "the link is not the address of a page")
+		return p, invalidOption(name, "the link is not the URL of a page")
 	}
 	local := link.Hostname() == "localhost" || net.ParseIP(link.Hostname()).IsLoopback()
 	if link.Scheme != "https" && (link.Scheme != "http" || !local) {
@@ -70,13 +70,13 @@ func (p ActivationPolicy) normalise() (ActivationPolicy, error) {
 		p.ValidFor = 48 * time.Hour
 	}
 	if p.ValidFor < time.Minute || p.ValidFor > 30*24*time.Hour {
-		return p, invalidOption(name, "links valid for %s, not from 1 minute to 30 days", p.ValidFor)
+		return p, invalidOption(name, "the validity of links, %s, is outside the range 1 minute to 30 days", p.ValidFor)
 	}
 	if p.MailsPerHour == 0 {
 		p.MailsPerHour = 5
 	}
 	if p.MailsPerHour < 1 || p.MailsPerHour > 100 {
-		return p, invalidOption(name, "%d mails per hour, not from 1 to 100", p.MailsPerHour)
+		return p, invalidOption(name, "%d mails per hour is outside the range 1 to 100", p.MailsPerHour)
 	}
 	return p, nil
 }
@@ -167,7 +167,7 @@ func (p ActivationPolicy) request(state *State, o origin, email string, token st
 	// A clock that went back begins a new count.
 	if last := state.Activation; !last.IsZero() && !o.now.Before(last.CountedFrom) && o.now.Sub(last.CountedFrom) < mailWindow {
 		if last.Mails >= p.MailsPerHour {
-			refused := NewError(CodeTooManyMails, "", "the user has got %d mails since %s", last.Mails, last.CountedFrom.Format(time.RFC3339))
+			refused := NewError(CodeTooManyMails, "", "the user has been sent %d mails since %s", last.Mails, last.CountedFrom.Format(time.RFC3339))
 			refused.Until = last.CountedFrom.Add(mailWindow)
 			return Activation{}, Change{}, refused
 		}
@@ -283,7 +283,7 @@ func (m *manager) sendActivation(ctx context.Context, call call, id UserID, lang
 		return err
 	}
 	if until := m.mailPace.take(user.Email, call.now, m.activation.MailsPerHour); !until.IsZero() {
-		refused := NewError(CodeTooManyMails, "email", "the address has got as many mails as it may")
+		refused := NewError(CodeTooManyMails, "email", "the address has been sent as many mails as it may receive")
 		refused.Until = until
 		return refused
 	}

@@ -330,7 +330,7 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 		return nil, err
 	}
 	if len(n.Mentions) > MaxMentions {
-		return nil, NewError(CodeTooLong, "mentions", "%d users, at most %d", len(n.Mentions), MaxMentions)
+		return nil, NewError(CodeTooLong, "mentions", "%d users exceed the limit of %d", len(n.Mentions), MaxMentions)
 	}
 	if n.Data == nil {
 		return nil, nil
@@ -341,7 +341,7 @@ func (n NewEvent) normalise() (json.RawMessage, error) {
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
-		return nil, NewError(CodeBadFormat, "data", "not JSON").Because(err)
+		return nil, NewError(CodeBadFormat, "data", "the data are not valid JSON").Because(err)
 	}
 	return text, nil
 }
@@ -380,7 +380,7 @@ func (m *manager) Events(ctx context.Context, query EventQuery) (_ Page[Event], 
 	}
 	defer call.leave(ctx, &err)
 	if query.Sort != "" {
-		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have one order only")
+		return Page[Event]{}, NewError(CodeUnknownField, "sort", "events have only one order")
 	}
 	filter, err := query.EventFilter.normalise()
 	if err != nil {

@@ -164,7 +164,7 @@ type roleAuthorizer struct {
 // an operation that does not exist and for a scope that is not a valid filter.
 func NewRoles(table map[string]Role, rolesOf func(ctx context.Context, actor Actor) []string) (Authorizer, error) {
 	if rolesOf == nil {
-		return nil, invalidOption("NewRoles", "nothing says who has which role")
+		return nil, invalidOption("NewRoles", "the function that returns the roles of an actor is nil")
 	}
 	r := &roleAuthorizer{allowed: map[string]map[string]bool{}, roles: maps.Clone(table), rolesOf: rolesOf}
 	for name, role := range table {
@@ -298,7 +298,7 @@ func (m *manager) mayChangeCredentials() error {
 	if m.connections.allowed[ChangeCredentials] {
 		return nil
 	}
-	return NewError(CodeNotWhileConnected, "", "what a user signs in with is not changed while connected")
+	return NewError(CodeNotWhileConnected, "", "what a user signs in with cannot be changed while connected")
 }
 
 // inGeneral reports whether somebody asks about an operation on one record without saying
@@ -379,9 +379,9 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 	case c.inGeneral():
 		return ctx, nil
 	case c.target == ([16]byte{}) && op.ofProject:
-		return ctx, NewError(CodeUserRequired, "user_id", "the actor may do %s for some users only; name one of them", op.name)
+		return ctx, NewError(CodeUserRequired, "user_id", "the actor may do %s only for some users; name one of them", op.name)
 	case c.target == ([16]byte{}) || op.target == TargetProject || op.target == TargetSegment:
-		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s for some users only, and it is about no user", op.name)
+		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s only for some users, and this call is about no user", op.name)
 	}
 	within := false
 	if !user.IsZero() { // a record that is not there is refused like that of another user

@@ -148,7 +148,7 @@ func (e Entry) book(state *State, o origin, id TransactionID, kind TransactionKi
 	for _, made := range state.Transactions {
 		if made.Key == e.Key {
 			if made.Kind != kind || made.Amount != e.Amount || made.Note != e.Note || made.Reference != e.Reference {
-				return Transaction{}, Change{}, NewError(CodeKeyReused, "key", "the key made transaction %s, which differs", made.ID)
+				return Transaction{}, Change{}, NewError(CodeKeyReused, "key", "the key belongs to transaction %s, which has other content", made.ID)
 			}
 			return made, Change{}, nil
 		}
@@ -156,7 +156,7 @@ func (e Entry) book(state *State, o origin, id TransactionID, kind TransactionKi
 	c := state.change()
 	account := &c.Account
 	if e.Amount.Currency != account.Balance.Currency {
-		return Transaction{}, Change{}, NewError(CodeCurrencyMismatch, "amount", "%s, and the balance is in %s", e.Amount.Currency, account.Balance.Currency)
+		return Transaction{}, Change{}, NewError(CodeCurrencyMismatch, "amount", "the amount is in %s, and the balance is in %s", e.Amount.Currency, account.Balance.Currency)
 	}
 	made := Transaction{
 		ID: id, UserID: state.User.ID, Sequence: account.TransactionSequence + 1, Kind: kind, Amount: e.Amount,
@@ -164,7 +164,7 @@ func (e Entry) book(state *State, o origin, id TransactionID, kind TransactionKi
 	}
 	balance, ok := addInt64(account.Balance.Amount, made.Delta())
 	if !ok {
-		return Transaction{}, Change{}, NewError(CodeBalanceOverflow, "amount", "the balance of %s would leave 64 bits", account.Balance)
+		return Transaction{}, Change{}, NewError(CodeBalanceOverflow, "amount", "the balance of %s would no longer fit into 64 bits", account.Balance)
 	}
 	if kind == TransactionCharge && balance < floor {
 		return Transaction{}, Change{}, NewError(CodeInsufficientBalance, "amount", "the balance is %s", account.Balance)
@@ -190,7 +190,7 @@ func cancelLast(state *State, o origin, id TransactionID) (Transaction, Change, 
 	}
 	cancelled := state.Transactions[at]
 	if cancelled.Cancelled() {
-		return Transaction{}, Change{}, NewError(CodeAlreadyCancelled, "", "transaction %s is cancelled already", id)
+		return Transaction{}, Change{}, NewError(CodeAlreadyCancelled, "", "transaction %s is already cancelled", id)
 	}
 	c := state.change()
 	if c.Account.LastTransaction != id {
@@ -213,7 +213,7 @@ func (l Ledger) check() string {
 	case l.Broken != 0:
 		return fmt.Sprintf("transaction %d does not follow from the one before it", l.Broken)
 	case l.Count != l.MaxSequence || l.MaxSequence != l.Account.TransactionSequence:
-		return fmt.Sprintf("%d transactions up to number %d, and the account counts %d", l.Count, l.MaxSequence, l.Account.TransactionSequence)
+		return fmt.Sprintf("there are %d transactions up to number %d, but the account counts %d", l.Count, l.MaxSequence, l.Account.TransactionSequence)
 	case l.Last != l.Account.LastTransaction:
 		return "the account's last transaction is not the last that counts"
 	}
@@ -225,7 +225,7 @@ func (e Entry) check() error {
 		return NewError(CodeRequired, "key", "an idempotency key is required")
 	}
 	if e.Amount.Currency == "" {
-		return NewError(CodeRequired, "currency", "the amount says no currency")
+		return NewError(CodeRequired, "currency", "the amount has no currency")
 	}
 	if e.Amount.Amount <= 0 {
 		return NewError(CodeOutOfRange, "amount", "%d is not positive", e.Amount.Amount)
@@ -284,7 +284,7 @@ func (m *manager) Transactions(ctx context.Context, query TransactionQuery) (_ P
 	}
 	defer call.leave(ctx, &err)
 	if query.Sort != "" {
-		return Page[Transaction]{}, NewError(CodeUnknownField, "sort", "transactions have one order only")
+		return Page[Transaction]{}, NewError(CodeUnknownField, "sort", "transactions have only one order")
 	}
 	filter := query.TransactionFilter.normalise()
 	if !query.UserID.IsZero() {

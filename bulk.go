@@ -252,7 +252,7 @@ func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [
 // check checks a request but its message, and that its segments can be used.
 func (r BulkRequest) check(ctx context.Context, m *manager) error {
 	if r.Action == BulkSendMessage && !r.Message.Mail.IsZero() {
-		return NewError(CodeUnknownField, "mail", "a received mail goes to nobody else")
+		return NewError(CodeUnknownField, "mail", "a received mail cannot be sent to others")
 	}
 	if _, known := bulkOperations[r.Action]; !known {
 		return NewError(CodeUnknownValue, "action", "unknown bulk action %q", clip(string(r.Action)))
@@ -268,17 +268,17 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 		{"traffic_limit", limited, r.Action == BulkSetTrafficLimit}, {"days", r.Days != 0, r.Action == BulkAddDays}, {"message", !r.Message.isZero(), r.Action == BulkSendMessage},
 	} {
 		if part.given && !part.taken {
-			return NewError(CodeUnknownField, part.field, "%q takes none", string(r.Action))
+			return NewError(CodeUnknownField, part.field, "the action %q does not take this", string(r.Action))
 		}
 		if part.taken && !part.given && part.field != "message" { // whose parts are named
 
-			return NewError(CodeRequired, part.field, "%q needs it", string(r.Action))
+			return NewError(CodeRequired, part.field, "the action %q requires this", string(r.Action))
 		}
 	}
 	switch r.Action {
 	case BulkAddToSegments, BulkRemoveFromSegment:
 		if r.Action == BulkRemoveFromSegment && len(r.Segments) > 1 {
-			return NewError(CodeRequired, "segments", "%q needs exactly one", string(r.Action))
+			return NewError(CodeRequired, "segments", "the action %q requires exactly one segment", string(r.Action))
 		}
 		return m.lists(ctx, r.Segments)
 	case BulkSetLicense:
@@ -290,7 +290,7 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 		return err
 	case BulkAddDays:
 		if r.Days < 1 || r.Days > MaxBulkDays {
-			return NewError(CodeOutOfRange, "days", "%d is not from 1 to %d", r.Days, MaxBulkDays)
+			return NewError(CodeOutOfRange, "days", "%d is outside the range 1 to %d", r.Days, MaxBulkDays)
 		}
 	}
 	return nil
@@ -383,7 +383,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 		return result, err
 	}
 	if rest != state.rest {
-		return result, NewError(CodeAudienceChanged, "token", "%d users meet the filter now, or others than the %d of the preview", rest.count, state.rest.count)
+		return result, NewError(CodeAudienceChanged, "token", "the filter now matches %d users, not the %d users of the preview", rest.count, state.rest.count)
 	}
 
 	total := int64(len(users))

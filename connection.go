@@ -123,7 +123,7 @@ func (p ConnectionPolicy) limits() ConnectionLimits {
 
 func (p ConnectionPolicy) checkDuration(duration time.Duration) error {
 	if duration < time.Second || duration > p.MaxDuration {
-		return NewError(CodeOutOfRange, "duration", "%s is not from a second to %s", duration, p.MaxDuration)
+		return NewError(CodeOutOfRange, "duration", "%s is outside the range 1 second to %s", duration, p.MaxDuration)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (p ConnectionPolicy) normalise() (ConnectionPolicy, error) {
 		p.Duration = min(DefaultConnectionDuration, p.MaxDuration)
 	}
 	if p.MaxDuration < time.Second || p.MaxDuration > MaxConnectionDuration || p.Duration < time.Second || p.Duration > p.MaxDuration {
-		return p, invalidOption("WithConnections", "%s and at most %s is not from a second to %s", p.Duration, p.MaxDuration, MaxConnectionDuration)
+		return p, invalidOption("WithConnections", "a duration of %s and a maximum of %s are not within the range 1 second to %s", p.Duration, p.MaxDuration, MaxConnectionDuration)
 	}
 	names := p.Operations
 	if names == nil {
@@ -238,7 +238,7 @@ func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, u
 	op := c.operation
 	switch {
 	case op == opConnect || op == opResume:
-		return ctx, NewError(CodeConnectedAlready, "", "the actor is connected to a user already")
+		return ctx, NewError(CodeConnectedAlready, "", "the actor is already connected to a user")
 	case !m.connections.allowed[op.name]:
 		return ctx, NewError(CodeNotWhileConnected, "", "%s is not allowed while connected", op.name)
 	case op.narrowed:
@@ -256,7 +256,7 @@ func errConnectionsOff() error {
 }
 
 func errNotYours() error {
-	return NewError(CodeNotYourConnection, "", "the connection is of another administrator")
+	return NewError(CodeNotYourConnection, "", "the connection belongs to another administrator")
 }
 
 // ofActor reports whether it was the actor who connected.
@@ -318,7 +318,7 @@ func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptio
 	case m.connections.Off:
 		return Connection{}, errConnectionsOff()
 	case call.actor.Kind != ActorAdministrator || call.actor.ID == "":
-		return Connection{}, NewError(CodeNotAdministrator, "actor", "only an administrator with an id connects to users")
+		return Connection{}, NewError(CodeNotAdministrator, "actor", "only an administrator with an id can connect to users")
 	}
 	if err := firstError(options.check(), m.connections.checkDuration(duration)); err != nil {
 		return Connection{}, err
@@ -328,7 +328,7 @@ func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptio
 		return Connection{}, err
 	}
 	if m.connections.samePerson(call.actor, known) {
-		return Connection{}, NewError(CodeSelfConnection, "user_id", "nobody connects to oneself")
+		return Connection{}, NewError(CodeSelfConnection, "user_id", "an administrator cannot connect to their own user")
 	}
 	connection := Connection{
 		ID: NewID[Connection](), UserID: user, Actor: call.actor, Reason: options.Reason,
@@ -397,7 +397,7 @@ func (m *manager) Connections(ctx context.Context, query ConnectionQuery) (_ Pag
 	}
 	defer call.leave(ctx, &err)
 	if query.Sort != "" && query.Sort != "started_at" {
-		return Page[Connection]{}, NewError(CodeUnknownField, "sort", "connections have one order only")
+		return Page[Connection]{}, NewError(CodeUnknownField, "sort", "connections have only one order")
 	}
 	filter, err := query.ConnectionFilter.normalise()
 	if err != nil {

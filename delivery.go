@@ -352,7 +352,7 @@ func (m *manager) doubtGone(ctx context.Context, notifier *notifying, out *outgo
 	}
 	wrong, alarm := notifier.witness.misconfigured(now)
 	if alarm {
-		m.logger.ErrorContext(ctx, "userkit: a notifier calls most devices gone that it has reached before, so it clears no push tokens: "+
+		m.logger.ErrorContext(ctx, "userkit: a notifier reports as gone most of the devices that it has reached before, so no push tokens are cleared: "+
 			"check its credentials and its application", "device_type", out.device.Type)
 	}
 	return wrong
@@ -376,7 +376,7 @@ func notify(ctx context.Context, notifier Notifier, notification Notification) N
 		case NotificationDelivered, NotificationGone, NotificationRefused, NotificationLater:
 			return result
 		}
-		return Later(NewError(CodeUnknownValue, "outcome", "the notifier returned the outcome %q", clip(string(result.Outcome))), time.Time{})
+		return Later(NewError(CodeUnknownValue, "outcome", "the notifier returned the unknown outcome %q", clip(string(result.Outcome))), time.Time{})
 	}, func(err error) NotificationResult {
 		if _, panicked := errors.AsType[*panicError](err); panicked {
 			return Later(&panicError{errors.New(told(err))}, time.Time{})

@@ -147,7 +147,7 @@ func (d *dispatcher[T]) idle() bool {
 	return true
 }
 
-var errGoroutineEnded error = NewError(CodeStoreUnavailable, "", "code of the host's ended a goroutine of userkit's")
+var errGoroutineEnded error = NewError(CodeStoreUnavailable, "", "the host's code ended a goroutine of userkit")
 
 // next takes a piece of work out of a line; ok is false when the worker has to end.
 func (d *dispatcher[T]) next(l *line[T]) (next leased[T], ok bool) {

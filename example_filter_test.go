@@ -24,7 +24,7 @@ func ExampleParseFilter() {
 	}
 	// Output:
 	// country eq "GB" and (attributes.plan sw "pro" or balance ge "20.00 EUR")
-	// unknown_field at character 21: no field "plan"
+	// unknown_field at character 21: unknown field "plan"
 }
 
 // A list with a search, a filter and an order.

@@ -52,7 +52,7 @@ func (k FieldKind) Parse(text string) (any, error) {
 	case KindInteger:
 		number, err := strconv.ParseInt(text, 10, 64)
 		if errors.Is(err, strconv.ErrRange) {
-			return nil, NewError(CodeOutOfRange, "", "%q is beyond 64 bits", clip(text))
+			return nil, NewError(CodeOutOfRange, "", "%q does not fit into 64 bits", clip(text))
 		}
 		if err != nil {
 			return bad("a whole number")

@@ -420,7 +420,7 @@ func (c Comparison) name() string {
 // returns ErrInvalid with the code that says what is wrong and Field "filter".
 func (f Filter) check() (Filter, error) {
 	if deeper(f.root, MaxFilterDepth) {
-		return Filter{}, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
+		return Filter{}, NewError(CodeTooLong, "filter", "nested more than %d levels deep", MaxFilterDepth)
 	}
 	if err := checkElements(f.root, false); err != nil {
 		return Filter{}, err
@@ -428,7 +428,7 @@ func (f Filter) check() (Filter, error) {
 	count := 0
 	root, err := mapComparisons(f.root, func(c Comparison) (Expression, error) {
 		if count++; count > MaxFilterComparisons {
-			return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
+			return nil, NewError(CodeTooLong, "filter", "the filter has more than %d comparisons", MaxFilterComparisons)
 		}
 		checked, err := c.check()
 		return checked, err
@@ -438,7 +438,7 @@ func (f Filter) check() (Filter, error) {
 	}
 	checked := Filter{root}
 	if size := len(checked.String()); size > MaxFilterBytes {
-		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", size, MaxFilterBytes)
+		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes exceed the limit of %d", size, MaxFilterBytes)
 	}
 	return checked, nil
 }
@@ -462,7 +462,7 @@ func checkElements(expression Expression, inside bool) error {
 		return checkElements(expression.Of, inside)
 	case ElementExpression:
 		if inside {
-			return NewError(CodeFilterSyntax, "filter", "brackets of attributes in one another")
+			return NewError(CodeFilterSyntax, "filter", "brackets of attributes cannot be nested")
 		}
 		if err := expression.check(); err != nil {
 			return err
@@ -477,9 +477,9 @@ func (e ElementExpression) check() error {
 	name := attributePrefix + strings.Join(e.Path, ".")
 	switch {
 	case len(e.Path) == 0 || slices.ContainsFunc(e.Path, func(name string) bool { return !attributeName(name) }):
-		return NewError(CodeUnknownField, "filter", "no attribute %q", clip(name))
+		return NewError(CodeUnknownField, "filter", "unknown attribute %q", clip(name))
 	case len(e.Path) > maxJSONDepth:
-		return NewError(CodeTooLong, "filter", "%d names deep, at most %d", len(e.Path), maxJSONDepth)
+		return NewError(CodeTooLong, "filter", "a path of %d names exceeds the limit of %d", len(e.Path), maxJSONDepth)
 	case e.Of == nil:
 		return NewError(CodeRequired, "filter", "%s[] needs a condition", clip(name))
 	}
@@ -558,14 +558,14 @@ var filterFields = func() map[string]filterField {
 func (c Comparison) check() (Comparison, error) {
 	field, ok := filterFields[c.Field]
 	if !ok {
-		return c, NewError(CodeUnknownField, "filter", "no field %q", clip(c.name()))
+		return c, NewError(CodeUnknownField, "filter", "unknown field %q", clip(c.name()))
 	}
 	if len(c.Path) > maxJSONDepth {
-		return c, NewError(CodeTooLong, "filter", "%d names deep, at most %d", len(c.Path), maxJSONDepth)
+		return c, NewError(CodeTooLong, "filter", "a path of %d names exceeds the limit of %d", len(c.Path), maxJSONDepth)
 	}
 	for _, name := range c.Path {
 		if c.Field != attributesField || !attributeName(name) {
-			return c, NewError(CodeUnknownField, "filter", "no field %q", clip(c.name()))
+			return c, NewError(CodeUnknownField, "filter", "unknown field %q", clip(c.name()))
 		}
 	}
 	if !field.allows(c) {
@@ -581,7 +581,7 @@ func (c Comparison) check() (Comparison, error) {
 	}
 	c.Value = value
 	if noValue(value) && c.Operator != OpEqual && c.Operator != OpNotEqual {
-		return c, NewError(CodeRequired, "filter", "%q needs a value to be compared with", string(c.Operator))
+		return c, NewError(CodeRequired, "filter", "%q needs a value to compare with", string(c.Operator))
 	}
 	return c, nil
 }
@@ -624,7 +624,7 @@ func noValue(value any) bool {
 // value returns the comparison's value in the type of the field.
 func (f filterField) value(c Comparison) (any, error) {
 	bad := func(what string) (any, error) {
-		return nil, NewError(CodeBadFormat, "filter", "%q compares with %s", c.name(), what)
+		return nil, NewError(CodeBadFormat, "filter", "%q can only be compared with %s", c.name(), what)
 	}
 	text, isText := c.Value.(string)
 	if isText {
@@ -713,14 +713,14 @@ func (f filterField) text(c Comparison, text string) (any, error) {
 	case f.kind == KindID:
 		return strings.ToLower(text), nil
 	case f.kind == kindSegment && text == "":
-		return nil, NewError(CodeRequired, "filter", "a segment has a name")
+		return nil, NewError(CodeRequired, "filter", "a segment needs a name")
 	case f.kind == KindCodes && !slices.Contains(f.values, text),
 		len(f.values) > 0 && text != "" && (c.Operator == OpEqual || c.Operator == OpNotEqual) && !slices.Contains(f.values, text):
-		return nil, NewError(CodeUnknownValue, "filter", "%q of %q is none of %s", clip(text), c.name(), strings.Join(f.values, ", "))
+		return nil, NewError(CodeUnknownValue, "filter", "%q, the value for %q, is not one of %s", clip(text), c.name(), strings.Join(f.values, ", "))
 	case c.Field == "country":
 		return strings.ToUpper(text), nil
 	case text != "" && f.kind == KindText && Fold(text) == "":
-		return nil, NewError(CodeBadFormat, "filter", "%q is nothing but accents", clip(text))
+		return nil, NewError(CodeBadFormat, "filter", "%q consists of nothing but accents", clip(text))
 	}
 	return text, nil
 }
@@ -733,19 +733,19 @@ func (c Comparison) attributeValue() (any, error) {
 	case c.Value == nil || text == "" && isText:
 		return nil, nil // both mean no value
 	case isText && Fold(text) == "":
-		return nil, NewError(CodeBadFormat, "filter", "%q is nothing but accents", clip(text))
+		return nil, NewError(CodeBadFormat, "filter", "%q consists of nothing but accents", clip(text))
 	case isText:
 		return text, nil
 	case c.Operator == OpContains, c.Operator == OpStartsWith, c.Operator == OpEndsWith:
-		return nil, NewError(CodeBadFormat, "filter", "%q compares with a text", string(c.Operator))
+		return nil, NewError(CodeBadFormat, "filter", "%q can only be used with a text", string(c.Operator))
 	case isBool && c.Operator.ordered():
-		return nil, NewError(CodeBadFormat, "filter", "%q compares with a text or a number", string(c.Operator))
+		return nil, NewError(CodeBadFormat, "filter", "%q can only be used with a text or a number", string(c.Operator))
 	}
 	switch c.Value.(type) {
 	case bool, int64, float64:
 		return c.Value, nil
 	}
-	return nil, NewError(CodeBadFormat, "filter", "%q compares with a text, a number, true, false or null", c.name())
+	return nil, NewError(CodeBadFormat, "filter", "%q can only be compared with a text, a number, true, false or null", c.name())
 }
 
 // filterError returns an error about a value as one about the filter.

@@ -26,7 +26,7 @@ import (
 // character at fault.
 func ParseFilter(text string) (Filter, error) {
 	if len(text) > MaxFilterBytes {
-		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes, at most %d", len(text), MaxFilterBytes)
+		return Filter{}, NewError(CodeTooLong, "filter", "%d bytes exceed the limit of %d", len(text), MaxFilterBytes)
 	}
 	p := &filterParser{text: text}
 	root, err := p.filter()
@@ -61,7 +61,7 @@ func (p *filterParser) filter() (Expression, error) {
 			}
 			p.at += size
 		}
-		return nil, NewError(CodeBadText, "filter", "not valid UTF-8")
+		return nil, NewError(CodeBadText, "filter", "the text is not valid UTF-8")
 	}
 	p.space()
 	if p.at == len(p.text) {
@@ -118,7 +118,7 @@ func (p *filterParser) joined(depth int, word string, operand func(int) (Express
 // operand reads a comparison, or a filter in brackets with or without not.
 func (p *filterParser) operand(depth int) (Expression, error) {
 	if depth > MaxFilterDepth {
-		return nil, NewError(CodeTooLong, "filter", "nested deeper than %d", MaxFilterDepth)
+		return nil, NewError(CodeTooLong, "filter", "nested more than %d levels deep", MaxFilterDepth)
 	}
 	begin := p.at
 	if p.word("not") {
@@ -199,7 +199,7 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 	}
 	if p.comparisons++; p.comparisons > MaxFilterComparisons {
 		p.at = begin
-		return nil, NewError(CodeTooLong, "filter", "more than %d comparisons", MaxFilterComparisons)
+		return nil, NewError(CodeTooLong, "filter", "the filter has more than %d comparisons", MaxFilterComparisons)
 	}
 	relative := c.Path
 	if p.inside { // errors name all of the path
@@ -212,7 +212,7 @@ func (p *filterParser) comparison(depth int) (Expression, error) {
 			p.at = valueAt
 			return nil, err
 		}
-		return nil, NewError(CodeUnknownField, "filter", "no field %q", clip(p.written+name))
+		return nil, NewError(CodeUnknownField, "filter", "unknown field %q", clip(p.written+name))
 	}
 	p.space()
 	return checked, nil
@@ -232,13 +232,13 @@ func (p *filterParser) value() (any, error) {
 	if strings.HasPrefix(rest, `"`) {
 		end := closingQuote(rest)
 		if end < 0 {
-			return nil, p.syntax("the text is not closed")
+			return nil, p.syntax("the text has no closing quotation mark")
 		}
 		var value string
 		err := json.Unmarshal([]byte(rest[:end]), &value)
 		// encoding/json replaces half of a surrogate pair, which is no character.
 		if half := strings.ContainsRune(value, utf8.RuneError) && strings.Contains(strings.ToLower(rest[:end]), `\ud`); err != nil || half {
-			return nil, p.syntax("not a JSON string")
+			return nil, p.syntax("the text is not a valid JSON string")
 		}
 		p.at += end
 		return value, nil
@@ -260,7 +260,7 @@ func (p *filterParser) value() (any, error) {
 		if err != nil {
 			number, err := strconv.ParseFloat(word, 64)
 			if err != nil {
-				return nil, NewError(CodeOutOfRange, "filter", "%s is beyond 64 bits", clip(word))
+				return nil, NewError(CodeOutOfRange, "filter", "%s does not fit into 64 bits", clip(word))
 			}
 			value = number
 		} else {
@@ -341,9 +341,9 @@ func (p *filterParser) syntax(format string, args ...any) error {
 // unexpected says what should be where the parser is.
 func (p *filterParser) unexpected(wanted string) error {
 	if p.at >= len(p.text) {
-		return p.syntax("the filter ends where %s should be", wanted)
+		return p.syntax("the filter ends where %s is expected", wanted)
 	}
-	return p.syntax("%q where %s should be", clip(firstWord(p.text[p.at:])), wanted)
+	return p.syntax("found %q where %s is expected", clip(firstWord(p.text[p.at:])), wanted)
 }
 
 // firstWord returns what an error shows of the text at fault.

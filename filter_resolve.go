@@ -100,7 +100,7 @@ func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
 	}
 	root, err := mapComparisons(named.root, func(c Comparison) (Expression, error) {
 		if r.comparisons++; r.comparisons > maxResolved {
-			return nil, NewError(CodeTooLong, "filter", "with the rules that it names, more than %d comparisons", maxResolved)
+			return nil, NewError(CodeTooLong, "filter", "the filter and the rules that it names have more than %d comparisons", maxResolved)
 		}
 		if c.Field == "phone" {
 			c.Value = r.phone(c)
@@ -168,7 +168,7 @@ func (r *resolver) name(filter Filter) (Filter, error) {
 			id = r.byName[SegmentNameKey(text)]
 		}
 		if _, ok := r.known[id]; !ok {
-			return nil, NewError(CodeUnknownSegment, "filter", "no segment %q", clip(text))
+			return nil, NewError(CodeUnknownSegment, "filter", "there is no segment %q", clip(text))
 		}
 		c.Value = id.String()
 		return c, nil

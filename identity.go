@@ -147,17 +147,17 @@ const (
 func checkEmailParts(email string) error {
 	at := strings.LastIndexByte(email, '@')
 	if at > maxEmailLocal {
-		return NewError(CodeTooLong, "email", "%d bytes before the @, at most %d", at, maxEmailLocal)
+		return NewError(CodeTooLong, "email", "%d bytes before the @ exceed the limit of %d", at, maxEmailLocal)
 	}
 	if length := len(email) - at - 1; length > maxEmailDomain {
-		return NewError(CodeTooLong, "email", "%d bytes after the @, at most %d", length, maxEmailDomain)
+		return NewError(CodeTooLong, "email", "%d bytes after the @ exceed the limit of %d", length, maxEmailDomain)
 	}
 	domain, err := domainKey(email[at+1:])
 	if err != nil {
 		return NewError(CodeBadFormat, "email", "%q is not a domain", clip(email[at+1:]))
 	}
 	if len(domain) > maxEmailDomain {
-		return NewError(CodeTooLong, "email", "%d bytes after the @ in ASCII, at most %d", len(domain), maxEmailDomain)
+		return NewError(CodeTooLong, "email", "%d bytes after the @, in ASCII, exceed the limit of %d", len(domain), maxEmailDomain)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func checkEmailParts(email string) error {
 // checkKey checks that a key fits an index.
 func checkKey(field, key string) error {
 	if len(key) > SortKeyBytes {
-		return NewError(CodeTooLong, field, "%d bytes as it compares, at most %d", len(key), SortKeyBytes)
+		return NewError(CodeTooLong, field, "%d bytes of the form that is compared exceed the limit of %d", len(key), SortKeyBytes)
 	}
 	return nil
 }

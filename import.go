@@ -129,7 +129,7 @@ func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, record
 		return nil, NewError(CodeUnknownValue, "mode", "unknown mode of an import %q", clip(string(options.Mode)))
 	}
 	if len(records) > MaxImport {
-		return nil, NewError(CodeTooLong, "records", "%d records, at most %d", len(records), MaxImport)
+		return nil, NewError(CodeTooLong, "records", "%d records exceed the limit of %d", len(records), MaxImport)
 	}
 	i := &userImports{
 		manager: m, ImportOptions: options, origin: call.origin, records: records, outcomes: make([]ImportOutcome, len(records)),
@@ -291,7 +291,7 @@ func (i *userImports) command(at int, user User, exists bool) (*command, error) 
 	case exists:
 		return i.update(at, user)
 	case i.Mode == ImportUpdate:
-		return nil, NewError(CodeUserNotFound, record.Key.field, "no user with this %s", record.Key.field)
+		return nil, NewError(CodeUserNotFound, record.Key.field, "no user has this %s", record.Key.field)
 	}
 	return i.create(at)
 }
@@ -333,7 +333,7 @@ func (i *userImports) create(at int) (*command, error) {
 func (i *userImports) update(at int, user User) (*command, error) {
 	draft := &i.records[at].Draft
 	if !draft.Create.ID.IsZero() && draft.Create.ID != user.ID {
-		return nil, NewError(CodeIDMismatch, "id", "the key is that of user %s", user.ID)
+		return nil, NewError(CodeIDMismatch, "id", "the key belongs to user %s", user.ID)
 	}
 	if currency := draft.Create.Currency; currency != "" && currency != user.Balance.Currency {
 		return nil, NewError(CodeCurrencyMismatch, "currency", "the balance of user %s is in %s", user.ID, user.Balance.Currency)

@@ -40,17 +40,17 @@ func readJSON(field string, value any, most int) (any, error) {
 func decodeJSON(field string, value any, most int) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		return nil, NewError(CodeBadFormat, field, "not JSON").Because(err)
+		return nil, NewError(CodeBadFormat, field, "the text is not valid JSON").Because(err)
 	}
 	if len(text) > most {
-		return nil, NewError(CodeTooLong, field, "%d bytes of JSON, at most %d", len(text), most)
+		return nil, NewError(CodeTooLong, field, "%d bytes of JSON exceed the limit of %d", len(text), most)
 	}
 	if !utf8.Valid(text) || replacedUTF8(text) {
-		return nil, NewError(CodeBadText, field, "not valid UTF-8")
+		return nil, NewError(CodeBadText, field, "the text is not valid UTF-8")
 	}
 	read, err := jsonvalue.Decode(text)
 	if err != nil {
-		return nil, jsonFault(field, "not JSON", err)
+		return nil, jsonFault(field, "the text is not valid JSON", err)
 	}
 	return read, nil
 }
@@ -88,12 +88,12 @@ func replacedUTF8(text []byte) bool {
 // float64, it refuses whole numbers that would lose digits as well.
 func checkJSON(field string, value any, depth int, numbers bool) error {
 	if depth < 0 {
-		return NewError(CodeTooLong, field, "nested deeper than %d", maxJSONDepth)
+		return NewError(CodeTooLong, field, "nested more than %d levels deep", maxJSONDepth)
 	}
 	switch value := value.(type) {
 	case json.Number:
 		if number, err := value.Float64(); err != nil || numbers && !jsonvalue.KeepsDigits(value.String(), number) {
-			return NewError(CodeOutOfRange, field, "%s is beyond 64 bits: send it as a text", clip(value.String()))
+			return NewError(CodeOutOfRange, field, "%s does not fit into 64 bits: send it as a text", clip(value.String()))
 		}
 	case string:
 		return checkLines(field, value, len(value))

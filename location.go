@@ -398,7 +398,7 @@ func (m *manager) Locations(ctx context.Context, query LocationQuery) (_ Feature
 	}
 	defer call.leave(ctx, &err)
 	if query.Sort != "" {
-		return FeatureCollection{}, NewError(CodeUnknownField, "sort", "locations have one order only")
+		return FeatureCollection{}, NewError(CodeUnknownField, "sort", "locations have only one order")
 	}
 	if box, set := query.Box.Get(); set {
 		if err := box.check(); err != nil {

@@ -121,7 +121,7 @@ func New(store Store, opts ...Option) (Manager, error) {
 	}
 	if m.defaultLicense != "" {
 		if _, err := m.license(m.defaultLicense); err != nil {
-			return nil, invalidOption("WithDefaultLicense", "%q is not one of WithLicenses", clip(m.defaultLicense))
+			return nil, invalidOption("WithDefaultLicense", "%q is not among the licenses given to WithLicenses", clip(m.defaultLicense))
 		}
 	}
 	store = observe(store, m.observers, m.logger)

@@ -247,7 +247,7 @@ func (n NewMessage) normalise() (NewMessage, error) {
 		n.Data = nil
 	}
 	if n.Subject == "" && n.Body == "" {
-		return n, NewError(CodeRequired, "body", "a message has a subject or a body")
+		return n, NewError(CodeRequired, "body", "a message needs a subject or a body")
 	}
 	if n.Format != MessagePlain && n.Format != MessageMarkdown {
 		return n, NewError(CodeUnknownValue, "format", "unknown format of messages %q", clip(string(n.Format)))
@@ -268,7 +268,7 @@ func (n NewMessage) normalise() (NewMessage, error) {
 		return n, NewError(CodeBadFormat, "key", "the key of a mail is its message id")
 	}
 	if n.Mail.MessageID == "" {
-		return n, NewError(CodeRequired, "mail.message_id", "what tells the mail from others")
+		return n, NewError(CodeRequired, "mail.message_id", "a mail needs its message id")
 	}
 	digest := sha256.Sum256([]byte(n.Mail.MessageID))
 	n.Key = mailKey + hex.EncodeToString(digest[:])
@@ -284,7 +284,7 @@ func (o MailOrigin) check() error {
 			return NewError(CodeUnknownValue, "mail.marks", "unknown mark %q", clip(string(mark)))
 		}
 		if slices.Contains(o.Marks[:i], mark) {
-			return NewError(CodeBadFormat, "mail.marks", "%s twice", mark)
+			return NewError(CodeBadFormat, "mail.marks", "the mark %s occurs twice", mark)
 		}
 	}
 	switch o.DMARC {
@@ -310,7 +310,7 @@ func checkMessageData(data map[string]string) error {
 		}
 	}
 	if size > MaxMessageData {
-		return NewError(CodeTooLong, "data", "at most %d bytes, keys included", MaxMessageData)
+		return NewError(CodeTooLong, "data", "the data exceed the limit of %d bytes, keys included", MaxMessageData)
 	}
 	return checkNotificationData(data)
 }
@@ -318,7 +318,7 @@ func checkMessageData(data map[string]string) error {
 // inTime returns an error for a message that has expired when it is sent.
 func (n NewMessage) inTime(now time.Time) error {
 	if !n.ExpiresAt.IsZero() && !now.Before(n.ExpiresAt) {
-		return NewError(CodeOutOfRange, "expires_at", "a message expires later than it is sent")
+		return NewError(CodeOutOfRange, "expires_at", "a message must expire after it is sent")
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func (n NewMessage) send(state *State, o origin, id MessageID, notifiers notifie
 			continue
 		}
 		if n.Mail.IsZero() && !n.made(&sent) {
-			return Message{}, Change{}, NewError(CodeKeyReused, "key", "the key sent message %s, which differs", sent.ID)
+			return Message{}, Change{}, NewError(CodeKeyReused, "key", "the key belongs to message %s, which has other content", sent.ID)
 		}
 		return sent, Change{}, nil
 	}
@@ -462,7 +462,7 @@ func (m *manager) MarkRead(ctx context.Context, user UserID, ids ...MessageID) (
 	}
 	defer call.leave(ctx, &err)
 	if len(ids) > MaxMarkRead {
-		return 0, NewError(CodeOutOfRange, "ids", "%d messages, at most %d", len(ids), MaxMarkRead)
+		return 0, NewError(CodeOutOfRange, "ids", "%d messages exceed the limit of %d", len(ids), MaxMarkRead)
 	}
 	ids = slices.Clone(ids)
 	return change(ctx, m, command{want: Want{User: user, Messages: ids}}, func(state *State) (int, Change, error) {

@@ -49,7 +49,7 @@ func ParseMoney(text, currencyCode string) (Money, error) {
 	}
 	amount, err := strconv.ParseInt(number, 10, 64)
 	if err != nil {
-		return Money{}, NewError(CodeOutOfRange, "amount", "%q is beyond 64 bits of minor units", clip(text))
+		return Money{}, NewError(CodeOutOfRange, "amount", "%q does not fit into 64 bits of minor units", clip(text))
 	}
 	return Money{Amount: amount, Currency: currencyCode}, nil
 }
@@ -90,13 +90,13 @@ func (m Money) String() string {
 func (m Money) Add(other Money) (Money, error) {
 	if m.Currency != other.Currency {
 		if m.Currency == "" || other.Currency == "" {
-			return Money{}, NewError(CodeRequired, "currency", "an amount says no currency")
+			return Money{}, NewError(CodeRequired, "currency", "an amount has no currency")
 		}
-		return Money{}, NewError(CodeCurrencyMismatch, "currency", "%s and %s", m.Currency, other.Currency)
+		return Money{}, NewError(CodeCurrencyMismatch, "currency", "%s and %s are different currencies", m.Currency, other.Currency)
 	}
 	sum, ok := addInt64(m.Amount, other.Amount)
 	if !ok {
-		return Money{}, NewError(CodeBalanceOverflow, "amount", "%d + %d is beyond 64 bits", m.Amount, other.Amount)
+		return Money{}, NewError(CodeBalanceOverflow, "amount", "%d + %d does not fit into 64 bits", m.Amount, other.Amount)
 	}
 	return Money{Amount: sum, Currency: m.Currency}, nil
 }

@@ -68,12 +68,12 @@ func findNameHolders(ctx context.Context, store Store, wanted ...names) (nameHol
 func (h nameHolders) check(user UserID, n names) error {
 	if email := n.asEmail(); email != "" {
 		if holder, held := h[UserKey{"email", email}]; held && holder != user {
-			return NewError(CodeLoginTaken, "login", "another user has this login as the email address")
+			return NewError(CodeLoginTaken, "login", "another user has this login as their email address")
 		}
 	}
 	if login := n.asLogin(); login != "" {
 		if holder, held := h[UserKey{"login", login}]; held && holder != user {
-			return NewError(CodeEmailTaken, "email", "another user has this email address as the login")
+			return NewError(CodeEmailTaken, "email", "another user has this email address as their login")
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ const (
 // notification.
 func (n Notification) Check() error {
 	if n.PushToken == "" {
-		return NewError(CodeRequired, "push_token", "a notification goes to a device")
+		return NewError(CodeRequired, "push_token", "a notification needs the push token of a device")
 	}
 	return firstError(
 		checkLine("push_token", n.PushToken, MaxPushToken), checkInput("title", n.Title),
@@ -57,11 +57,11 @@ func (n Notification) Check() error {
 
 func checkCollapseID(id string) error {
 	if len(id) > MaxCollapseID {
-		return NewError(CodeTooLong, "collapse_id", "at most %d characters", MaxCollapseID)
+		return NewError(CodeTooLong, "collapse_id", "the id exceeds the limit of %d characters", MaxCollapseID)
 	}
 	for _, c := range []byte(id) {
 		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return NewError(CodeBadFormat, "collapse_id", "only A-Z, a-z, 0-9, '-' and '_'")
+			return NewError(CodeBadFormat, "collapse_id", "the id has characters other than A-Z, a-z, 0-9, '-' and '_'")
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ func checkNotificationData(data map[string]string) error {
 		}
 	}
 	if size > MaxNotificationData {
-		return NewError(CodeTooLong, "data", "at most %d bytes, keys included", MaxNotificationData)
+		return NewError(CodeTooLong, "data", "the data exceed the limit of %d bytes, keys included", MaxNotificationData)
 	}
 	return nil
 }

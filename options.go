@@ -181,10 +181,10 @@ func WithLicenses(licenses ...License) Option {
 				return invalidOption("WithLicenses", "%q cannot be the name of a license", clip(license.Name))
 			}
 			if license.Devices < 0 {
-				return invalidOption("WithLicenses", "%q allows %d devices", clip(license.Name), license.Devices)
+				return invalidOption("WithLicenses", "license %q cannot allow %d devices", clip(license.Name), license.Devices)
 			}
 			if seen[Fold(license.Name)] {
-				return invalidOption("WithLicenses", "two licenses named %q", clip(license.Name))
+				return invalidOption("WithLicenses", "two licenses have the name %q", clip(license.Name))
 			}
 			seen[Fold(license.Name)] = true
 		}
@@ -288,7 +288,7 @@ func WithDefaultTrafficLimit(limit TrafficLimit) Option {
 	return func(o *options) error {
 		normal, err := limit.normalise()
 		if err != nil {
-			return invalidOption("WithDefaultTrafficLimit", "bad limit").Because(err)
+			return invalidOption("WithDefaultTrafficLimit", "the limit is invalid").Because(err)
 		}
 		o.trafficLimit = normal
 		return nil
@@ -329,7 +329,7 @@ func WithSealingKeys(keys ...[]byte) Option {
 func WithAccountCache(accounts int) Option {
 	return func(o *options) error {
 		if accounts < 0 {
-			return invalidOption("WithAccountCache", "%d accounts", accounts)
+			return invalidOption("WithAccountCache", "the number of accounts, %d, is negative", accounts)
 		}
 		o.accountCache = accounts
 		return nil
@@ -396,7 +396,7 @@ func WithVerifiers(verifiers ...Verifier) Option {
 				return invalidOption("WithVerifiers", "%q cannot be the name of a store", clip(name))
 			}
 			if names[name] {
-				return invalidOption("WithVerifiers", "two verifiers for the store %q", name)
+				return invalidOption("WithVerifiers", "there are two verifiers for the store %q", name)
 			}
 			names[name] = true
 		}
@@ -426,7 +426,7 @@ const maxPurchaseGrace = 7 * 24 * time.Hour
 func WithPurchaseGrace(grace time.Duration) Option {
 	return func(o *options) error {
 		if grace < 0 || grace > maxPurchaseGrace {
-			return invalidOption("WithPurchaseGrace", "%s is not from 0 to %s", grace, maxPurchaseGrace)
+			return invalidOption("WithPurchaseGrace", "%s is outside the range 0 to %s", grace, maxPurchaseGrace)
 		}
 		o.purchaseGrace = grace
 		return nil
@@ -506,7 +506,7 @@ func WithSandboxPurchases() Option {
 func WithVerificationRate(perSecond float64) Option {
 	return func(o *options) error {
 		if !(perSecond >= 0.01 && perSecond <= 10_000) {
-			return invalidOption("WithVerificationRate", "%g is not from 0.01 to 10,000 a second", perSecond)
+			return invalidOption("WithVerificationRate", "%g is outside the range 0.01 to 10,000 a second", perSecond)
 		}
 		o.pace = newPace(perSecond)
 		return nil

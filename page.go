@@ -118,7 +118,7 @@ func pageLimit(limit int) (int, error) {
 		return DefaultPageLimit, nil
 	}
 	if limit < 1 || limit > MaxPageLimit {
-		return 0, NewError(CodeOutOfRange, "limit", "%d is not from 1 to %d", limit, MaxPageLimit)
+		return 0, NewError(CodeOutOfRange, "limit", "%d is outside the range 1 to %d", limit, MaxPageLimit)
 	}
 	return limit, nil
 }

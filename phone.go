@@ -69,7 +69,7 @@ func (o *options) parsePhone(text string) (number string, err error) {
 	}
 	const maxReason = 200
 	bad := func(cause error) (string, error) {
-		reason := "no possible telephone number"
+		reason := "not a possible telephone number"
 		if cause != nil {
 			reason += ": " + cause.Error()
 			if e, ok := cause.(*Error); ok { //nolint:errorlint // only what the parser itself returned

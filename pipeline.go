@@ -274,7 +274,7 @@ func (p *pipeline) loadStates(ctx context.Context, wants []Want) (states []State
 		return err
 	})
 	if err == nil && len(states) != len(wants) {
-		return nil, NewError(CodeStoreUnavailable, "", "the store loaded %d states of %d", len(states), len(wants))
+		return nil, NewError(CodeStoreUnavailable, "", "the store loaded %d states for %d wants", len(states), len(wants))
 	}
 	return states, err
 }
@@ -286,7 +286,7 @@ func (p *pipeline) commit(ctx context.Context, changes []Change) (outcomes []err
 		return err
 	})
 	if err == nil && len(outcomes) != len(changes) {
-		return nil, NewError(CodeStoreUnavailable, "", "the store has %d outcomes of %d changes", len(outcomes), len(changes))
+		return nil, NewError(CodeStoreUnavailable, "", "the store returned %d outcomes for %d changes", len(outcomes), len(changes))
 	}
 	return outcomes, err
 }
@@ -712,7 +712,7 @@ func (t *task) conflict() (done []*command) {
 	t.commands = slices.DeleteFunc(t.commands, func(c *command) bool {
 		c.conflicts++
 		if c.conflicts > maxConflicts {
-			c.err = NewError(CodeTooManyConflicts, "", "what the call is about changed %d times meanwhile", c.conflicts)
+			c.err = NewError(CodeTooManyConflicts, "", "the records of the call changed %d times while it was decided", c.conflicts)
 			done = append(done, c)
 			return true
 		}

@@ -76,7 +76,7 @@ func (v Verdict) check() Verdict {
 			return broken("no stable id")
 		}
 	default:
-		return broken("the outcome %q", clip(string(v.Outcome)))
+		return broken("the unknown outcome %q", clip(string(v.Outcome)))
 	}
 	err := firstError(
 		checkLine("stable_id", facts.StableID, MaxPurchaseID), checkLine("transaction_id", facts.TransactionID, MaxPurchaseID),
@@ -97,7 +97,7 @@ func (v Verdict) check() Verdict {
 	case len(facts.Supersedes) > MaxSuperseded:
 		return broken("%d purchases that were replaced", len(facts.Supersedes))
 	case facts.Environment != Production && facts.Environment != Sandbox:
-		return broken("the environment %q", clip(string(facts.Environment)))
+		return broken("the unknown environment %q", clip(string(facts.Environment)))
 	case len(facts.Token) > MaxReceipt:
 		return broken("a token of %d bytes", len(facts.Token))
 	}
@@ -235,7 +235,7 @@ func (c *Change) putPurchase(p Purchase) {
 
 // takenAway is the error of a purchase that an administrator deactivated.
 func takenAway() error {
-	return NewError(CodePurchaseDeactivated, "", "an administrator took this purchase away")
+	return NewError(CodePurchaseDeactivated, "", "an administrator has deactivated this purchase")
 }
 
 // waitingReceipts counts the receipts whose stores have not said anything yet.
@@ -250,14 +250,14 @@ func waitingReceipts(rows []Purchase) (count int) {
 
 // undecided is the error of a store that does not say anything now.
 func (v verification) undecided() error {
-	err := NewError(CodePurchaseUndecided, "", "the store %s does not say now", v.receipt.Store)
+	err := NewError(CodePurchaseUndecided, "", "the store %s does not confirm or refuse the purchase now", v.receipt.Store)
 	err.Until = v.verdict.RetryAt
 	return err
 }
 
 // refusal is the error of a purchase that is not good.
 func (v verification) refusal() error {
-	err := NewError(CodePurchaseInvalid, "", "the store %s says: %s", v.receipt.Store, v.verdict.Reason)
+	err := NewError(CodePurchaseInvalid, "", "the store %s refuses the purchase: %s", v.receipt.Store, v.verdict.Reason)
 	err.Reason = v.verdict.Reason
 	return err
 }

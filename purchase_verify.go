@@ -380,7 +380,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 		return err
 	}
 	if len(notification.Body) > MaxStoreNotification {
-		return NewError(CodeTooLong, "body", "%d bytes, at most %d", len(notification.Body), MaxStoreNotification)
+		return NewError(CodeTooLong, "body", "%d bytes exceed the limit of %d", len(notification.Body), MaxStoreNotification)
 	}
 	verifier, err := m.verifierOf(store)
 	if err != nil {

@@ -47,7 +47,7 @@ func (p PushMailPolicy) normalise() (PushMailPolicy, error) {
 		p.AddressesPerDay = 20
 	}
 	if p.AddressesPerDay < 1 || p.AddressesPerDay > 1000 {
-		return p, invalidOption(name, "%d addresses per day, not from 1 to 1000", p.AddressesPerDay)
+		return p, invalidOption(name, "%d addresses per day is outside the range 1 to 1000", p.AddressesPerDay)
 	}
 	return p, nil
 }
@@ -139,7 +139,7 @@ func (p PushMailPolicy) generate(state *State, o origin, address string) (PushMa
 	// A clock that went back begins a new count.
 	if last := state.PushMail; !last.IsZero() && !o.now.Before(last.CountedFrom) && o.now.Sub(last.CountedFrom) < addressWindow {
 		if last.Generated >= p.AddressesPerDay {
-			refused := NewError(CodeTooManyAddresses, "", "the user has got %d addresses since %s", last.Generated, last.CountedFrom.Format(time.RFC3339))
+			refused := NewError(CodeTooManyAddresses, "", "the user has been given %d addresses since %s", last.Generated, last.CountedFrom.Format(time.RFC3339))
 			refused.Until = last.CountedFrom.Add(addressWindow)
 			return PushMail{}, Change{}, refused
 		}

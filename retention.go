@@ -116,7 +116,7 @@ func WithRetention(rules ...RetentionRule) Option {
 				return err
 			}
 			if slices.ContainsFunc(rules[:i], func(other RetentionRule) bool { return other.Kind == rule.Kind && other.Event == rule.Event }) {
-				return invalidOption("WithRetention", "two rules for %q %q", clip(rule.Kind), clip(string(rule.Event)))
+				return invalidOption("WithRetention", "there are two rules for %q %q", clip(rule.Kind), clip(string(rule.Event)))
 			}
 		}
 		o.retention = slices.Clone(rules)
@@ -136,11 +136,11 @@ func (r RetentionRule) check() error {
 	case at < 0:
 		return invalidOption("WithRetention", "unknown kind of record %q", clip(r.Kind))
 	case recordKinds[at].expires == "":
-		return invalidOption("WithRetention", "%s are kept: %s", r.Kind, recordKinds[at].kept)
+		return invalidOption("WithRetention", "%s are always kept: %s", r.Kind, recordKinds[at].kept)
 	case r.Event != "" && r.Kind != RowsEvents:
 		return invalidOption("WithRetention", "only events have names")
 	case !r.Event.Retainable():
-		return invalidOption("WithRetention", "events %q are kept", clip(string(r.Event)))
+		return invalidOption("WithRetention", "events %q are always kept", clip(string(r.Event)))
 	}
 	least := MinRetention
 	if r.Kind == RowsDays {

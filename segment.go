@@ -224,25 +224,25 @@ func (m *manager) dependents(ctx context.Context, segment Segment, rule Filter) 
 			broken = append(broken, other)
 		}
 	}
-	return refuseInUse("with this rule, these rules that name the segment could not be followed", broken)
+	return refuseInUse("with this rule, the rules that name the segment could not be resolved", broken)
 }
 
 // checkSegmentName checks the name of a segment.
 func checkSegmentName(name string) error {
 	if name == "" {
-		return NewError(CodeRequired, "name", "a segment has a name")
+		return NewError(CodeRequired, "name", "a segment needs a name")
 	}
 	if err := checkLine("name", name, MaxSegmentName); err != nil {
 		return err
 	}
 	if strings.TrimSpace(name) != name {
-		return NewError(CodeBadFormat, "name", "begins or ends with a space")
+		return NewError(CodeBadFormat, "name", "the name begins or ends with a space")
 	}
 	if _, err := ParseID[Segment](name); err == nil {
-		return NewError(CodeBadFormat, "name", "a filter would take it for an id")
+		return NewError(CodeBadFormat, "name", "a filter would take the name for an id")
 	}
 	if Fold(name) == "" {
-		return NewError(CodeBadFormat, "name", "nothing but accents")
+		return NewError(CodeBadFormat, "name", "the name consists of nothing but accents")
 	}
 	return checkKey("name", SegmentNameKey(name))
 }
@@ -417,7 +417,7 @@ func (m *manager) UpdateSegment(ctx context.Context, id SegmentID, patch Segment
 		}
 		put(patch.Name, &segment.Name)
 		if newRule && segment.IsRule() == rule.IsZero() {
-			return SegmentChange{}, NewError(CodeSegmentIsList, "rule", "a list has no rule, and a rule becomes a list by being frozen")
+			return SegmentChange{}, NewError(CodeSegmentIsList, "rule", "a list has no rule; freeze a rule to turn it into a list")
 		}
 		if newRule {
 			segment.Rule = rule
@@ -624,7 +624,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, e
 // lists checks that segments are there and are lists.
 func (m *manager) lists(ctx context.Context, segments []SegmentID) error {
 	if len(segments) > MaxSegmentsPerCall {
-		return NewError(CodeTooLong, "segments", "%d segments, at most %d", len(segments), MaxSegmentsPerCall)
+		return NewError(CodeTooLong, "segments", "%d segments exceed the limit of %d", len(segments), MaxSegmentsPerCall)
 	}
 	found, err := m.store.FindSegments(ctx, segments, nil)
 	if err != nil {

@@ -374,7 +374,7 @@ func (m *manager) ReportUsage(ctx context.Context, reports []UsageReport) (_ []U
 	}
 	defer call.leave(ctx, &err)
 	if len(reports) > MaxReports {
-		return nil, NewError(CodeTooLong, "reports", "%d reports, at most %d", len(reports), MaxReports)
+		return nil, NewError(CodeTooLong, "reports", "%d reports exceed the limit of %d", len(reports), MaxReports)
 	}
 	reports = slices.Clone(reports)
 	results := make([]UsageResult, len(reports))
@@ -467,7 +467,7 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 	}
 	defer call.leave(ctx, &err)
 	if !last.SessionID.IsZero() && last.SessionID != id {
-		return Session{}, NewError(CodeBadFormat, "session_id", "the report is of another session")
+		return Session{}, NewError(CodeBadFormat, "session_id", "the report is about another session")
 	}
 	user := last.UserID
 	last.SessionID, last.UserID = id, UserID{}
@@ -479,7 +479,7 @@ func (m *manager) EndSession(ctx context.Context, id SessionID, last UsageReport
 		return Session{}, err
 	}
 	if !user.IsZero() && user != session.UserID {
-		return Session{}, NewError(CodeSessionNotFound, "user_id", "session %s is not of user %s", id, user)
+		return Session{}, NewError(CodeSessionNotFound, "user_id", "session %s does not belong to user %s", id, user)
 	}
 	u := usage{zone: m.zone, now: call.now, nodes: m.nodePolicy, moved: call.again()}
 	want := Want{User: session.UserID, Sessions: []SessionID{id}}

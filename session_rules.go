@@ -71,7 +71,7 @@ func (s *State) makeRoom(c *Change, now time.Time, device DeviceID, limits Sessi
 			return nil
 		}
 		if limits.Policy == SessionRefuse {
-			return NewError(CodeSessionLimit, "", "%d sessions run, and %d may", len(open), limit)
+			return NewError(CodeSessionLimit, "", "%d sessions are open, and the limit is %d", len(open), limit)
 		}
 		slices.SortFunc(open, func(a, b Session) int { return cmp.Or(a.StartedAt.Compare(b.StartedAt), a.ID.Compare(b.ID)) })
 		for _, session := range open[:excess] {
@@ -488,10 +488,10 @@ func (n NewSession) normalise() (NewSession, error) {
 		n.ID = NewID[Session]()
 	}
 	if n.Node == "" {
-		return n, NewError(CodeRequired, "node", "the server that the session runs on")
+		return n, NewError(CodeRequired, "node", "the server that the session runs on is required")
 	}
 	if n.InternalIP.Zone() != "" {
-		return n, NewError(CodeBadFormat, "internal_ip", "an address with a zone")
+		return n, NewError(CodeBadFormat, "internal_ip", "an address cannot have a zone")
 	}
 	n.InternalIP = n.InternalIP.Unmap()
 	return n, firstError(checkLine("node", n.Node, MaxLine), checkLine("node_location", n.NodeLocation, MaxLine))
@@ -513,7 +513,7 @@ func (r UsageReport) normalise(now time.Time) (UsageReport, error) {
 		return r, NewError(CodeOutOfRange, "at", "%s is more than %s in the future", r.At.Format(time.RFC3339), maxAhead)
 	}
 	if r.NodeLocation != "" && r.Node == "" {
-		return r, NewError(CodeRequired, "node", "the location of a node without the node")
+		return r, NewError(CodeRequired, "node", "a location needs the node that it belongs to")
 	}
 	return r, firstError(checkLine("node", r.Node, MaxLine), checkLine("node_location", r.NodeLocation, MaxLine), checkTime("at", r.At))
 }
@@ -524,13 +524,13 @@ func (r NodeRestart) normalise(now time.Time) (NodeRestart, error) {
 		r.At = now
 	}
 	if r.Node == "" {
-		return r, NewError(CodeRequired, "node", "the server that restarted")
+		return r, NewError(CodeRequired, "node", "the server that restarted is required")
 	}
 	if r.Limit == 0 {
 		r.Limit = MaxReports
 	}
 	if r.Limit < 1 || r.Limit > MaxReports {
-		return r, NewError(CodeOutOfRange, "limit", "%d is not from 1 to %d", r.Limit, MaxReports)
+		return r, NewError(CodeOutOfRange, "limit", "%d is outside the range 1 to %d", r.Limit, MaxReports)
 	}
 	return r, firstError(checkLine("node", r.Node, MaxLine), checkTime("at", r.At))
 }
@@ -548,7 +548,7 @@ func (f SessionFilter) normalise() (SessionFilter, error) {
 		return f, err
 	}
 	if f.InternalIP.Zone() != "" {
-		return f, NewError(CodeBadFormat, "internal_ip", "an address with a zone")
+		return f, NewError(CodeBadFormat, "internal_ip", "an address cannot have a zone")
 	}
 	f.InternalIP = f.InternalIP.Unmap()
 	switch {
@@ -560,7 +560,7 @@ func (f SessionFilter) normalise() (SessionFilter, error) {
 		f.To = f.From.Add(MaxSessionSpan)
 	}
 	if span := f.To.Sub(f.From); span < 0 || span > MaxSessionSpan {
-		return f, NewError(CodeSpanTooLong, "to", "the span is %s, and at most %s", span, MaxSessionSpan)
+		return f, NewError(CodeSpanTooLong, "to", "the span of %s exceeds the limit of %s", span, MaxSessionSpan)
 	}
 	return f, nil
 }

@@ -139,7 +139,7 @@ func sourceText(target, source any) (string, error) {
 }
 
 func cannotScan(target, source any) error {
-	return NewError(CodeBadFormat, "", "%T does not go into %s", source, reflect.TypeOf(target).Elem())
+	return NewError(CodeBadFormat, "", "a value of type %T cannot be read into %s", source, reflect.TypeOf(target).Elem())
 }
 
 // scanValue reads what a driver returns, which is one of the types of driver.Value, into
@@ -194,7 +194,7 @@ func scanValue(target, source any) error {
 		return cannotScan(target, source)
 	}
 	if err != nil {
-		return NewError(CodeBadFormat, "", "%q does not go into %s", clip(text), into.Type()).Because(err)
+		return NewError(CodeBadFormat, "", "%q cannot be read into %s", clip(text), into.Type()).Because(err)
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func checkLines(field, text string, max int) error {
 
 func checkText(field, text string, max int, lines bool) error {
 	if !utf8.ValidString(text) {
-		return NewError(CodeBadText, field, "not valid UTF-8")
+		return NewError(CodeBadText, field, "the text is not valid UTF-8")
 	}
 	count := 0
 	for _, r := range text {
@@ -164,7 +164,7 @@ func checkText(field, text string, max int, lines bool) error {
 		}
 	}
 	if count > max {
-		return NewError(CodeTooLong, field, "%d characters, at most %d", count, max)
+		return NewError(CodeTooLong, field, "%d characters exceed the limit of %d", count, max)
 	}
 	return nil
 }

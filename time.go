@@ -29,7 +29,7 @@ func storedTime(t time.Time) time.Time {
 // checkTime checks that a time is one that JSON and every store can keep.
 func checkTime(field string, t time.Time) error {
 	if year := t.Year(); !t.IsZero() && (year < 1 || year > 9999) {
-		return NewError(CodeOutOfRange, field, "the year %d is not from 1 to 9999", year)
+		return NewError(CodeOutOfRange, field, "the year %d is outside the range 1 to 9999", year)
 	}
 	return nil
 }

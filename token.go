@@ -51,15 +51,15 @@ func newSealer(keys [][]byte) (*sealer, error) {
 	s := &sealer{}
 	for _, key := range keys {
 		if len(key) != 32 {
-			return nil, invalidOption("WithSealingKeys", "a key of %d bytes, not 32", len(key))
+			return nil, invalidOption("WithSealingKeys", "a key has %d bytes instead of 32", len(key))
 		}
 		block, err := aes.NewCipher(key)
 		if err != nil {
-			return nil, invalidOption("WithSealingKeys", "unusable key").Because(err)
+			return nil, invalidOption("WithSealingKeys", "the key cannot be used").Because(err)
 		}
 		aead, err := cipher.NewGCM(block)
 		if err != nil {
-			return nil, invalidOption("WithSealingKeys", "unusable key").Because(err)
+			return nil, invalidOption("WithSealingKeys", "the key cannot be used").Because(err)
 		}
 		sum := sha256.Sum256(key)
 		s.keys = append(s.keys, sealingKey{id: [4]byte(sum[:4]), aead: aead})

@@ -345,7 +345,7 @@ func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) (_ []D
 		most = MaxProjectTrafficDays
 	}
 	if to.Compare(from) < 0 || from.AddDays(most).Compare(to) <= 0 {
-		return nil, NewError(CodeSpanTooLong, "to", "from %s to %s is not 1 to %d days", from, to, most)
+		return nil, NewError(CodeSpanTooLong, "to", "the span from %s to %s does not have 1 to %d days", from, to, most)
 	}
 	days, err := m.store.Usage(ctx, user, from, to)
 	if err == nil && len(days) == 0 && !user.IsZero() {

@@ -74,11 +74,11 @@ type Attributes map[string]any
 func (a *Attributes) UnmarshalJSON(data []byte) error {
 	value, err := jsonvalue.Decode(data)
 	if err != nil {
-		return jsonFault("attributes", "not JSON", err)
+		return jsonFault("attributes", "the text is not valid JSON", err)
 	}
 	object, ok := jsonvalue.Numbers(value).(map[string]any)
 	if !ok && value != nil {
-		return NewError(CodeBadFormat, "attributes", "not a JSON object")
+		return NewError(CodeBadFormat, "attributes", "the attributes are not a JSON object")
 	}
 	*a = object
 	return nil
@@ -317,7 +317,7 @@ func (k *UserKey) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	if len(read) != 1 {
-		return NewError(CodeBadFormat, "key", "a key has one of id, login, email and extref")
+		return NewError(CodeBadFormat, "key", "a key has exactly one of id, login, email and extref")
 	}
 	for field, value := range read {
 		if !slices.Contains(uniqueFields, field) {

@@ -409,7 +409,7 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 		attributes, attributesErr = attributes.normalise()
 		p.Attributes = Set(attributes)
 		if len(p.SetAttributes) > 0 {
-			return p, NewError(CodeBadFormat, "set_attributes", "not together with attributes")
+			return p, NewError(CodeBadFormat, "set_attributes", "set_attributes cannot be given together with attributes")
 		}
 	}
 	if len(p.SetAttributes) > 0 {
@@ -480,11 +480,11 @@ func checkLogin(login string) error {
 		return err
 	}
 	if strings.TrimSpace(login) != login {
-		return NewError(CodeBadFormat, "login", "begins or ends with a space")
+		return NewError(CodeBadFormat, "login", "the login begins or ends with a space")
 	}
 	key, err := loginKey(login)
 	if login != "" && Fold(login) == "" {
-		return NewError(CodeBadFormat, "login", "nothing but accents")
+		return NewError(CodeBadFormat, "login", "the login consists of nothing but accents")
 	}
 	if err != nil {
 		return NewError(CodeBadFormat, "login", "%q has characters that no login may have (RFC 8265)", clip(login))
@@ -502,7 +502,7 @@ func checkEmail(email string) error {
 		return err
 	}
 	if len(email) > MaxEmail {
-		return NewError(CodeTooLong, "email", "%d bytes, at most %d", len(email), MaxEmail)
+		return NewError(CodeTooLong, "email", "%d bytes exceed the limit of %d", len(email), MaxEmail)
 	}
 	parsed, err := mail.ParseAddress(email)
 	if err != nil || parsed.Name != "" || parsed.Address != email {
@@ -518,7 +518,7 @@ func (m *manager) checkPayer(before, user User) error {
 	if m.optionalPayer || !lacks(user) || lacks(before) {
 		return nil
 	}
-	return NewError(CodeRequired, "payer", "a legal entity has a payer; see WithOptionalPayer")
+	return NewError(CodeRequired, "payer", "a legal entity needs a payer; see WithOptionalPayer")
 }
 
 func checkVerified(verified bool, email string) error {
@@ -560,10 +560,10 @@ func checkCountry(code string) error {
 
 func checkValidity(expires time.Time, span Duration) error {
 	if span < 0 || span > maxValidFor {
-		return NewError(CodeOutOfRange, "valid_for", "%s is not from 0 to %s", span, maxValidFor)
+		return NewError(CodeOutOfRange, "valid_for", "%s is outside the range 0 to %s", span, maxValidFor)
 	}
 	if span != 0 && !expires.IsZero() {
-		return NewError(CodeBadFormat, "valid_for", "not together with expires_at")
+		return NewError(CodeBadFormat, "valid_for", "valid_for cannot be given together with expires_at")
 	}
 	return checkTime("expires_at", expires)
 }
@@ -585,7 +585,7 @@ func (a Attributes) normalise() (Attributes, error) {
 		return nil, nil
 	}
 	if len(a) > MaxAttributes {
-		return nil, NewError(CodeTooLong, "attributes", "%d entries, at most %d", len(a), MaxAttributes)
+		return nil, NewError(CodeTooLong, "attributes", "%d entries exceed the limit of %d", len(a), MaxAttributes)
 	}
 	for name := range a {
 		if !attributeName(name) {

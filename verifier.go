@@ -267,9 +267,9 @@ const (
 func (r Receipt) check() error {
 	switch {
 	case r.Token == "":
-		return NewError(CodeRequired, "token", "a receipt has a token")
+		return NewError(CodeRequired, "token", "a receipt needs a token")
 	case len(r.Token) > MaxReceipt:
-		return NewError(CodeTooLong, "token", "%d bytes, at most %d", len(r.Token), MaxReceipt)
+		return NewError(CodeTooLong, "token", "%d bytes exceed the limit of %d", len(r.Token), MaxReceipt)
 	}
 	return firstError(checkLines("token", r.Token, MaxReceipt), checkLine("product_id", r.ProductID, MaxPurchaseID))
 }

@@ -168,7 +168,7 @@ func (m *Mailer) setConnection(config Config) error {
 		m.options = append(m.options, gomail.WithTLSPolicy(gomail.NoTLS))
 		port = orDefault(port, 25)
 	default:
-		return invalidOption("TLS", "is none of starttls, implicit and none")
+		return invalidOption("TLS", "is not one of starttls, implicit and none")
 	}
 	if port < 1 || port > 65535 {
 		return invalidOption("Port", "%d is not a port", port)

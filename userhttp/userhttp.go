@@ -195,7 +195,7 @@ func IdempotencyKey(r *http.Request) (string, error) {
 		return "", userkit.NewError(userkit.CodeBadFormat, name, "not one key of printable ASCII")
 	}
 	if len(key) > userkit.MaxLine {
-		return "", userkit.NewError(userkit.CodeTooLong, name, "%d characters, at most %d", len(key), userkit.MaxLine)
+		return "", userkit.NewError(userkit.CodeTooLong, name, "%d characters exceed the limit of %d", len(key), userkit.MaxLine)
 	}
 	return key, nil
 }
@@ -229,5 +229,5 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, most int64, value any) err
 		}
 		return userkit.NewError(userkit.CodeUnknownField, name, "there is no such member")
 	}
-	return userkit.NewError(userkit.CodeBadFormat, "", "not JSON").Because(err)
+	return userkit.NewError(userkit.CodeBadFormat, "", "the text is not valid JSON").Because(err)
 }

@@ -64,7 +64,7 @@ func (a *archive) add(record userkit.UserRecord) error {
 		return err
 	}
 	if at+1 != a.opened {
-		return userkit.NewError(userkit.CodeBadFormat, record.Kind, "a record of kind %s after those of kind %s", record.Kind, a.kinds[a.opened-1])
+		return userkit.NewError(userkit.CodeBadFormat, record.Kind, "a record of kind %s follows those of kind %s", record.Kind, a.kinds[a.opened-1])
 	}
 	indent, before := "  ", "[\n  "
 	switch {

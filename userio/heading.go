@@ -292,7 +292,7 @@ func readStatus(text string) (any, error) {
 	if status, ok := foreignStatuses[normalHeading(text)]; ok {
 		return string(status), nil
 	}
-	return nil, userkit.NewError(userkit.CodeUnknownValue, "status", "%q is none of invited, inactive, active and disabled, nor what other programs call them", clip(text))
+	return nil, userkit.NewError(userkit.CodeUnknownValue, "status", "%q is not one of invited, inactive, active and disabled, nor a word that other programs use for them", clip(text))
 }
 
 // readEnabled reads whether a user may log in.

@@ -259,7 +259,7 @@ func (p *plan) plausible(field string, value any) error {
 	default:
 		known, _ := userkit.UserField(field)
 		if known.Values != nil && !slices.Contains(known.Values, text) {
-			return userkit.NewError(userkit.CodeUnknownValue, field, "%q is none of %s", clip(text), strings.Join(known.Values, ", "))
+			return userkit.NewError(userkit.CodeUnknownValue, field, "%q is not one of %s", clip(text), strings.Join(known.Values, ", "))
 		}
 	}
 	return nil
@@ -551,7 +551,7 @@ func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport
 	case chosen >= 0:
 		return hashes, nil
 	case p.options.Key != "":
-		return hashes, &rowError{column: p.headingOf(p.options.Key), err: userkit.NewError(userkit.CodeRequired, p.options.Key, "nothing says which user this is")}
+		return hashes, &rowError{column: p.headingOf(p.options.Key), err: userkit.NewError(userkit.CodeRequired, p.options.Key, "the record does not say which user it is about")}
 	default:
 		return hashes, &rowError{err: userkit.NewError(userkit.CodeRequired, "key", "no id, extref, login or email says which user this is")}
 	}

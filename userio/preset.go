@@ -78,7 +78,7 @@ func (o *ImportOptions) apply() error {
 	}
 	preset, ok := presets[o.Preset]
 	if !ok {
-		return userkit.NewError(userkit.CodeUnknownValue, "preset", "%q is none of %v", clip(o.Preset), Presets())
+		return userkit.NewError(userkit.CodeUnknownValue, "preset", "%q is not one of %v", clip(o.Preset), Presets())
 	}
 	o.preset = preset
 	return nil

@@ -177,7 +177,7 @@ func TestXLSXRefusesWhatIsNoWorkbook(t *testing.T) {
 		"bytes that are no UTF-8":           {with("xl/worksheets/sheet1.xml", "<worksheet>\xFF</worksheet>"), userkit.CodeBadFormat, "damaged"},
 		"a document type definition":        {with("xl/worksheets/sheet1.xml", `<!DOCTYPE w [<!ENTITY a "aaaa">]><worksheet/>`), userkit.CodeBadFormat, "document type"},
 		"an entity":                         {with("xl/worksheets/sheet1.xml", `<worksheet><sheetData><row><c t="str"><v>&a;</v></c></row></sheetData></worksheet>`), userkit.CodeBadFormat, "damaged"},
-		"rows that go back":                 {workbook(t, `<row r="2"/><row r="2"/>`), userkit.CodeBadFormat, `row "2" behind row 2`},
+		"rows that go back":                 {workbook(t, `<row r="2"/><row r="2"/>`), userkit.CodeBadFormat, `row "2" follows row 2`},
 		"a row beyond the last":             {workbook(t, `<row r="1048577"/>`), userkit.CodeBadFormat, "more than 1048576 rows"},
 		"cells that go back":                {workbook(t, `<row><c r="B1"/><c r="A1"/></row>`), userkit.CodeBadFormat, "out of place"},
 		"a cell that is nowhere":            {workbook(t, `<row><c r="1A"/></row>`), userkit.CodeBadFormat, "out of place"},

@@ -293,7 +293,7 @@ func (r *xlsxReader) cells(row *tableRow, element xml.StartElement, columns int)
 	if text := attribute(element, "r"); text != "" {
 		var err error
 		if number, err = strconv.ParseInt(text, 10, 64); err != nil || number <= r.number {
-			return errNotXLSX("row %q behind row %d of sheet %q", clip(text), r.number, clip(r.name))
+			return errNotXLSX("row %q follows row %d of sheet %q", clip(text), r.number, clip(r.name))
 		}
 	}
 	if number > xlsxSheetRows {

@@ -238,7 +238,7 @@ func (w *xlsxWriter) text(column, text string) (any, error) {
 		}
 	}
 	if !utf8.ValidString(text) {
-		return nil, userkit.NewError(userkit.CodeBadText, column, "row %d of sheet %q: not valid UTF-8", w.rows+1, xlsxSheetName(w.sheets))
+		return nil, userkit.NewError(userkit.CodeBadText, column, "row %d of sheet %q is not valid UTF-8", w.rows+1, xlsxSheetName(w.sheets))
 	}
 	if units > xlsxCellChars {
 		text = w.cut(column, text)

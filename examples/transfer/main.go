@@ -134,7 +134,7 @@ func choice[T ~string](flags *flag.FlagSet, to *T, name, usage string, values ..
 	list := strings.Join(names, ", ")
 	flags.Func(name, usage+": `one` of "+list, func(text string) error {
 		if !slices.Contains(values, T(text)) {
-			return errors.New("it is none of " + list)
+			return errors.New("it is not one of " + list)
 		}
 		*to = T(text)
 		return nil

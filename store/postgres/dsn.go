@@ -340,7 +340,7 @@ func (s *connectionSettings) settleServers(take func(...string) string) error {
 	case "any", "read-write", "read-only", "primary", "standby", "prefer-standby":
 		return nil
 	}
-	return dsnError("target_session_attrs=%.20s is none of any, read-write, read-only, primary, standby, prefer-standby", s.wanted)
+	return dsnError("target_session_attrs=%.20s is not one of any, read-write, read-only, primary, standby, prefer-standby", s.wanted)
 }
 
 // settleTLS reads whether and how the connection is secured.
@@ -362,7 +362,7 @@ func (s *connectionSettings) settleTLS(take func(...string) string) error {
 		return nil
 	case "allow", "prefer", "require", "verify-ca", "verify-full":
 	default:
-		return dsnError("sslmode=%.20s is none of disable, allow, prefer, require, verify-ca, verify-full", s.sslMode)
+		return dsnError("sslmode=%.20s is not one of disable, allow, prefer, require, verify-ca, verify-full", s.sslMode)
 	}
 	s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 	if root != "" && root != "system" {

@@ -166,7 +166,7 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 	field, ok := userkit.UserField(of.Field)
 	place, found := userSortings[of.Field]
 	if !ok || !found {
-		return false, userkit.NewError(userkit.CodeUnknownField, "filter", "no field %q", of.Field)
+		return false, userkit.NewError(userkit.CodeUnknownField, "filter", "unknown field %q", of.Field)
 	}
 	switch field.Kind {
 	case userkit.KindText:

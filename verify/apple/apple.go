@@ -171,7 +171,7 @@ func New(config Config) (*Verifier, error) {
 		v.lifetime = DefaultTokenLifetime
 	}
 	if v.lifetime < MinTokenLifetime || v.lifetime > MaxTokenLifetime {
-		return nil, invalidOption("TokenLifetime", "is not from %s to %s", MinTokenLifetime, MaxTokenLifetime)
+		return nil, invalidOption("TokenLifetime", "is outside the range %s to %s", MinTokenLifetime, MaxTokenLifetime)
 	}
 
 	for _, root := range config.Roots {
