@@ -2,14 +2,13 @@ package userkit
 
 import "sync"
 
-// accountCache remembers the accounts of users that this manager changed last,
-// so that a change that rests on nothing but the account (a refill, a charge)
-// needs no load.
+// accountCache remembers the accounts of users that this manager changed last, so that a change
+// that depends only on the account (a refill, a charge) needs no load.
 //
-// An account in it may be out of date: other processes change users too. That
-// does no harm, because a change commits only on the version that it was decided
-// from: success proves that the account was right. What no commit proves, a
-// refusal or an answer that writes nothing, is never given from the cache.
+// An account in it may be out of date: other processes change users too. That does no harm, because
+// a change commits only on the version that it was decided from: success proves that the account
+// was right. A result that no commit proves, such as a refusal or a call that writes nothing, never
+// comes from the cache.
 type accountCache struct {
 	most int
 
@@ -18,9 +17,9 @@ type accountCache struct {
 	doubt    int // how many uses with idempotency keys are declined
 }
 
-// maxDoubt is how many uses are declined after a key turned out to be in use.
-// Keys that are in use are found by a load, and by a commit that fails; the
-// latter costs more, so while callers repeat themselves the former is better.
+// maxDoubt is how many uses are declined after a key turned out to be in use. A key that is in use
+// is found either by a load or by a commit that fails. The latter costs more, so loads are better
+// while callers repeat themselves.
 const maxDoubt = 1000
 
 func newAccountCache(most int) *accountCache {
@@ -46,8 +45,8 @@ func (c *accountCache) get(t *task) (Account, bool) {
 	return account, found
 }
 
-// restsOnAccount reports whether a command can be decided from the account. The
-// keys that it asks about are unique in the store, which speaks up at the commit.
+// restsOnAccount reports whether a command can be decided from the account. The keys that it asks
+// about are unique in the store, which reports them at the commit.
 func (c *command) restsOnAccount() bool {
 	w := &c.want
 	if c.mustLoad || c.creates || len(c.events) > 0 || w.Profile || w.RowCounts {

@@ -114,9 +114,9 @@ type ActivationManager interface {
 	ConfirmEmail(ctx context.Context, token string) (User, error)
 }
 
-// An activation token is "uka_" and, in base64url without padding, the id of the user and 32
-// random bytes. The id says whose digest the token is held against, so that no index of
-// digests is needed.
+// An activation token is "uka_" and, in base64url without padding, the id of the user and 32 random
+// bytes. The id says with whose digest the token is compared, so that no index of digests is
+// needed.
 const activationPrefix = "uka_"
 
 // newActivationToken makes a token for a user.
@@ -212,14 +212,14 @@ type mailCount struct {
 	mails int
 }
 
-// maxMailAddresses is how many addresses are remembered. Beyond it, those whose time is over
-// are forgotten, and if that does not help all of them: a limit that is for a while too
-// generous, for one that costs memory without end.
+// maxMailAddresses is how many addresses are remembered. Beyond it, the expired ones are forgotten,
+// and if that does not help, all of them: a limit that is too generous for a while is better than
+// one that uses unbounded memory.
 const maxMailAddresses = 100_000
 
 func newMailPace() *mailPace { return &mailPace{addresses: map[[sha256.Size]byte]mailCount{}} }
 
-// take counts a mail to an address, or returns until when there may be none.
+// take counts a mail to an address, or returns the time until which none may be sent.
 func (p *mailPace) take(email string, now time.Time, most int) (until time.Time) {
 	key := sha256.Sum256([]byte(Fold(email)))
 	p.mu.Lock()
@@ -276,7 +276,7 @@ func (m *manager) sendActivation(ctx context.Context, call call, id UserID, lang
 	if err != nil {
 		return err
 	}
-	// What the user may not get takes no turn of the address.
+	// A mail that the user may not get does not count against the address.
 	probe := State{Exists: true, User: user}
 	probe.of(id)
 	if _, _, err := m.activation.request(&probe, call.origin, user.Email, ""); err != nil {
@@ -334,7 +334,7 @@ func (m *manager) ConfirmEmail(ctx context.Context, token string) (_ User, err e
 	user, err := changeUser(ctx, m, command{want: want}, func(state *State) (User, Change, error) {
 		return confirmEmail(state, call.origin, digest)
 	})
-	if errors.Is(err, ErrNotFound) { // which users there are is no answer to a token
+	if errors.Is(err, ErrNotFound) { // a token must not reveal which users exist
 		return User{}, invalidActivation()
 	}
 	return user, err

@@ -47,7 +47,7 @@ func (a Actor) Without(user UserID) Actor {
 	return a
 }
 
-// caller is what a context says of who makes a call.
+// caller is what a context says about who makes a call.
 type caller struct {
 	actor      Actor
 	connection *connected // nil: none
@@ -278,8 +278,8 @@ func (a Actor) validate() error {
 	return firstError(checkLine("actor.id", a.ID, MaxLine), checkLine("actor.name", a.Name, MaxLine))
 }
 
-// eventData writes key, value, key, value … as a JSON object, without the
-// values that are empty lists; nil when nothing is left.
+// eventData writes key, value, key, value … as a JSON object, without the values that are empty
+// lists. It returns nil when nothing is left.
 func eventData(pairs []any) json.RawMessage {
 	var text []byte
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -55,7 +55,7 @@ func (op *operation) described() Operation {
 	return Operation{Name: op.name, Target: op.target, Changes: op.changes, Narrowed: op.narrowed}
 }
 
-// operationNamed returns the operation with a name; nil: there is none.
+// operationNamed returns the operation with a name, or nil if there is none.
 func operationNamed(name string) *operation {
 	if at := slices.IndexFunc(operations, func(op *operation) bool { return op.name == name }); at >= 0 {
 		return operations[at]
@@ -211,7 +211,7 @@ func (r *roleAuthorizer) Authorize(ctx context.Context, request AuthorizationReq
 		if role.Self {
 			self, err := ParseID[User](request.Actor.ID)
 			if err != nil || request.Actor.Kind != ActorUser {
-				continue // no user, who is nobody's self
+				continue // zero means no user, which is never the actor itself
 			}
 			scope = AllOf(scope, Equal("id", self))
 		}
@@ -257,7 +257,7 @@ func (m *manager) Authorize(ctx context.Context, operation, id string) error {
 	return m.ask(ctx, operation, id, m.admit)
 }
 
-// ask asks whether there may be a call, by a function that the door asks.
+// ask reports whether a call is allowed, using a function that the door uses too.
 func (m *manager) ask(ctx context.Context, name, id string, may func(context.Context, *call, *connected) (context.Context, error)) error {
 	credentials := name == ChangeCredentials
 	if credentials {
@@ -292,8 +292,8 @@ func (m *manager) ask(ctx context.Context, name, id string, may func(context.Con
 	return unavailableOrNil(err)
 }
 
-// mayChangeCredentials returns the error of a change of what a user signs in with while
-// connected.
+// mayChangeCredentials returns the error for a change, made while connected, of what a user signs
+// in with.
 func (m *manager) mayChangeCredentials() error {
 	if m.connections.allowed[ChangeCredentials] {
 		return nil
@@ -301,8 +301,8 @@ func (m *manager) mayChangeCredentials() error {
 	return NewError(CodeNotWhileConnected, "", "what a user signs in with cannot be changed while connected")
 }
 
-// inGeneral reports whether somebody asks about an operation on one record without saying
-// which.
+// inGeneral reports whether the question is about an operation on one record, without naming the
+// record.
 func (c *call) inGeneral() bool {
 	op := c.operation
 	return c.asked && c.target == ([16]byte{}) && !op.ofProject && op.target != TargetProject && op.target != TargetSegment
@@ -315,7 +315,7 @@ func unavailableOrNil(err error) error {
 	return unavailable(err)
 }
 
-// owner returns the user whom a call is about, and zero when that is no user.
+// owner returns the user whom a call is about, or zero if it is not about a user.
 func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
 	switch id := c.target; {
 	case id == ([16]byte{}):
@@ -348,8 +348,8 @@ func (m *manager) owner(ctx context.Context, c *call) (user UserID, err error) {
 	return user, err
 }
 
-// authorize asks whether a call may be made, and returns the context with the scope that
-// narrows it.
+// authorize checks whether a call is allowed, and returns the context with the scope that narrows
+// it.
 func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.Context, error) {
 	op := c.operation
 	request := AuthorizationRequest{Actor: c.actor, UserID: user, Operation: op.described()}
@@ -384,7 +384,7 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 		return ctx, NewError(CodeNotAllowed, "", "the actor may do %s only for some users, and this call is about no user", op.name)
 	}
 	within := false
-	if !user.IsZero() { // a record that is not there is refused like that of another user
+	if !user.IsZero() { // a missing record is refused like a record of another user
 		within, err = m.within(ctx, scope, user)
 	}
 	if err == nil && !within {
@@ -396,8 +396,8 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 // scopeKey is the key of the scope that the door gives a context.
 type scopeKey struct{}
 
-// scopeOf returns what narrows a call to the users whom its actor may see; the zero Filter
-// for everybody.
+// scopeOf returns the filter that narrows a call to the users whom its actor may see. The zero
+// Filter means all users.
 func scopeOf(ctx context.Context) Filter {
 	scope, _ := ctx.Value(scopeKey{}).(Filter)
 	return scope
@@ -424,7 +424,7 @@ func meets(filter UserFilter, state *State) bool {
 const (
 	// authorizerTimeout is how long it has for an answer.
 	authorizerTimeout = 5 * time.Second
-	// maxAuthorizing is how many questions may be open at once. Those that hang are left
+	// maxAuthorizing is how many questions may be open at once. Questions that hang are abandoned,
 	// and count until they end.
 	maxAuthorizing = 4096
 )
@@ -499,7 +499,7 @@ const (
 	skippedRefusalName = "left_out"
 )
 
-// take reports whether a refusal is to be recorded, and how many before it were not.
+// take reports whether a refusal is to be recorded, and returns how many before it were not.
 func (p *refusalPace) take(actor Actor, now time.Time) (skipped int, record bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

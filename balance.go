@@ -205,7 +205,7 @@ func cancelLast(state *State, o origin, id TransactionID) (Transaction, Change, 
 	return cancelled, c, nil
 }
 
-// check says what is wrong with a ledger; "" when it adds up.
+// check returns what is wrong with a ledger, or "" if it is consistent.
 func (l Ledger) check() string {
 	switch {
 	case l.Account.Balance.Amount != l.Sum:

@@ -55,7 +55,7 @@ type BulkRequest struct {
 	TrafficLimit Optional[TrafficLimit] `json:"traffic_limit,omitzero"` // only for BulkSetTrafficLimit
 	Days         int                    `json:"days,omitempty"`         // only for BulkAddDays: 1 to MaxBulkDays
 
-	run [16]byte // of the preview, where something may be done once only
+	run [16]byte // of the preview, for actions that must take effect only once
 }
 
 // BulkToken is an opaque proof of a preview. It identifies the set of users that was previewed, but
@@ -192,7 +192,7 @@ type bulkState struct {
 
 const bulkTokenVersion = 2
 
-// token writes the state for a request.
+// token returns the token of the state, bound to a request.
 func (s bulkState) token(binding uint64) BulkToken {
 	data := binary.BigEndian.AppendUint64([]byte{bulkTokenVersion}, binding)
 	for _, number := range []uint64{s.rest.count, s.rest.digest[0], s.rest.digest[1]} {
@@ -237,7 +237,7 @@ func readBulkToken(token BulkToken) (s bulkState, binding uint64, err error) {
 // bulkKey begins the keys of messages that a bulk action sends without a key.
 const bulkKey = "bulk:"
 
-// ready returns the request with its message as it is sent in a run.
+// ready returns the request with its message in the form in which a run sends it.
 func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [16]byte) (_ BulkRequest, err error) {
 	r.run = run
 	if err := r.check(ctx, m); err != nil || r.Action != BulkSendMessage {
@@ -249,7 +249,7 @@ func (r BulkRequest) ready(ctx context.Context, m *manager, now time.Time, run [
 	return r, firstError(err, r.Message.inTime(now))
 }
 
-// check checks a request but its message, and that its segments can be used.
+// check checks a request, except its message, and that its segments can be used.
 func (r BulkRequest) check(ctx context.Context, m *manager) error {
 	if r.Action == BulkSendMessage && !r.Message.Mail.IsZero() {
 		return NewError(CodeUnknownField, "mail", "a received mail cannot be sent to others")
@@ -270,7 +270,7 @@ func (r BulkRequest) check(ctx context.Context, m *manager) error {
 		if part.given && !part.taken {
 			return NewError(CodeUnknownField, part.field, "the action %q does not take this", string(r.Action))
 		}
-		if part.taken && !part.given && part.field != "message" { // whose parts are named
+		if part.taken && !part.given && part.field != "message" { // normalise names its missing parts
 
 			return NewError(CodeRequired, part.field, "the action %q requires this", string(r.Action))
 		}
@@ -302,10 +302,10 @@ func (r BulkRequest) event(user UserID) EventID {
 	return digestID[Event](slices.Concat(r.run[:], user[:]))
 }
 
-// binding returns a number that tells requests apart.
+// binding returns a number by which requests are told apart.
 func (r BulkRequest) binding() uint64 { return bindCursor("bulk", Order{}, r) }
 
-// audience walks the ids of the users after one, and sums them up.
+// audience walks the ids of the users after the given one, and adds them up.
 func (m *manager) audience(ctx context.Context, filter UserFilter, after UserID, each func(UserID)) (audience, error) {
 	const pageSize = 10_000
 	var sum audience
@@ -413,7 +413,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 	return result, report(nil)
 }
 
-// bulkOutcome is what became of one user.
+// bulkOutcome is the outcome for one user.
 type bulkOutcome int
 
 const (

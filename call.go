@@ -14,7 +14,7 @@ type operation struct {
 	method    string     // of Manager
 	target    TargetKind // what the call is about
 	changes   bool       // whether it changes records, and so writes an event
-	narrowed  bool       // is about the users who meet a filter: a scope joins it
+	narrowed  bool       // is about the users who match a filter, which is combined with the scope
 	ofProject bool       // can be about all users as well as about one
 	connected connectedRule
 }
@@ -38,8 +38,8 @@ func define(op operation) *operation {
 	return &op
 }
 
-// narrow marks an operation whose filter a scope joins: its users are found by
-// storeFilter, which joins it, or looked at with within.
+// narrow marks an operation whose filter is combined with the scope: its users are found with
+// storeFilter, which combines them, or checked with within.
 func (op *operation) narrow() *operation {
 	op.narrowed = true
 	return op
@@ -51,8 +51,8 @@ func (op *operation) orProject() *operation {
 	return op
 }
 
-// whileConnected marks an operation that is allowed while connected, and whenNamed one
-// that is where the policy names it.
+// whileConnected marks an operation that is allowed while connected, and whenNamed one that is
+// allowed if the policy names it.
 func (op *operation) whileConnected() *operation {
 	op.connected = connectedByDefault
 	return op
@@ -175,12 +175,12 @@ type call struct {
 	operation *operation
 	target    [16]byte  // the id of what the call is about; zero: unknown, or all of the project
 	user      UserID    // whom it is about, once the authorizer or the connection is asked
-	asked     bool      // somebody asks whether there may be such a call
+	asked     bool      // the question is only whether such a call is allowed
 	began     time.Time // only while calls are logged
 }
 
-// origin is what a decision knows of the call that it belongs to: when it came, who
-// makes it, and the id of the event that it will write.
+// origin is what a decision knows about its call: when it was made, by whom, and the id of the
+// event that it will write.
 type origin struct {
 	now   time.Time
 	actor Actor
@@ -203,13 +203,13 @@ func (o origin) record(c *Change, name EventName, device DeviceID, data ...any) 
 // noTarget is the target of a call about all of the project.
 var noTarget UserID
 
-// enter is the door: every method of Manager begins with it, and with nothing else,
-// and leaves through call.leave. It says what is done, by whom and to whom, and
-// returns the context and what the call may know. Whatever holds for all calls stands
-// here and in leave, so that no method can go past it.
+// enter is the door: every method of Manager begins with it, and with nothing else, and leaves
+// through call.leave. It gets the operation, the actor and the target, and returns the context and
+// what the call may know. Whatever holds for all calls is done here and in leave, so that no method
+// can bypass it.
 //
-// Methods do not call one another: what two of them share is a function behind the
-// door, so that one call of the host comes through the door once.
+// Methods do not call one another: code that two of them share is a function behind the door, so
+// that one call of the host passes the door once.
 func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) (context.Context, call, error) {
 	c := call{manager: m, operation: op, target: target}
 	from := callerOf(ctx)
@@ -235,8 +235,8 @@ func enter[T any](ctx context.Context, m *manager, op *operation, target ID[T]) 
 	return inner, c, nil
 }
 
-// enterOf is the door of a method that lists what belongs to a user, or to all users: for
-// who is connected to a user, all of them are that user.
+// enterOf is the door of a method that lists records of one user or of all users. While the caller
+// is connected to a user, it lists the records of that user only.
 func enterOf(ctx context.Context, m *manager, op *operation, user *UserID) (context.Context, call, error) {
 	if own := callerOf(ctx).connection; own != nil && user.IsZero() {
 		*user = own.UserID
@@ -244,7 +244,7 @@ func enterOf(ctx context.Context, m *manager, op *operation, user *UserID) (cont
 	return enter(ctx, m, op, *user)
 }
 
-// admit asks whether a call may be made, and records where not.
+// admit checks whether a call is allowed, and records a refusal.
 func (m *manager) admit(ctx context.Context, c *call, own *connected) (context.Context, error) {
 	inner, err := m.mayCall(ctx, c, own)
 	if refusal, ok := errors.AsType[*Error](err); ok && errors.Is(refusal, ErrForbidden) {
@@ -253,8 +253,8 @@ func (m *manager) admit(ctx context.Context, c *call, own *connected) (context.C
 	return inner, err
 }
 
-// mayCall asks whether a call may be made: the connection that it is made in, if any, and
-// the authorizer.
+// mayCall asks the connection that a call is made in, if any, and the authorizer whether the call
+// is allowed.
 func (m *manager) mayCall(ctx context.Context, c *call, own *connected) (context.Context, error) {
 	if own == nil && m.authorizer == nil && c.actor.OnBehalfOf.IsZero() {
 		return ctx, nil
@@ -278,8 +278,8 @@ func (m *manager) mayCall(ctx context.Context, c *call, own *connected) (context
 	return m.authorize(ctx, c, user)
 }
 
-// alsoMay asks whether a call may do what other operations do as well, for the user of the
-// call or, where that is narrowed, for the users who meet all of the scopes.
+// alsoMay checks whether a call may also do what other operations do, for the user of the call or,
+// if it is narrowed, for the users who match all the scopes.
 func (m *manager) alsoMay(ctx context.Context, c *call, also ...*operation) (context.Context, error) {
 	from := callerOf(ctx)
 	if from.trusted || m.authorizer == nil && from.connection == nil {

@@ -68,8 +68,8 @@ func CredentialFields() []string {
 
 // ConnectionPolicy says how administrators may connect to users.
 type ConnectionPolicy struct {
-	Off         bool          // nobody may connect, and connections that are open end
-	Duration    time.Duration // of a connection that asks for none; default DefaultConnectionDuration
+	Off         bool          // connecting is not allowed, and open connections end
+	Duration    time.Duration // of a connection that does not ask for one; default DefaultConnectionDuration
 	MaxDuration time.Duration // of any connection; default and at most MaxConnectionDuration
 	// Operations are the operations that are allowed while connected, by the names of Operations
 	// and ChangeCredentials; nil: ConnectedOperations. An operation must also be allowed by the
@@ -219,8 +219,8 @@ func errOtherUser() error {
 	return NewError(CodeOtherUser, "", "the connection is to another user")
 }
 
-// admitConnected checks that a call may be made by who is connected, and is about the
-// user whom it is connected to.
+// admitConnected checks that a call is allowed while connected, and that it is about the user whom
+// the caller is connected to.
 func (m *manager) admitConnected(ctx context.Context, c *call, own *connected, user UserID) (context.Context, error) {
 	connection, err := m.store.Connection(ctx, own.ID)
 	switch {
@@ -259,14 +259,14 @@ func errNotYours() error {
 	return NewError(CodeNotYourConnection, "", "the connection belongs to another administrator")
 }
 
-// ofActor reports whether it was the actor who connected.
+// ofActor reports whether the connection was made by the actor.
 func (c *Connection) ofActor(actor Actor) bool {
 	return c.Actor.Kind == actor.Kind && c.Actor.ID == actor.ID
 }
 
-// guard makes sure that a command changes nobody but the user whom the caller is
-// connected to, and that its commit does not come after the end of the connection: an end
-// is a change of the same user, so that one of the two is decided after the other.
+// guard makes sure that a command changes only the user whom the caller is connected to, and that
+// its commit does not come after the end of the connection: an end is a change of the same user, so
+// that one of the two is decided after the other.
 func (own *connected) guard(c *command) error {
 	switch subject := c.subject.(type) {
 	case nil:

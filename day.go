@@ -95,7 +95,7 @@ func (d Day) Start(zone *time.Location) time.Time {
 	return t.UTC()
 }
 
-// clampedDay returns the given day of the month, or the last one when the month is shorter.
+// clampedDay returns the given day of the month, or the last day if the month is shorter.
 func clampedDay(year int, month time.Month, day int) Day {
 	first := time.Date(year, month, 1, 12, 0, 0, 0, time.UTC)
 	last := time.Date(year, month+1, 0, 12, 0, 0, 0, time.UTC).Day()

@@ -111,13 +111,13 @@ const (
 // notifiers are those of WithNotifiers.
 type notifiers map[DeviceType]*notifying
 
-// notifying is a notifier with what this process has heard of it.
+// notifying is a notifier with what this process has learned about its answers.
 type notifying struct {
 	Notifier
 	witness witness // of devices that it has reached
 }
 
-// key returns the type under which the notifier for a type of device stands.
+// key returns the type under which the notifier for a type of device is registered.
 func (n notifiers) key(device DeviceType) DeviceType {
 	if n[device] == nil {
 		return ""
@@ -125,7 +125,7 @@ func (n notifiers) key(device DeviceType) DeviceType {
 	return device
 }
 
-// of returns the notifier for a type of device; nil: there is none.
+// of returns the notifier for a type of device, or nil if there is none.
 func (n notifiers) of(device DeviceType) *notifying { return n[n.key(device)] }
 
 // newDelivery makes the delivery of a message to a device. Its id follows from both, and
@@ -144,10 +144,10 @@ type outgoing struct {
 	Delivery
 	message *Message // nil: it is not there any more
 	device  *Device  // nil: it is not there any more
-	jitter  float64  // from 0 to 1; drawn before, since rules draw nothing
+	jitter  float64  // random, from 0 to 1; drawn beforehand, since rules are pure
 }
 
-// endsAt is when telling the device makes no sense any more.
+// endsAt is the time after which notifying the device no longer makes sense.
 func (out *outgoing) endsAt() time.Time {
 	end := out.CreatedAt.Add(MaxDeliveryAge)
 	if out.message != nil && !out.message.ExpiresAt.IsZero() && out.message.ExpiresAt.Before(end) {
@@ -179,7 +179,7 @@ func cutText(text string, most int) string {
 
 // attempt is an attempt to deliver.
 type attempt struct {
-	state   DeliveryState // what it comes to; DeliveryWaiting: it is tried again
+	state   DeliveryState // the resulting state; DeliveryWaiting: it is tried again
 	retryAt time.Time     // with DeliveryWaiting, not before; zero: by the back-off
 	again   bool          // with DeliveryWaiting, at once
 	asked   bool          // the notifier was
@@ -190,7 +190,7 @@ type attempt struct {
 	late, panicked bool
 }
 
-// settle decides what an attempt makes of a delivery and its device.
+// settle decides how an attempt changes a delivery and its device.
 func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change, error) {
 	at := indexID(state.Deliveries, out.ID, deliveryID)
 	if at < 0 {
@@ -210,12 +210,12 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 	if device, err := state.device(out.DeviceID); err == nil && a.asked && device.PushToken != "" {
 		switch {
 		case device.PushToken != a.token:
-			// The device has another push token since, at which it was not told.
+			// The device has since got another push token, to which nothing was sent.
 			a.state, a.again = DeliveryWaiting, true
 		case a.state == DeliveryGone && (!device.PushTokenSetAt.Equal(out.device.PushTokenSetAt) ||
 			!a.since.IsZero() && device.PushTokenSetAt.After(a.since)):
-			// It was set again while the notifier was asked, or after the time since which the
-			// service calls it gone.
+			// The token was set again while the notifier was called, or after the time as of which
+			// the service reports it as gone.
 			a.state = DeliveryWaiting
 		case a.state == DeliveryGone:
 			device.setPushToken("", o.now)
@@ -252,8 +252,7 @@ func (out *outgoing) nextDue(attempts int, now time.Time, a attempt) time.Time {
 	return storedTime(at)
 }
 
-// attempt tells a device of a message, if there is still something to tell and somebody
-// to tell it.
+// attempt notifies a device of a message, if the message and the device still exist.
 func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 	now := m.now()
 	switch {
@@ -288,7 +287,7 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 		a.state = DeliveryRefused
 	case NotificationGone:
 		a.state = DeliveryGone
-		if since := storedTime(result.GoneSince); since.Before(now) { // one to come says nothing
+		if since := storedTime(result.GoneSince); since.Before(now) { // an attempt that is yet to come says nothing
 			a.since = since
 		}
 		if m.doubtGone(ctx, notifier, out, now) {
@@ -308,7 +307,7 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 // tokens, keys and signatures.
 const longestWord = 32
 
-// deliveryDetail returns what a notifier said in the form in which a delivery keeps it.
+// deliveryDetail returns the answer of a notifier in the form in which a delivery keeps it.
 func deliveryDetail(text string) string {
 	var detail strings.Builder
 	for word := range strings.FieldsSeq(strings.ToValidUTF8(text, " ")) {
@@ -344,8 +343,8 @@ func deliveryDetail(text string) string {
 	return cutText(detail.String(), MaxDeliveryDetail)
 }
 
-// doubtGone reports whether a notifier calls most of the devices gone that it has reached
-// before: then that one is gone is no fact, and nothing is cleared for it.
+// doubtGone reports whether a notifier reports as gone most of the devices that it has reached
+// before. Its reports are then not trusted, and no push tokens are cleared.
 func (m *manager) doubtGone(ctx context.Context, notifier *notifying, out *outgoing, now time.Time) bool {
 	if notifier.witness.heard(out.DeviceID) {
 		notifier.witness.note(out.DeviceID, true, now)
@@ -358,9 +357,9 @@ func (m *manager) doubtGone(ctx context.Context, notifier *notifying, out *outgo
 	return wrong
 }
 
-// notify asks a notifier, which is code of the host's: what panics there or does not come
-// back in time may work another time, and so may what is no outcome. The push token is in
-// no error of the result.
+// notify calls a notifier, which is code of the host's. A call that panics, does not return in time
+// or returns an unknown outcome is tried again later. The errors of the result do not contain the
+// push token.
 func notify(ctx context.Context, notifier Notifier, notification Notification) NotificationResult {
 	const longest = 2000 // bytes of an error
 	told := func(err error) string {
@@ -482,8 +481,8 @@ func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err
 	return report, err
 }
 
-// count adds to the report what became of a delivery, and returns the error that ends the
-// run; nil: none.
+// count adds the outcome of a delivery to the report, and returns the error that ends the run, or
+// nil.
 func (r *DeliveryReport) count(d Delivery, a attempt, err error) error {
 	if a.panicked {
 		r.Panicked++

@@ -222,8 +222,8 @@ type DeviceManager interface {
 	Licenses(ctx context.Context) ([]License, error)
 }
 
-// register decides the registration of a device under the given id and token. pushedAt is when it
-// got its push token.
+// register decides the registration of a device under the given id and token. pushedAt is the time
+// at which it got its push token.
 func (n NewDevice) register(state *State, o origin, pushedAt time.Time, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
 	if err := state.User.Status.refusal(); err != nil {
 		return Device{}, Change{}, err
@@ -284,8 +284,8 @@ func (d *Device) setPushToken(token string, now time.Time) {
 	}
 }
 
-// notBefore returns the time at which something was set by a clock, or the next that is kept after
-// the one at which it was set before, if the clock is behind that.
+// notBefore returns the time of the clock at which something was set or, if the clock is behind the
+// time at which it was set before, the next time after that which a store can keep.
 func notBefore(now, before time.Time) time.Time {
 	if now.Before(before) {
 		return before.Add(time.Microsecond)
@@ -308,8 +308,8 @@ func (d DeviceRecord) shown(token string) Device {
 	return device
 }
 
-// devicesBy orders the user's devices, which must all be loaded, by who goes
-// first under a policy.
+// devicesBy orders the user's devices, which must all be loaded, with those first that a policy
+// replaces first.
 func (s *State) devicesBy(policy DevicePolicy) []DeviceRecord {
 	return slices.SortedFunc(slices.Values(s.Devices), func(a, b DeviceRecord) int {
 		idle := 0
@@ -469,8 +469,8 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 	return registered, nil
 }
 
-// maxPushTokenHolders is how many devices a push token is taken from at once. There is one
-// at most, but for those that registered at the same moment.
+// maxPushTokenHolders is how many devices a push token is taken from at once. There is at most one,
+// unless several registered at the same moment.
 const maxPushTokenHolders = 100
 
 // pushTokenTime returns when a device gets a push token: now, unless another one has it since a
@@ -487,9 +487,9 @@ func (m *manager) pushTokenTime(ctx context.Context, now time.Time, token string
 }
 
 // keepPushToken takes the push token that a device has just got from every other device, of
-// whichever user: it names one installation of an app, and messages of one user must not
-// appear on the screen of another. Of devices that got it at the same moment, one keeps it.
-// A fault is logged: the next device that gets the token makes up for it.
+// whichever user: it names one installation of an app, and messages of one user must not appear on
+// the screen of another. If several devices got it at the same moment, one of them keeps it. A
+// fault is logged, and is corrected when another device gets the token.
 func (m *manager) keepPushToken(ctx context.Context, o origin, device Device) {
 	if device.PushToken == "" {
 		return
@@ -510,9 +510,9 @@ func (m *manager) keepPushToken(ctx context.Context, o origin, device Device) {
 	}
 }
 
-// clearPushToken takes the push token of a device that has not got it, or another, again
-// since. Whoever is connected to
-// a user takes it from another as well: the other is told no more than that.
+// clearPushToken clears the push token of a device that has not been given this or another token
+// since. A caller who is connected to a user also clears it for another user, who learns nothing
+// more than that.
 func (m *manager) clearPushToken(ctx context.Context, o origin, holder Device) error {
 	from := callerOf(ctx)
 	from.connection = nil
@@ -568,8 +568,8 @@ func (m *manager) Authenticate(ctx context.Context, token string) (_ Authenticat
 	return Authentication{Device: device, User: user, Access: access}, nil
 }
 
-// seen records when a device was last seen. It is an observation, no change:
-// it has no event.
+// seen records when a device was last seen. It is an observation and not a change, so it has no
+// event.
 func (m *manager) seen(ctx context.Context, user UserID, device DeviceID, now time.Time) error {
 	want := Want{User: user, Devices: []DeviceID{device}}
 	_, err := change(ctx, m, command{want: want}, func(state *State) (struct{}, Change, error) {
@@ -683,7 +683,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 		}
 		c := state.change()
 		c.Devices.Update = append(c.Devices.Update, record)
-		if len(fields) > 0 { // that a push token is still good is no news
+		if len(fields) > 0 { // that a push token is still valid needs no event
 			o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
 		}
 		return record.Device, c, nil

@@ -20,11 +20,11 @@ type dispatcher[T any] struct {
 
 	take    func(ctx context.Context, now, until time.Time) ([]T, error)
 	service func(work *T) string
-	// do does one piece of work. late tells that the service took all of its time; an
-	// error ends the run.
+	// do does one piece of work. late reports that the service took all of its time; an error ends
+	// the run.
 	do func(ctx context.Context, work T) (late bool, err error)
-	// panicked hears of what panics on the way, in code of the host's. The work comes again
-	// when its lease is over.
+	// panicked is called with panics of the host's code. The work is done again when its lease is
+	// over.
 	panicked func(ctx context.Context, work T, reason error)
 
 	mu     sync.Mutex
@@ -41,7 +41,7 @@ type line[T any] struct {
 	late    int // pieces of work in a row that took all of their time
 }
 
-// leased is a piece of work until when nobody else takes it.
+// leased is a piece of work with the time until which nobody else takes it.
 type leased[T any] struct {
 	work  T
 	until time.Time
@@ -50,7 +50,7 @@ type leased[T any] struct {
 // The bounds of a line.
 const (
 	longestLine = 500 // pieces of work that are leased and not done
-	mostLate    = 8   // after which the service is left alone for this run
+	mostLate    = 8   // after which the service is not asked again in this run
 )
 
 // run takes what is due and has it done, until nothing is due and all is done.
@@ -90,15 +90,15 @@ func (d *dispatcher[T]) dispatch(ctx context.Context) error {
 	}
 }
 
-// failure is what has gone wrong so far; nil: nothing.
+// failure returns what has gone wrong so far, or nil.
 func (d *dispatcher[T]) failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failed
 }
 
-// add puts leased work into the lines of its services. What is too much for a line is
-// left: it is free again when its lease is over.
+// add puts leased work into the lines of its services. Work that a line has no room for is dropped,
+// and can be leased again when its lease is over.
 func (d *dispatcher[T]) add(ctx context.Context, taken []T, until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -220,9 +220,9 @@ func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 // panicError is a panic of the host's code.
 type panicError struct{ error }
 
-// askHost calls code of the host's that asks a service outside, on a goroutine of its own:
-// what panics there, ends the goroutine or does not come back in time returns what failed
-// makes of the error.
+// askHost calls code of the host's that asks a service outside, on a goroutine of its own: if it
+// panics, ends the goroutine or does not return in time, askHost returns what failed makes of the
+// error.
 func askHost[T any](ctx context.Context, call func() T, failed func(error) T) T {
 	answers := make(chan T, 1)
 	go func() {
@@ -245,7 +245,7 @@ func askHost[T any](ctx context.Context, call func() T, failed func(error) T) T 
 	}
 }
 
-// witness remembers what a service said lately of what it has known before.
+// witness remembers what a service said recently about things that it knew before.
 type witness struct {
 	mu      sync.Mutex
 	said    map[[16]byte]answer
@@ -266,7 +266,7 @@ const (
 	alarmEvery    = time.Hour
 )
 
-// note keeps what a service said of something that it has known before.
+// note keeps what a service said about something that it knew before.
 func (w *witness) note(id [16]byte, unknown bool, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -285,7 +285,7 @@ func (w *witness) note(id [16]byte, unknown bool, now time.Time) {
 	w.said[id] = answer{at: now, unknown: unknown}
 }
 
-// heard reports whether the service has said anything of something.
+// heard reports whether the service has said anything about something.
 func (w *witness) heard(id [16]byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -293,9 +293,9 @@ func (w *witness) heard(id [16]byte) bool {
 	return heard
 }
 
-// misconfigured reports whether a service does not know most of what it has known: then
-// the credentials or the application are not the ones that they were, and its answers
-// say nothing. alarm is true once an hour.
+// misconfigured reports whether a service no longer knows most of what it knew before: then its
+// credentials or its application have probably changed, and its answers prove nothing. alarm is
+// true once an hour.
 func (w *witness) misconfigured(now time.Time) (is, alarm bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -251,7 +251,7 @@ func CompareListPositions(a, b ListPosition) int {
 	return cmp.Or(CompareOrderKeys(a.Key, b.Key), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
-// fieldTable is a table of fields with what a page needs beside it.
+// fieldTable is a table of fields with what a page needs in addition.
 type fieldTable[T any] struct {
 	fields []Field[T]
 	byName map[string]Field[T]

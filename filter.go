@@ -238,7 +238,7 @@ func AnyElement(path string, filter Filter) Filter {
 // InSegment returns a filter that matches users who are in the segment.
 func InSegment(id SegmentID) Filter { return Equal(segmentField, id) }
 
-// segmentField is the name of what stands for memberships in filters.
+// segmentField is the name that filters use for memberships.
 const segmentField = "segment"
 
 // attributesField is the field whose parts comparisons name by a path.
@@ -400,7 +400,7 @@ func writeString(text *strings.Builder, value string) {
 	_ = encoder.Encode(value) // a string always encodes, and a Builder takes all
 }
 
-// newlineLess drops the line break that ends what json.Encoder writes.
+// newlineLess drops the line break that json.Encoder writes at the end.
 type newlineLess struct{ to *strings.Builder }
 
 func (n newlineLess) Write(data []byte) (int, error) {
@@ -486,7 +486,7 @@ func (e ElementExpression) check() error {
 	return nil
 }
 
-// deeper reports whether expressions are nested in one another more than so deep.
+// deeper reports whether expressions are nested more than the given number of levels deep.
 func deeper(expression Expression, most int) bool {
 	beyond := func(part Expression) bool { return deeper(part, most-1) }
 	switch expression := expression.(type) {
@@ -540,7 +540,7 @@ type filterField struct {
 	values []string
 }
 
-// kindSegment is the kind of what only filters have.
+// kindSegment is a kind of field that only filters have.
 const kindSegment FieldKind = "segment"
 
 var filterFields = func() map[string]filterField {

@@ -121,8 +121,8 @@ func (m matchers[R]) element(expression ElementExpression) func(*R) bool {
 	}
 }
 
-// valuesAt compiles a path into a function that reports whether one of the values there
-// is what is looked for. The path goes into objects, and into the objects of a list.
+// valuesAt compiles a path into a function that reports whether one of the values at the path
+// matches. The path goes into objects, and into the objects of a list.
 func valuesAt[R any](reader FieldReader[R], path []string) func(record *R, is func(any) bool) bool {
 	return func(record *R, is func(any) bool) bool {
 		value, ok := reader.Attribute(record, path[0])
@@ -141,8 +141,8 @@ func someAt(value any, path []string, is func(any) bool) bool {
 	})
 }
 
-// eachElement reports whether one of the elements of a list is what is looked for; what
-// is no list stands for itself.
+// eachElement reports whether one of the elements of a list matches. A value that is not a list
+// counts as its own element.
 func eachElement(value any, is func(any) bool) bool {
 	if list, ok := value.([]any); ok {
 		return slices.ContainsFunc(list, is)
@@ -198,8 +198,8 @@ func textMatcher[R any](read func(*R) string, c Comparison, folds bool) func(*R)
 	return func(record *R) bool { return matches(read(record)) }
 }
 
-// compareText returns the comparison with a text. Without a value, an order and a
-// part are false.
+// compareText returns the comparison with a text. For a field without a value, orders and parts are
+// false.
 func compareText(c Comparison, folds bool) func(text string) bool {
 	value := c.Value.(string)
 	if folds {
@@ -235,7 +235,7 @@ func (o Operator) holds(compared int) bool {
 	return false
 }
 
-// number compares what is read as a number.
+// number compares values that are read as numbers.
 func (m matchers[R]) number(read func(*R) int64, c Comparison, kind FieldKind) func(*R) bool {
 	if c.Operator == OpPresent {
 		if kind == KindTime {

@@ -45,11 +45,11 @@ func ParseFilter(text string) (Filter, error) {
 // filterParser reads a filter by recursive descent.
 type filterParser struct {
 	text        string
-	at          int      // the byte to read next; where an error is, the byte at fault
+	at          int      // the byte to read next; in an error, the byte at fault
 	comparisons int      // so far
 	inside      bool     // of attributes[…]
 	path        []string // of the brackets; empty: of the attributes
-	written     string   // what stands before them
+	written     string   // what precedes them
 }
 
 func (p *filterParser) filter() (Expression, error) {
@@ -236,7 +236,7 @@ func (p *filterParser) value() (any, error) {
 		}
 		var value string
 		err := json.Unmarshal([]byte(rest[:end]), &value)
-		// encoding/json replaces half of a surrogate pair, which is no character.
+		// encoding/json replaces half of a surrogate pair, which is not a character.
 		if half := strings.ContainsRune(value, utf8.RuneError) && strings.Contains(strings.ToLower(rest[:end]), `\ud`); err != nil || half {
 			return nil, p.syntax("the text is not a valid JSON string")
 		}
@@ -338,7 +338,7 @@ func (p *filterParser) syntax(format string, args ...any) error {
 	return NewError(CodeFilterSyntax, "filter", format, args...)
 }
 
-// unexpected says what should be where the parser is.
+// unexpected returns an error that says what is expected at the parser's position.
 func (p *filterParser) unexpected(wanted string) error {
 	if p.at >= len(p.text) {
 		return p.syntax("the filter ends where %s is expected", wanted)

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// resolver replaces what a filter says of segments by what stores know: lists by
-// their ids, and rules by their filters.
+// resolver replaces the segments in a filter by what stores know: lists by their ids, and rules by
+// their filters.
 type resolver struct {
 	ctx         context.Context
 	store       Store
@@ -128,7 +128,7 @@ func (r *resolver) resolve(filter Filter, path ...SegmentID) (Filter, error) {
 	return Filter{root}, err
 }
 
-// inRule makes an error about the rule of a segment tell the way there.
+// inRule adds the name of a segment to an error about its rule.
 func inRule(segment Segment, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Field != "filter" {

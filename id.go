@@ -56,8 +56,8 @@ func NewID[T any]() ID[T] {
 	return ID[T](uuid.Must(uuid.NewV7()))
 }
 
-// digestID returns the id that follows from what it is about, so that the same is known
-// again: a UUID of version 8 (RFC 9562 section 5.8).
+// digestID returns an id that is derived from what it is about, so that the same thing always has
+// the same id: a UUID of version 8 (RFC 9562 section 5.8).
 func digestID[T any](about []byte) ID[T] {
 	digest := sha256.Sum256(about)
 	id := ID[T](digest[:16])
@@ -133,7 +133,7 @@ func clip(text string) string {
 	return text[:most] + "…"
 }
 
-// digestEvent makes the id of an event out of what it is about.
+// digestEvent derives the id of an event from what it is about.
 func digestEvent(about ...string) EventID {
 	return digestID[Event]([]byte(strings.Join(about, "\n")))
 }

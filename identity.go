@@ -16,10 +16,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The keys by which users and segments are told apart. They are not what a search
-// compares with (see Fold): gmáil.com and gmail.com find one another in a search box,
-// and are two domains all the same. A key of a text that cannot be written any more,
-// since an earlier version took it, is still a key, so that what is there is found.
+// The keys by which users and segments are told apart. They are not what a search compares with
+// (see Fold): gmáil.com and gmail.com find one another in a search box, and are two domains all the
+// same. A text that an earlier version accepted and that can no longer be written still has a key,
+// so that existing records are found.
 //
 // Each key is the key of itself.
 
@@ -176,9 +176,9 @@ const skeletonField = "login_skeleton"
 // maxSkeletonText is how many bytes of a login are looked at; no new login is as long.
 const maxSkeletonText = 4 * MaxLogin
 
-// loginSkeleton returns what a login looks like, by the function of WithConfusableCheck,
-// without which it is empty. The function is the host's: it may panic, and return what no
-// index holds.
+// loginSkeleton returns what a login looks like according to the function of WithConfusableCheck,
+// and "" without that option. The function is the host's: it may panic, and return what no index
+// holds.
 func (o *options) loginSkeleton(login string) (skeleton string, err error) {
 	if o.skeleton == nil || login == "" || len(login) > maxSkeletonText {
 		return "", nil
@@ -292,8 +292,8 @@ func (m *manager) checkLogins(ctx context.Context, users []User) ([]ConfusableLo
 	return confusable, nil
 }
 
-// keepSkeleton keeps what the login of a user looks like, as long as it has that login. It
-// is no edit of the profile, and has no event: it can be done twice.
+// keepSkeleton keeps what the login of a user looks like, as long as it has that login. It is not
+// an edit of the profile and has no event, so it can be repeated.
 func keepSkeleton(user User, skeleton string) *command {
 	return &command{want: Want{User: user.ID, Profile: true}, decide: func(state *State) (Change, error) {
 		if state.User.Login != user.Login || state.User.LoginSkeleton == skeleton {

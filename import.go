@@ -143,9 +143,9 @@ func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, record
 	return i.outcomes, nil
 }
 
-// run imports the records in rounds, in each of which every key is there once. In
-// the end, what failed on a value of another user gets another try: that user may
-// have given it up.
+// run imports the records in rounds, in each of which every key is there once. At the end, records
+// that failed because another user has a value are tried again, since that user may have given it
+// up.
 func (i *userImports) run(ctx context.Context) error {
 	waiting := make([]int, 0, len(i.records))
 	for at := range i.records {
@@ -181,7 +181,7 @@ func (i *userImports) run(ctx context.Context) error {
 	return nil
 }
 
-// failedOnOthers lists the records that another try may help.
+// failedOnOthers lists the records for which another attempt may succeed.
 func (i *userImports) failedOnOthers() (again []int) {
 	changed := slices.ContainsFunc(i.outcomes, func(outcome ImportOutcome) bool {
 		return outcome.Action == ImportCreated || outcome.Action == ImportUpdated
@@ -282,7 +282,7 @@ func (i *userImports) find(ctx context.Context, round []int) (map[UserKey]User, 
 	return found, nil
 }
 
-// command returns what there is to do for a record; nil: nothing.
+// command returns the command for a record, or nil if there is nothing to do.
 func (i *userImports) command(at int, user User, exists bool) (*command, error) {
 	record := &i.records[at]
 	switch {
@@ -389,8 +389,8 @@ type dryRun struct {
 	created map[UserID]bool    // those who do not exist
 }
 
-// correct makes what the store has found for the keys of some records what it
-// would find by now.
+// correct changes what the store has found for the keys of some records to what it would find after
+// the records before them.
 func (d *dryRun) correct(found map[UserKey]User, records []UserImport, round []int) {
 	for _, at := range round {
 		key := records[at].Key.normal()
@@ -431,7 +431,7 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 	return nil
 }
 
-// put takes a user as it would become, unless another has one of its unique values.
+// put keeps a user as it would become, unless another user has one of its unique values.
 func (d *dryRun) put(before, after User) error {
 	for _, field := range guardedFields {
 		key := after.key(field)

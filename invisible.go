@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// hidden returns the first character of a text that nobody sees and that the text
-// does not need, and reports whether there is one: code points that Unicode says to
-// ignore by default (direction marks, fillers, soft hyphens, joiners, selectors,
-// tags), and separators of lines. Two texts that differ in these alone look the same.
+// hidden returns the first invisible character of a text that the text does not need, and reports
+// whether there is one: code points that Unicode says to ignore by default (direction marks,
+// fillers, soft hyphens, joiners, selectors, tags), and separators of lines. Two texts that differ
+// in these alone look the same.
 //
 // What scripts need stays: joiners between letters of scripts that join or stack,
 // selectors after the characters that they select among, and the parts of emoji.

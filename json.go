@@ -36,7 +36,7 @@ func readJSON(field string, value any, most int) (any, error) {
 	return read, checkJSON(field, read, maxJSONDepth, false)
 }
 
-// decodeJSON is readJSON without a look at what is in the value.
+// decodeJSON is readJSON without a check of the value.
 func decodeJSON(field string, value any, most int) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -55,7 +55,7 @@ func decodeJSON(field string, value any, most int) (any, error) {
 	return read, nil
 }
 
-// jsonFault says why a text is not what it should be.
+// jsonFault returns an error that says why a text is not valid.
 func jsonFault(field, instead string, err error) error {
 	if errors.Is(err, jsonvalue.ErrHalfCharacter) {
 		return NewError(CodeBadText, field, "%s", err)

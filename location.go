@@ -310,18 +310,18 @@ func (d *Device) agree(now time.Time, agrees bool) bool {
 		return true
 	}
 	d.LocationConsentAt = now
-	if !d.LocationForgottenAt.IsZero() { // nobody agreed to what was measured since
+	if !d.LocationForgottenAt.IsZero() { // a position that was measured after this has no consent
 		d.forgetLocation(now)
 	}
 	return true
 }
 
-// forgetLocation deletes the location, and sees to it that none from before is kept.
+// forgetLocation deletes the location, and makes sure that no earlier one is kept afterwards.
 func (d *Device) forgetLocation(now time.Time) {
 	d.Location, d.LocationForgottenAt = Location{}, latest(d.LocationForgottenAt, now)
 }
 
-// forgetLocations decides that the locations of all devices, which are loaded, go.
+// forgetLocations decides the deletion of the locations of all devices, which must be loaded.
 func forgetLocations(state *State, o origin) (int, Change, error) {
 	if len(state.Devices) == 0 {
 		return 0, Change{}, nil

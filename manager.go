@@ -152,7 +152,7 @@ type duty struct {
 	applies  func(m *manager) bool
 	interval func(m *manager) time.Duration
 	do       func(m *manager, ctx context.Context) error
-	wake     func(m *manager) <-chan struct{} // has an element when there is something to do at once; nil: never
+	wake     func(m *manager) <-chan struct{} // has an element when there is something to do at once; nil means never
 }
 
 // duties are the standing duties of Run. Each has its own pace, so that a store that

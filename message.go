@@ -402,7 +402,7 @@ func (m *manager) SendMessage(ctx context.Context, user UserID, message NewMessa
 	return sent, err
 }
 
-// sendingTo says what the decision on a message has to know.
+// sendingTo returns what the decision on a message has to know.
 func (m *manager) sendingTo(user UserID, key string) Want {
 	want := Want{User: user, AllDevices: len(m.notifiers) > 0}
 	if key != "" {

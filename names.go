@@ -10,8 +10,8 @@ import (
 // each by itself in the store; that one is not the other is looked at before the change,
 // so of two calls at the same moment both may go through.
 
-// nameHolders are the users who have, as their login, an email address that somebody else
-// wants, or the other way round.
+// nameHolders are the users whose login is an email address that another user wants, or the other
+// way round.
 type nameHolders map[UserKey]UserID
 
 // names are the login and the email address that a user is to have; empty: none, or as

@@ -41,15 +41,14 @@ func WithObserver(observer func(Observation)) Option {
 	}
 }
 
-// observed is a store whose commits are told to observers and to those who wait for the
-// feed.
+// observed is a store that reports its commits to observers and to those who wait for the feed.
 type observed struct {
 	Store
 	observers []*observer
 	committed *signal
 }
 
-// observe makes a store one whose commits are told.
+// observe returns a store that reports its commits to observers.
 func observe(store Store, functions []func(Observation), logger *slog.Logger) *observed {
 	s := &observed{Store: store, committed: &signal{}}
 	for _, function := range functions {
@@ -116,7 +115,7 @@ type observer struct {
 	running bool // a goroutine tells
 }
 
-// offer puts events in the queue. What the function does to them is its own affair.
+// offer puts copies of events in the queue, so that the function may change them.
 func (o *observer) offer(events []Event) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
@@ -135,7 +134,7 @@ func (o *observer) offer(events []Event) {
 	}
 }
 
-// run tells until nothing waits. The function may panic, or end the goroutine.
+// run calls the function until nothing waits. The function may panic, or end the goroutine.
 func (o *observer) run() {
 	next := Observation{}
 	defer func() {

@@ -124,8 +124,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// guardedHandler is a handler of the host's: a panic there costs the record, and not the
-// goroutine of userkit's that has something to tell.
+// guardedHandler is a handler of the host's: a panic there loses the record, but does not end the
+// goroutine of userkit's that logs.
 type guardedHandler struct{ handler slog.Handler }
 
 func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {

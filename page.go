@@ -248,7 +248,7 @@ func walk[T any](query PageQuery, read func(PageQuery) (Page[T], error)) iter.Se
 	}
 }
 
-// bindCursor returns a number that tells queries apart.
+// bindCursor returns a number by which queries are told apart.
 func bindCursor(what string, order Order, filter any) uint64 {
 	text, err := json.Marshal([]any{what, order, filter})
 	if err != nil {

@@ -61,8 +61,8 @@ func isE164(text string) bool {
 	return plus && 7 <= len(digits) && len(digits) <= 15 && digits[0] != '0' && isDigits(digits)
 }
 
-// parsePhone reads a number by the parser of the manager. Its error quotes what was
-// written. The parser is the host's: it may panic, and answer what is no number.
+// parsePhone reads a number by the parser of the manager. Its error quotes what was written. The
+// parser is the host's: it may panic, and return what is not a number.
 func (o *options) parsePhone(text string) (number string, err error) {
 	if strings.TrimSpace(text) == "" {
 		return "", nil
@@ -100,8 +100,9 @@ func (o *options) parsePhone(text string) (number string, err error) {
 	return number, nil
 }
 
-// phoneValue returns the value of a comparison with a phone: in E.164 where it is compared
-// as a whole, and its digits where it is a part. What is written in no such way stays.
+// phoneValue returns the value of a comparison with a phone: in E.164 where it is compared as a
+// whole, and its digits where it is a part. A text that is not written like a phone number stays
+// unchanged.
 func (o *options) phoneValue(c Comparison) any {
 	text, _ := c.Value.(string)
 	if c.Operator != OpContains && c.Operator != OpStartsWith && c.Operator != OpEndsWith {

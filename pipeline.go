@@ -18,9 +18,9 @@ const (
 	// ones is little, and so the thousand reports of one call are spread over
 	// all lanes.
 	maxBatch = 340
-	// maxConflicts is how often a command is decided anew because its user
-	// changed between load and commit. One contender wins every round, so only a
-	// user whom very many processes change at once comes near it.
+	// maxConflicts is how often a command is decided again because its user changed between load
+	// and commit. One contender wins every round, so only a user whom very many processes change at
+	// once comes near it.
 	maxConflicts = 200
 	// maxFaults is how often a command is tried again because the store failed.
 	maxFaults = 4
@@ -37,9 +37,9 @@ type command struct {
 	creates bool // the user need not exist
 	fresh   bool // the id was made for this command: there is nothing to load
 
-	// decide says what becomes of the state. It is pure: it may run several
-	// times, and only the last run that was committed counts. A zero Change
-	// writes nothing. To know more, it returns needMore.
+	// decide returns the change of the state. It is pure: it may run several times, and only the
+	// last run that was committed counts. A zero Change writes nothing. To know more, it returns
+	// needMore.
 	decide func(state *State) (Change, error)
 
 	// subject is what the command is about when that is not one user. Such a
@@ -56,21 +56,21 @@ type command struct {
 	faults    int
 	needs     int
 	alone     bool // goes in a batch without other commands of its user
-	mustLoad  bool // the account that the cache has will not do
+	mustLoad  bool // the cached account must not be used
 	abandoned bool // the caller has left; guarded by pipeline.mu
 }
 
-// subject is what a command is about when that is not one user: several users whose
-// changes belong together, or a segment. It has a guard as a user has, and takes the
-// same way: load, decide, commit, again after a conflict, and after a fault once it
-// is known whether the commit has happened.
+// subject is what a command is about if that is not one user: several users whose changes belong
+// together, or a segment. It has a guard like a user, and takes the same path: load, decide and
+// commit, repeated after a conflict, and after a fault once it is known whether the commit has
+// happened.
 type subject interface {
 	// load reads what the decision rests on, and reports whether one of the events
 	// is recorded.
 	load(ctx context.Context, store Store, events []EventID) (recorded bool, err error)
-	// decide decides on what was loaded, without I/O, and returns the events that
-	// the commit will record; none means that there is nothing to commit. errMoved
-	// means that it has to be loaded anew.
+	// decide decides on what was loaded, without I/O, and returns the events that the commit will
+	// record; none means that there is nothing to commit. errMoved means that it has to be loaded
+	// again.
 	decide() ([]EventID, error)
 	// commit commits what was decided. Its error is an outcome, as one of
 	// Store.Commit, or a fault of the store.
@@ -79,7 +79,7 @@ type subject interface {
 	users() []UserID
 }
 
-// errMoved says that what was loaded is not any more what a command is about.
+// errMoved means that the command is no longer about the records that were loaded.
 var errMoved = errors.New("userkit: the command is about something else by now")
 
 // needMore is returned by decide when it has to know more than it asked for.
@@ -90,9 +90,8 @@ func (needMore) Error() string { return "userkit: the command needs to know more
 // pipeline is the corridor: it takes commands, gathers those that wait into
 // batches, and moves each batch through load, decide and commit.
 //
-// A command that finds a free lane goes at once. Those that arrive while all
-// lanes are under way wait, and the next free lane takes all of them. One user
-// is in one batch at a time.
+// A command that finds a free lane runs at once. Those that arrive while all lanes are busy wait,
+// and the next free lane takes all of them. One user is in one batch at a time.
 type pipeline struct {
 	store Store
 	lanes int // 0: every command goes alone, on its caller's goroutine
@@ -202,9 +201,9 @@ func (p *pipeline) abandon(commands []*command) {
 	}
 }
 
-// lane takes batches until nothing waits. A batch that does not come to its end,
-// because something panicked or ended the goroutine, fails, and another lane goes on:
-// nobody waits for it, and nothing that was queued stays.
+// lane takes batches until nothing waits. A batch that does not finish, because something panicked
+// or ended the goroutine, fails, and another lane goes on, so that no caller waits for ever and the
+// queues are emptied.
 func (p *pipeline) lane() {
 	var batch []*task
 	defer func() {
@@ -256,8 +255,8 @@ func (p *pipeline) broken(batch []*task, err error) (done []*command) {
 	return done
 }
 
-// guarded calls the store, which may be code of the host's. A panic there leaves open
-// what has happened, as a cut connection does.
+// guarded calls the store, which may be code of the host's. After a panic it is unknown what has
+// happened, as after a broken connection.
 func (p *pipeline) guarded(call func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -349,8 +348,8 @@ func (q *queue) next(most int) []*command {
 	return commands
 }
 
-// release gives the users of a batch free, with what has to be done again, and
-// counts the commands that are done.
+// release releases the users of a batch, queues what has to be done again, and counts the commands
+// that are done.
 func (p *pipeline) release(batch []*task, done int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -375,7 +374,7 @@ func (p *pipeline) release(batch []*task, done int) {
 	}
 }
 
-// settle puts a queue that is not busy among the ready ones, or forgets it.
+// settle adds a queue that is not busy to the ready ones, or drops it if it is empty.
 func (p *pipeline) settle(q *queue) {
 	if len(q.waiting) > 0 {
 		p.ready = append(p.ready, q)
@@ -387,7 +386,7 @@ func (p *pipeline) settle(q *queue) {
 // finished counts commands as done; the caller holds the lock.
 func (p *pipeline) finished(count int) {
 	p.pending -= count
-	if p.closed && p.pending == 0 && count > 0 { // which it becomes once, as nothing is added
+	if p.closed && p.pending == 0 && count > 0 { // which happens only once, since nothing is added
 		close(p.drained)
 	}
 }
@@ -503,7 +502,7 @@ func (p *pipeline) process(ctx context.Context, batch []*task) (done []*command)
 			case errors.Is(outcomes[i], ErrConflict):
 				p.cache.forget(t.user)
 				done = append(done, t.conflict()...)
-			case t.cached: // a key is in use, which a load tells better
+			case t.cached: // a key is in use, which a load reports better
 				p.cache.mistrust()
 				for _, c := range t.commands {
 					c.mustLoad = true
@@ -626,10 +625,9 @@ func (t *task) want() Want {
 	return want
 }
 
-// decide decides the commands of a task one after another, each on what the
-// ones before made of the state, and sums up the change. What stays in
-// t.commands shares the fate of the commit: the commands that write, and those
-// whose answer rests on what the ones before wrote.
+// decide decides the commands of a task one after another, each on what the ones before made of the
+// state, and sums up the change. The commands that remain in t.commands depend on the commit: those
+// that write, and those whose answer depends on what earlier ones wrote.
 func (t *task) decide(state *State) (total Change, done []*command) {
 	state.of(t.user)
 	commands := t.commands
@@ -661,8 +659,8 @@ func (t *task) decide(state *State) (total Change, done []*command) {
 			break
 		}
 		if total.Profile != nil && change.Profile != nil || total.writes() && change.Delete {
-			// A unique value is the store's to judge: each command that sets one
-			// meets that judgement itself, and no later one hides it.
+			// Only the store can judge a unique value: each command that sets one gets that
+			// judgement itself, and no later command hides it.
 			t.later = commands[i:]
 			break
 		}
@@ -724,8 +722,8 @@ func (t *task) conflict() (done []*command) {
 	return done
 }
 
-// refused deals with a change that a unique value stopped. With several
-// commands it is not known whose value it was, so they go again one by one.
+// refused deals with a change that a unique value stopped. With several commands it is unknown
+// which of them set the value, so they are repeated one by one.
 func (t *task) refused(err error) (done []*command) {
 	if len(t.commands) > 1 {
 		for _, c := range t.commands {
@@ -747,7 +745,7 @@ func unavailable(err error) error {
 
 func errClosed() error { return NewError(CodeClosed, "", "the manager is closed") }
 
-// jitter returns a time between half of d and d, so that contenders part.
+// jitter returns a random time between half of d and d, so that contenders spread out.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 // change moves one command of one user through the corridor and returns what its
@@ -768,9 +766,9 @@ func change[R any](ctx context.Context, m *manager, c command, decide func(*Stat
 	return result, nil
 }
 
-// together is the subject of a command that changes several users, all or none.
+// together is the subject of a command that changes either all of several users or none.
 type together struct {
-	// wants says whom to load, which may depend on what the store knows by then.
+	// wants returns what to load, which may depend on the current state of the store.
 	wants func(ctx context.Context) ([]Want, error)
 	// choose decides, as command.decide does, on the states of these users, of whom
 	// some may not exist.

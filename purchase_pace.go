@@ -9,8 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// share is who wants to ask a store. Each has a share of the pace of its own, so that
-// none can keep the others from asking.
+// share says on whose behalf a store is asked. Each has its own share of the rate, so that none can
+// keep the others from asking.
 type share int
 
 const (
@@ -20,8 +20,8 @@ const (
 	shares // how many there are
 )
 
-// pace spaces the questions to each store, and remembers what the stores answered. Of
-// the rate, every share has a quarter, and the last quarter is for whoever comes first.
+// pace spaces the questions to each store, and remembers what the stores answered. Each share has a
+// quarter of the rate, and the last quarter is for whoever comes first.
 type pace struct {
 	perSecond float64
 	mu        sync.Mutex
@@ -41,7 +41,7 @@ type counter struct {
 	mu      sync.Mutex
 	users   map[UserID]*turnstile // of those who submitted lately
 	witness witness               // of purchases that the store has known
-	until   time.Time             // the store wants to be asked about nothing before
+	until   time.Time             // the store does not want to be asked anything before this time
 }
 
 // longestBusy is for how long, at most, a store that calls itself busy is asked about
@@ -74,8 +74,8 @@ func (c *counter) heed(verdict Verdict, now time.Time) {
 	}
 }
 
-// turnstile is a line of callers. Only the first of them has a reservation, so that the
-// reservation of one who gives up is given back whole, whoever waits behind.
+// turnstile is a queue of callers. Only the first of them has a reservation, so that a caller who
+// gives up returns all of it, whoever waits behind.
 type turnstile struct {
 	first   chan struct{}
 	limiter *rate.Limiter
@@ -137,7 +137,7 @@ func (p *pace) at(store string) *counter {
 	return c
 }
 
-// wait waits until a store may be asked. A user who submits much waits for itself first.
+// wait waits until a store may be asked. A user who submits often waits for its own share first.
 func (p *pace) wait(ctx context.Context, store string, by share, user UserID) error {
 	c := p.at(store)
 	if by == submissions {

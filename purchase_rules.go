@@ -16,11 +16,11 @@ const (
 	verifyAfterEnd  = time.Minute // after the expiration, when the renewal is known to the store
 	verifyLostFor   = 60 * 24 * time.Hour
 	verifyPausedFor = 100 * 24 * time.Hour // Google Play lets a customer pause for up to three months
-	unknownFor      = 14 * 24 * time.Hour  // after its end, or after it was shown, of what its store does not know
+	unknownFor      = 14 * 24 * time.Hour  // after its end, or after it was submitted, for a purchase that its store does not know
 	maxClockAhead   = 5 * time.Minute
 	firstBackOff    = time.Minute
 	longestBackOff  = 6 * time.Hour
-	longestRetryAt  = 24 * time.Hour // a store that asks for more is asked sooner
+	longestRetryAt  = 24 * time.Hour // a store that names a later time is still asked by then
 )
 
 // verification is a verdict on its way through the rules.
@@ -28,7 +28,7 @@ type verification struct {
 	receipt Receipt
 	verdict Verdict
 	grace   time.Duration
-	jitter  float64 // from 0 to 1; drawn before, since rules draw nothing
+	jitter  float64 // random, from 0 to 1; drawn beforehand, since rules are pure
 
 	holds    bool // the user had the purchase already when it was shown
 	owns     bool // the store says that it was made for this user
@@ -111,8 +111,8 @@ func (v Verdict) check() Verdict {
 	return v
 }
 
-// judge makes a purchase that is good for its store, and not for this user, an
-// invalid one. stranger tells that it is for another user.
+// judge turns the verdict on a purchase that is good for its store, but not for this user, into an
+// invalid one. stranger reports that it is for another user.
 func (v verification) judge(sandbox, stranger bool) verification {
 	facts := v.verdict.Facts
 	switch {
@@ -125,8 +125,8 @@ func (v verification) judge(sandbox, stranger bool) verification {
 	return v
 }
 
-// told reports whether a purchase was taken with the account token that the store names
-// now: then it is the extref that has changed hands since, not the purchase.
+// told reports whether a purchase was accepted with the account token that the store names now:
+// then the extref now belongs to another user, and the purchase stays where it is.
 func (p *Purchase) told(token string) bool {
 	text, err := json.Marshal(token)
 	return err == nil && (len(p.Raw) == 0 || strings.Contains(string(p.Raw), string(text)))
@@ -160,7 +160,7 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	if at < 0 && !submitted {
 		return Purchase{}, Change{}, NewError(CodePurchaseNotFound, "", "no purchase %s", id)
 	}
-	if at < 0 && v.holds { // it has left the user meanwhile, and with it what let the user have it
+	if at < 0 && v.holds { // it has been transferred meanwhile, so the user no longer has a claim to it
 		v.verdict = Invalid(ReasonAccount, v.verdict.Facts)
 	}
 	if at < 0 && v.verdict.Outcome == VerdictInvalid {
@@ -182,7 +182,7 @@ func (v verification) apply(state *State, o origin, id PurchaseID, fresh Purchas
 	after := v.become(before, o.now, revive)
 	c := state.change()
 
-	// A receipt that waited may turn out to be a purchase that is known.
+	// A receipt that waited may turn out to be a known purchase.
 	twin := -1
 	if after.StableID != before.StableID {
 		twin = slices.IndexFunc(state.Purchases, func(p Purchase) bool { return p.Store == after.Store && p.StableID == after.StableID })
@@ -262,7 +262,7 @@ func (v verification) refusal() error {
 	return err
 }
 
-// become returns the purchase as the verdict makes it.
+// become returns the purchase with the verdict applied.
 func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	p.LeasedUntil = time.Time{}
 	facts := v.verdict.Facts
@@ -279,12 +279,12 @@ func (v verification) become(p Purchase, now time.Time, revive bool) Purchase {
 	}
 	p.Undecided, p.VerifiedAt = 0, now
 	facts.At = noLater(facts.At, now)
-	// What a store said earlier than what is known tells nothing new.
+	// An answer that is older than the known facts tells nothing new.
 	if news := !facts.At.Before(noLater(p.FactsAt, now)); news || p.FactsAt.IsZero() {
 		if facts.StableID != "" {
 			before := p
 			p.takeFacts(facts)
-			// What turned out not to be the user's must not keep others from it.
+			// A purchase that turned out not to be the user's must not be kept from others.
 			if v.verdict.Outcome != VerdictValid && !before.identified() {
 				p.StableID = before.StableID
 			}
@@ -317,16 +317,16 @@ func noLater(at, now time.Time) time.Time {
 	return at
 }
 
-// weak reports whether a reason is no fact about the purchase, and may as well be a fault
-// of the configuration: a wrong key, another application, another root. It ends nothing
-// that has not ended by itself.
+// weak reports whether a reason may as well be a fault of the configuration (a wrong key, another
+// application, another root) as a fact about the purchase. Such a reason does not end a purchase
+// before its own end.
 func (r PurchaseReason) weak() bool {
 	return r == ReasonNotFound || r == ReasonForged || r == ReasonWrongApp
 }
 
-// unknown returns the purchase that its store does not know now. It stays what it is, and
-// the store is asked again by the back-off of one that does not say. When its time is
-// over, it ends, and is asked about for some days still.
+// unknown returns the purchase that its store does not know now. It stays as it is, and the store
+// is asked again with the back-off for undecided answers. When the purchase expires, it ends, and
+// the store is asked about it for some more days.
 func (v verification) unknown(p Purchase, now time.Time) Purchase {
 	switch {
 	case p.ActiveAt(now, v.grace):
@@ -365,9 +365,8 @@ func (p *Purchase) takeFacts(facts PurchaseFacts) {
 	}
 }
 
-// takeSupersedes adds the purchases that facts say were replaced to those that are known:
-// what has happened once stays so, also where the store says it for a while only. The
-// newest are kept.
+// takeSupersedes adds the purchases that facts say were replaced to those that are known: a
+// replacement remains true even if the store reports it only for a while. The newest are kept.
 func (p *Purchase) takeSupersedes(facts PurchaseFacts) {
 	var known []string
 	if facts.StableID == p.StableID {
@@ -382,8 +381,8 @@ func (p *Purchase) takeSupersedes(facts PurchaseFacts) {
 	p.Supersedes = all[:min(len(all), MaxSuperseded)]
 }
 
-// nextDue returns when a purchase is verified again after its store has answered;
-// zero: not by itself.
+// nextDue returns the time at which a purchase is verified again after its store has answered. Zero
+// means that it is not verified again by itself.
 func (p Purchase) nextDue(now time.Time, jitter float64) time.Time {
 	// Up to a tenth earlier, so that what was bought together does not stay together.
 	every := verifyEvery - time.Duration(jitter*float64(verifyEvery)/10)
@@ -423,8 +422,8 @@ func (p Purchase) nextEnd(now time.Time) time.Time {
 	return next
 }
 
-// dueAsked returns when a purchase is verified again whose store has named a moment: shortly
-// after it. Where nothing has changed by then, it is asked again, at first soon.
+// dueAsked returns when a purchase is verified again whose store has named a moment: shortly after
+// it. If nothing has changed by then, the store is asked again, soon at first.
 func (p Purchase) dueAsked(askAt, now time.Time, jitter float64) time.Time {
 	due := earliest(askAt.Add(verifyAfterEnd+time.Duration(jitter*float64(verifyAfterEnd))), now.Add(longestAskAt))
 	switch {
@@ -463,7 +462,7 @@ func (r PurchaseReason) mayEnd() bool {
 	return r == ReasonPending || r == ReasonPaused || r == ReasonUnpaid
 }
 
-// retryAt returns when a store that did not say is asked again.
+// retryAt returns the time at which a store whose answer was undecided is asked again.
 func (v verification) retryAt(tries int, now time.Time) time.Time {
 	wait := min(firstBackOff<<min(tries-1, 20), longestBackOff)
 	at := now.Add(wait - time.Duration(v.jitter*float64(wait)/4))
@@ -476,8 +475,8 @@ func (v verification) retryAt(tries int, now time.Time) time.Time {
 	return storedTime(at)
 }
 
-// replaces reports whether a purchase has replaced another one, by what their store said.
-// What was bought after it, it cannot have replaced.
+// replaces reports whether a purchase has replaced another one according to their store. It cannot
+// have replaced one that was bought after it.
 func (p *Purchase) replaces(other *Purchase) bool {
 	return p.ID != other.ID && p.Store == other.Store && !other.PurchasedAt.After(p.PurchasedAt) &&
 		slices.Contains(p.Supersedes, other.StableID)
@@ -504,9 +503,8 @@ func overtaken(rows []Purchase, grace time.Duration, now time.Time) []bool {
 	return over
 }
 
-// supersede ends the purchases of the user that were replaced, now that a change has made
-// one what it is. replaced tells that it is one of them itself; the others are in
-// superseded.
+// supersede ends the purchases of the user that were replaced, now that a change has made one what
+// it is. replaced reports whether it is one of them itself; the others are in superseded.
 func supersede(state *State, c *Change, changed Purchase, grace time.Duration, now time.Time) (superseded []PurchaseID, replaced bool) {
 	rows := c.Purchases.apply(slices.Clone(state.Purchases), purchaseID)
 	if at := indexID(rows, changed.ID, purchaseID); at >= 0 {
@@ -545,7 +543,7 @@ func (v verification) link(state *State, o origin) (Purchase, Change, error) {
 	return between, c, nil
 }
 
-// countPurchases makes the account tell what the change makes of the purchases.
+// countPurchases updates the account's figures on purchases for a change.
 func (c *Change) countPurchases(state *State, grace time.Duration) {
 	c.Account.ActivePurchases, c.Account.PurchasesEndAt = 0, time.Time{}
 	endless := false
@@ -565,8 +563,8 @@ func (c *Change) countPurchases(state *State, grace time.Duration) {
 	}
 }
 
-// purchaseEvent names what a verification did, and reports whether that is worth
-// an event: that nothing has changed is not.
+// purchaseEvent returns the event of a verification, and reports whether there is one: a
+// verification that changed nothing has none.
 func purchaseEvent(before, after Purchase, created bool) (EventName, bool) {
 	switch {
 	case created:
@@ -629,7 +627,7 @@ func (v verification) owned(p Purchase) bool {
 	return p.Store == v.receipt.Store && p.StableID == v.verdict.Facts.StableID
 }
 
-// updatePurchase decides a change of a purchase that is nobody's news.
+// updatePurchase decides a change of a purchase that writes no event.
 func updatePurchase(state *State, id PurchaseID, set func(*Purchase)) (Purchase, Change, error) {
 	at := indexID(state.Purchases, id, purchaseID)
 	if at < 0 {

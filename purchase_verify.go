@@ -93,8 +93,8 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 	return v.judge(m.sandboxPurchases, stranger), nil
 }
 
-// doubt makes the answer that a purchase is unknown no answer where the store says so of
-// most purchases that it has confirmed before.
+// doubt makes the answer that a purchase is unknown undecided if the store says so of most
+// purchases that it has confirmed before.
 func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
 	now := m.now()
 	unknown := v.verdict.Outcome == VerdictInvalid && v.verdict.Reason.weak()
@@ -116,7 +116,7 @@ func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
 	v.verdict = Undecided(v.verdict.Err, v.verdict.RetryAt)
 }
 
-// lookAt lets a verifier decide by the receipt alone, which costs no turn at the store.
+// lookAt lets a verifier decide by the receipt alone, without a request to the store.
 func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict, decided bool) {
 	checker, ok := verifier.(ReceiptChecker)
 	if !ok {
@@ -130,16 +130,16 @@ func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Ve
 	return checker.CheckReceipt(ctx, receipt)
 }
 
-// ask asks a verifier, which is code of the host's: what panics there did not say
-// whether the purchase is good, and neither did one that does not come back in time.
+// ask calls a verifier, which is code of the host's. If it panics or does not return in time, the
+// verdict is undecided.
 func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
 	return askHost(ctx, func() Verdict { return verifier.Verify(ctx, receipt) }, func(err error) Verdict {
 		return Undecided(err, time.Time{})
 	})
 }
 
-// named finds the user whom an account token names, by id or extref; zero: nobody, who
-// is not somebody else. user is the one who is asked about.
+// named finds the user whom an account token names, by id or extref. Zero means that it names no
+// user, which does not count as another user. user is the one who is asked about.
 func (m *manager) named(ctx context.Context, token string, user *User) (_ UserID, byExtRef bool, err error) {
 	if token == "" || user.ExtRef != "" && token == user.ExtRef {
 		return user.ID, true, nil
@@ -246,8 +246,8 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 	return told
 }
 
-// verifyAgain verifies a purchase and keeps what that finds. event, unless zero,
-// is the id of the event: where it is recorded already, nothing is done.
+// verifyAgain verifies a purchase and keeps the result. event, unless zero, is the id of the event:
+// where it is recorded already, nothing is done.
 func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by share) (Purchase, verification, error) {
 	verifier, err := m.verifierOf(purchase.Store)
 	if err != nil {
@@ -282,7 +282,7 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 		return after, c, err
 	})
 	if ErrorCode(err) == CodePurchaseTaken && !revive {
-		// What waited turned out to be the purchase of somebody else.
+		// The receipt that waited turned out to be the purchase of another user.
 		after, err = change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
 			return endPurchase(state, o, purchase.ID, ReasonTaken, m.purchaseGrace)
 		})
@@ -350,8 +350,8 @@ func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
 	return err
 }
 
-// count adds to the report what a verification found, and returns the error that ends the
-// run; nil: none.
+// count adds the result of a verification to the report, and returns the error that ends the run,
+// or nil.
 func (r *VerificationReport) count(after Purchase, v verification, err error) error {
 	if v.panicked {
 		r.Panicked++

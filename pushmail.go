@@ -82,9 +82,9 @@ type PushMailManager interface {
 	PushMail(ctx context.Context, user UserID) (PushMail, error)
 }
 
-// pushMailPart is how many characters of a push mail address come before the "@": the id of
-// the user and 16 random bytes. The id says whose address the rest is held against, so that
-// no index of addresses is needed.
+// pushMailPart is how many characters of a push mail address come before the "@": the id of the
+// user and 16 random bytes. The id says with whose address the rest is compared, so that no index
+// of addresses is needed.
 const pushMailPart = 52
 
 // pushMailEncoding is in lower case, since mail servers may change the case of an address.
@@ -98,8 +98,8 @@ func newPushMail(user UserID, domain string) string {
 	return pushMailEncoding.EncodeToString(secret[:]) + "@" + domain
 }
 
-// pushMailUser returns the user whom an address names, in the form in which it is kept. For a
-// text that is no push mail address the user is zero, whom nobody is.
+// pushMailUser returns the user whom an address names, in the form in which it is kept. For a text
+// that is not a push mail address the user is zero, which no user has as its id.
 func pushMailUser(address string) (UserID, string) {
 	address = asciiLower(address)
 	part, _, found := strings.Cut(address, "@")
@@ -151,7 +151,7 @@ func (p PushMailPolicy) generate(state *State, o origin, address string) (PushMa
 	return next, c, nil
 }
 
-// revokePushMail decides that an address is good no more.
+// revokePushMail decides that an address is no longer valid.
 func revokePushMail(state *State, o origin) (PushMail, Change, error) {
 	next := state.PushMail
 	if next.Address == "" {
@@ -207,8 +207,8 @@ func (m *manager) PushMail(ctx context.Context, id UserID) (_ PushMail, err erro
 	return states[0].PushMail, nil
 }
 
-// findPushMail reads the user of a push mail address. Whatever is wrong with the address, it
-// costs one search and is answered in the same words.
+// findPushMail reads the user of a push mail address. Whatever is wrong with the address, it costs
+// one search and returns the same error.
 func (m *manager) findPushMail(ctx context.Context, address string) (User, error) {
 	id, address := pushMailUser(address)
 	states, err := m.store.Load(ctx, []Want{{User: id, PushMail: true}})

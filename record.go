@@ -50,12 +50,11 @@ func RecordKinds() []string {
 // kind, only its row in recordKinds and its own rules name them.
 type recordKind struct {
 	name string
-	// wants adds to a want what another asks for, and asks reports whether a want
-	// asks for records that the account does not tell.
+	// wants adds to a want what another asks for, and asks reports whether a want asks for records
+	// that do not follow from the account.
 	wants func(w, other *Want)
 	asks  func(w *Want) bool
-	// clone makes the records of a state its own, and apply makes them what a change
-	// makes of them.
+	// clone copies the records of a state, and apply applies a change to them.
 	clone func(s *State)
 	apply func(s *State, change *Change)
 	// merge adds to a change what a later one does.
@@ -173,7 +172,7 @@ var recordKinds = []recordKind{
 				w.Transactions = append(w.Transactions, other.Transactions...)
 				w.TransactionKeys = append(w.TransactionKeys, other.TransactionKeys...)
 			},
-			// A key that is in use is told by the commit.
+			// The commit reports a key that is in use.
 			asks: func(w *Want) bool { return len(w.Transactions) > 0 },
 			read: func(ctx context.Context, store Store, user UserID) iter.Seq2[any, error] {
 				return walkList(transactionFields, "sequence", func(list ListRange) ([]Transaction, error) {

@@ -220,7 +220,8 @@ func (m *manager) ApplyRetention(ctx context.Context) (_ []RetentionCount, err e
 	return m.applyRetention(ctx, call.origin, time.Time{})
 }
 
-// applyRetention deletes what is kept no longer, until a moment; zero: until it is done.
+// applyRetention deletes what is no longer kept, until the given time or, if that is zero, until it
+// is done.
 func (m *manager) applyRetention(ctx context.Context, o origin, until time.Time) ([]RetentionCount, error) {
 	counts := []RetentionCount{}
 	expiries, err := m.expiries(ctx, o.now)
@@ -232,7 +233,7 @@ func (m *manager) applyRetention(ctx context.Context, o origin, until time.Time)
 		for err == nil && (until.IsZero() || m.now().Before(until)) {
 			var deleted int64
 			if deleted, err = m.store.DeleteExpired(ctx, expiry, retentionChunk); deleted == 0 {
-				break // none is left, or others are changing those that are
+				break // none is left, or the remaining ones are being changed
 			}
 			count.Records += deleted
 		}
@@ -247,8 +248,8 @@ func (m *manager) applyRetention(ctx context.Context, o origin, until time.Time)
 	return counts, errors.Join(err, m.tell(context.WithoutCancel(ctx), told))
 }
 
-// tell records an event of no user. A store that failed is asked again: it may have recorded
-// the event all the same.
+// tell records an event of no user. If the store fails, it is asked again, since it may
+// nevertheless have recorded the event.
 func (m *manager) tell(ctx context.Context, event Event) error {
 	err := m.store.CommitEvent(ctx, event)
 	if errors.Is(err, ErrUnavailable) {

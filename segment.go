@@ -154,8 +154,8 @@ func allRules(ctx context.Context, store Store) (rules []Segment, err error) {
 	return rules, nil
 }
 
-// refuseInUse returns the error that names the rules which are in the way of a change of
-// a segment; nil: there are none.
+// refuseInUse returns the error that names the rules that prevent a change of a segment, or nil if
+// there are none.
 func refuseInUse(what string, rules []Segment) error {
 	if len(rules) == 0 {
 		return nil
@@ -171,8 +171,8 @@ func refuseInUse(what string, rules []Segment) error {
 	return NewError(CodeSegmentInUse, "", "%s: %s", what, strings.Join(names, ", "))
 }
 
-// dependents refuses another rule for a segment with which other rules, that depend on
-// the segment and can be followed now, could not be followed any more.
+// dependents refuses a new rule for a segment if other rules that depend on the segment, and can be
+// resolved now, could then no longer be resolved.
 func (m *manager) dependents(ctx context.Context, segment Segment, rule Filter) error {
 	rules, err := allRules(ctx, m.store)
 	if err != nil {
@@ -189,7 +189,7 @@ func (m *manager) dependents(ctx context.Context, segment Segment, rule Filter) 
 			}
 		}
 	}
-	// follow reports whether a rule can be followed, with the segment as it is then.
+	// follow reports whether a rule can be resolved with the segment as it would become.
 	follow := func(other, segment Segment) (bool, error) {
 		r := m.newResolver(ctx)
 		for _, known := range rules {
@@ -247,7 +247,7 @@ func checkSegmentName(name string) error {
 	return checkKey("name", SegmentNameKey(name))
 }
 
-// rule makes the rule of a segment ready to be kept: it is right, and it does not
+// rule prepares the rule of a segment for being kept: it checks that the rule is valid and does not
 // lead back to the segment.
 func (m *manager) rule(ctx context.Context, id SegmentID, rule Filter) (Filter, error) {
 	checked, err := rule.check()
@@ -308,8 +308,8 @@ type segmentSubject struct {
 
 	// prepare, where set, reads what the decision rests on beside the segment.
 	prepare func(ctx context.Context, segment Segment) error
-	// choose decides, as command.decide does, what becomes of the segment. A zero
-	// SegmentChange writes nothing. ID, Was and the new revision are filled in.
+	// choose decides on the segment, as command.decide does on a user. A zero SegmentChange writes
+	// nothing. ID, Was and the new revision are filled in.
 	choose func(segment Segment) (SegmentChange, error)
 
 	segment Segment // as it was loaded and, in the end, as it became
@@ -606,7 +606,7 @@ func (m *manager) UserSegments(ctx context.Context, user UserID) (_ []Segment, e
 		rule, err := r.resolve(segment.Rule, segment.ID)
 		switch ErrorCode(err) {
 		case CodeUnknownSegment, CodeSegmentCycle, CodeTooLong:
-			continue // nobody is in a rule that cannot be followed
+			continue // a rule that cannot be resolved has no members
 		}
 		if err != nil {
 			return nil, err

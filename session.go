@@ -524,8 +524,8 @@ func (m *manager) closeStale(ctx context.Context, call call, before time.Time, s
 	})
 }
 
-// endOfUsers ends open sessions of the users of some sessions, those that end ends, and
-// returns how many.
+// endOfUsers ends, with the function end, open sessions of the users of some sessions, and returns
+// how many it ended.
 func (m *manager) endOfUsers(ctx context.Context, call call, sessions []Session, reason EndReason, end func(*State, *Change) []SessionID) (int, error) {
 	users := map[UserID]int{} // of each user, how many were ended
 	var commands []*command
@@ -590,7 +590,7 @@ func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ Ended
 		if err != nil || len(open) < list.Limit {
 			return result, err
 		}
-		last := &open[len(open)-1] // goes on behind those that were, also where one did not end
+		last := &open[len(open)-1] // continues after those sessions, even if one of them did not end
 		list.After = &ListPosition{Key: last.StartedAt, ID: last.ID}
 	}
 	result.More = true
@@ -601,7 +601,7 @@ func (m *manager) EndSessions(ctx context.Context, restart NodeRestart) (_ Ended
 func (m *manager) endOnNode(ctx context.Context, call call, restart NodeRestart, sessions []Session) (int, error) {
 	return m.endOfUsers(ctx, call, sessions, EndedNodeRestarted, func(state *State, c *Change) []SessionID {
 		return state.closeSessions(c, restart.At, call.now, EndedNodeRestarted, func(session Session) bool {
-			// The node that it moved from had it still when this one had restarted.
+			// The session was still on the node that it moved from when this node restarted.
 			since := m.nodePolicy == NodeMove && session.OtherNode != "" && !session.OtherCounter.At.Before(restart.At)
 			return session.Node == restart.Node && session.StartedAt.Before(restart.At) && !since
 		})
@@ -643,7 +643,7 @@ func (m *manager) Sessions(ctx context.Context, query SessionQuery) (_ Page[Sess
 	active := func(list ListRange, began time.Time) ([]Session, error) {
 		filter := filter
 		filter.State = SessionsActive
-		if byEnd { // their keys were all the same, so that the ids say where the list is
+		if byEnd { // their keys were all the same, so the ids determine the place in the list
 			list.Order.Field = "id"
 			if list.After != nil {
 				list.After = &ListPosition{Key: SessionID(list.After.ID).String(), ID: list.After.ID}

@@ -122,8 +122,8 @@ func (s *State) closeSessions(c *Change, at, closed time.Time, reason EndReason,
 	return ended
 }
 
-// end ends a session. Clocks step back, and those of two processes differ: it does not
-// end before it started all the same.
+// end ends a session. Clocks step back, and those of two processes differ, but a session never ends
+// before it started.
 func (s *Session) end(at, closed time.Time, reason EndReason) {
 	s.EndedAt, s.ClosedAt, s.EndReason = latest(at, s.StartedAt), closed, reason
 }
@@ -139,7 +139,7 @@ func (s *State) endStale(c *Change, before, now time.Time) (ended []SessionID) {
 	return ended
 }
 
-// advance is how far one counter has come.
+// advance is how far one counter has advanced.
 type advance struct {
 	bytes     int64
 	wrapped   bool // it went through the largest number of 32 bits
@@ -158,9 +158,9 @@ func (r UsageReport) advance(last, now int64) advance {
 	return advance{bytes: now, restarted: true}
 }
 
-// advances judges both counters. They begin anew together, and wrap each at its own
-// time: so one has not wrapped where the other began anew, nor, where the width is
-// not known, unless the other stands or goes on.
+// advances judges both counters. They restart together, but wrap independently: so one has not
+// wrapped if the other restarted and, if the width is unknown, has wrapped only if the other stayed
+// the same or went on.
 func (r UsageReport) advances(last Counter) (received, sent advance) {
 	received, sent = r.advance(last.Received, r.Received), r.advance(last.Sent, r.Sent)
 	wrapped := func(one, other advance, otherLast int64) bool {
@@ -176,8 +176,8 @@ func (r UsageReport) advances(last Counter) (received, sent advance) {
 	return received, sent
 }
 
-// maxJump is how far ahead of the manager's clock a reading may be that is the first
-// of a counter that began anew, unless the reading before was as far ahead.
+// maxJump is how far ahead of the manager's clock the first reading of a restarted counter may be,
+// unless the reading before was as far ahead.
 const maxJump = 5 * time.Minute
 
 // follows reports whether a reading that comes now was made after the one that came
@@ -194,11 +194,11 @@ const maxDelay = 5 * time.Second
 
 // count decides what a reading adds to a session.
 //
-// Readings are put in order by the node's clock. One that is behind the newest may be
-// late, or the clock was set back, and by itself it does not tell which. It counts as
-// far as it proves: a counter that is higher than all that has counted has counted
-// that much. And it is put aside: when the next report brings one that follows it, the
-// clock was set back, and the order begins there.
+// Readings are put in order by the node's clock. One that is behind the newest may be late, or the
+// clock was set back, and by itself it does not tell which. It counts only what it proves: a
+// counter that is higher than everything counted so far has counted that much. It is also put
+// aside: if the next report has a reading that follows it, the clock was set back, and the order
+// begins there.
 func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 	result := UsageResult{SessionID: r.SessionID, Outcome: UsageCounted}
 	at, last, aside, reported := r.At, session.Counter, session.Aside, session.ReportedAt
@@ -242,7 +242,7 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 		session.Counter = reading
 		switch {
 		case anew:
-			session.Aside = last // that it comes again is told by this
+			session.Aside = last // by this, a repetition of it is recognised
 		case aside.At.Before(at):
 			session.Aside = Counter{} // the next one that is late does not come right after it
 		}
@@ -266,7 +266,7 @@ func (r UsageReport) count(session *Session, c *Change, u usage) UsageResult {
 			return result
 		}
 	}
-	if !newer || at.Before(session.StartedAt) { // what such a clock says is no time of the session's
+	if !newer || at.Before(session.StartedAt) { // the time of such a clock is not used for the session
 		from, to = within(reported), within(u.now)
 	}
 	if result.Received > 0 || result.Sent > 0 {
@@ -332,9 +332,9 @@ type sessionMove struct {
 	To      string    `json:"to"`   // the node that reported
 }
 
-// countFrom decides what a reading adds to a session, and whether the session moves to
-// the node that reports. A session that stays does not move back to where it was. The
-// move has a From when there is something to record.
+// countFrom decides what a reading adds to a session, and whether the session moves to the
+// reporting node. A session that stays does not move back to where it was. The move has a From when
+// there is something to record.
 func (r UsageReport) countFrom(session *Session, c *Change, u usage, stays bool) (UsageResult, sessionMove) {
 	if r.Node == "" || r.Node == session.Node {
 		return r.count(session, c, u), sessionMove{}
@@ -433,8 +433,8 @@ func rejected(id SessionID, err error) UsageResult {
 	return UsageResult{SessionID: id, Outcome: UsageRejected, Err: err}
 }
 
-// ending is what became of a session that was to end: refused says why it goes on,
-// though its last reading may have counted.
+// ending is the outcome for a session that was to end: refused says why it goes on, in which case
+// its last reading may nevertheless have counted.
 type ending struct {
 	session Session
 	refused error

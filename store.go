@@ -294,7 +294,7 @@ type State struct {
 	base     int64 // the version that is being decided from
 }
 
-// loadedBy notes which kinds of record a want has loaded whole.
+// loadedBy notes which kinds of record a want has loaded completely.
 func (s *State) loadedBy(want *Want) {
 	s.complete = completeness{devices: want.AllDevices, openSessions: want.OpenSessions, marks: want.Marks, usageFrom: want.UsageFrom}
 }
@@ -313,9 +313,9 @@ type completeness struct {
 	usageFrom    Optional[Day]
 }
 
-// apply makes the state what a change makes of it, for the commands that follow
-// in the batch. None follows a deletion, and a deletion, which alone asks for
-// RowCounts, follows none.
+// apply applies a change to the state, for the commands that follow in the batch. No command
+// follows a deletion, and a deletion, which is the only one to ask for RowCounts, follows no other
+// command.
 func (s *State) apply(change Change) {
 	s.Exists = true
 	if change.Profile != nil {
@@ -433,8 +433,8 @@ func (c *Change) merge(next Change) {
 	}
 }
 
-// mergeSegments returns the memberships that are to be made and to be deleted
-// after a further change: what comes last counts.
+// mergeSegments returns the memberships to insert and to delete after a further change; for each
+// segment the last one counts.
 func mergeSegments(add, remove []SegmentID, next *Change) (merged, gone []SegmentID) {
 	if len(next.AddSegments)+len(next.RemoveSegments) == 0 {
 		return add, remove

@@ -91,10 +91,9 @@ func plain(text string) string {
 	return string(b)
 }
 
-// plainForms are the plain forms of characters in lower case that no normalisation
-// takes apart: the Latin letters with strokes, hooks and ligatures that languages are
-// written in, as the transform Latin-ASCII of CLDR has them, and signs that people write
-// for one another.
+// plainForms are the plain forms of lower-case characters that no normalisation decomposes: the
+// Latin letters with strokes, hooks and ligatures that languages are written in, as the transform
+// Latin-ASCII of CLDR has them, and signs that people write for one another.
 var plainForms = func() map[rune]string {
 	forms := map[rune]string{
 		'æ': "ae", 'œ': "oe", 'þ': "th", 'ƕ': "hv", 'ƣ': "oi", 'ȸ': "db", 'ȹ': "qp", 'ꜳ': "aa", 'ꜵ': "ao", 'ꜷ': "au",
@@ -129,8 +128,8 @@ func isAccent(r rune) bool {
 	return false
 }
 
-// checkLine checks a text of one line: valid UTF-8, no control characters, none that
-// nobody sees (see hidden), at most max characters.
+// checkLine checks a text of one line: valid UTF-8, no control characters, no invisible characters
+// (see hidden), and at most max characters.
 func checkLine(field, text string, max int) error {
 	if err := checkText(field, text, max, false); err != nil {
 		return err
@@ -141,8 +140,8 @@ func checkLine(field, text string, max int) error {
 	return nil
 }
 
-// checkInput is checkLine, at most MaxLine characters, for what nobody is told apart by, such as a text to look
-// for, where characters that nobody sees do no harm.
+// checkInput is checkLine with at most MaxLine characters, for texts that do not identify anything,
+// such as a search text, where invisible characters do no harm.
 func checkInput(field, text string) error {
 	return checkText(field, text, MaxLine, false)
 }
@@ -169,8 +168,7 @@ func checkText(field, text string, max int, lines bool) error {
 	return nil
 }
 
-// firstError returns the first error that is not nil. It says of all others in
-// Error.Fields.
+// firstError returns the first error that is not nil, with the others in its Error.Fields.
 func firstError(errs ...error) error {
 	var first error
 	var fields []FieldError

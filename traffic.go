@@ -79,8 +79,8 @@ func (t Traffic) UsedIn(now time.Time, zone *time.Location) int64 {
 	return t.Used
 }
 
-// over reports whether a later period than the one that Used counts has begun. A
-// moment before that period, by a clock that is behind, is taken as in it.
+// over reports whether a later period than the one that Used counts has begun. A moment before that
+// period, by a clock that is behind, counts as part of it.
 func (t Traffic) over(now time.Time, zone *time.Location) bool {
 	return t.Limit.PeriodStart(DayOf(now, zone)).Compare(t.Period) > 0
 }
@@ -120,7 +120,8 @@ func (l TrafficLimit) PeriodStart(day Day) Day {
 	}
 }
 
-// nextPeriod returns the first day of the period after the one that holds the day; zero for ResetNever.
+// nextPeriod returns the first day of the period after the one that contains the day, or zero for
+// ResetNever.
 func (l TrafficLimit) nextPeriod(day Day) Day {
 	start := l.PeriodStart(day)
 	switch l.Reset {
@@ -277,7 +278,7 @@ func (u usage) setLimit(state *State, o origin, limit TrafficLimit, reset bool) 
 	return user, c, nil
 }
 
-// apply decides what the patch makes of a limit.
+// apply returns the limit after the patch.
 func (p TrafficLimitPatch) apply(state *State, o origin, u usage) (User, Change, error) {
 	limit := state.User.Traffic.Limit
 	put(p.Bytes, &limit.Bytes)
@@ -349,7 +350,7 @@ func (m *manager) Traffic(ctx context.Context, user UserID, from, to Day) (_ []D
 	}
 	days, err := m.store.Usage(ctx, user, from, to)
 	if err == nil && len(days) == 0 && !user.IsZero() {
-		_, err = m.store.User(ctx, user) // a user who used nothing, or none
+		_, err = m.store.User(ctx, user) // a user who used nothing, or who does not exist
 	}
 	return days, err
 }

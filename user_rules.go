@@ -28,7 +28,7 @@ func (n NewUser) create(state *State, o origin) (User, Change, error) {
 	return user, c, nil
 }
 
-// user returns the user that is asked for, as far as that is said.
+// user returns a user with those values that the request has.
 func (n NewUser) user() User {
 	limit, _ := n.TrafficLimit.Get()
 	return User{
@@ -42,7 +42,7 @@ func (n NewUser) user() User {
 	}
 }
 
-// steps returns the decisions that make up the edit, each with an event of its own.
+// steps returns the decisions that make up the edit, each of which has its own event.
 func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, error) {
 	refused := p.refused(m)
 	steps := []func(*State) (User, Change, error){func(state *State) (User, Change, error) {
@@ -68,8 +68,8 @@ func (p UserPatch) steps(m *manager, o origin) []func(*State) (User, Change, err
 	return steps
 }
 
-// apply decides an edit of several steps, each on what the ones before made of
-// the state. Together they are one revision.
+// apply decides an edit of several steps, each on the state after the steps before it. Together
+// they make one revision.
 func (p UserPatch) apply(state *State, steps []func(*State) (User, Change, error)) (User, Change, error) {
 	if p.Revision != 0 && p.Revision != state.User.Revision {
 		return User{}, Change{}, NewError(CodeRevisionMismatch, "revision", "the profile is at revision %d, not %d", state.User.Revision, p.Revision)
@@ -96,7 +96,7 @@ func (p UserPatch) apply(state *State, steps []func(*State) (User, Change, error
 	return work.User, total, nil
 }
 
-// edit decides what the patch makes of the fields that have no call of their own.
+// edit decides on the fields of the patch that have no call of their own.
 func (p UserPatch) edit(state *State, o origin, refused []error) (User, Change, error) {
 	user := state.User
 	if err := p.unless(&user, refused); err != nil {
@@ -203,7 +203,7 @@ func (p UserPatch) put(user *User) (fields []string, err error) {
 	note(put(p.Name, &user.Name), "name")
 	if before := user.Email; put(p.Email, &user.Email) {
 		note(true, "email")
-		// Another spelling of one address is no other address.
+		// Another spelling of the same address is not another address.
 		user.EmailVerified = user.EmailVerified && EmailKey(before) == EmailKey(user.Email)
 	}
 	note(put(p.EmailVerified, &user.EmailVerified), "email_verified")
@@ -317,7 +317,7 @@ func recordLogin(state *State, o origin, method string) (User, Change, error) {
 	return user, c, nil
 }
 
-// refusal is why a user of this status may neither log in nor use anything.
+// refusal returns why a user of this status may neither log in nor use anything.
 func (s Status) refusal() error {
 	switch s {
 	case StatusDisabled:
@@ -332,7 +332,7 @@ func (s Status) refusal() error {
 func deleteUser(state *State, o origin) (Erasure, Change, error) {
 	receipt := Erasure{UserID: state.User.ID, At: o.now, Actor: o.actor.Without(state.User.ID), Rows: maps.Clone(state.RowCounts)}
 	if o.actor.Kind == ActorUser {
-		// A user who deletes itself must not stay in the books under its name.
+		// The name of a user who deletes itself must not remain in the records.
 		receipt.Actor = Actor{Kind: ActorUser}
 	}
 	o.actor = receipt.Actor
@@ -418,7 +418,7 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	if attributesErr != nil {
 		return p, attributesErr
 	}
-	// What the patch sets is checked on a user that is right in all else.
+	// The values of the patch are checked on a user whose other values are valid.
 	probe := User{Status: StatusActive, Kind: UserIndividual}
 	put(p.Status, &probe.Status)
 	_, err := p.put(&probe)
@@ -435,8 +435,9 @@ func (p UserPatch) normalise(m *manager) (UserPatch, error) {
 	return p, err
 }
 
-// refused returns what is wrong with the values of a normalised patch that a user may have
-// all the same, since rules have become stricter: the edit decides. Each error is of one field.
+// refused returns what is wrong with those values of a normalised patch that a user may
+// nevertheless have, since rules have become stricter: the edit decides. Each error is of one
+// field.
 func (p UserPatch) refused(m *manager) (errs []error) {
 	login, _ := p.Login.Get()
 	name, _ := p.Name.Get()
@@ -454,7 +455,7 @@ func (p UserPatch) refused(m *manager) (errs []error) {
 	return errs
 }
 
-// unless returns the refusals of a patch that are not about what the user has already.
+// unless returns the refusals of a patch that are not about values that the user already has.
 func (p UserPatch) unless(user *User, refused []error) error {
 	set := map[string]Optional[string]{"login": p.Login, "name": p.Name, "email": p.Email, "phone": p.Phone}
 	has := map[string]string{"login": user.Login, "name": user.Name, "email": user.Email, "phone": user.Phone}
@@ -599,7 +600,7 @@ func (a Attributes) normalise() (Attributes, error) {
 	return normal.(map[string]any), nil
 }
 
-// attributeName reports whether a name is one for an attribute: see Attributes.
+// attributeName reports whether an attribute may have the name; see Attributes.
 func attributeName(name string) bool {
 	if len(name) == 0 || len(name) > MaxAttributeName {
 		return false

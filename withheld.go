@@ -5,17 +5,16 @@ import (
 	"strconv"
 )
 
-// What an administrator took away stays taken away when its user is deleted and comes
-// again: the deletion leaves a mark, an event whose id follows from the store and the
-// stable id of the purchase, so that it is found without knowing who had it. It says
-// nothing of the user. A later deletion while the purchase is not taken away leaves a
-// further mark, which takes the one before back; and so on, so that a purchase is
-// withheld after an odd number of marks.
+// A purchase that an administrator deactivated stays deactivated if its user is deleted and comes
+// back. The deletion leaves a mark, an event whose id is derived from the store and the stable id
+// of the purchase, so that it is found without knowing who had the purchase. It says nothing about
+// the user. A later deletion while the purchase is not deactivated leaves a further mark, which
+// cancels the one before, and so on: a purchase is withheld after an odd number of marks.
 
 // maxMarks is how many marks of one purchase are told apart.
 const maxMarks = 16
 
-// withholding are the marks that there can be of a purchase.
+// withholding has the possible marks of a purchase.
 func withholding(store, stableID string) []EventID {
 	marks := make([]EventID, maxMarks)
 	for n := range marks {
@@ -24,7 +23,7 @@ func withholding(store, stableID string) []EventID {
 	return marks
 }
 
-// marksOf are the marks that there can be of some purchases.
+// marksOf returns the possible marks of some purchases.
 func marksOf(purchases []Purchase) (marks []EventID) {
 	for i := range purchases {
 		marks = append(marks, withholding(purchases[i].Store, purchases[i].StableID)...)
@@ -45,8 +44,8 @@ func (s *State) withheld(store, stableID string) (is bool, next EventID) {
 	return count%2 == 1, EventID{}
 }
 
-// markWithheld records in the deletion of a user which of its purchases an administrator
-// took away, and which not any more. The marks of all have to be loaded.
+// markWithheld records in the deletion of a user which of its purchases are deactivated by an
+// administrator, and which are no longer. The marks of all have to be loaded.
 func (s *State) markWithheld(c *Change, o origin) {
 	for i := range s.Purchases {
 		p := &s.Purchases[i]
@@ -65,8 +64,8 @@ func (s *State) markWithheld(c *Change, o origin) {
 	}
 }
 
-// withhold makes a purchase that comes to be known one that an administrator took away,
-// when it is withheld.
+// withhold marks a purchase that becomes known as deactivated by an administrator if it is
+// withheld.
 func (v verification) withhold(state *State, p *Purchase) {
 	is, _ := state.withheld(p.Store, p.StableID)
 	if !is && p.Store == v.receipt.Store {
@@ -78,7 +77,7 @@ func (v verification) withhold(state *State, p *Purchase) {
 	}
 }
 
-// marks are the marks that a verification has to know.
+// marks returns the marks that a verification has to know.
 func (v verification) marks() []EventID {
 	marks := withholding(v.receipt.Store, provisionalID(v.receipt.Token))
 	if id := v.verdict.Facts.StableID; id != "" {
