@@ -190,6 +190,11 @@ type attempt struct {
 	late, panicked bool
 }
 
+// maxPushTokenAhead is how far ahead of the clock PushTokenSetAt may be and still be compared with
+// what a service reports. A clock that is a day ahead is wrong, and a process whose clock is a day
+// behind gets no answers: services refuse credentials that were signed by it.
+const maxPushTokenAhead = 24 * time.Hour
+
 // settle decides how an attempt changes a delivery and its device.
 func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change, error) {
 	at := indexID(state.Deliveries, out.ID, deliveryID)
@@ -213,7 +218,7 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 			// The device has since got another push token, to which nothing was sent.
 			a.state, a.again = DeliveryWaiting, true
 		case a.state == DeliveryGone && (!device.PushTokenSetAt.Equal(out.device.PushTokenSetAt) ||
-			!a.since.IsZero() && device.PushTokenSetAt.After(a.since)):
+			!a.since.IsZero() && device.PushTokenSetAt.After(a.since) && !device.PushTokenSetAt.After(o.now.Add(maxPushTokenAhead))):
 			// The token was set again while the notifier was called, or after the time as of which
 			// the service reports it as gone.
 			a.state = DeliveryWaiting

@@ -280,17 +280,17 @@ func (d *Device) setPushToken(token string, now time.Time) {
 	before := d.PushTokenSetAt
 	d.PushToken, d.PushTokenSetAt = token, time.Time{}
 	if token != "" {
-		d.PushTokenSetAt = notBefore(now, before)
+		d.PushTokenSetAt = setAfter(now, before)
 	}
 }
 
-// notBefore returns the time of the clock at which something was set or, if the clock is behind the
+// setAfter returns the time of the clock at which something was set or, if the clock is not past the
 // time at which it was set before, the next time after that which a store can keep.
-func notBefore(now, before time.Time) time.Time {
-	if now.Before(before) {
-		return before.Add(time.Microsecond)
+func setAfter(now, before time.Time) time.Time {
+	if now.After(before) {
+		return now
 	}
-	return now
+	return before.Add(time.Microsecond)
 }
 
 // withToken returns the record with what a store keeps of a new token.
@@ -481,7 +481,7 @@ func (m *manager) pushTokenTime(ctx context.Context, now time.Time, token string
 	}
 	holders, err := m.store.DevicesByPushToken(ctx, token, maxPushTokenHolders)
 	for _, holder := range holders {
-		now = notBefore(now, holder.PushTokenSetAt)
+		now = setAfter(now, holder.PushTokenSetAt)
 	}
 	return now, err
 }

@@ -236,3 +236,57 @@ func TestASlowClockMovesAPushToken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"", "", "app"}, tokens())
 }
+
+// Of two devices that get a push token at one moment of a coarse clock, the last one has it.
+func TestAStandingClockMovesAPushToken(t *testing.T) {
+	ctx := t.Context()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	users, err := userkit.New(memory.New(), userkit.WithClock(func() time.Time { return now }))
+	require.NoError(t, err)
+	user, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	first, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	second, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{})
+	require.NoError(t, err)
+	for _, taker := range []userkit.DeviceID{first.ID, second.ID, first.ID} {
+		set, err := users.UpdateDevice(ctx, taker, userkit.DevicePatch{PushToken: userkit.Set("app")})
+		require.NoError(t, err)
+		for _, id := range []userkit.DeviceID{first.ID, second.ID} {
+			device, err := users.Device(ctx, id)
+			require.NoError(t, err)
+			require.Equal(t, id == taker, device.PushToken != "")
+		}
+		again, err := users.UpdateDevice(ctx, taker, userkit.DevicePatch{PushToken: userkit.Set("app")})
+		require.NoError(t, err)
+		require.True(t, again.PushTokenSetAt.After(set.PushTokenSetAt), "each time is later")
+	}
+}
+
+// A push token that was set by a clock that was years ahead can be cleared all the same.
+func TestAClockFarAheadKeepsNoPushToken(t *testing.T) {
+	ctx := t.Context()
+	store := memory.New()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	open := func(ahead time.Duration) userkit.Manager {
+		gone := pushAnswer(func() userkit.NotificationResult { return userkit.Gone(now.Add(-time.Minute), nil) })
+		users, err := userkit.New(store, userkit.WithClock(func() time.Time { return now.Add(ahead) }),
+			userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": gone}))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, users.Close(context.Background())) })
+		return users
+	}
+	right, ahead := open(0), open(3*365*24*time.Hour)
+	user, err := right.CreateUser(ctx, userkit.NewUser{Login: "ada"})
+	require.NoError(t, err)
+	device, err := ahead.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	require.NoError(t, err)
+	_, err = right.SendMessage(ctx, user.ID, userkit.NewMessage{Body: "Hello"})
+	require.NoError(t, err)
+	report, err := right.DeliverDueMessages(ctx)
+	require.NoError(t, err)
+	require.Equal(t, userkit.DeliveryReport{Gone: 1}, report)
+	device, err = right.Device(ctx, device.ID)
+	require.NoError(t, err)
+	require.Empty(t, device.PushToken)
+}

@@ -389,6 +389,8 @@ func (im *importer) run(ctx context.Context) (err error) {
 		im.report.Cut += int64(row.cut)
 		if broken == nil {
 			broken = im.take(&row, next)
+		} else {
+			im.follow(&row)
 		}
 		if broken != nil {
 			next.rejections = append(next.rejections, rejected{next.place(&row), broken.column, broken.err, im.keepCells(&row)})

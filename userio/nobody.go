@@ -27,14 +27,21 @@ var summaryWords = func() map[string]bool {
 // percent.
 var amount = regexp.MustCompile(`^[^\pL]*\d[^\pL]*\pL{0,3}\.?$`)
 
+// follow goes on to a row, be it one that cannot be read, and reports whether an empty row or a
+// line about the file is before it.
+func (p *plan) follow(row *tableRow) (alone bool) {
+	alone = row.sheet == p.before.sheet && p.before.number > 0 && (p.apart || row.number > p.before.number+1)
+	p.before.sheet, p.before.number, p.apart = row.sheet, row.number, false
+	return alone
+}
+
 // noUser refuses a row that is about no user, as far as that can be seen. Rows of NDJSON
 // are never such.
 func (p *plan) noUser(row *tableRow) *rowError {
 	if p.open {
 		return nil
 	}
-	alone := row.sheet == p.before.sheet && p.before.number > 0 && (p.apart || row.number > p.before.number+1)
-	p.before.sheet, p.before.number, p.apart = row.sheet, row.number, false
+	alone := p.follow(row)
 	key, filled, numbers, repeated := -1, 0, 0, 0 // key is the column of the only text that identifies
 	for at := range row.cells {
 		c, cell := &p.columns[at], &row.cells[at]

@@ -529,7 +529,9 @@ func updateDeviceCases() []testCase {
 			}{
 				{"Name", userkit.DevicePatch{Name: userkit.Set("renamed")}, func(d *userkit.Device) { d.Name = "renamed" }},
 				{"Type", userkit.DevicePatch{Type: userkit.Set(userkit.DeviceRouter)}, func(d *userkit.Device) { d.Type = userkit.DeviceRouter }},
-				{"PushToken", userkit.DevicePatch{PushToken: userkit.Set("pushed")}, func(d *userkit.Device) { d.PushToken = "pushed" }},
+				{"PushToken", userkit.DevicePatch{PushToken: userkit.Set("pushed")}, func(d *userkit.Device) {
+					d.PushToken, d.PushTokenSetAt = "pushed", d.PushTokenSetAt.Add(time.Microsecond)
+				}},
 				{"LocationConsent", userkit.DevicePatch{LocationConsent: userkit.Set(true)}, func(d *userkit.Device) { d.LocationConsentAt = base }},
 			}
 			require.Len(t, edits, reflect.TypeFor[userkit.DevicePatch]().NumField())
