@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"iter"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -241,9 +242,8 @@ func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, er
 
 // checkLogins keeps what the logins of some users look like, and returns those that look
 // like the login of another user.
-func (m *manager) checkLogins(ctx context.Context, users []User) ([]ConfusableLogin, error) {
+func (m *manager) checkLogins(ctx context.Context, users []User) (confusable []ConfusableLogin, err error) {
 	var unchecked []User
-	var commands []*command
 	for _, user := range users {
 		skeleton, err := m.loginSkeleton(user.Login)
 		if err != nil {
@@ -252,39 +252,43 @@ func (m *manager) checkLogins(ctx context.Context, users []User) ([]ConfusableLo
 		if skeleton != user.LoginSkeleton {
 			user.LoginSkeleton = skeleton
 			unchecked = append(unchecked, user)
-			commands = append(commands, keepSkeleton(user, skeleton))
 		}
 	}
-	if err := m.pipeline.do(ctx, commands...); err != nil {
-		return nil, err
-	}
-	var refused []User
-	var skeletons []string
-	commands, failed := nil, commands
-	for i, c := range failed {
-		switch {
-		case c.err == nil, ErrorCode(c.err) == CodeUserNotFound: // deleted meanwhile
-		case ErrorCode(c.err) == CodeLoginConfusable:
-			refused, skeletons = append(refused, unchecked[i]), append(skeletons, unchecked[i].LoginSkeleton)
-			commands = append(commands, keepSkeleton(unchecked[i], "")) // what it looked like by another function
-		default:
-			return nil, c.err
+	for len(unchecked) > 0 {
+		refused, err := m.keepSkeletons(ctx, unchecked, true)
+		if err != nil || len(refused) == 0 {
+			return confusable, err
 		}
-	}
-	if len(refused) == 0 {
-		return nil, nil
-	}
-	if err := m.pipeline.do(ctx, commands...); err != nil {
-		return nil, err
-	}
-	holders, err := m.store.FindUsers(ctx, skeletonField, skeletons)
-	if err != nil {
-		return nil, err
-	}
-	var confusable []ConfusableLogin
-	for _, user := range refused {
+		skeletons := make([]string, len(refused))
+		for i, user := range refused {
+			skeletons[i] = user.LoginSkeleton
+		}
+		holders, err := m.store.FindUsers(ctx, skeletonField, skeletons)
+		if err != nil {
+			return nil, err
+		}
+		// What logins looked like by another function is in nobody's way.
+		outdated, current := slices.Clone(refused), map[string]User{}
 		for _, holder := range holders {
-			if holder.LoginSkeleton == user.LoginSkeleton && holder.ID != user.ID {
+			skeleton, err := m.loginSkeleton(holder.Login)
+			switch {
+			case err != nil:
+				return nil, err
+			case skeleton == holder.LoginSkeleton:
+				current[skeleton] = holder
+			default:
+				holder.LoginSkeleton = skeleton
+				outdated = append(outdated, holder)
+			}
+		}
+		if _, err := m.keepSkeletons(ctx, outdated, false); err != nil {
+			return nil, err
+		}
+		unchecked = nil
+		for _, user := range refused {
+			if holder, ok := current[user.LoginSkeleton]; !ok {
+				unchecked = append(unchecked, user)
+			} else if holder.ID != user.ID { // else another process has checked it meanwhile
 				confusable = append(confusable, ConfusableLogin{user.ID, user.Login, holder.ID, holder.Login})
 			}
 		}
@@ -292,15 +296,41 @@ func (m *manager) checkLogins(ctx context.Context, users []User) ([]ConfusableLo
 	return confusable, nil
 }
 
-// keepSkeleton keeps what the login of a user looks like, as long as it has that login. It is not
-// an edit of the profile and has no event, so it can be repeated.
-func keepSkeleton(user User, skeleton string) *command {
+// keepSkeletons keeps the skeletons of users, or else removes what is kept instead of them. It
+// returns the users whose skeleton another one has.
+func (m *manager) keepSkeletons(ctx context.Context, users []User, keep bool) (refused []User, err error) {
+	commands := make([]*command, len(users))
+	for i, user := range users {
+		commands[i] = keepSkeleton(user, keep)
+	}
+	if err := m.pipeline.do(ctx, commands...); err != nil {
+		return nil, err
+	}
+	for i, c := range commands {
+		switch {
+		case c.err == nil, ErrorCode(c.err) == CodeUserNotFound: // deleted meanwhile
+		case ErrorCode(c.err) == CodeLoginConfusable:
+			refused = append(refused, users[i])
+		default:
+			return nil, c.err
+		}
+	}
+	return refused, nil
+}
+
+// keepSkeleton keeps the skeleton of a user, or else removes what is kept instead of it, as long as
+// the user has the login of the skeleton. It is not an edit of the profile and has no event, so it
+// can be repeated.
+func keepSkeleton(user User, keep bool) *command {
 	return &command{want: Want{User: user.ID, Profile: true}, decide: func(state *State) (Change, error) {
-		if state.User.Login != user.Login || state.User.LoginSkeleton == skeleton {
+		if state.User.Login != user.Login || state.User.LoginSkeleton == user.LoginSkeleton {
 			return Change{}, nil
 		}
 		profile := state.User
-		profile.LoginSkeleton = skeleton
+		profile.LoginSkeleton = ""
+		if keep {
+			profile.LoginSkeleton = user.LoginSkeleton
+		}
 		c := state.change()
 		c.Profile = &profile
 		return c, nil

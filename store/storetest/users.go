@@ -1555,6 +1555,25 @@ func checkLoginCases() []testCase {
 			_, err = d.UpdateUser(t.Context(), users[2].ID, userkit.UserPatch{Login: userkit.Set("paypalx")})
 			require.NoError(t, err)
 		}},
+		{"forgets what logins looked like by another function, also where one looked as another does now", func(t *testing.T, env env) {
+			d := env.desk(t, userkit.WithConfusableCheck(func(login string) string { return login }))
+			for _, login := range []string{"oll", "llo"} {
+				_, err := d.CreateUser(t.Context(), userkit.NewUser{Login: login})
+				require.NoError(t, err)
+			}
+			reversed := env.desk(t, userkit.WithConfusableCheck(func(login string) string {
+				text := []byte(strings.ReplaceAll(login, "0", "o"))
+				slices.Reverse(text)
+				return string(text)
+			}))
+			found, err := confusableLogins(t, reversed)
+			require.NoError(t, err)
+			require.Empty(t, found)
+			for _, login := range []string{"0ll", "ll0"} {
+				_, err := reversed.CreateUser(t.Context(), userkit.NewUser{Login: login})
+				requireExists(t, err, userkit.CodeLoginConfusable, "login")
+			}
+		}},
 		{"survives a check that panics, and one whose answers no index holds", func(t *testing.T, env env) {
 			broken := env.desk(t, userkit.WithConfusableCheck(func(string) string { panic("broken") }))
 			_, err := broken.CreateUser(t.Context(), userkit.NewUser{Login: "ada"})
