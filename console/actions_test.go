@@ -395,7 +395,7 @@ func TestDevices(t *testing.T) {
 	s.get(of).says(200, "Tablet", "iOS")
 	s.post(of+"/edit", "do", "edit", "target", device.ID.String(), "name", strings.Repeat("x", 300), "type", "ios").says(422, "This is too long.")
 	s.post(of+"/register", "do", "register", "name", "second", "type", "linux").says(200, "This is shown once.")
-	s.post(of+"/register", "do", "register", "name", "third", "type", "linux").says(422, "The license allows no further device.", `value="third"`)
+	s.post(of+"/register", "do", "register", "name", "third", "type", "linux").says(422, "The license allows no more devices.", `value="third"`)
 	_, err = s.users.ReportLocation(t.Context(), device.ID, userkit.Location{Latitude: 52.5, Longitude: 13.4})
 	require.NoError(t, err)
 	s.get(of+"?do=withdraw&target="+device.ID.String()).says(200, "agreed to", "Withdraw the consent to keep its location?")

@@ -108,5 +108,5 @@ func ExampleParser() {
 	// Output:
 	// +375291234567
 	// +442079460000
-	// userkit: bad_format (phone): "12" is no possible telephone number: it is too short for its country
+	// userkit: bad_format (phone): "12" is not a possible telephone number: it is too short for its country
 }
