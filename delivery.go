@@ -308,9 +308,13 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 	return a
 }
 
-// longestWord is how many letters, digits and signs in a row a detail has at most: longer ones are
-// tokens, keys and signatures.
-const longestWord = 32
+// How many letters, digits and signs in a row a detail has at most: longer ones are tokens, keys
+// and signatures, which have digits nearly always, while the names that services give to errors
+// have letters and hyphens.
+const (
+	longestWord = 64
+	longestCode = 24 // with a digit among them
+)
 
 // deliveryDetail returns the answer of a notifier in the form in which a delivery keeps it.
 func deliveryDetail(text string) string {
@@ -328,15 +332,15 @@ func deliveryDetail(text string) string {
 		if detail.Len() > 0 {
 			detail.WriteByte(' ')
 		}
-		run := 0 // of letters, digits and the signs of encodings
+		run, isCode := 0, false // of letters, digits and the signs of encodings
 		start := detail.Len()
 		for _, r := range word {
 			if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_+/=%~", r) {
-				run++
+				run, isCode = run+1, isCode || unicode.IsDigit(r)
 			} else {
-				run = 0
+				run, isCode = 0, false
 			}
-			if run > longestWord {
+			if run > longestWord || isCode && run > longestCode {
 				kept := detail.String()[:start]
 				detail.Reset()
 				detail.WriteString(kept + "…")

@@ -103,6 +103,9 @@ func TestTheDetailOfADeliveryIsOneLineWithoutSecrets(t *testing.T) {
 		"no such token " + secret + " here":               "no such token … here",
 		"no such token: \"" + secret + "\"":               "no such token: …",
 		`Post "https://push.example/` + secret + `": EOF`: "Post … EOF",
+		"messaging/registration-token-not-registered":     "messaging/registration-token-not-registered",
+		"key " + strings.Repeat("0f", 16) + " is unknown": "key … is unknown",
+		strings.Repeat("letters", 10):                     "…",
 		strings.Repeat("wörter ", 50):                     strings.Repeat("wörter ", 28) + "wör…",
 	} {
 		require.Equal(t, kept, deliveryDetail(said))
