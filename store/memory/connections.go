@@ -91,11 +91,7 @@ var connectionFields = fieldsByName(userkit.ConnectionFields())
 
 // Connections lists connections by started_at, which has an index.
 func (s *Store) Connections(ctx context.Context, filter userkit.ConnectionFilter, list userkit.ListRange) ([]userkit.Connection, error) {
-	rows, err := connectionQuery.run(ctx, s, list, s.openConnections(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*connection).out), nil
+	return connectionQuery.page(ctx, s, list, s.openConnections(filter, list))
 }
 
 // CountConnections counts the connections of a filter.
@@ -107,6 +103,7 @@ var connectionQuery = query[connection, userkit.Connection]{
 	fields: connectionFields,
 	id:     func(c *connection) [16]byte { return c.id },
 	fill:   (*connection).fill,
+	out:    (*connection).out,
 }
 
 // openConnections returns what opens the connections of a filter for a list.

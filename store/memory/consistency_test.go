@@ -503,6 +503,34 @@ func TestIndexesStayClean(t *testing.T) {
 	require.Len(t, s.users.table.free, int(s.users.table.next))
 }
 
+// A count of few records is made beside other readers; one of many is of one moment, and
+// writers go on while it runs.
+func TestCountsKeepNobodyWaiting(t *testing.T) {
+	s := New()
+	few := newUser(0)
+	commitAll(t, s, creationOf(few))
+	s.mu.RLock()
+	unread, err := s.CountMessages(t.Context(), userkit.MessageFilter{UserID: few.ID, OnlyUnread: true})
+	s.mu.RUnlock()
+	require.NoError(t, err)
+	require.Zero(t, unread)
+
+	for n := range 3 * lockedRows {
+		commitAll(t, s, creationOf(newUser(n+1)))
+	}
+	looked := 0
+	counted, err := count(t.Context(), s, func(snapshot bool) source[user] {
+		return source[user]{all: s.users.table.read(snapshot).each, match: func(*user) bool {
+			if looked++; looked == 2*lockedRows {
+				commitAll(t, s, creationOf(newUser(3*lockedRows+1)))
+			}
+			return true
+		}}
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 3*lockedRows+1, counted)
+}
+
 // A list that looks at all records is of the moment at which it began, and
 // writers go on while it runs.
 func TestLongListIsOfOneMoment(t *testing.T) {

@@ -122,11 +122,7 @@ var deliveryFields = fieldsByName(userkit.DeliveryFields())
 // Deliveries lists deliveries by any sortable field of userkit.DeliveryFields. The order
 // created_at has an index.
 func (s *Store) Deliveries(ctx context.Context, filter userkit.DeliveryFilter, list userkit.ListRange) ([]userkit.Delivery, error) {
-	rows, err := deliveryQuery.run(ctx, s, list, s.openDeliveries(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*delivery).out), nil
+	return deliveryQuery.page(ctx, s, list, s.openDeliveries(filter, list))
 }
 
 // CountDeliveries counts the deliveries of a filter.
@@ -138,6 +134,7 @@ var deliveryQuery = query[delivery, userkit.Delivery]{
 	fields: deliveryFields,
 	id:     func(d *delivery) [16]byte { return d.id },
 	fill:   (*delivery).fill,
+	out:    (*delivery).out,
 }
 
 // openDeliveries returns what opens the deliveries of a filter for a list.

@@ -248,11 +248,7 @@ var deviceFields = fieldsByName(userkit.DeviceFields())
 // Devices lists devices by any sortable field of userkit.DeviceFields. The order
 // registered_at has an index.
 func (s *Store) Devices(ctx context.Context, filter userkit.DeviceFilter, list userkit.ListRange) ([]userkit.Device, error) {
-	rows, err := deviceQuery.run(ctx, s, list, s.openDevices(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*device).out), nil
+	return deviceQuery.page(ctx, s, list, s.openDevices(filter, list))
 }
 
 // CountDevices counts the devices of a filter.
@@ -264,6 +260,7 @@ var deviceQuery = query[device, userkit.Device]{
 	fields: deviceFields,
 	id:     func(d *device) [16]byte { return d.id },
 	fill:   (*device).fill,
+	out:    (*device).out,
 }
 
 // openDevices returns what opens the devices of a filter for a list.
@@ -299,17 +296,14 @@ var locationFields = fieldsByName(userkit.LocationFields())
 // Locations lists the devices that have a location by its place. Those of the project
 // have an index.
 func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, list userkit.ListRange) ([]userkit.Device, error) {
-	query := query[device, userkit.Device]{
-		fields: locationFields,
-		id:     func(d *device) [16]byte { return d.id },
-		fill:   (*device).fill,
-	}
+	query := deviceQuery
+	query.fields = locationFields
 	box, bounded := filter.Box.Get()
 	places := []userkit.PlaceRange{{First: 0, Last: math.MaxInt64 - 1}}
 	if bounded {
 		places = box.Places()
 	}
-	rows, err := query.run(ctx, s, list, func(snapshot bool) source[device] {
+	return query.page(ctx, s, list, func(snapshot bool) source[device] {
 		from := source[device]{match: func(d *device) bool {
 			if !d.located() || !bounded {
 				return d.located()
@@ -328,10 +322,6 @@ func (s *Store) Locations(ctx context.Context, filter userkit.LocationFilter, li
 		from.rows = alongPlaces(&devices, places, list)
 		return from
 	})
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*device).out), nil
 }
 
 // alongPlaces returns what goes through the devices of ranges of places in the order of a

@@ -217,11 +217,7 @@ var eventFields = fieldsByName(userkit.EventFields())
 // Events lists events by a field of userkit.EventFields, all of which have an
 // index.
 func (s *Store) Events(ctx context.Context, filter userkit.EventFilter, list userkit.ListRange) ([]userkit.Event, error) {
-	rows, err := eventQuery.run(ctx, s, list, s.openEvents(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*event).out), nil
+	return eventQuery.page(ctx, s, list, s.openEvents(filter, list))
 }
 
 // CountEvents counts the events of a filter.
@@ -233,6 +229,7 @@ var eventQuery = query[event, userkit.Event]{
 	fields: eventFields,
 	id:     func(e *event) [16]byte { return e.id },
 	fill:   (*event).fill,
+	out:    (*event).out,
 }
 
 // openEvents returns what opens the events of a filter for a list.

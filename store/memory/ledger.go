@@ -217,11 +217,7 @@ var transactionFields = fieldsByName(userkit.TransactionFields())
 // Transactions lists transactions by a field of userkit.TransactionFields. Within
 // a user both orders have an index, for the project the order at has one.
 func (s *Store) Transactions(ctx context.Context, filter userkit.TransactionFilter, list userkit.ListRange) ([]userkit.Transaction, error) {
-	rows, err := transactionQuery.run(ctx, s, list, s.openTransactions(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*transaction).out), nil
+	return transactionQuery.page(ctx, s, list, s.openTransactions(filter, list))
 }
 
 // CountTransactions counts the transactions of a filter.
@@ -233,6 +229,7 @@ var transactionQuery = query[transaction, userkit.Transaction]{
 	fields: transactionFields,
 	id:     func(t *transaction) [16]byte { return t.id },
 	fill:   (*transaction).fill,
+	out:    (*transaction).out,
 }
 
 // openTransactions returns what opens the transactions of a filter for a list.

@@ -3,6 +3,7 @@ package memory
 import (
 	"container/heap"
 	"context"
+	"math"
 
 	"github.com/userkit/userkit"
 )
@@ -13,6 +14,7 @@ type query[T, P any] struct {
 	id     func(*T) [16]byte
 	// fill writes what lists can sort by into a P that is used again and again.
 	fill func(row *T, to *P)
+	out  func(*T) P
 }
 
 // source says where a list finds its records. It is opened under the store's
@@ -38,6 +40,15 @@ const (
 	// How many records are looked at between two looks at the context.
 	breath = 1024
 )
+
+// page returns the records of one page as they come out.
+func (q query[T, P]) page(ctx context.Context, s *Store, list userkit.ListRange, open func(snapshot bool) source[T]) ([]P, error) {
+	rows, err := q.run(ctx, s, list, open)
+	if err != nil {
+		return nil, err
+	}
+	return convert(rows, q.out), nil
+}
 
 // run returns the records of one page. Only open is called under the lock, and
 // at most lockedRows records of an index are read there.
@@ -79,27 +90,44 @@ func (q query[T, P]) run(ctx context.Context, s *Store, list userkit.ListRange, 
 }
 
 // count returns how many records a list has on all of its pages together, at one moment.
+// Like a page, it takes a snapshot only where it has to look at many records.
 func count[T any](ctx context.Context, s *Store, open func(snapshot bool) source[T]) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
+	s.mu.RLock()
+	found, whole, err := open(false).count(ctx, lockedRows)
+	s.mu.RUnlock()
+	if whole || err != nil {
+		return found, err
+	}
 	s.mu.Lock()
 	from := open(true)
 	s.mu.Unlock()
-	all := from.all
+	found, _, err = from.count(ctx, math.MaxInt)
+	return found, err
+}
+
+// count counts the records that match among the first most, and reports whether the source
+// has no others.
+func (s source[T]) count(ctx context.Context, most int) (found int64, whole bool, err error) {
+	all := s.all
 	if all == nil {
-		all = drain(from.rows)
+		all = drain(s.rows)
 	}
-	seen, found := 0, int64(0)
+	seen := 0
 	for row := range all {
-		if seen++; seen%breath == 0 && ctx.Err() != nil {
-			return 0, ctx.Err()
+		if seen == most {
+			return found, false, nil
 		}
-		if from.match == nil || from.match(row) {
+		if seen++; seen%breath == 0 && ctx.Err() != nil {
+			return 0, false, ctx.Err()
+		}
+		if s.match == nil || s.match(row) {
 			found++
 		}
 	}
-	return found, nil
+	return found, true, nil
 }
 
 // glance tries to read the page under the lock for reading, and reports whether

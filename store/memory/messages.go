@@ -158,11 +158,7 @@ var messageFields = fieldsByName(userkit.MessageFields())
 // Messages lists messages by any sortable field of userkit.MessageFields. The order
 // sent_at has an index.
 func (s *Store) Messages(ctx context.Context, filter userkit.MessageFilter, list userkit.ListRange) ([]userkit.Message, error) {
-	rows, err := messageQuery.run(ctx, s, list, s.openMessages(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*message).out), nil
+	return messageQuery.page(ctx, s, list, s.openMessages(filter, list))
 }
 
 // CountMessages counts the messages of a filter.
@@ -174,6 +170,7 @@ var messageQuery = query[message, userkit.Message]{
 	fields: messageFields,
 	id:     func(m *message) [16]byte { return m.ID },
 	fill:   (*message).fill,
+	out:    (*message).out,
 }
 
 // openMessages returns what opens the messages of a filter for a list.

@@ -222,11 +222,7 @@ var purchaseFields = fieldsByName(userkit.PurchaseFields())
 // Purchases lists purchases by any sortable field of userkit.PurchaseFields. The
 // order purchased_at has an index.
 func (s *Store) Purchases(ctx context.Context, filter userkit.PurchaseFilter, list userkit.ListRange) ([]userkit.Purchase, error) {
-	rows, err := purchaseQuery.run(ctx, s, list, s.openPurchases(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*purchase).out), nil
+	return purchaseQuery.page(ctx, s, list, s.openPurchases(filter, list))
 }
 
 // CountPurchases counts the purchases of a filter.
@@ -238,6 +234,7 @@ var purchaseQuery = query[purchase, userkit.Purchase]{
 	fields: purchaseFields,
 	id:     func(p *purchase) [16]byte { return p.id },
 	fill:   (*purchase).fill,
+	out:    (*purchase).out,
 }
 
 // openPurchases returns what opens the purchases of a filter for a list.

@@ -138,11 +138,7 @@ var segmentFields = fieldsByName(userkit.SegmentFields())
 // Segments lists segments by any sortable field of userkit.SegmentFields. The
 // order name has an index.
 func (s *Store) Segments(ctx context.Context, filter userkit.SegmentFilter, list userkit.ListRange) ([]userkit.Segment, error) {
-	rows, err := segmentQuery.run(ctx, s, list, s.openSegments(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*segment).out), nil
+	return segmentQuery.page(ctx, s, list, s.openSegments(filter, list))
 }
 
 // CountSegments counts the segments of a filter.
@@ -154,6 +150,7 @@ var segmentQuery = query[segment, userkit.Segment]{
 	fields: segmentFields,
 	id:     func(s *segment) [16]byte { return s.id },
 	fill:   (*segment).fill,
+	out:    (*segment).out,
 }
 
 // openSegments returns what opens the segments of a filter for a list.

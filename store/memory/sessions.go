@@ -369,11 +369,7 @@ var sessionFields = fieldsByName(userkit.SessionFields())
 // Sessions lists sessions by any sortable field of userkit.SessionFields. The
 // order started_at has an index.
 func (s *Store) Sessions(ctx context.Context, filter userkit.SessionFilter, list userkit.ListRange) ([]userkit.Session, error) {
-	rows, err := sessionQuery.run(ctx, s, list, s.openSessions(filter, list))
-	if err != nil {
-		return nil, err
-	}
-	return convert(rows, (*session).out), nil
+	return sessionQuery.page(ctx, s, list, s.openSessions(filter, list))
 }
 
 // CountSessions counts the sessions of a filter.
@@ -385,6 +381,7 @@ var sessionQuery = query[session, userkit.Session]{
 	fields: sessionFields,
 	id:     func(s *session) [16]byte { return s.id },
 	fill:   (*session).fill,
+	out:    (*session).out,
 }
 
 // openSessions returns what opens the sessions of a filter for a list.
