@@ -207,19 +207,18 @@ type ConfusableLogin struct {
 }
 
 func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, error] {
-	return sequence(ctx, m, opCheckLogins, noTarget, func(ctx context.Context, call call) iter.Seq2[ConfusableLogin, error] {
+	return sequence(ctx, m, opCheckLogins, noTarget, func(ctx context.Context, _ call) iter.Seq2[ConfusableLogin, error] {
 		return func(yield func(ConfusableLogin, error) bool) {
 			if m.skeleton == nil {
 				yield(ConfusableLogin{}, invalidOption("WithConfusableCheck", "the manager has no check of logins"))
 				return
 			}
-			const pageSize = 500
-			list := ListRange{Order: Order{Field: "id"}, Limit: pageSize}
+			query := UserQuery{PageQuery: PageQuery{Sort: "id", Limit: 500}}
 			for {
-				users, err := m.store.Users(ctx, UserFilter{Moment: m.moment(call.now)}, list)
+				page, err := m.listUsers(ctx, query)
 				var confusable []ConfusableLogin
 				if err == nil {
-					confusable, err = m.checkLogins(ctx, users)
+					confusable, err = m.checkLogins(ctx, page.Items)
 				}
 				if err != nil {
 					yield(ConfusableLogin{}, err)
@@ -230,11 +229,9 @@ func (m *manager) CheckLogins(ctx context.Context) iter.Seq2[ConfusableLogin, er
 						return
 					}
 				}
-				if len(users) < pageSize {
+				if query.Cursor = page.Next; query.Cursor == "" {
 					return
 				}
-				last := users[len(users)-1].ID
-				list.After = &ListPosition{Key: last.String(), ID: last}
 			}
 		}
 	})
