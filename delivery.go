@@ -292,7 +292,7 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 		a.state = DeliveryRefused
 	case NotificationGone:
 		a.state = DeliveryGone
-		if since := storedTime(result.GoneSince); since.Before(now) { // an attempt that is yet to come says nothing
+		if since := storedTime(result.GoneSince); since.Before(now) { // a time that is yet to come says nothing
 			a.since = since
 		}
 		if m.doubtGone(ctx, notifier, out, now) {
