@@ -99,16 +99,13 @@ func fill(ctx context.Context, users userkit.Manager, clock *clock, people int) 
 	return nil
 }
 
-// each does something for every user, eight at a time.
+// each does something for every user, all of them side by side: what waits at the same
+// time is committed together, so a history takes few commits.
 func each(ids []userkit.UserID, do func(i int, id userkit.UserID) error) error {
 	var workers sync.WaitGroup
-	errs := make([]error, 8)
-	for worker := range errs {
-		workers.Go(func() {
-			for i := worker; i < len(ids) && errs[worker] == nil; i += len(errs) {
-				errs[worker] = do(i, ids[i])
-			}
-		})
+	errs := make([]error, len(ids))
+	for i, id := range ids {
+		workers.Go(func() { errs[i] = do(i, id) })
 	}
 	workers.Wait()
 	return errors.Join(errs...)
@@ -183,16 +180,20 @@ func newUser(random *rand.Rand, i int, now time.Time) userkit.NewUser {
 func pick(random *rand.Rand, words []string) string { return words[random.IntN(len(words))] }
 
 func fillSegments(ctx context.Context, users userkit.Manager, ids []userkit.UserID) error {
+	members := make([][]userkit.SegmentID, min(len(ids), 400))
 	for i, name := range []string{"VIP", "Beta testers", "Партнёры", "Support: call back", "לקוחות עסקיים"} {
 		segment, err := users.CreateSegment(ctx, userkit.NewSegment{Name: name})
 		if err != nil {
 			return err
 		}
-		for at := i; at < min(len(ids), 400); at += 7 + i {
-			if err := users.AddToSegments(ctx, ids[at], segment.ID); err != nil {
-				return err
-			}
+		for at := i; at < len(members); at += 7 + i {
+			members[at] = append(members[at], segment.ID)
 		}
+	}
+	if err := each(ids[:len(members)], func(i int, id userkit.UserID) error {
+		return users.AddToSegments(ctx, id, members[i]...)
+	}); err != nil {
+		return err
 	}
 	for name, rule := range map[string]string{
 		"Gold plan": `attributes.plan eq "gold"`, "In Asia": `country eq "JP" or country eq "KR" or country eq "TH" or country eq "VN" or country eq "CN"`,
