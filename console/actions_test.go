@@ -9,6 +9,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
 	"github.com/userkit/userkit/userio"
 )
 
@@ -724,12 +726,15 @@ func TestPreferencesAreRemembered(t *testing.T) {
 	s.get("/preferences").says(200, `lang="en"`)
 }
 
-// pushService is a push service that knows no push token but "good".
+// pushService is a push service that knows no push token but "good", and does not take "refused".
 type pushService struct{}
 
 func (pushService) Notify(_ context.Context, n userkit.Notification) userkit.NotificationResult {
-	if n.PushToken == "good" {
+	switch n.PushToken {
+	case "good":
 		return userkit.Delivered()
+	case "refused":
+		return userkit.Refused(errors.New("not of this application"))
 	}
 	return userkit.Gone(time.Time{}, nil)
 }
@@ -815,4 +820,175 @@ func TestMessagesToMany(t *testing.T) {
 	s.get("/users?do=bulk").says(200, "Send message")
 	answer := s.get("/bulk?action=send_message&q=bob")
 	answer.leads("/messages?q=bob")
+}
+
+// wrongBooks is a store in which the transactions of a user add up to one cent more than there is.
+type wrongBooks struct {
+	userkit.Store
+	of userkit.UserID
+}
+
+func (w *wrongBooks) Ledgers(ctx context.Context, after userkit.UserID, limit int) ([]userkit.Ledger, error) {
+	ledgers, err := w.Store.Ledgers(ctx, after, limit)
+	for i := range ledgers {
+		if ledgers[i].UserID == w.of {
+			ledgers[i].Sum++
+		}
+	}
+	return ledgers, err
+}
+
+func TestAllBalancesAreChecked(t *testing.T) {
+	store := &wrongBooks{Store: memory.New()}
+	s := newSiteOn(t, store, []userkit.Option{userkit.WithVerifiers(verifier{})})
+	user, _, _, _, _ := s.full()
+	s.user("bob")
+	check := func() string {
+		s.get("/").says(200, "Check all balances")
+		begun := s.post("/balances/verify")
+		require.Equal(t, http.StatusSeeOther, begun.status, alert(begun.body))
+		return s.ended(strings.TrimPrefix(begun.header.Get("Location"), "/admin"))
+	}
+	require.Contains(t, check(), "Every balance is the sum of its transactions.")
+	store.of = user.ID
+	body := check()
+	require.Contains(t, body, "1 balance differs from the sum of its transactions.")
+	require.Contains(t, body, `href="/admin/users/`+user.ID.String()+`/balance"`)
+	require.Contains(t, body, "12.50 EUR")
+	require.Contains(t, body, "12.51 EUR")
+	s.get("/jobs").says(200, "Check of all balances", "Done")
+}
+
+func TestTheOverviewSaysWhatNeedsAttention(t *testing.T) {
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(verifier{}), userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": pushService{}})})
+	s.get("/").says(200, "Nothing needs your attention.")
+	user, device, _, _, _ := s.full()
+	for _, token := range []string{"refused", "uninstalled"} { // of which the first could be mended
+		_, err := s.users.UpdateDevice(t.Context(), device.ID, userkit.DevicePatch{PushToken: userkit.Set(token)})
+		require.NoError(t, err)
+		_, err = s.users.SendMessage(t.Context(), user.ID, userkit.NewMessage{Body: "To a device that is not told of it."})
+		require.NoError(t, err)
+		_, err = s.users.DeliverDueMessages(t.Context())
+		require.NoError(t, err)
+	}
+	_, err := s.users.CreateUser(t.Context(), userkit.NewUser{Login: "waits", Status: userkit.StatusInactive})
+	require.NoError(t, err)
+	_, err = s.users.UpdateUser(t.Context(), s.user("late").ID, userkit.UserPatch{ExpiresAt: userkit.Set(start.Add(time.Hour))})
+	require.NoError(t, err)
+	s.now = s.now.Add(40 * time.Minute)
+	s.get("/").says(200, "1 message did not reach a device in the last 24 hours", "1 session is open but has not reported for long.",
+		"1 user waits for activation", "1 active user expires within a week")
+	s.now = s.now.Add(24 * time.Hour)
+	body := s.get("/").says(200, "1 active user has expired").body
+	require.NotContains(t, body, "did not reach a device")
+}
+
+func TestDetailsShowEveryFieldThatHasAValue(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	s.post("/users/"+user.ID.String()+"/edit", s.edit(user.ID, "billing", "kind", "legal_entity", "bank", "Example Bank", "postal_address", "PO box 7")...)
+	s.post("/users/"+user.ID.String()+"/edit", s.edit(user.ID, "profile", "phone", "+375291234567", "extref", "CRM-1", "description", "Buys for all.", "additional_info", "Call after six.", "preferred_map", "osm")...)
+	body := html.UnescapeString(s.get("/users?open=" + user.ID.String()).ok())
+	user, err := s.users.User(t.Context(), user.ID)
+	require.NoError(t, err)
+	labels, fields := &view{texts: catalogues()[0]}, 0
+	for _, field := range userkit.UserFields() {
+		if value := reflect.ValueOf(field.Get(&user)); value.IsValid() && !value.IsZero() {
+			require.Contains(t, body, "<dt>"+labels.Label(field.Name)+"</dt>", field.Name)
+			fields++
+		}
+	}
+	require.Greater(t, fields, 20)
+	require.Contains(t, body, "Call after six.")
+	require.NotContains(t, s.get("/users").ok(), "Call after six.")
+}
+
+func TestPicturesOfUsers(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	body := s.get("/users/" + user.ID.String()).ok()
+	require.Contains(t, body, "<span>AA</span>", "the initials")
+	require.NotContains(t, body, "gravatar")
+	s = newSiteOf(t, nil, WithGravatar())
+	user = s.user("ada")
+	require.Contains(t, s.get("/users/"+user.ID.String()).ok(), `<img src="`+html.EscapeString(user.GravatarURL(64)))
+}
+
+func TestActiveSessionsAreOnTop(t *testing.T) {
+	s := newSite(t)
+	user, device, _, _, _ := s.full() // its session goes on
+	s.now = s.now.Add(time.Minute)
+	later, err := s.users.StartSession(t.Context(), userkit.NewSession{UserID: user.ID, DeviceID: device.ID, Node: "ams-2"})
+	require.NoError(t, err)
+	_, err = s.users.EndSession(t.Context(), later.ID, userkit.UsageReport{})
+	require.NoError(t, err)
+	of := "/users/" + user.ID.String() + "/sessions"
+	body := s.get(of).ok()
+	require.Less(t, strings.Index(body, "fra-1"), strings.Index(body, "ams-2"), "one that goes on is before one that began after it")
+	body = s.get(of + "?mixed=1").ok()
+	require.Less(t, strings.Index(body, "ams-2"), strings.Index(body, "fra-1"))
+	for _, sort := range []string{"started_at", "ended_at", "device_name", "node", "node_location", "internal_ip", "received", "sent"} {
+		s.get(of+"?sort="+sort).says(200, `aria-sort="ascending"`, "fra-1", "ams-2")
+		s.get(of+"?desc=1&sort="+sort).says(200, `aria-sort="descending"`)
+	}
+}
+
+func TestBulkActionsOnSegments(t *testing.T) {
+	s := newSite(t)
+	s.user("ada")
+	s.user("bob")
+	segment, err := s.users.CreateSegment(t.Context(), userkit.NewSegment{Name: "VIP"})
+	require.NoError(t, err)
+	members := func() int64 {
+		n, err := s.users.CountUsers(t.Context(), userkit.UserFilter{Segment: segment.ID})
+		require.NoError(t, err)
+		return n
+	}
+	for _, step := range []struct {
+		action string
+		leaves int64
+	}{{"add_to_segments", 2}, {"remove_from_segment", 0}} {
+		query := "action=" + step.action + "&to=" + segment.ID.String() + "&filter=" + url.QueryEscape(`country eq "GB"`)
+		preview := s.get("/bulk?"+query).says(200, "2 users", "VIP")
+		done := s.post("/bulk", "action", step.action, "to", segment.ID.String(), "filter", `country eq "GB"`, "token", preview.hidden("token"))
+		require.Equal(t, http.StatusSeeOther, done.status, alert(done.body))
+		s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
+		require.Equal(t, step.leaves, members(), step.action)
+	}
+}
+
+func TestAFileOfAnotherProgramIsRead(t *testing.T) {
+	s := newSite(t)
+	s.get("/import").says(200, append(userio.Presets(), "It comes from")...)
+	file := "Record ID,First Name,Last Name,Email\r\n77,Grace,Hopper,grace@example.org\r\n"
+	path := strings.TrimPrefix(s.upload("hubspot.csv", file).header.Get("Location"), "/admin")
+	page := s.get(path+"?preset=hubspot").says(200, "Grace")
+	run := []string{"preset", "hubspot", "mode", "create", "key", "extref", "run", "1"}
+	for i := range 4 {
+		name := fmt.Sprintf("field-%d", i)
+		chosen := regexp.MustCompile(`(?s)<select[^>]* name="` + name + `".*?</select>`).FindString(page.body)
+		run = append(run, name, regexp.MustCompile(`value="([^"]*)" selected`).FindStringSubmatch(chosen)[1])
+	}
+	s.ended(strings.TrimPrefix(s.post(path, run...).header.Get("Location"), "/admin"))
+	grace, err := s.users.FindUser(t.Context(), userkit.ByExtRef("77"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"Grace Hopper", "grace@example.org"}, []string{grace.Name, grace.Email})
+}
+
+func TestJobsAreStopped(t *testing.T) {
+	s := newSite(t)
+	held, stopped := make(chan struct{}), &job{Kind: "bulk", Title: "long", Actor: administrator}
+	c := newConsole(s.users, WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }), WithPath("/admin"))
+	s.handler = http.HandlerFunc(c.serve)
+	require.NoError(t, c.jobs.start(t.Context(), stopped, func(ctx context.Context, j *job) error {
+		j.progress(30, 100)
+		close(held)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	<-held
+	s.get("/jobs").says(200, "long", "30 %")
+	s.get("/jobs/"+stopped.ID).says(200, `<progress max="100" value="30"`, "Stop")
+	s.post("/jobs/" + stopped.ID + "/stop").leads("/jobs/" + stopped.ID)
+	require.Contains(t, s.ended("/jobs/"+stopped.ID), "The job was stopped. What was done stays done.")
 }

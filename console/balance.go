@@ -88,3 +88,31 @@ func (c *console) cancelLast(v *view, w http.ResponseWriter, r *http.Request) er
 	}
 	return v.done(w, "/users/"+userOf(r).String()+"/balance", v.T("The transaction is cancelled."))
 }
+
+// maxMismatches is how many wrong balances a job lists.
+const maxMismatches = 100
+
+// verifyBalances adds up the transactions of every user, as a job.
+func (c *console) verifyBalances(v *view, w http.ResponseWriter, r *http.Request) error {
+	if err := v.costly(); err != nil {
+		return err
+	}
+	started := &job{Kind: "balances", Title: v.T("Check of all balances"), Actor: v.Actor}
+	err := c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {
+		for mismatch, err := range c.users.VerifyBalances(ctx) {
+			if err != nil {
+				return err
+			}
+			j.mutex.Lock()
+			if j.state.Mismatched++; len(j.state.Mismatches) < maxMismatches {
+				j.state.Mismatches = append(j.state.Mismatches, mismatch)
+			}
+			j.mutex.Unlock()
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	return v.done(w, "/jobs/"+started.ID, "")
+}

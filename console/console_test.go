@@ -62,8 +62,12 @@ func newSite(t *testing.T, options ...Option) *site {
 
 func newSiteOf(t *testing.T, managerOptions []userkit.Option, options ...Option) *site {
 	t.Helper()
+	return newSiteOn(t, memory.New(), managerOptions, options...)
+}
+
+func newSiteOn(t *testing.T, store userkit.Store, managerOptions []userkit.Option, options ...Option) *site {
+	t.Helper()
 	s := &site{t: t, now: start, cookies: map[string]string{}, header: http.Header{}}
-	store := memory.New()
 	users, err := userkit.New(store, append([]userkit.Option{
 		userkit.WithClock(func() time.Time { return s.now }),
 		userkit.WithLicenses(userkit.License{Name: "Solo", Devices: 1}, userkit.License{Name: "Duo", Devices: 2}),

@@ -227,6 +227,7 @@ var watchedUsers = []struct {
 const (
 	silentSessions     = "%s sessions are open but have not reported for long. Does a process run Manager.Run?"
 	undecidedPurchases = "%s purchases are undecided: their stores have not answered"
+	failedDeliveries   = "%s messages did not reach a device in the last 24 hours"
 )
 
 // addAttention finds what a person should look at.
@@ -247,8 +248,36 @@ func (c *console) addAttention(ctx context.Context, v *view, o *overview, count 
 			return err
 		}
 	}
+	if v.May("messages.deliveries") {
+		if err := c.addFailedDeliveries(ctx, o, now); err != nil {
+			return err
+		}
+	}
 	if v.May("purchases.list") && !v.Business() {
 		return c.addUndecided(ctx, o)
+	}
+	return nil
+}
+
+// addFailedDeliveries counts the newest messages that a device was not told of. An application
+// that was uninstalled is nothing that a person could mend, so it does not count.
+func (c *console) addFailedDeliveries(ctx context.Context, o *overview, now time.Time) error {
+	newest := userkit.DeliveryQuery{
+		DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true},
+		PageQuery:      userkit.PageQuery{Limit: userkit.MaxPageLimit, Sort: "created_at", Descending: true},
+	}
+	deliveries, err := c.users.Deliveries(ctx, newest)
+	if err != nil {
+		return err
+	}
+	var failed int64
+	for _, delivery := range deliveries.Items {
+		if delivery.State != userkit.DeliveryGone && now.Sub(delivery.CreatedAt) < 24*time.Hour {
+			failed++
+		}
+	}
+	if failed > 0 {
+		o.Attention = append(o.Attention, attention{Text: failedDeliveries, Count: failed, Path: "/messages", Tone: "warn"})
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
 )
 
 // temporaryFiles gives the test a directory for temporary files, and returns what is in it.
@@ -41,6 +42,18 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(to []byte) (int, error) { return f(to) }
 
+// watchedImports is a store that looks for temporary files whenever an import asks it for users.
+type watchedImports struct {
+	userkit.Store
+	left func() []string
+	seen [][]string
+}
+
+func (w *watchedImports) FindUsers(ctx context.Context, field string, values []string) ([]userkit.User, error) {
+	w.seen = append(w.seen, w.left())
+	return w.Store.FindUsers(ctx, field, values)
+}
+
 // TestNoFileIsSeenOnDisk sends files to import, and looks after every step for files that
 // would stay if the process ended there.
 func TestNoFileIsSeenOnDisk(t *testing.T) {
@@ -48,7 +61,8 @@ func TestNoFileIsSeenOnDisk(t *testing.T) {
 		t.Skip("the names of open files stay on Windows, until they are closed")
 	}
 	left := temporaryFiles(t)
-	s := newSite(t)
+	store := &watchedImports{Store: memory.New(), left: left}
+	s := newSiteOn(t, store, nil)
 
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
@@ -61,6 +75,8 @@ func TestNoFileIsSeenOnDisk(t *testing.T) {
 		_, err = fmt.Fprintf(part, "user%d,not an address,%s\r\n", i, strings.Repeat("-", 12_000))
 		require.NoError(t, err)
 	}
+	_, err = io.WriteString(part, "kim,kim@example.org,\r\n")
+	require.NoError(t, err)
 	require.NoError(t, form.Close())
 	all := body.Bytes()
 	looked := false
@@ -79,8 +95,11 @@ func TestNoFileIsSeenOnDisk(t *testing.T) {
 	s.get(path).says(200, "user0", "users.csv")
 
 	job := strings.TrimPrefix(s.post(path, "mode", "upsert", "field-0", "login", "field-1", "email").header.Get("Location"), "/admin")
-	require.Empty(t, left(), "while it is imported")
 	require.Contains(t, s.ended(job), "Rejected rows, to mend and import again")
+	require.NotEmpty(t, store.seen)
+	for _, names := range store.seen {
+		require.Empty(t, names, "while it is imported")
+	}
 	require.Empty(t, left(), "while rejected rows are kept")
 	require.Equal(t, 101, strings.Count(s.get(job+"/rejected.csv").ok(), "\n"))
 	require.Equal(t, http.StatusNotFound, s.get("/jobs/unknown/rejected.csv").status)

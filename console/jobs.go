@@ -16,10 +16,11 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// job is a bulk action or an import that goes on while the person does something else.
+// job is a bulk action, an import or a check of the balances that goes on while the person
+// does something else.
 type job struct {
 	ID      string
-	Kind    string // bulk or import
+	Kind    string // bulk, import or balances
 	Title   string
 	Actor   userkit.Actor
 	Began   time.Time
@@ -37,6 +38,8 @@ type jobState struct {
 	Err         error
 	Bulk        userkit.BulkResult
 	Import      userio.ImportReport
+	Mismatches  []userkit.BalanceMismatch // the first maxMismatches
+	Mismatched  int64                     // how many balances are wrong
 	DryRun      bool
 	Upload      string // the file that a dry run has looked at
 	HasRejects  bool

@@ -92,6 +92,7 @@ func (c *console) routes() {
 	c.handle("POST /users/{user}/balance/refill", "balance.refill", c.move("The balance is refilled.", c.users.Refill))
 	c.handle("POST /users/{user}/balance/charge", "balance.charge", c.move("The balance is charged.", c.users.Charge))
 	c.handle("POST /users/{user}/balance/cancel", "balance.cancel_last", c.cancelLast)
+	c.handle("POST /balances/verify", "balance.verify", c.verifyBalances)
 
 	c.handle("GET /users/{user}/segments", "segments.of_user", c.showUserSegments)
 	c.handle("POST /users/{user}/segments/add", "segments.add_user", c.addToSegments)

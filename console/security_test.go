@@ -197,7 +197,7 @@ func TestWhatMayNotBeDoneIsNeitherOfferedNorDone(t *testing.T) {
 		}
 		body := a.ok()
 		for _, found := range regexp.MustCompile(`<form[^>]*method="post"[^>]*>`).FindAllString(body, -1) {
-			require.Regexp(t, `action="/admin/(preferences|users/columns)"`, found, path)
+			require.Regexp(t, `action="/admin/(preferences|users/columns|balances/verify)"`, found, path)
 		}
 	}
 	refusals := func() int { return len(s.refusals(start)) }

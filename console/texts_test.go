@@ -83,7 +83,7 @@ func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 	for _, watched := range watchedUsers {
 		plurals[watched.text] = true
 	}
-	plurals[silentSessions], plurals[undecidedPurchases] = true, true
+	plurals[silentSessions], plurals[undecidedPurchases], plurals[failedDeliveries] = true, true, true
 	label := func(identifier string) { texts[englishLabel(identifier)] = true }
 	for _, field := range userkit.UserFields() {
 		label(field.Name)
