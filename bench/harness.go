@@ -33,12 +33,12 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 	switch {
 	case len(chosen) == 0:
 		return fmt.Errorf("nothing to measure begins with %q", c.only)
-	case c.rounds < 1 || c.duration <= 0 || c.threads < 1 || c.clients < 1:
-		return errors.New("rounds, duration, threads and clients must be positive")
+	case c.rounds < 1 || c.duration <= 0 || c.reports < 1 || c.threads < 1 || c.clients < 1:
+		return errors.New("rounds, duration, reports, threads and clients must be positive")
 	case c.imported < 1:
 		return errors.New("there must be users to import")
-	case c.sessions < mostNodes*reportsPerCall || c.users < c.sessions:
-		return fmt.Errorf("there must be at least %d sessions, and as many users", mostNodes*reportsPerCall)
+	case c.sessions < mostNodes*c.reports || c.users < c.sessions:
+		return fmt.Errorf("there must be at least %d sessions, and as many users", mostNodes*c.reports)
 	}
 	if c.profiles != "" {
 		if err := os.MkdirAll(c.profiles, 0o755); err != nil {

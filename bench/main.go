@@ -45,15 +45,18 @@ type config struct {
 	warmUp   time.Duration // of each side, before the first round
 	users    int           // in the database, and in the memory store
 	sessions int           // open sessions, one per user; reports go round all of them
+	reports  int           // how many sessions a call of usage reports is about
+	projects int           // small ones, which tables held when they were analyzed
 	people   []int         // how many people the audience measurements look at, ascending; the second counts where one does
 	imported int           // people in a file to import
 	threads  int           // of pgbench, at most
 	clients  int           // of pgbench, at most
+	durable  bool          // the server keeps what it acknowledges when the machine dies
 	profiles string        // a folder; empty: no profiles
 }
 
 func main() {
-	c := config{people: []int{10_000, 1_000_000}}
+	c := config{people: []int{10_000, 1_000_000}, projects: 150, reports: 1000, durable: true}
 	flag.StringVar(&c.only, "only", "", "measure only what begins with this `prefix`, such as refill or refill-64")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each side; the median counts")
 	flag.DurationVar(&c.duration, "duration", 5*time.Second, "how long a round of one side takes; of page and search, a fifth of that")
@@ -116,6 +119,7 @@ const mostMemory = 64 << 20
 // of callers at the same time, for usage the number of reports in a call; of
 // others, the number of users.
 func (c config) measurements() []measurement {
+	usage := fmt.Sprintf("usage-%d", c.reports)
 	return slices.Concat([]measurement{
 		{name: "refill-1", cost: true, goal: goal{ratio: 0.6}, open: refillsOfManyUsers(1)},
 		{name: "refill-8", goal: goal{ratio: 1}, open: refillsOfManyUsers(8)},
@@ -131,12 +135,12 @@ func (c config) measurements() []measurement {
 		{name: "find-user-1", goal: goal{ratio: 1}, open: findings(1)},
 		{name: "find-user-8", goal: goal{ratio: 1}, open: findings(8)},
 		{name: "find-user-64", goal: goal{ratio: 1}, open: findings(64)},
-		{name: "usage-1000", cost: true, goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
-		{name: "usage-1000-tx", open: usageReports(1, updateInTransaction)},
-		{name: "usage-1000-pipelined", cost: true, open: usageReports(1, updateInBatch)},
-		{name: "usage-1000-nodes-8", open: usageReports(mostNodes, updateEach)},
+		{name: usage, cost: true, goal: goal{ratio: 10}, open: usageReports(1, updateEach)},
+		{name: usage + "-tx", open: usageReports(1, updateInTransaction)},
+		{name: usage + "-pipelined", cost: true, open: usageReports(1, updateInBatch)},
+		{name: usage + "-nodes-8", open: usageReports(mostNodes, updateEach)},
 		{name: "register-64", cost: true, goal: goal{ratio: 1.5}, open: registrations(64)},
-		{name: "statistics-usage-1000", goal: goal{ratio: 0.5}, open: growing(grownReports)},
+		{name: "statistics-" + usage, goal: goal{ratio: 0.5}, open: growing(grownReports)},
 		{name: "statistics-edits-64", goal: goal{ratio: 0.5}, open: growing(grownEdits)},
 	}, pageMeasurements(c.people), searchMeasurements(c.people[1:]), []measurement{
 		{name: "export-csv", goal: goal{ratio: 0.3}, memory: mostMemory, whole: true, open: csvExports("id", "u.id")},

@@ -18,17 +18,19 @@ import (
 	"github.com/userkit/userkit/store/postgres"
 )
 
-// settings are those of a small server that keeps what it acknowledges. Both
-// sides work on the same server. WAL is not compressed, checkpoints come only
-// between measurements, and autovacuum runs as it does by default.
-var settings = []string{
-	"fsync = on",
-	"synchronous_commit = on",
-	"full_page_writes = on",
-	"shared_buffers = '512MB'",
-	"max_wal_size = '4GB'",
-	"checkpoint_timeout = '30min'",
-	"max_connections = 200",
+// settings returns those of a small server, which keeps what it acknowledges if it is to
+// be durable. Both sides work on the same server. WAL is not compressed, checkpoints come
+// only between measurements, and autovacuum runs as it does by default.
+func settings(durable bool) []string {
+	return []string{
+		fmt.Sprintf("fsync = %t", durable),
+		"synchronous_commit = on",
+		"full_page_writes = on",
+		"shared_buffers = '512MB'",
+		"max_wal_size = '4GB'",
+		"checkpoint_timeout = '30min'",
+		"max_connections = 200",
+	}
 }
 
 // Each side has its own copy of the same schema, so that neither pays for the
@@ -61,7 +63,7 @@ func (b *bench) start(ctx context.Context) (*server, error) {
 	if err := b.close(); err != nil {
 		return nil, err
 	}
-	launched, err := launch(ctx)
+	launched, err := launch(ctx, b.durable)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func (b *bench) start(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	s.closers = append(s.closers, func() error { s.pool.Close(); return nil })
-	return s, s.describe(ctx)
+	return s, s.describe(ctx, b.durable)
 }
 
 // database is a server with what both sides refill, report on and register
@@ -130,7 +132,7 @@ func (b *bench) database(ctx context.Context) (*database, error) {
 
 // launch starts a server with the settings. Some of them count from a start on,
 // so the server, which is still empty, is started twice.
-func launch(ctx context.Context) (_ *pgtest.Server, err error) {
+func launch(ctx context.Context, durable bool) (_ *pgtest.Server, err error) {
 	server, err := pgtest.Launch()
 	if err != nil {
 		return nil, err
@@ -144,7 +146,7 @@ func launch(ctx context.Context) (_ *pgtest.Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, setting := range settings {
+	for _, setting := range settings(durable) {
 		if _, err := connection.Exec(ctx, "ALTER SYSTEM SET "+setting); err != nil {
 			return nil, errors.Join(err, connection.Close(ctx))
 		}
@@ -219,12 +221,12 @@ func (db *database) fill(ctx context.Context, users, sessions int) error {
 }
 
 // describe notes the server's version and the settings that it really has.
-func (s *server) describe(ctx context.Context) error {
+func (s *server) describe(ctx context.Context, durable bool) error {
 	parts := []string{""}
 	if err := s.pool.QueryRow(ctx, "SELECT 'PostgreSQL ' || current_setting('server_version')").Scan(&parts[0]); err != nil {
 		return err
 	}
-	for _, setting := range settings {
+	for _, setting := range settings(durable) {
 		name, _, _ := strings.Cut(setting, " =")
 		var value string
 		if err := s.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {

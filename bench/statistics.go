@@ -30,9 +30,8 @@ const (
 // What the tables held when they were analyzed, and how far one project has grown
 // since, at most.
 const (
-	smallProjects = 150
-	smallUsers    = 2
-	mostGrown     = 10_000
+	smallUsers = 2
+	mostGrown  = 10_000
 )
 
 // editors is how many callers edit profiles at the same time.
@@ -55,11 +54,11 @@ func growing(side func(g *grown) side) func(context.Context, *bench) (sides, err
 			return sides{}, err
 		}
 		users := min(b.users, mostGrown)
-		stale, err := server.grow(ctx, staleSchema, users)
+		stale, err := b.grow(ctx, server, staleSchema, users)
 		if err != nil {
 			return sides{}, err
 		}
-		fresh, err := server.grow(ctx, freshSchema, users)
+		fresh, err := b.grow(ctx, server, freshSchema, users)
 		if err != nil {
 			return sides{}, err
 		}
@@ -72,7 +71,7 @@ func growing(side func(g *grown) side) func(context.Context, *bench) (sides, err
 
 // grow makes the tables of a schema, lets PostgreSQL analyze them while they hold small
 // projects, and then lets one project grow.
-func (s *server) grow(ctx context.Context, schema string, users int) (*grown, error) {
+func (b *bench) grow(ctx context.Context, s *server, schema string, users int) (*grown, error) {
 	store, err := s.store(ctx, schema)
 	if err != nil {
 		return nil, err
@@ -86,7 +85,7 @@ func (s *server) grow(ctx context.Context, schema string, users int) (*grown, er
 			return nil, err
 		}
 	}
-	for number := range smallProjects {
+	for number := range b.projects {
 		if err := s.smallProject(ctx, schema, "small-"+strconv.Itoa(number)); err != nil {
 			return nil, err
 		}
@@ -101,7 +100,7 @@ func (s *server) grow(ctx context.Context, schema string, users int) (*grown, er
 	if err := createUsers(ctx, manager, users, plainUser); err != nil {
 		return nil, err
 	}
-	g := &grown{manager: manager, users: users, sessions: make([]userkit.Session, reportsPerCall)}
+	g := &grown{manager: manager, users: users, sessions: make([]userkit.Session, b.reports)}
 	return g, each(ctx, len(g.sessions), func(number int) error {
 		session, err := manager.StartSession(ctx, userkit.NewSession{UserID: userID(number), Node: "node-1"})
 		g.sessions[number] = session
@@ -154,7 +153,7 @@ func (s *server) analyze(ctx context.Context, schema string) error {
 	return err
 }
 
-// grownReports reports the use of a thousand sessions, call after call.
+// grownReports reports the use of all sessions, call after call.
 func grownReports(g *grown) side {
 	return func(ctx context.Context, span time.Duration) (float64, error) {
 		return drive(ctx, 1, span, 0, func(int) job {

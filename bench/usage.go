@@ -26,9 +26,6 @@ import (
 // events, and would take a late reading for a new one. It runs in three forms:
 // each update by itself, all in one transaction, and all in one round trip.
 
-// reportsPerCall is how many sessions a call reports.
-const reportsPerCall = 1000
-
 // mostNodes is how many nodes report at the same time, at most.
 const mostNodes = 8
 
@@ -50,8 +47,8 @@ func usageReports(nodes int, write byHand) func(context.Context, *bench) (sides,
 		if err != nil {
 			return sides{}, err
 		}
-		whole := len(db.sessions) - len(db.sessions)%reportsPerCall
-		calls := slices.Collect(slices.Chunk(db.sessions[:whole], reportsPerCall))
+		whole := len(db.sessions) - len(db.sessions)%b.reports
+		calls := slices.Collect(slices.Chunk(db.sessions[:whole], b.reports))
 		report := func(call func(ctx context.Context, r readings) error) side {
 			return func(ctx context.Context, span time.Duration) (float64, error) {
 				return drive(ctx, nodes, span, 0, func(node int) job {
