@@ -14,9 +14,12 @@ import (
 // The race detector watches the store in the brief run of conformance_race_test.go, and the
 // manager on the store in memory. Here it would watch the same code again, so "make test" runs
 // the whole suite without it, and the store's half briefly over the other ways to send
-// statements: what takes long there is the same on the server.
+// statements: what takes long there is the same on the server. With -short, as on the other
+// versions of PostgreSQL, the first is brief too.
 
-func TestConformanceOverPgdriver(t *testing.T) { conformOverPgdriver(t, storetest.Options{}) }
+func TestConformanceOverPgdriver(t *testing.T) {
+	conformOverPgdriver(t, storetest.Options{Brief: testing.Short()})
+}
 
 func TestManagerConformanceOverPgdriver(t *testing.T) {
 	dsn := migrated.Create(t)
