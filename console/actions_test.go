@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -991,4 +992,52 @@ func TestJobsAreStopped(t *testing.T) {
 	s.get("/jobs/"+stopped.ID).says(200, `<progress max="100" value="30"`, "Stop")
 	s.post("/jobs/" + stopped.ID + "/stop").leads("/jobs/" + stopped.ID)
 	require.Contains(t, s.ended("/jobs/"+stopped.ID), "The job was stopped. What was done stays done.")
+}
+
+// TestTheAuditOfAnActorGoesBack reads the audit of one of two actors to its end, and back
+// to its beginning: each way has every event of the actor, newest first, and none of the other.
+func TestTheAuditOfAnActorGoesBack(t *testing.T) {
+	s := newSite(t)
+	user := s.user("ada")
+	const events = 2600
+	for i := range events {
+		actor := userkit.Actor{Kind: userkit.ActorNode, ID: "fra-1"}
+		if i%20 == 0 {
+			actor = userkit.Actor{Kind: userkit.ActorNode, ID: "ams-2"}
+		}
+		_, err := s.users.RecordEvent(userkit.WithActor(t.Context(), actor), user.ID, userkit.NewEvent{Name: "app.opened", Data: map[string]any{"number": fmt.Sprintf("n%04d", i)}})
+		require.NoError(t, err)
+	}
+	var wanted []string
+	for i := events - 20; i >= 0; i -= 20 {
+		wanted = append(wanted, fmt.Sprintf("n%04d", i))
+	}
+	number := regexp.MustCompile(`title="[^"]*(n[0-9]{4})`)
+	numbers := func(body string) (all []string) {
+		for _, found := range number.FindAllStringSubmatch(body, -1) {
+			all = append(all, found[1])
+		}
+		return all
+	}
+	// walk follows the links of a kind, from a page on.
+	walk := func(body, kind string) (last string, pages [][]string) {
+		for {
+			pages = append(pages, numbers(body))
+			link := regexp.MustCompile(`rel="` + kind + `" href="/admin([^"]*)"`).FindStringSubmatch(body)
+			if link == nil {
+				return body, pages
+			}
+			body = s.get(html.UnescapeString(link[1])).ok()
+		}
+	}
+	first := s.get("/audit?actor=AMS").ok()
+	require.NotContains(t, first, `rel="prev"`)
+	last, forth := walk(first, "next")
+	require.Greater(t, len(forth), 2)
+	require.Equal(t, wanted, slices.Concat(forth...))
+	again, back := walk(last, "prev")
+	slices.Reverse(back)
+	require.Equal(t, wanted, slices.Concat(back...))
+	require.NotContains(t, again, "First page")
+	require.NotContains(t, last, "fra-1")
 }

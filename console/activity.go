@@ -20,7 +20,6 @@ type eventsPage struct {
 	Hour      bool // only the last hour
 	Fault     string
 	By        string
-	More      string // the address at which the search by actor goes on
 }
 
 // EventNames are the names to search for: userkit's own.
@@ -97,45 +96,63 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 		}
 		query.UserID = id
 	}
-	if p.Fault == "" {
-		if p.By != "" {
-			query.Limit = 500
-		}
-		wanted := userkit.Fold(p.By)
-		var kept []userkit.Event
-		for scanned := 0; ; {
-			if err := p.fill(c, v, r, query, &status); err != nil {
-				return err
-			}
-			scanned += len(p.Events)
-			if p.By == "" {
-				kept = p.Events
-				break
-			}
-			for _, event := range p.Events {
-				if strings.Contains(userkit.Fold(event.Actor.Name+"\n"+event.Actor.ID+"\n"+string(event.Actor.Kind)), wanted) {
-					kept = append(kept, event)
-				}
-			}
-			query.Cursor = p.List.Next
-			if p.List.Next == "" || len(kept) >= userkit.DefaultPageLimit || scanned >= maxScanned {
-				break
-			}
-		}
-		p.Events = kept
-		if p.By != "" { // what was looked through before does not fit on a page
-			p.List.First, p.List.Previous = r.URL.Query().Get("cursor") == "", ""
-		}
+	var err error
+	switch {
+	case p.Fault != "":
+	case p.By == "":
+		err = p.fill(c, v, r, query, &status)
+	default:
+		err = p.search(c, v, r, query, &status)
+	}
+	if err != nil {
+		return err
 	}
 	var ids []userkit.UserID
 	for _, event := range p.Events {
 		ids = append(ids, event.UserID, event.Actor.OnBehalfOf)
 	}
-	var err error
 	if p.People, err = c.people(r, ids); err != nil {
 		return err
 	}
 	return v.render(w, status, "audit", auditView{v, p})
+}
+
+// search reads the events of a query by the actors whose name, id or kind has a text in it.
+// No index knows them, so it looks through the events until a page is full or maxScanned
+// are seen, and the address of the page before says that it looks the other way.
+func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) error {
+	p.List.looksBack = true
+	backwards := v.Query("back") != ""
+	query.Limit = 500
+	wanted := userkit.Fold(p.By)
+	var found []userkit.Event
+	var next, previous userkit.Cursor
+	for scanned := 0; ; {
+		if err := p.fill(c, v, r, query, status); err != nil {
+			return err
+		}
+		var some []userkit.Event
+		for _, event := range p.Events {
+			if strings.Contains(userkit.Fold(event.Actor.Name+"\n"+event.Actor.ID+"\n"+string(event.Actor.Kind)), wanted) {
+				some = append(some, event)
+			}
+		}
+		if scanned == 0 {
+			next, previous = p.List.Next, p.List.Previous
+		}
+		if backwards {
+			found, previous, query.Cursor = append(some, found...), p.List.Previous, p.List.Previous
+		} else {
+			found, next, query.Cursor = append(found, some...), p.List.Next, p.List.Next
+		}
+		scanned += len(p.Events)
+		if query.Cursor == "" || len(found) >= userkit.DefaultPageLimit || scanned >= maxScanned {
+			break
+		}
+	}
+	p.Events = found
+	p.List.beside(next, previous)
+	return nil
 }
 
 // auditView is the page of the project's events.

@@ -15,6 +15,7 @@ type segmentsPage struct {
 	Segments []segmentRow
 	Search   string
 	Form     *form
+	Created  userkit.Segment // which the form is to make: an empty one
 }
 
 type segmentRow struct {

@@ -458,6 +458,7 @@ type list struct {
 	Next       userkit.Cursor
 	Previous   userkit.Cursor
 	First      bool // this is the first page
+	looksBack  bool // the address of the page before says that it looks the other way
 	standard   string
 }
 
@@ -520,20 +521,25 @@ func (l list) NumberHead(field, text string) head {
 func (l list) Plain(text string) head { return head{Text: text} }
 
 // NextURL is the address of the next page; empty: this is the last.
-func (l list) NextURL() string { return l.pageURL(l.Next) }
+func (l list) NextURL() string { return l.pageURL(l.Next, "") }
 
 // PreviousURL is the address of the page before; empty: this is the first.
-func (l list) PreviousURL() string { return l.pageURL(l.Previous) }
+func (l list) PreviousURL() string {
+	if l.looksBack {
+		return l.pageURL(l.Previous, "1")
+	}
+	return l.pageURL(l.Previous, "")
+}
 
-func (l list) pageURL(cursor userkit.Cursor) string {
+func (l list) pageURL(cursor userkit.Cursor, back string) string {
 	if cursor == "" {
 		return ""
 	}
-	return l.Here("cursor", string(cursor), "open", "", "do", "")
+	return l.Here("cursor", string(cursor), "back", back, "open", "", "do", "")
 }
 
 // FirstURL is the address of the first page.
-func (l list) FirstURL() string { return l.Here("cursor", "", "open", "", "do", "") }
+func (l list) FirstURL() string { return l.Here("cursor", "", "back", "", "open", "", "do", "") }
 
 // View is the view itself, for the parts of a page that get it from their caller.
 func (v *view) View() *view { return v }
