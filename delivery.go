@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,10 @@ type Delivery struct {
 	UserID    UserID     `json:"user_id"`
 	MessageID MessageID  `json:"message_id"`
 	DeviceID  DeviceID   `json:"device_id"` // the device may have been deleted since
+
+	// DeviceType is the type of the device when the message was sent, or when its delivery was
+	// attempted last.
+	DeviceType DeviceType `json:"device_type"`
 
 	State    DeliveryState `json:"state"`
 	Attempts int           `json:"attempts"` // how often a notifier was asked
@@ -91,6 +96,7 @@ var deliveryFields = newFieldTable(
 	Field[Delivery]{Name: "user_id", Kind: KindID, Get: func(d *Delivery) any { return d.UserID.String() }},
 	Field[Delivery]{Name: "message_id", Kind: KindID, Get: func(d *Delivery) any { return d.MessageID.String() }},
 	Field[Delivery]{Name: "device_id", Kind: KindID, Get: func(d *Delivery) any { return d.DeviceID.String() }},
+	Field[Delivery]{Name: "device_type", Kind: KindCode, Get: func(d *Delivery) any { return string(d.DeviceType) }},
 	Field[Delivery]{Name: "state", Kind: KindCode, Get: func(d *Delivery) any { return string(d.State) }},
 	Field[Delivery]{Name: "attempts", Kind: KindInteger, Get: func(d *Delivery) any { return int64(d.Attempts) }},
 	Field[Delivery]{Name: "created_at", Kind: KindTime, Get: func(d *Delivery) any { return d.CreatedAt }},
@@ -104,8 +110,13 @@ const (
 	longestDeliveryBackOff = time.Hour
 	notifyTimeout          = 20 * time.Second
 	deliveryLease          = 2 * time.Minute
-	deliveriesLeased       = 200 // at once, by one process
-	notifiersAtWork        = 16  // for one type of device
+	deliveriesLeased       = 200 // at once, of each type of device, by one process
+	notifiersAtWork        = 16  // for each notifier
+	deliveryInterval       = 5 * time.Second
+
+	// strayAfter is how long a delivery is due before it is taken by a process that has no notifier
+	// for it: no process seems to have one.
+	strayAfter = time.Hour
 )
 
 // notifiers are those of WithNotifiers.
@@ -117,24 +128,40 @@ type notifying struct {
 	witness witness // of devices that it has reached
 }
 
-// key returns the type under which the notifier for a type of device is registered.
-func (n notifiers) key(device DeviceType) DeviceType {
-	if n[device] == nil {
+// of returns the notifier for a type of device, or nil if there is none.
+func (n notifiers) of(device DeviceType) *notifying { return cmp.Or(n[device], n[""]) }
+
+// stray is the service of the deliveries that no notifier is there for.
+const stray = "stray"
+
+// service returns the name of the service that notifies the devices of a type: the type under which
+// its notifier is registered, or stray.
+func (n notifiers) service(device DeviceType) string {
+	switch {
+	case n[device] != nil:
+		return string(device)
+	case n[""] != nil:
 		return ""
 	}
-	return device
+	return stray
 }
 
-// of returns the notifier for a type of device, or nil if there is none.
-func (n notifiers) of(device DeviceType) *notifying { return n[n.key(device)] }
+// services returns the names of all services, stray included.
+func (n notifiers) services() []string {
+	services := []string{stray}
+	for device := range n {
+		services = append(services, string(device))
+	}
+	return services
+}
 
 // newDelivery makes the delivery of a message to a device. Its id follows from both, and
 // begins with the time of the message's.
-func newDelivery(message *Message, device DeviceID) Delivery {
-	id := digestID[Delivery](slices.Concat(message.ID[:], device[:]))
+func newDelivery(message *Message, device *Device) Delivery {
+	id := digestID[Delivery](slices.Concat(message.ID[:], device.ID[:]))
 	copy(id[:6], message.ID[:6])
 	return Delivery{
-		ID: id, UserID: message.UserID, MessageID: message.ID, DeviceID: device,
+		ID: id, UserID: message.UserID, MessageID: message.ID, DeviceID: device.ID, DeviceType: device.Type,
 		State: DeliveryWaiting, CreatedAt: message.SentAt, DueAt: message.SentAt,
 	}
 }
@@ -212,7 +239,11 @@ func (out *outgoing) settle(state *State, o origin, a attempt) (Delivery, Change
 		d.AttemptedAt = latest(d.AttemptedAt, o.now)
 		d.Detail = a.detail
 	}
-	if device, err := state.device(out.DeviceID); err == nil && a.asked && device.PushToken != "" {
+	device, err := state.device(out.DeviceID)
+	if err == nil {
+		d.DeviceType = device.Type
+	}
+	if err == nil && a.asked && device.PushToken != "" {
 		switch {
 		case device.PushToken != a.token:
 			// The device has since got another push token, to which nothing was sent.
@@ -265,6 +296,10 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 		return attempt{state: DeliveryExpired}
 	case out.device == nil || out.device.PushToken == "":
 		return attempt{state: DeliveryGone}
+	}
+	if m.notifiers.service(out.device.Type) != m.notifiers.service(out.DeviceType) {
+		// The type of the device was changed: its delivery is up to another service.
+		return attempt{state: DeliveryWaiting, again: true}
 	}
 	notifier := m.notifiers.of(out.device.Type)
 	if notifier == nil { // this process has no notifier for it; another may
@@ -404,12 +439,27 @@ func (m *manager) wakeDelivery() {
 	}
 }
 
-// leaseDeliveries leases deliveries that are due, and loads what they need.
-func (m *manager) leaseDeliveries(ctx context.Context, now, until time.Time) ([]outgoing, error) {
-	leased, err := m.store.LeaseDeliveries(ctx, now, until, deliveriesLeased)
-	if err != nil || len(leased) == 0 {
+// leaseDeliveries leases deliveries of services that are due, and loads what they need.
+func (m *manager) leaseDeliveries(ctx context.Context, services []string, now, until time.Time) ([]outgoing, error) {
+	var types, strays []DeviceType
+	for _, device := range deviceTypes {
+		switch service := m.notifiers.service(device); {
+		case !slices.Contains(services, service):
+		case service == stray:
+			strays = append(strays, device)
+		default:
+			types = append(types, device)
+		}
+	}
+	leased, err := m.store.LeaseDeliveries(ctx, types, now, until, deliveriesLeased)
+	if err != nil {
 		return nil, err
 	}
+	strayed, err := m.store.LeaseDeliveries(ctx, strays, now.Add(-strayAfter), until, deliveriesLeased)
+	if err != nil {
+		return nil, err
+	}
+	leased = append(leased, strayed...)
 	places := map[UserID]int{}
 	var wants []Want
 	for _, d := range leased {
@@ -452,14 +502,10 @@ func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err
 	}
 	var mu sync.Mutex // of the report
 	d := &dispatcher[outgoing]{
-		now: m.now, lease: deliveryLease, timeout: notifyTimeout, workers: notifiersAtWork,
-		take: m.leaseDeliveries,
-		service: func(out *outgoing) string {
-			if out.device == nil {
-				return ""
-			}
-			return string(m.notifiers.key(out.device.Type))
-		},
+		now: m.now, services: m.notifiers.services(), lease: deliveryLease, timeout: notifyTimeout, workers: notifiersAtWork,
+		interval: deliveryInterval, woken: m.undelivered,
+		take:    m.leaseDeliveries,
+		service: func(out *outgoing) string { return m.notifiers.service(out.DeviceType) },
 		do: func(ctx context.Context, out outgoing) (late bool, err error) {
 			a := m.attemptDelivery(ctx, &out)
 			if err := ctx.Err(); err != nil {
@@ -482,9 +528,6 @@ func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err
 			mu.Unlock()
 			m.logger.ErrorContext(ctx, "userkit: delivering a message failed", "device", out.DeviceID, "delivery", out.ID, "error", reason)
 		},
-	}
-	for kind := range m.notifiers {
-		d.services = append(d.services, string(kind))
 	}
 	err = d.run(ctx)
 	return report, err

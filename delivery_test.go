@@ -52,10 +52,10 @@ func TestNotifierThatHangsIsGivenUp(t *testing.T) {
 }
 
 func TestDeliveryIDsFollowFromMessageAndDevice(t *testing.T) {
-	message, device := Message{ID: NewID[Message]()}, NewID[Device]()
+	message, device := Message{ID: NewID[Message]()}, &Device{ID: NewID[Device](), Type: DeviceWeb}
 	delivery := newDelivery(&message, device)
 	require.Equal(t, delivery, newDelivery(&message, device))
-	require.NotEqual(t, delivery.ID, newDelivery(&message, NewID[Device]()).ID)
+	require.NotEqual(t, delivery.ID, newDelivery(&message, &Device{ID: NewID[Device]()}).ID)
 	require.NotEqual(t, delivery.ID, newDelivery(&Message{ID: NewID[Message]()}, device).ID)
 	require.Equal(t, message.ID[:6], delivery.ID[:6], "they are in the order of their messages")
 	_, err := ParseID[Delivery](delivery.ID.String())

@@ -30,6 +30,10 @@ const (
 	DeviceOther   DeviceType = "other"
 )
 
+var deviceTypes = []DeviceType{
+	DeviceAndroid, DeviceIOS, DeviceMacOS, DeviceWindows, DeviceLinux, DeviceRouter, DeviceWeb, DeviceOther,
+}
+
 // Device is one of a user's machines. It takes one of the slots of the user's license, and
 // authenticates with an access token.
 type Device struct {
@@ -410,8 +414,7 @@ func hardwareSpellings(key string) []string {
 }
 
 func checkDeviceType(kind DeviceType) error {
-	switch kind {
-	case DeviceAndroid, DeviceIOS, DeviceMacOS, DeviceWindows, DeviceLinux, DeviceRouter, DeviceWeb, DeviceOther:
+	if slices.Contains(deviceTypes, kind) {
 		return nil
 	}
 	return NewError(CodeUnknownValue, "type", "unknown type of device %q", clip(string(kind)))

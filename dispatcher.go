@@ -3,22 +3,25 @@ package userkit
 import (
 	"cmp"
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
 
 // dispatcher does work that processes share by leases and that services outside are asked
-// for: purchases to verify, messages to deliver. The work of each service is done apart
-// from the others': one that hangs keeps its own workers busy, and nobody else's.
+// for: purchases to verify, messages to deliver. The work of each service is leased and done apart
+// from the others': one that hangs keeps its own workers busy, and nobody else's, and a backlog of
+// one keeps no work of another waiting.
 type dispatcher[T any] struct {
 	now      func() time.Time
-	services []string      // those that there are
-	lease    time.Duration // of work that is taken
-	timeout  time.Duration // what one piece of work takes at most
-	workers  int           // for each service
+	services []string        // those that there are
+	lease    time.Duration   // of work that is taken
+	timeout  time.Duration   // what one piece of work takes at most
+	workers  int             // for each service
+	interval time.Duration   // how often a service is looked at that had nothing to do, while others have
+	woken    <-chan struct{} // has an element when there is new work; nil: never
 
-	take    func(ctx context.Context, now, until time.Time) ([]T, error)
+	// take leases some work of each of the services.
+	take    func(ctx context.Context, services []string, now, until time.Time) ([]T, error)
 	service func(work *T) string
 	// do does one piece of work. late reports that the service took all of its time; an error ends
 	// the run.
@@ -38,7 +41,8 @@ type dispatcher[T any] struct {
 type line[T any] struct {
 	waiting []leased[T]
 	workers int
-	late    int // pieces of work in a row that took all of their time
+	late    int  // pieces of work in a row that took all of their time
+	empty   bool // nothing more was due when it was looked for last
 }
 
 // leased is a piece of work with the time until which nobody else takes it.
@@ -47,15 +51,15 @@ type leased[T any] struct {
 	until time.Time
 }
 
-// The bounds of a line.
-const (
-	longestLine = 500 // pieces of work that are leased and not done
-	mostLate    = 8   // after which the service is not asked again in this run
-)
+// mostLate is after how many late pieces of work in a row a service is not asked again in this run.
+const mostLate = 8
 
 // run takes what is due and has it done, until nothing is due and all is done.
 func (d *dispatcher[T]) run(ctx context.Context) error {
 	d.lines, d.moved = map[string]*line[T]{}, make(chan struct{}, 1)
+	for _, service := range d.services {
+		d.lines[service] = &line[T]{}
+	}
 	defer d.group.Wait() // also when the store panics
 	err := d.dispatch(ctx)
 	d.group.Wait()
@@ -63,55 +67,62 @@ func (d *dispatcher[T]) run(ctx context.Context) error {
 }
 
 func (d *dispatcher[T]) dispatch(ctx context.Context) error {
+	again := time.NewTicker(d.interval)
+	defer again.Stop()
 	for {
-		if err := d.failure(); err != nil {
+		services, busy, err := d.idle()
+		switch {
+		case err != nil:
 			return err
-		}
-		if d.wants() {
+		case len(services) > 0:
 			now := d.now()
 			until := now.Add(d.lease)
-			taken, err := d.take(ctx, now, until)
+			taken, err := d.take(ctx, services, now, until)
 			if err != nil {
 				return err
 			}
-			if len(taken) > 0 {
-				d.add(ctx, taken, until)
-				continue
-			}
-			if d.idle() {
-				return d.failure()
-			}
+			d.add(ctx, services, taken, until)
+			continue
+		case !busy:
+			return nil
 		}
 		select {
 		case <-d.moved:
+		case <-d.woken:
+			d.lookAgain()
+		case <-again.C:
+			d.lookAgain()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// failure returns what has gone wrong so far, or nil.
-func (d *dispatcher[T]) failure() error {
+// idle returns the services for which more should be leased: nothing of them waits, and something
+// may be due. busy reports whether any worker is at work, and err is what has gone wrong so far.
+func (d *dispatcher[T]) idle() (services []string, busy bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.failed
+	for _, service := range d.services {
+		l := d.lines[service]
+		busy = busy || l.workers > 0
+		if len(l.waiting) == 0 && !l.empty && l.late < mostLate {
+			services = append(services, service)
+		}
+	}
+	return services, busy, d.failed
 }
 
-// add puts leased work into the lines of its services. Work that a line has no room for is dropped,
-// and can be leased again when its lease is over.
-func (d *dispatcher[T]) add(ctx context.Context, taken []T, until time.Time) {
+// add puts leased work into the lines of its services, for which it was leased.
+func (d *dispatcher[T]) add(ctx context.Context, services []string, taken []T, until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, service := range services {
+		d.lines[service].empty = true
+	}
 	for _, work := range taken {
-		service := d.service(&work)
-		l := d.lines[service]
-		if l == nil {
-			l = &line[T]{}
-			d.lines[service] = l
-		}
-		if len(l.waiting) >= longestLine || l.late >= mostLate {
-			continue
-		}
+		l := d.lines[d.service(&work)]
+		l.empty = false
 		l.waiting = append(l.waiting, leased[T]{work, until})
 		if l.workers < d.workers {
 			l.workers++
@@ -120,31 +131,13 @@ func (d *dispatcher[T]) add(ctx context.Context, taken []T, until time.Time) {
 	}
 }
 
-// wants reports whether more should be leased: nothing waits, or a service has nothing to
-// do while another keeps its workers.
-func (d *dispatcher[T]) wants() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	waiting := 0
-	for _, l := range d.lines {
-		waiting += len(l.waiting)
-	}
-	return waiting == 0 || slices.ContainsFunc(d.services, func(service string) bool {
-		l := d.lines[service]
-		return l == nil || len(l.waiting) == 0 && l.workers == 0
-	})
-}
-
-// idle reports whether all that was leased is done.
-func (d *dispatcher[T]) idle() bool {
+// lookAgain has work looked for of services that had none.
+func (d *dispatcher[T]) lookAgain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.lines {
-		if l.workers > 0 {
-			return false
-		}
+		l.empty = false
 	}
-	return true
 }
 
 var errGoroutineEnded error = NewError(CodeStoreUnavailable, "", "the host's code ended a goroutine of userkit")
@@ -157,7 +150,11 @@ func (d *dispatcher[T]) next(l *line[T]) (next leased[T], ok bool) {
 		l.waiting = nil
 	}
 	if len(l.waiting) == 0 {
-		l.workers--
+		if l.workers--; l.workers == 0 {
+			for _, l := range d.lines { // what was done may have made something due
+				l.empty = false
+			}
+		}
 		return leased[T]{}, false
 	}
 	next, l.waiting = l.waiting[0], l.waiting[1:]

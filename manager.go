@@ -170,7 +170,7 @@ var duties = []duty{
 	{
 		name:     "verifying purchases",
 		applies:  func(m *manager) bool { return m.projectKind == ProjectPublic && len(m.verifiers) > 0 },
-		interval: func(*manager) time.Duration { return 15 * time.Second },
+		interval: func(*manager) time.Duration { return verifyInterval },
 		do: func(m *manager, ctx context.Context) error {
 			_, err := m.VerifyDuePurchases(ctx)
 			return err
@@ -179,7 +179,7 @@ var duties = []duty{
 	{
 		name:     "delivering messages",
 		applies:  func(m *manager) bool { return len(m.notifiers) > 0 },
-		interval: func(*manager) time.Duration { return 5 * time.Second },
+		interval: func(*manager) time.Duration { return deliveryInterval },
 		do: func(m *manager, ctx context.Context) error {
 			_, err := m.DeliverDueMessages(ctx)
 			return err

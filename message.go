@@ -208,7 +208,9 @@ type MessageManager interface {
 	// its work is taken over. A device is notified at least once; all notifications of one message
 	// have the same CollapseID, so that the device shows only one. A delivery that the push service
 	// cannot accept now is retried with a back-off that doubles up to an hour, until the message
-	// expires or MaxDeliveryAge has passed. Run calls this method.
+	// expires or MaxDeliveryAge has passed. Push services do not wait for one another: one that hangs
+	// or has a backlog delays only its own devices. Deliveries for which this process has no notifier
+	// are left to others, until they expire. Run calls this method.
 	//
 	// A push token that its service reports as no longer valid (NotificationGone) is cleared,
 	// unless it has been set since. A notifier that reports this for most of the devices that this
@@ -353,7 +355,7 @@ func (n NewMessage) send(state *State, o origin, id MessageID, notifiers notifie
 	c.Messages.Insert = append(c.Messages.Insert, message)
 	for i := range state.Devices {
 		if device := &state.Devices[i].Device; device.PushToken != "" && notifiers.of(device.Type) != nil {
-			c.Deliveries.Insert = append(c.Deliveries.Insert, newDelivery(&message, device.ID))
+			c.Deliveries.Insert = append(c.Deliveries.Insert, newDelivery(&message, device))
 		}
 	}
 	o.record(&c, EventMessageSent, DeviceID{}, "message_id", id.String(), "source", message.Origin.Source)

@@ -192,7 +192,8 @@ type PurchaseManager interface {
 	// stays active until it expires, and is verified again by the same back-off until two weeks
 	// after that. A store that answers so for most of the purchases that it has confirmed to this
 	// process is taken for misconfigured: its refusals change nothing, and this is logged once an
-	// hour. Stores do not wait for one another.
+	// hour. Stores do not wait for one another. Purchases of stores for which this process has no
+	// verifier are left to others.
 	VerifyDuePurchases(ctx context.Context) (VerificationReport, error)
 
 	// HandleStoreNotification handles a notification that a store sent to the host, and verifies

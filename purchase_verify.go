@@ -17,8 +17,9 @@ const (
 	longestAskAt    = verifyPausedFor
 	verifyTimeout   = 20 * time.Second
 	purchaseLease   = 2 * time.Minute
-	purchasesLeased = 50 // at once, by one process
-	verifiersAtWork = 8
+	purchasesLeased = 50 // at once, of each store, by one process
+	verifiersAtWork = 8  // for each store
+	verifyInterval  = 15 * time.Second
 )
 
 // verifierOf returns the verifier of a store.
@@ -311,16 +312,13 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	}
 	var mu sync.Mutex // of the report
 	d := &dispatcher[Purchase]{
-		now: m.now, lease: purchaseLease, timeout: verifyTimeout, workers: verifiersAtWork,
-		take: func(ctx context.Context, now, until time.Time) ([]Purchase, error) {
-			return m.store.LeasePurchases(ctx, now, until, purchasesLeased)
+		now: m.now, lease: purchaseLease, timeout: verifyTimeout, workers: verifiersAtWork, interval: verifyInterval,
+		take: func(ctx context.Context, stores []string, now, until time.Time) ([]Purchase, error) {
+			return m.store.LeasePurchases(ctx, stores, now, until, purchasesLeased)
 		},
 		service: func(p *Purchase) string { return p.Store },
 		do: func(ctx context.Context, purchase Purchase) (late bool, err error) {
 			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, dueWork)
-			if ErrorCode(err) == CodeUnknownStore {
-				err = m.postpone(ctx, purchase)
-			}
 			mu.Lock()
 			defer mu.Unlock()
 			return v.late, report.count(after, v, err)
@@ -340,16 +338,6 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	return report, err
 }
 
-// postpone lets a purchase wait for a day whose verifier the host has no longer:
-// it must not stand in the way of the others that are due.
-func (m *manager) postpone(ctx context.Context, purchase Purchase) error {
-	due := m.now().Add(verifyEvery)
-	_, err := changePurchases(ctx, m, purchase.UserID, func(state *State) (Purchase, Change, error) {
-		return updatePurchase(state, purchase.ID, func(p *Purchase) { p.DueAt, p.LeasedUntil = due, time.Time{} })
-	})
-	return err
-}
-
 // count adds the result of a verification to the report, and returns the error that ends the run,
 // or nil.
 func (r *VerificationReport) count(after Purchase, v verification, err error) error {
@@ -364,7 +352,7 @@ func (r *VerificationReport) count(after Purchase, v verification, err error) er
 		r.Verified++
 	case v.verdict.Outcome == VerdictInvalid && !(v.verdict.Reason.weak() && !after.DueAt.IsZero()):
 		r.Ended++
-	default: // also where there is no verifier
+	default:
 		r.Undecided++
 	}
 	return nil

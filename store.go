@@ -135,11 +135,12 @@ type Store interface {
 	Purchases(ctx context.Context, filter PurchaseFilter, list ListRange) ([]Purchase, error)
 	// CountPurchases counts the purchases of a filter, which is as that of Purchases.
 	CountPurchases(ctx context.Context, filter PurchaseFilter) (int64, error)
-	// LeasePurchases returns, in the order of DueAt, at most limit purchases that
-	// are due (DueAt is set and not after now) and not leased (LeasedUntil is not
-	// after now), and sets their LeasedUntil to until, in one step: no purchase is
-	// returned to two callers. It raises no version, since a lease decides nothing.
-	LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]Purchase, error)
+	// LeasePurchases returns, in the order of their stores and DueAt, purchases that are
+	// due (DueAt is set and not after now) and not leased (LeasedUntil is not after now),
+	// of each of the given stores at most limit, and sets their LeasedUntil to until, in
+	// one step: no purchase is returned to two callers. No store is given twice. It raises
+	// no version, since a lease decides nothing.
+	LeasePurchases(ctx context.Context, stores []string, now, until time.Time, limit int) ([]Purchase, error)
 
 	// Connection returns one connection.
 	Connection(ctx context.Context, id ConnectionID) (Connection, error)
@@ -159,8 +160,9 @@ type Store interface {
 	Deliveries(ctx context.Context, filter DeliveryFilter, list ListRange) ([]Delivery, error)
 	// CountDeliveries counts the deliveries of a filter, which is as that of Deliveries.
 	CountDeliveries(ctx context.Context, filter DeliveryFilter) (int64, error)
-	// LeaseDeliveries does with deliveries what LeasePurchases does with purchases.
-	LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]Delivery, error)
+	// LeaseDeliveries does with deliveries what LeasePurchases does with purchases, by the
+	// types of their devices.
+	LeaseDeliveries(ctx context.Context, devices []DeviceType, now, until time.Time, limit int) ([]Delivery, error)
 
 	// Transactions lists transactions by a field of TransactionFields.
 	Transactions(ctx context.Context, filter TransactionFilter, list ListRange) ([]Transaction, error)

@@ -440,7 +440,7 @@ func TestIndexesStayClean(t *testing.T) {
 		}
 		if turn%7 == 0 {
 			now := minute(w.random.IntN(10))
-			leased, err := s.LeasePurchases(context.Background(), now, now.Add(3*time.Minute), 5)
+			leased, err := s.LeasePurchases(context.Background(), []string{"google", "apple"}, now, now.Add(3*time.Minute), 5)
 			require.NoError(t, err)
 			leases += len(leased)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -24,6 +25,7 @@ type delivery struct {
 	id               userkit.DeliveryID
 	message          userkit.MessageID
 	device           userkit.DeviceID
+	deviceType       word
 	user             userkit.UserID
 	createdAt, dueAt micros
 	attemptedAt      micros
@@ -46,6 +48,9 @@ func (byDeliveryTime) compare(a, b *delivery) int {
 type byDeliveryDue struct{}
 
 func (byDeliveryDue) compare(a, b *delivery) int {
+	if a.deviceType != b.deviceType {
+		return strings.Compare(a.deviceType.Value(), b.deviceType.Value())
+	}
 	if c := cmp.Compare(a.dueAt, b.dueAt); c != 0 {
 		return c
 	}
@@ -54,7 +59,7 @@ func (byDeliveryDue) compare(a, b *delivery) int {
 
 func deliveryOf(user userkit.UserID, from *userkit.Delivery) *delivery {
 	return &delivery{
-		id: from.ID, user: user, message: from.MessageID, device: from.DeviceID,
+		id: from.ID, user: user, message: from.MessageID, device: from.DeviceID, deviceType: wordOf(from.DeviceType),
 		state: wordOf(from.State), failed: from.State.Failed(), attempts: from.Attempts, detail: wordOf(from.Detail),
 		createdAt: microsOf(from.CreatedAt), attemptedAt: microsOf(from.AttemptedAt),
 		dueAt: microsOf(from.DueAt), leasedUntil: microsOf(from.LeasedUntil),
@@ -63,7 +68,7 @@ func deliveryOf(user userkit.UserID, from *userkit.Delivery) *delivery {
 
 func (d *delivery) fill(to *userkit.Delivery) {
 	*to = userkit.Delivery{
-		ID: d.id, UserID: d.user, MessageID: d.message, DeviceID: d.device,
+		ID: d.id, UserID: d.user, MessageID: d.message, DeviceID: d.device, DeviceType: userkit.DeviceType(d.deviceType.Value()),
 		State: userkit.DeliveryState(d.state.Value()), Attempts: d.attempts, Detail: d.detail.Value(),
 		CreatedAt: d.createdAt.time(), AttemptedAt: d.attemptedAt.time(),
 		DueAt: d.dueAt.time(), LeasedUntil: d.leasedUntil.time(),
@@ -172,15 +177,15 @@ func (s *Store) openDeliveries(filter userkit.DeliveryFilter, list userkit.ListR
 	}
 }
 
-// LeaseDeliveries returns, in the order of their due times, deliveries that are due and
-// not leased, and leases them.
-func (s *Store) LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]userkit.Delivery, error) {
+// LeaseDeliveries returns deliveries to some types of devices that are due and not leased, in the
+// order of the types and of their due times, and leases them.
+func (s *Store) LeaseDeliveries(ctx context.Context, devices []userkit.DeviceType, now, until time.Time, limit int) ([]userkit.Delivery, error) {
 	leased, err := leases[delivery, byDeliveryDue]{
 		due:   &s.deliveries.due,
-		dueAt: func(at micros) *delivery { return &delivery{dueAt: at} },
+		dueAt: func(device word, at micros) *delivery { return &delivery{deviceType: device, dueAt: at} },
 		until: func(record *delivery) *micros { return &record.leasedUntil },
 		put:   func(record *delivery) { s.deliveries.put(s.users.belongings(record.user), record) },
-	}.take(ctx, s, now, until, limit)
+	}.take(ctx, s, words(devices), now, until, limit)
 	if err != nil {
 		return nil, err
 	}

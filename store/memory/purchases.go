@@ -54,6 +54,9 @@ func (byPurchaseTime) compare(a, b *purchase) int {
 type byDueTime struct{}
 
 func (byDueTime) compare(a, b *purchase) int {
+	if a.store != b.store {
+		return strings.Compare(a.store.Value(), b.store.Value())
+	}
 	if c := cmp.Compare(a.dueAt, b.dueAt); c != 0 {
 		return c
 	}
@@ -154,7 +157,7 @@ func (p *purchases) put(own *belongings, next *purchase) {
 		if before.stableID != next.stableID || before.store != next.store {
 			p.byStable.remove(before)
 		}
-		if before.dueAt != none && before.dueAt != next.dueAt {
+		if before.dueAt != none && (before.dueAt != next.dueAt || before.store != next.store) {
 			p.due.remove(before)
 		}
 	}
@@ -269,15 +272,15 @@ func (s *Store) openPurchases(filter userkit.PurchaseFilter, list userkit.ListRa
 	}
 }
 
-// LeasePurchases returns, in the order of their due times, purchases that are due and
-// not leased, and leases them.
-func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
+// LeasePurchases returns purchases of some stores that are due and not leased, in the order of the
+// stores and of their due times, and leases them.
+func (s *Store) LeasePurchases(ctx context.Context, stores []string, now, until time.Time, limit int) ([]userkit.Purchase, error) {
 	leased, err := leases[purchase, byDueTime]{
 		due:   &s.purchases.due,
-		dueAt: func(at micros) *purchase { return &purchase{dueAt: at} },
+		dueAt: func(store word, at micros) *purchase { return &purchase{store: store, dueAt: at} },
 		until: func(record *purchase) *micros { return &record.leasedUntil },
 		put:   func(record *purchase) { s.purchases.put(s.users.belongings(record.user), record) },
-	}.take(ctx, s, now, until, limit)
+	}.take(ctx, s, words(stores), now, until, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,15 @@ type word = unique.Handle[string]
 
 func wordOf[S ~string](text S) word { return unique.Make(string(text)) }
 
+// words returns the words of texts.
+func words[S ~string](texts []S) []word {
+	made := make([]word, len(texts))
+	for i, text := range texts {
+		made[i] = wordOf(text)
+	}
+	return made
+}
+
 // micros is a time in microseconds since 1970, UTC. The zero time keeps its own
 // number, which comes before all others.
 type micros int64

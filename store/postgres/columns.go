@@ -537,6 +537,7 @@ var deliveryColumns = columns[userkit.Delivery]{
 	idColumn("user_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.UserID) }),
 	idColumn("message_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.MessageID) }),
 	idColumn("device_id", func(d *userkit.Delivery) *[16]byte { return (*[16]byte)(&d.DeviceID) }),
+	textColumn("device_type", func(d *userkit.Delivery) *string { return (*string)(&d.DeviceType) }),
 	textColumn("state", func(d *userkit.Delivery) *string { return (*string)(&d.State) }),
 	countColumn("attempts", func(d *userkit.Delivery) *int { return &d.Attempts }),
 	textColumn("detail", func(d *userkit.Delivery) *string { return &d.Detail }),

@@ -67,7 +67,7 @@ func crowd(t *testing.T, store *postgres.Store, count int) []userkit.User {
 				}
 				delivery := userkit.Delivery{
 					ID: userkit.NewID[userkit.Delivery](), UserID: user.ID, MessageID: message.ID, DeviceID: device.ID, State: userkit.DeliveryWaiting,
-					CreatedAt: message.SentAt, DueAt: message.SentAt,
+					DeviceType: []userkit.DeviceType{userkit.DeviceAndroid, userkit.DeviceIOS}[i%2], CreatedAt: message.SentAt, DueAt: message.SentAt,
 				}
 				if n > 0 {
 					message.ReadAt, delivery.State, delivery.DueAt = message.SentAt, userkit.DeliveryExpired, time.Time{}

@@ -52,6 +52,6 @@ func (s *Store) deliveries(filter userkit.DeliveryFilter, list userkit.ListRange
 }
 
 // LeaseDeliveries implements userkit.Store.
-func (s *Store) LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]userkit.Delivery, error) {
-	return lease(ctx, s, userkit.RowsDeliveries, deliveryColumns, now, until, limit)
+func (s *Store) LeaseDeliveries(ctx context.Context, devices []userkit.DeviceType, now, until time.Time, limit int) ([]userkit.Delivery, error) {
+	return lease(ctx, s, userkit.RowsDeliveries, deliveryColumns, "device_type", devices, now, until, limit)
 }

@@ -177,7 +177,7 @@ func TestServerKilledDuringLeases(t *testing.T) {
 	for caller := range 4 {
 		group.Go(func() {
 			for !t.Failed() {
-				leased, err := stores[caller%2].LeasePurchases(ctx, now, until, 10)
+				leased, err := stores[caller%2].LeasePurchases(ctx, []string{"apple"}, now, until, 10)
 				mu.Lock()
 				for _, purchase := range leased {
 					leases[purchase.ID]++
@@ -207,7 +207,7 @@ func TestServerKilledDuringLeases(t *testing.T) {
 	for _, times := range leases {
 		require.Equal(t, 1, times)
 	}
-	leased, err := stores[0].LeasePurchases(ctx, until, until.Add(time.Minute), 3*users+1)
+	leased, err := stores[0].LeasePurchases(ctx, []string{"apple"}, until, until.Add(time.Minute), 3*users+1)
 	require.NoError(t, err)
 	require.Len(t, leased, 3*users)
 }

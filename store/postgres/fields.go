@@ -314,6 +314,7 @@ var deliverySortings = map[string]sorting{
 	"user_id":      byID("d.user_id"),
 	"message_id":   byID("d.message_id"),
 	"device_id":    byID("d.device_id"),
+	"device_type":  byText("d.device_type"),
 	"state":        byText("d.state"),
 	"attempts":     byInteger("d.attempts"),
 	"created_at":   byTime("d.created_at").withIndex("d.created_at > " + noTime),

@@ -480,8 +480,16 @@ func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []user
 			_, err := store.Deliveries(ctx, userkit.DeliveryFilter{OnlyFailed: true}, page("created_at", true, now))
 			return err
 		},
-		"LeaseDeliveries": func() error { _, err := store.LeaseDeliveries(ctx, now, now.Add(time.Minute), 50); return err },
-		"LeasePurchases":  func() error { _, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), 50); return err },
+		"LeaseDeliveries": func() error {
+			leased, err := store.LeaseDeliveries(ctx, []userkit.DeviceType{userkit.DeviceIOS, userkit.DeviceWeb}, now, now.Add(time.Minute), 50)
+			require.Len(t, leased, 50)
+			return err
+		},
+		"LeasePurchases": func() error {
+			leased, err := store.LeasePurchases(ctx, []string{"apple", "google"}, now, now.Add(time.Minute), 50)
+			require.Len(t, leased, 50)
+			return err
+		},
 		"Transactions of a user": func() error {
 			_, err := store.Transactions(ctx, userkit.TransactionFilter{UserID: one.ID}, page("sequence", true, int64(9)))
 			return err
@@ -611,7 +619,7 @@ FROM userkit.purchases AS p CROSS JOIN generate_series(?, ?) AS i WHERE p.due_at
 	lease := func(t *testing.T, along bool) {
 		t.Helper()
 		hook.take()
-		leased, err := store.LeasePurchases(ctx, now, until, 50)
+		leased, err := store.LeasePurchases(ctx, []string{"apple"}, now, until, 50)
 		require.NoError(t, err)
 		require.Len(t, leased, 50)
 		statements := hook.take()
@@ -651,7 +659,7 @@ FROM userkit.purchases AS p CROSS JOIN generate_series(?, ?) AS i WHERE p.due_at
 	t.Run("until none is due", func(t *testing.T) {
 		last := time.Time{}
 		for {
-			leased, err := store.LeasePurchases(ctx, now, until, 700)
+			leased, err := store.LeasePurchases(ctx, []string{"apple"}, now, until, 700)
 			require.NoError(t, err)
 			if len(leased) == 0 {
 				break
@@ -680,7 +688,7 @@ func TestLeasesAreHeapOnly(t *testing.T) {
 	}
 	require.NoError(t, commitOne(t, store, give(&ada, purchases...)))
 	now := dueFrom.AddDate(0, 0, 1)
-	leased, err := store.LeasePurchases(ctx, now, now.Add(time.Minute), count/oneIn)
+	leased, err := store.LeasePurchases(ctx, []string{"apple"}, now, now.Add(time.Minute), count/oneIn)
 	require.NoError(t, err)
 	require.Len(t, leased, count/oneIn)
 	requireHeapOnly(t, store, dsn, "purchases", len(leased))

@@ -65,24 +65,33 @@ func (s *Store) purchases(filter userkit.PurchaseFilter, list userkit.ListRange)
 }
 
 // LeasePurchases implements userkit.Store.
-func (s *Store) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
-	return lease(ctx, s, userkit.RowsPurchases, purchaseColumns, now, until, limit)
+func (s *Store) LeasePurchases(ctx context.Context, stores []string, now, until time.Time, limit int) ([]userkit.Purchase, error) {
+	return lease(ctx, s, userkit.RowsPurchases, purchaseColumns, "store", stores, now, until, limit)
 }
 
-// lease leases records that are due. It goes along them in the order in which they are due,
-// past those that are leased, and past those whose rows another transaction has locked: it
-// waits for nobody. A row that changed since the statement began is looked at as it is now,
-// so no two callers lease one.
-func lease[R any](ctx context.Context, s *Store, table string, columns columns[R], now, until time.Time, limit int) ([]R, error) {
+// lease leases records that are due, of each of the services that a column names. It goes along them
+// in the order in which they are due, past those that are leased, and past those whose rows another
+// transaction has locked: it waits for nobody. A row that changed since the statement began is
+// looked at as it is now, so no two callers lease one.
+func lease[R any, S ~string](ctx context.Context, s *Store, table string, columns columns[R], column string, services []S, now, until time.Time, limit int) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
+	var names array
+	for _, service := range services {
+		if storable(string(service)) {
+			names.text(string(service))
+		}
+	}
 	q := &statement{}
-	q.add("WITH due AS MATERIALIZED (\nSELECT t.id FROM ? AS t\nWHERE t.project = ? AND t.due_at <= (SELECT ?) AND coalesce(t.leased_until, "+noTime+") <= ?\nORDER BY t.due_at, t.id",
-		s.table(table), quoted(s.project), quotedTime(now), quotedTime(now))
+	q.add("WITH due AS MATERIALIZED (\nSELECT t.id FROM unnest(?) AS n(service)\nCROSS JOIN LATERAL (SELECT t.id FROM ? AS t\nWHERE t.project = ? AND t."+column+
+		" = n.service AND t.due_at <= (SELECT ?) AND coalesce(t.leased_until, "+noTime+") <= ?\nORDER BY t.due_at, t.id",
+		names.of("text"), s.table(table), quoted(s.project), quotedTime(now), quotedTime(now))
 	q.limit(limit)
-	q.add("\nFOR UPDATE SKIP LOCKED),\nleased AS (\nUPDATE ? AS t SET leased_until = ? FROM due WHERE t.project = ? AND "+keyed("t.id", "due.id")+"\nRETURNING t.*)\nSELECT "+
-		columns.reads("t")+"\nFROM leased AS t\nORDER BY t.due_at, t.id",
+	q.expected = min(limit*len(services), userkit.MaxPageLimit+1)
+	order := "\nORDER BY t." + column + ", t.due_at, t.id"
+	q.add("\nFOR UPDATE SKIP LOCKED) AS t),\nleased AS (\nUPDATE ? AS t SET leased_until = ? FROM due WHERE t.project = ? AND "+keyed("t.id", "due.id")+"\nRETURNING t.*)\nSELECT "+
+		columns.reads("t")+"\nFROM leased AS t"+order,
 		s.table(table), quotedTime(until), quoted(s.project))
 	var leased []R
 	err := s.atomically(ctx, func(s *Store) (err error) {

@@ -213,7 +213,7 @@ func requireVerified(t *testing.T, store userkit.Store, count int, at map[string
 			t.Fatalf("the account does not tell its one active purchase after one change: %+v", user)
 		}
 	}
-	leased, err := store.LeasePurchases(t.Context(), verifiedAt.Add(time.Hour), verifiedAt.Add(2*time.Hour), 1)
+	leased, err := store.LeasePurchases(t.Context(), []string{"apple"}, verifiedAt.Add(time.Hour), verifiedAt.Add(2*time.Hour), 1)
 	require.NoError(t, err)
 	require.Empty(t, leased)
 }
@@ -310,7 +310,7 @@ func TestAfterTheLeaseTheWorkOfAKilledProcessIsDone(t *testing.T) {
 	}
 	require.NotEmpty(t, late, "the last question of the victim was not answered")
 	require.Equal(t, userkit.VerificationReport{Verified: len(shop.questions("survivor"))}, survivor.report)
-	leased, err := store.LeasePurchases(t.Context(), verifiedAt, past, count)
+	leased, err := store.LeasePurchases(t.Context(), []string{"apple"}, verifiedAt, past, count)
 	require.NoError(t, err)
 	require.Empty(t, leased, "before the lease is over, its work is nobody else's")
 

@@ -97,7 +97,7 @@ func TestLeasesAndChangesOfAPurchase(t *testing.T) {
 				}
 				tx, err := db.BeginTx(ctx, nil)
 				require.NoError(t, err)
-				leased, err := store.WithTx(tx).LeasePurchases(ctx, purchase.DueAt, purchase.DueAt.Add(time.Minute), 10)
+				leased, err := store.WithTx(tx).LeasePurchases(ctx, []string{"apple"}, purchase.DueAt, purchase.DueAt.Add(time.Minute), 10)
 				require.NoError(t, err)
 				require.Len(t, leased, 1)
 				outcome := make(chan error, 1)
@@ -146,7 +146,7 @@ func TestPurchasesAreLeasedOnce(t *testing.T) {
 			for caller := range 8 {
 				group.Go(func() {
 					for {
-						leased, err := stores[caller%2].LeasePurchases(ctx, now, now.Add(time.Minute), 20)
+						leased, err := stores[caller%2].LeasePurchases(ctx, []string{"apple"}, now, now.Add(time.Minute), 20)
 						if err != nil && !errors.Is(err, userkit.ErrConflict) {
 							t.Error(err)
 						}
@@ -184,12 +184,12 @@ func TestLeasesPassLockedRows(t *testing.T) {
 	change.Purchases.Update = []userkit.Purchase{first}
 	require.NoError(t, commitOne(t, store.WithTx(tx), change))
 	until := second.DueAt.Add(time.Minute)
-	leased, err := store.LeasePurchases(ctx, second.DueAt, until, 10)
+	leased, err := store.LeasePurchases(ctx, []string{"apple"}, second.DueAt, until, 10)
 	require.NoError(t, err)
 	second.LeasedUntil = until
 	require.Equal(t, []userkit.Purchase{second}, leased)
 	require.NoError(t, tx.Commit())
-	leased, err = store.LeasePurchases(ctx, second.DueAt, until, 10)
+	leased, err = store.LeasePurchases(ctx, []string{"apple"}, second.DueAt, until, 10)
 	require.NoError(t, err)
 	first.LeasedUntil = until
 	require.Equal(t, []userkit.Purchase{first}, leased)

@@ -25,6 +25,9 @@ func deliveryGroups() []group {
 		{"clear push tokens that are gone, unless set since", deliveredToNobody},
 		{"survive notifiers that panic and lie", deliveredByLiars},
 		{"doubt a notifier that calls gone what it has reached", deliveredInDoubt},
+		{"are not held up by the backlog of another service", deliveredBesideBacklog},
+		{"go to the service of the type that a device has now", deliveredToNewType},
+		{"are left to processes that have a notifier for them", deliveredByAnother},
 		{"are shared by processes", deliveredByMany},
 		{"tell each device at least once, whatever fails", deliveredThroughFaults},
 	}}}
@@ -34,6 +37,7 @@ func storeDeliveryGroups() []group {
 	return []group{{"Deliveries", []testCase{
 		{"are listed by message, user, failure and any field", deliveriesListed},
 		{"are leased in order, each to one caller at a time", deliveriesLeased},
+		{"are leased of each type of device apart", deliveriesLeasedApart},
 	}}}
 }
 
@@ -127,8 +131,8 @@ func deliveredToDevices(t *testing.T, env env) {
 	for i, device := range []userkit.Device{phone, tablet, browser} {
 		delivery := waiting[i]
 		require.Equal(t, userkit.Delivery{
-			ID: delivery.ID, UserID: user.ID, MessageID: message.ID, DeviceID: device.ID, State: userkit.DeliveryWaiting,
-			CreatedAt: message.SentAt, DueAt: message.SentAt,
+			ID: delivery.ID, UserID: user.ID, MessageID: message.ID, DeviceID: device.ID, DeviceType: device.Type,
+			State: userkit.DeliveryWaiting, CreatedAt: message.SentAt, DueAt: message.SentAt,
 		}, delivery)
 	}
 	d.clock.Advance(time.Second)
@@ -429,6 +433,109 @@ func deliveredInDoubt(t *testing.T, env env) {
 	require.Equal(t, 2, cleared, "one is gone, and another; the third is too many")
 }
 
+// notifierFunc is a notifier.
+type notifierFunc func(ctx context.Context, notification userkit.Notification) userkit.NotificationResult
+
+func (f notifierFunc) Notify(ctx context.Context, notification userkit.Notification) userkit.NotificationResult {
+	return f(ctx, notification)
+}
+
+func deliveredBesideBacklog(t *testing.T, env env) {
+	const backlog = 3000
+	told := make(chan userkit.Notification, 10)
+	begun := make(chan struct{}, backlog)
+	d := env.desk(t, userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{
+		userkit.DeviceIOS: notifierFunc(func(ctx context.Context, _ userkit.Notification) userkit.NotificationResult { // hangs
+			begun <- struct{}{}
+			<-ctx.Done()
+			return userkit.Later(ctx.Err(), time.Time{})
+		}),
+		"": notifierFunc(func(_ context.Context, notification userkit.Notification) userkit.NotificationResult {
+			told <- notification
+			return userkit.Delivered()
+		}),
+	}))
+	crowd, user := d.signUp(t), d.signUp(t)
+	phone := d.register(t, crowd.ID, userkit.NewDevice{Type: userkit.DeviceIOS, PushToken: "phone"})
+	d.register(t, user.ID, userkit.NewDevice{Type: userkit.DeviceAndroid, PushToken: "tablet"})
+	message := d.send(t, crowd.ID, userkit.NewMessage{Body: "to all"})
+	first := d.delivery(t, message.ID)
+	owner := d.user(t, crowd.ID)
+	change := step(&owner)
+	for n := range backlog - 1 {
+		delivery := first
+		delivery.ID, delivery.DeviceID = deliveryID(n), phone.ID
+		change.Deliveries.Insert = append(change.Deliveries.Insert, delivery)
+	}
+	commit(t, env.store, change)
+	d.clock.Advance(time.Second)
+	d.send(t, user.ID, userkit.NewMessage{Body: "due after all of them"})
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := d.DeliverDueMessages(ctx); done <- err }()
+	require.Equal(t, "tablet", (<-told).PushToken)
+	<-begun // and does not answer
+	all, err := env.store.Deliveries(t.Context(), userkit.DeliveryFilter{MessageID: message.ID},
+		userkit.ListRange{Order: userkit.Order{Field: "created_at"}, Limit: whole})
+	require.NoError(t, err)
+	require.Len(t, all, backlog)
+	leased := 0
+	for _, delivery := range all {
+		if !delivery.LeasedUntil.IsZero() {
+			leased++
+		}
+	}
+	require.Positive(t, leased)
+	require.Less(t, leased, backlog/4, "what nobody is told of now is left to others")
+
+	// Nor does it hold up what is sent meanwhile.
+	d.send(t, user.ID, userkit.NewMessage{Body: "sent later"})
+	require.Equal(t, "sent later", (<-told).Body)
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+}
+
+func deliveredToNewType(t *testing.T, env env) {
+	apple, other := &pushService{}, &pushService{}
+	d := env.desk(t, userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{userkit.DeviceIOS: apple, "": other}))
+	user := d.signUp(t)
+	device := d.register(t, user.ID, userkit.NewDevice{PushToken: "phone"})
+	message := d.send(t, user.ID, userkit.NewMessage{Body: "Hello"})
+	_, err := d.UpdateDevice(t.Context(), device.ID, userkit.DevicePatch{Type: userkit.Set(userkit.DeviceIOS)})
+	require.NoError(t, err)
+	d.deliver(t, userkit.DeliveryReport{Later: 1, Delivered: 1})
+	require.Empty(t, other.take())
+	require.Len(t, apple.take(), 1)
+	delivery := d.delivery(t, message.ID)
+	require.Equal(t, userkit.DeviceIOS, delivery.DeviceType)
+	require.Equal(t, 1, delivery.Attempts)
+}
+
+func deliveredByAnother(t *testing.T, env env) {
+	apple, web := &pushService{}, &pushService{}
+	d := env.desk(t, userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{userkit.DeviceIOS: apple}))
+	e := d.beside(t, env.second(t), userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{userkit.DeviceWeb: web}))
+	user := d.signUp(t)
+	d.register(t, user.ID, userkit.NewDevice{Type: userkit.DeviceIOS, PushToken: "phone"})
+	message := d.send(t, user.ID, userkit.NewMessage{Body: "Hello"})
+	e.deliver(t, userkit.DeliveryReport{})
+	require.Zero(t, d.delivery(t, message.ID).LeasedUntil)
+	d.deliver(t, userkit.DeliveryReport{Delivered: 1})
+	require.Len(t, apple.take(), 1)
+
+	// What nobody has a notifier for any more expires in the end.
+	message = d.send(t, user.ID, userkit.NewMessage{Body: "Hello"})
+	d.clock.Advance(userkit.MaxDeliveryAge / 2)
+	e.deliver(t, userkit.DeliveryReport{Later: 1})
+	require.Equal(t, userkit.DeliveryWaiting, d.delivery(t, message.ID).State)
+	d.clock.Advance(userkit.MaxDeliveryAge)
+	e.deliver(t, userkit.DeliveryReport{Expired: 1})
+	require.Equal(t, userkit.DeliveryExpired, d.delivery(t, message.ID).State)
+	require.Zero(t, d.delivery(t, message.ID).Attempts)
+	require.Empty(t, web.take())
+}
+
 func deliveredByMany(t *testing.T, env env) {
 	const users, devices, processes = 15, 3, 3
 	d, push := env.withPush(t)
@@ -448,7 +555,7 @@ func deliveredByMany(t *testing.T, env env) {
 		d.send(t, user.ID, userkit.NewMessage{Body: "Hello"})
 	}
 	// A process dies with what it has leased.
-	lost, err := env.store.LeaseDeliveries(t.Context(), d.clock.Now(), d.clock.Now().Add(2*time.Minute), 5)
+	lost, err := env.store.LeaseDeliveries(t.Context(), []userkit.DeviceType{userkit.DeviceOther}, d.clock.Now(), d.clock.Now().Add(2*time.Minute), 5)
 	require.NoError(t, err)
 	require.Len(t, lost, 5)
 	told := map[string]int{}
@@ -594,6 +701,7 @@ func deliveriesListed(t *testing.T, env env) {
 }
 
 func deliveriesLeased(t *testing.T, env env) {
+	toWeb := []userkit.DeviceType{userkit.DeviceWeb}
 	d, other := dossier{user: newUser(1)}, newDossier(50)
 	for n := range 6 {
 		delivery := newDelivery(d.user.ID, n)
@@ -608,7 +716,7 @@ func deliveriesLeased(t *testing.T, env env) {
 	slices.SortFunc(inOrder, func(a, b userkit.Delivery) int { return a.DueAt.Compare(b.DueAt) })
 	lease := func(seconds, limit int, want ...userkit.Delivery) {
 		t.Helper()
-		got, err := env.store.LeaseDeliveries(t.Context(), at(seconds), at(seconds+60), limit)
+		got, err := env.store.LeaseDeliveries(t.Context(), toWeb, at(seconds), at(seconds+60), limit)
 		require.NoError(t, err)
 		for i := range want {
 			want[i].LeasedUntil = at(seconds + 60)
@@ -627,14 +735,51 @@ func deliveriesLeased(t *testing.T, env env) {
 	inOrder[1].DueAt, inOrder[1].LeasedUntil = time.Time{}, time.Time{}
 	change.Deliveries.Update = []userkit.Delivery{inOrder[1]}
 	commit(t, env.store, change)
-	leased, err := env.store.LeaseDeliveries(t.Context(), at(1000), at(2000), 100)
+	leased, err := env.store.LeaseDeliveries(t.Context(), toWeb, at(1000), at(2000), 100)
 	require.NoError(t, err)
 	require.Len(t, leased, 6)
 	deletion := step(&d.user)
 	deletion.Delete = true
 	commit(t, env.store, deletion)
-	leased, err = env.store.LeaseDeliveries(t.Context(), at(3000), at(4000), 100)
+	leased, err = env.store.LeaseDeliveries(t.Context(), toWeb, at(3000), at(4000), 100)
 	require.NoError(t, err)
 	require.Empty(t, leased)
 	requireDossier(t, env.store, other)
+}
+
+func deliveriesLeasedApart(t *testing.T, env env) {
+	d := dossier{user: newUser(1)}
+	types := []userkit.DeviceType{userkit.DeviceAndroid, userkit.DeviceIOS, userkit.DeviceWeb}
+	for n := range 9 {
+		delivery := newDelivery(d.user.ID, n)
+		delivery.DeviceType, delivery.DueAt, delivery.LeasedUntil = types[n/3], at(-n), time.Time{}
+		d.deliveries = append(d.deliveries, delivery)
+	}
+	createAll(t, env.store, d)
+	lease := func(limit int, types []userkit.DeviceType, want ...int) {
+		t.Helper()
+		got, err := env.store.LeaseDeliveries(t.Context(), types, at(0), at(60), limit)
+		require.NoError(t, err)
+		var expected []userkit.Delivery
+		for _, n := range want {
+			delivery := d.deliveries[n]
+			delivery.LeasedUntil = at(60)
+			expected = append(expected, delivery)
+		}
+		requireList(t, expected, got, deliveryRecordID)
+	}
+	lease(5, nil)
+	lease(5, []userkit.DeviceType{userkit.DeviceOther, "", "a\x00b", "\xff"})
+	lease(2, []userkit.DeviceType{userkit.DeviceWeb, userkit.DeviceAndroid}, 2, 1, 8, 7)
+	lease(2, []userkit.DeviceType{userkit.DeviceWeb, userkit.DeviceIOS}, 5, 4, 6)
+	lease(9, types, 0, 3)
+	lease(9, types)
+
+	// A delivery that is of another type now is found by it.
+	change := step(&d.user)
+	d.deliveries[3].DeviceType = userkit.DeviceWeb
+	change.Deliveries.Update = []userkit.Delivery{d.deliveries[3]}
+	commit(t, env.store, change)
+	lease(9, []userkit.DeviceType{userkit.DeviceIOS})
+	lease(9, []userkit.DeviceType{userkit.DeviceWeb}, 3)
 }

@@ -233,12 +233,12 @@ func (f *faultyStore) LeaseDuty(ctx context.Context, duty string, now, until tim
 	return write(f, "LeaseDuty", func() (bool, error) { return f.Store.LeaseDuty(ctx, duty, now, until) })
 }
 
-func (f *faultyStore) LeasePurchases(ctx context.Context, now, until time.Time, limit int) ([]userkit.Purchase, error) {
-	return write(f, "LeasePurchases", func() ([]userkit.Purchase, error) { return f.Store.LeasePurchases(ctx, now, until, limit) })
+func (f *faultyStore) LeasePurchases(ctx context.Context, stores []string, now, until time.Time, limit int) ([]userkit.Purchase, error) {
+	return write(f, "LeasePurchases", func() ([]userkit.Purchase, error) { return f.Store.LeasePurchases(ctx, stores, now, until, limit) })
 }
 
-func (f *faultyStore) LeaseDeliveries(ctx context.Context, now, until time.Time, limit int) ([]userkit.Delivery, error) {
-	return write(f, "LeaseDeliveries", func() ([]userkit.Delivery, error) { return f.Store.LeaseDeliveries(ctx, now, until, limit) })
+func (f *faultyStore) LeaseDeliveries(ctx context.Context, devices []userkit.DeviceType, now, until time.Time, limit int) ([]userkit.Delivery, error) {
+	return write(f, "LeaseDeliveries", func() ([]userkit.Delivery, error) { return f.Store.LeaseDeliveries(ctx, devices, now, until, limit) })
 }
 
 // faulty returns a manager on a store that fails as planned, and one beside it on

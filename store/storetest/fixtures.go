@@ -308,7 +308,7 @@ func newPlainMessage(owner userkit.UserID, n int) userkit.Message {
 func newDelivery(owner userkit.UserID, n int) userkit.Delivery {
 	return userkit.Delivery{
 		ID: deliveryID(n), UserID: owner, MessageID: messageID(30000 + n), DeviceID: deviceID(31000 + n),
-		State: userkit.DeliveryWaiting, Attempts: n + 1, Detail: fmt.Sprintf("the service is “busy”, %d", n),
+		DeviceType: userkit.DeviceWeb, State: userkit.DeliveryWaiting, Attempts: n + 1, Detail: fmt.Sprintf("the service is “busy”, %d", n),
 		CreatedAt: at(27000 + n), AttemptedAt: at(28000 + n), DueAt: at(29000 + n), LeasedUntil: at(29500 + n),
 	}
 }

@@ -812,7 +812,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		{"LeaseDeliveries", true, func(ctx context.Context, store userkit.Store) error {
-			_, err := store.LeaseDeliveries(ctx, at(100_000), at(100_001), 10)
+			_, err := store.LeaseDeliveries(ctx, []userkit.DeviceType{userkit.DeviceWeb}, at(100_000), at(100_001), 10)
 			return err
 		}},
 		read("CountPurchases", func(ctx context.Context, store userkit.Store) error {
@@ -824,7 +824,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		{"LeasePurchases", true, func(ctx context.Context, store userkit.Store) error {
-			_, err := store.LeasePurchases(ctx, at(100_000), at(100_001), 10)
+			_, err := store.LeasePurchases(ctx, []string{"store-0", "store-1", "store-2"}, at(100_000), at(100_001), 10)
 			return err
 		}},
 		read("Connection", func(ctx context.Context, store userkit.Store) error {

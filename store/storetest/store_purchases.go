@@ -59,6 +59,7 @@ func storePurchaseGroups() []group {
 			{"gives at most as many as asked for, the longest due first", leaseLimit},
 			{"gives nothing twice until the lease is over", leaseOver},
 			{"changes nothing but the lease, and raises no version", leaseChangesNothingElse},
+			{"leaves other stores out", leaseApart},
 			{"follows changes", leaseAfterChange},
 			{"gives nothing twice to many callers at once", leaseRace},
 			{"passes over what others have in work, when that is much", leaseMany},
@@ -803,18 +804,18 @@ func togetherOppositeOrders(t *testing.T, env env) {
 	}
 }
 
-// duePurchase makes the n-th purchase, which nobody has leased and which is due at
+// duePurchase makes the n-th purchase, of shopName, which nobody has leased and which is due at
 // that many seconds after base.
 func duePurchase(owner userkit.UserID, n, seconds int) userkit.Purchase {
 	purchase := newOwnPurchase(owner, n)
-	purchase.DueAt = at(seconds)
+	purchase.Store, purchase.DueAt = shopName, at(seconds)
 	return purchase
 }
 
 // lease leases purchases for a minute from the given second on.
 func lease(t *testing.T, store userkit.Store, seconds, limit int) []userkit.Purchase {
 	t.Helper()
-	leased, err := store.LeasePurchases(t.Context(), at(seconds), at(seconds+60), limit)
+	leased, err := store.LeasePurchases(t.Context(), []string{shopName}, at(seconds), at(seconds+60), limit)
 	require.NoError(t, err)
 	return leased
 }
@@ -862,6 +863,27 @@ func leaseLimit(t *testing.T, env env) {
 	}
 }
 
+func leaseApart(t *testing.T, env env) {
+	d := dossier{user: newUser(1)}
+	for n := range 6 {
+		purchase := duePurchase(d.user.ID, n, -n)
+		purchase.Store = []string{"a", "b"}[n/3]
+		d.purchases = append(d.purchases, purchase)
+	}
+	createAll(t, env.store, d)
+	lease := func(limit int, stores []string, want ...userkit.Purchase) {
+		t.Helper()
+		leased, err := env.store.LeasePurchases(t.Context(), stores, at(0), at(60), limit)
+		require.NoError(t, err)
+		requireLeased(t, 60, leased, want...)
+	}
+	lease(9, nil)
+	lease(9, []string{"", "c", "a\x00", "\xff"})
+	lease(2, []string{"b", "c"}, d.purchases[5], d.purchases[4])
+	lease(2, []string{"b", "a"}, d.purchases[2], d.purchases[1], d.purchases[3])
+	lease(2, []string{"a"}, d.purchases[0])
+}
+
 func leaseOver(t *testing.T, env env) {
 	d := dossier{user: newUser(1)}
 	d.purchases = []userkit.Purchase{duePurchase(d.user.ID, 1, 0), duePurchase(d.user.ID, 2, 1)}
@@ -869,7 +891,7 @@ func leaseOver(t *testing.T, env env) {
 	requireLeased(t, 70, lease(t, env.store, 10, 1), d.purchases[0])
 	requireLeased(t, 71, lease(t, env.store, 11, 5), d.purchases[1])
 	require.Empty(t, lease(t, env.store, 69, 5))
-	before, err := env.store.LeasePurchases(t.Context(), at(70).Add(-time.Microsecond), at(100), 5)
+	before, err := env.store.LeasePurchases(t.Context(), []string{shopName}, at(70).Add(-time.Microsecond), at(100), 5)
 	require.NoError(t, err)
 	require.Empty(t, before)
 	requireLeased(t, 130, lease(t, env.store, 70, 5), d.purchases[0])
@@ -878,9 +900,9 @@ func leaseOver(t *testing.T, env env) {
 
 func leaseChangesNothingElse(t *testing.T, env env) {
 	d, other := newDossier(1), newDossier(2)
-	d.purchases[0].DueAt = at(0)
+	d.purchases[0].Store, d.purchases[0].DueAt = shopName, at(0)
 	createAll(t, env.store, d, other)
-	leased, err := env.store.LeasePurchases(t.Context(), at(100_000), at(200_000), 1)
+	leased, err := env.store.LeasePurchases(t.Context(), []string{shopName}, at(100_000), at(200_000), 1)
 	require.NoError(t, err)
 	d.purchases[0].LeasedUntil = at(200_000)
 	requirePurchaseList(t, d.purchases[:1], leased)
@@ -924,12 +946,14 @@ func leaseAfterChange(t *testing.T, env env) {
 
 func leaseRace(t *testing.T, env env) {
 	const callers, users, each = 6, 10, 30
-	handles := []userkit.Store{env.store, env.second(t)}
+	handles, stores := []userkit.Store{env.store, env.second(t)}, []string{"a", "b", "c"}
 	var want []string
 	for u := range users {
 		d := dossier{user: newUser(u)}
 		for n := range each {
-			d.purchases = append(d.purchases, duePurchase(d.user.ID, u*each+n, n%7))
+			purchase := duePurchase(d.user.ID, u*each+n, n%7)
+			purchase.Store = stores[n%3]
+			d.purchases = append(d.purchases, purchase)
 		}
 		want = append(want, idsOf(d.purchases, purchaseRecordID)...)
 		createAll(t, env.store, d)
@@ -940,7 +964,7 @@ func leaseRace(t *testing.T, env env) {
 		for _, err := range race(callers, func(caller int) error {
 			store := handles[caller%len(handles)]
 			for {
-				leased, err := store.LeasePurchases(t.Context(), at(10+60*round), at(70+60*round), 7)
+				leased, err := store.LeasePurchases(t.Context(), stores, at(10+60*round), at(70+60*round), 3)
 				if err != nil || len(leased) == 0 {
 					return err
 				}
