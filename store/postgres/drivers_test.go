@@ -29,15 +29,16 @@ func TestManagerConformanceOverPgdriver(t *testing.T) {
 	})
 }
 
-// All projects share the handle of a host.
+// All projects share the handle of a host. Of the manager's half, what leases work, loads it and
+// settles it while others do the same is run as well.
 func TestConformanceOverPgx(t *testing.T) {
 	dsn := migrated.Create(t)
 	db := openPgx(t, dsn, pgx.QueryExecModeExec)
 	db.SetMaxOpenConns(64)
 	db.SetMaxIdleConns(64)
-	conform(t, storetest.RunStore, storetest.Options{Brief: true}, func(t *testing.T, project postgres.Option) *postgres.Store {
-		return newStore(t, db, project)
-	})
+	open := func(t *testing.T, project postgres.Option) *postgres.Store { return newStore(t, db, project) }
+	conform(t, storetest.RunStore, storetest.Options{Brief: true}, open)
+	conform(t, storetest.RunManager, storetest.Options{Groups: []string{"Deliveries"}}, open)
 }
 
 func TestConformancePrepared(t *testing.T) {

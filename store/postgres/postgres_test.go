@@ -135,20 +135,22 @@ func (p *projects) of(store userkit.Store) string {
 	return p.names[store]
 }
 
+// conformed counts the cases, so that each has a project of its own.
+var conformed atomic.Int64
+
 // conform runs the conformance suite, or its half, on stores that open makes. All
 // cases share one database, each with a project of its own: that is quick, and
 // whatever crosses from one project into another makes a case fail.
 func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options), options storetest.Options,
 	open func(t *testing.T, project postgres.Option) *postgres.Store) {
 	var known projects
-	var count atomic.Int64
 	options.Reopen = func(t *testing.T, store userkit.Store) userkit.Store {
 		name := known.of(store)
 		return known.note(open(t, postgres.WithProject(name)), name)
 	}
 	run(t,
 		func(t *testing.T) userkit.Store {
-			name := fmt.Sprint("case-", count.Add(1))
+			name := fmt.Sprint("case-", conformed.Add(1))
 			store := open(t, postgres.WithProject(name))
 			require.NoError(t, store.Migrate(t.Context()))
 			return known.note(store, name)

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/userkit/userkit"
 )
 
@@ -41,6 +43,10 @@ type Options struct {
 	// run of a store that passes whole: over another driver, or with the race detector,
 	// to which a thousand records of one goroutine are as good as two.
 	Brief bool
+
+	// Groups are the groups of cases that are run, by their names as -run has them. None
+	// means all. It is meant for a second run, too.
+	Groups []string
 }
 
 // Run runs the whole suite.
@@ -105,6 +111,10 @@ func runGroups(t *testing.T, open Open, options Options, groups ...group) {
 		} else {
 			merged = append(merged, each)
 		}
+	}
+	if len(options.Groups) > 0 {
+		merged = slices.DeleteFunc(merged, func(g group) bool { return !slices.Contains(options.Groups, g.name) })
+		require.Len(t, merged, len(options.Groups), "a group that there is not: %v", options.Groups)
 	}
 	for _, group := range merged {
 		t.Run(group.name, func(t *testing.T) {
