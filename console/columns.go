@@ -144,9 +144,16 @@ func (v *view) back(r *http.Request) string {
 type cell struct {
 	Name    string
 	Text    string
-	Words   []string // badges
-	HTML    template.HTML
+	HTML    template.HTML // in the place of the text; empty: the text
 	Numeric bool
+}
+
+// Shown returns the cell as HTML.
+func (c cell) Shown() template.HTML {
+	if c.HTML != "" {
+		return c.HTML
+	}
+	return isolated(c.Text)
 }
 
 // cellOf returns what a column shows of a user.
@@ -182,7 +189,9 @@ func (v *view) cellFor(c column, value any) cell {
 			shown.Text = v.Span(time.Duration(value))
 		}
 	case []string:
-		shown.Words = value
+		for _, word := range value {
+			shown.HTML += v.Badge(word) + " "
+		}
 	case userkit.Attributes:
 		if len(value) > 0 {
 			shown.Text = v.Compact([]byte(c.Kind.Format(value)))
@@ -192,7 +201,7 @@ func (v *view) cellFor(c column, value any) cell {
 		case c.Name == "country" && value != "":
 			shown.Text = v.Country(value)
 		case c.Name == "status":
-			shown.Words = []string{value}
+			shown.HTML = v.Badge(value)
 		case len(c.Values) > 0 && value != "":
 			shown.Text = v.Label(value)
 		default:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -187,13 +188,15 @@ func (v *view) Countries(selected string) []choice {
 }
 
 // Icon returns an icon of the sprite.
-func (v *view) Icon(name string) (template.HTML, error) {
-	address, err := v.Asset("icons.svg")
-	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(address+"#"+name) + `"/></svg>`), err //nolint:gosec // every part is escaped
+func (v *view) Icon(name string) template.HTML {
+	if v.sprite == "" {
+		v.sprite = v.Base + assets()["icons.svg"].address
+	}
+	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(v.sprite+"#"+name) + `"/></svg>`) //nolint:gosec // every part is escaped
 }
 
 // DeviceIcon returns the icon of a type of device.
-func (v *view) DeviceIcon(kind userkit.DeviceType) (template.HTML, error) {
+func (v *view) DeviceIcon(kind userkit.DeviceType) template.HTML {
 	icon := map[userkit.DeviceType]string{
 		userkit.DeviceAndroid: "smartphone", userkit.DeviceIOS: "tablet", userkit.DeviceMacOS: "laptop",
 		userkit.DeviceWindows: "monitor", userkit.DeviceLinux: "server", userkit.DeviceRouter: "router", userkit.DeviceWeb: "globe",
@@ -214,21 +217,45 @@ func (v *view) Name(user userkit.User) string {
 	return user.ID.String()
 }
 
-// Avatar is the picture of a user, or the initials on one of eight colours.
-type avatar struct {
-	Picture, Initials string
-	Colour            uint32
-}
-
-// Avatar returns the picture of a user.
-func (v *view) Avatar(user userkit.User) avatar {
+// Avatar returns the picture of a user, or the initials on one of eight colours.
+func (v *view) Avatar(user userkit.User) template.HTML {
 	hash := fnv.New32a()
 	_, _ = hash.Write(user.ID[:]) // never fails
-	a := avatar{Initials: user.Initials(), Colour: hash.Sum32() % 8}
+	picture := ""
 	if v.console.gravatar {
-		a.Picture = user.GravatarURL(64)
+		picture = `<img src="` + template.HTMLEscapeString(user.GravatarURL(64)) + `" alt="" loading="lazy" width="28" height="28">`
 	}
-	return a
+	return template.HTML(`<span class="avatar tone-` + strconv.Itoa(int(hash.Sum32()%8)) + `" aria-hidden="true">` + picture + //nolint:gosec // every part is escaped
+		`<span>` + template.HTMLEscapeString(user.Initials()) + `</span></span>`)
+}
+
+// Person returns a user as an element: the picture, the name and the address below it. The
+// name is a link to the user, if the person may follow it.
+func (v *view) Person(user userkit.User, link bool) template.HTML {
+	name := isolated(v.Name(user))
+	if link {
+		name = v.UserLink(user.ID, "", v.Name(user))
+	}
+	return `<span class="person">` + v.Avatar(user) + `<span><b>` + name + `</b><small>` + isolated(cmp.Or(user.Email, user.Login, user.Phone)) + `</small></span></span>`
+}
+
+// UserLink returns a link to a tab of a user, or the name alone where the person may not follow it.
+func (v *view) UserLink(id userkit.UserID, tab, name string) template.HTML {
+	address := v.UserURL(id, tab)
+	if address == "" {
+		return isolated(name)
+	}
+	return template.HTML(`<a data-open href="`+template.HTMLEscapeString(address)+`">`) + isolated(name) + `</a>` //nolint:gosec // it is escaped
+}
+
+// Badge returns a word of a table as a badge in its colour.
+func (v *view) Badge(word any) template.HTML {
+	return template.HTML(`<span class="badge ` + v.Tone(word) + `">` + template.HTMLEscapeString(v.Label(word)) + `</span>`) //nolint:gosec // every part is escaped or ours
+}
+
+// isolated returns a text of unknown direction as an element.
+func isolated(text string) template.HTML {
+	return template.HTML(`<bdi>` + template.HTMLEscapeString(text) + `</bdi>`) //nolint:gosec // it is escaped
 }
 
 // Tone returns the colour of a status: good, warn, bad or plain.

@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -77,12 +78,18 @@ type usersPage struct {
 	Licenses []choice
 }
 
+// userRow is a row of the table, made before the template gets it: a template takes ten times
+// as long for it.
 type userRow struct {
-	User  userkit.User
-	Cells []cell
-	Open  bool
-	URL   string // that shows or hides the details
-	Facts []cell
+	ID      string
+	Person  template.HTML
+	Cells   []cell
+	Open    bool
+	URL     string        // that shows or hides the details
+	Sign    template.HTML // of that link
+	Select  string        // what ticking the row does, for those who do not see it
+	Details string        // what the link shows
+	Facts   []cell
 }
 
 // List returns the parameters of the list, for forms that come back to it.
@@ -168,17 +175,20 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 // fill makes the rows of the table.
 func (p *usersPage) fill(v *view, users []userkit.User) {
 	open := v.Query("open")
+	tick, details, plus := v.T("Select"), v.T("Details of"), v.Icon("plus")
 	for i := range users {
 		user := &users[i]
-		row := userRow{User: *user, Open: open == user.ID.String()}
-		for _, column := range p.Columns {
-			row.Cells = append(row.Cells, v.cellOf(column, user))
+		name := v.Name(*user)
+		row := userRow{ID: user.ID.String(), Person: v.Person(*user, true), Sign: plus, Select: tick + " " + name, Details: details + " " + name}
+		row.Cells = make([]cell, len(p.Columns))
+		for n, column := range p.Columns {
+			row.Cells[n] = v.cellOf(column, user)
 		}
-		if row.Open {
-			row.URL = v.Here("open", "", "do", "")
+		if row.Open = open == row.ID; row.Open {
+			row.URL, row.Sign = v.Here("open", "", "do", ""), v.Icon("minus")
 			row.Facts = v.factsOf(user)
 		} else {
-			row.URL = v.Here("open", user.ID.String(), "do", "")
+			row.URL = v.Here("open", row.ID, "do", "")
 		}
 		p.Rows = append(p.Rows, row)
 	}
@@ -189,7 +199,7 @@ func (v *view) factsOf(user *userkit.User) []cell {
 	var facts []cell
 	for _, column := range v.columnsOf() {
 		shown := v.cellOf(column, user)
-		if shown.Text == "" && shown.HTML == "" && len(shown.Words) == 0 {
+		if shown.Text == "" && shown.HTML == "" {
 			continue
 		}
 		shown.Name = column.Label

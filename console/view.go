@@ -80,7 +80,8 @@ type view struct {
 	Sent     *sharedFile // the file of the form; nil: none, or a page has taken it
 	SentName string
 
-	secret bool // the page shows a secret
+	secret bool   // the page shows a secret
+	sprite string // the address of the icons; empty: not looked for yet
 	may    map[string]bool
 }
 
