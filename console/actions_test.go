@@ -39,9 +39,11 @@ func TestUsersAreSearchedFilteredAndSorted(t *testing.T) {
 	_, err := s.users.DeactivateUser(t.Context(), ada.ID)
 	require.NoError(t, err)
 
-	a := s.get("/users").says(200, "Ada bob", `id="count">1<`)
+	a := s.get("/users").says(200, "Ada bob", `hx-get="/admin/users?count=1"`)
+	s.get("/users?count=1").says(200, "Ada bob", `id="count">1<`)
+	s.get("/users?do=bulk").says(200, "For the 1 user of the list.")
 	require.NotContains(t, a.body, "Ada ada", "disabled users do not appear by default")
-	s.get("/users?all=1").says(200, "Ada ada", "Ada bob", `id="count">2<`)
+	s.get("/users?all=1&count=1").says(200, "Ada ada", "Ada bob", `id="count">2<`)
 	require.NotContains(t, s.get("/users?all=1&q=bob").ok(), "Ada ada")
 	require.NotContains(t, s.get("/users?all=1&filter=login+eq+%22ada%22").ok(), "Ada bob")
 
@@ -511,7 +513,8 @@ func TestSegments(t *testing.T) {
 	require.NoError(t, err)
 	of := "/segments/" + found.Items[0].ID.String()
 	s.get(of).says(200, "The segment is created.", "2 users", `country eq "GB"`, "Ada bob")
-	s.get("/segments?q=brit").says(200, "British")
+	require.NotContains(t, s.get("/segments?q=brit").says(200, "British").body, `&amp;all=1">2</a>`)
+	s.get("/segments?q=brit&count=1").says(200, "British", `&all=1">2</a>`)
 	s.get("/users?segment="+found.Items[0].ID.String()).says(200, "Ada bob", "British")
 	s.post(of+"/edit", "revision", "1", "name", "UK", "rule", `country eq "GB" and login eq "ada"`).leads(of)
 	s.post(of+"/edit", "do", "edit", "revision", "1", "name", "UK2").says(412, "Somebody else has changed this")

@@ -46,18 +46,34 @@ var assets = sync.OnceValue(func() map[string]*asset {
 		all[entry.Name()] = &asset{
 			address: "/assets/" + hex.EncodeToString(sum[:6]) + "/" + entry.Name(),
 			kind:    contentTypes[path.Ext(entry.Name())],
-			content: content, gzipped: compress(content, gzip.BestCompression),
+			content: content, gzipped: compress(smallest, content),
 		}
 	}
 	return all
 })
 
-func compress(content []byte, level int) []byte {
+// The writers of gzip, which are larger than most pages: fast ones for pages, and ones that
+// make the smallest files for assets.
+var (
+	fast     = gzipWriters(gzip.BestSpeed)
+	smallest = gzipWriters(gzip.BestCompression)
+)
+
+func gzipWriters(level int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		writer, err := gzip.NewWriterLevel(nil, level)
+		if err != nil {
+			panic(err) // the levels are constants
+		}
+		return writer
+	}}
+}
+
+func compress(writers *sync.Pool, content []byte) []byte {
 	var buffer bytes.Buffer
-	writer, err := gzip.NewWriterLevel(&buffer, level)
-	if err != nil {
-		panic(err) // the levels are constants
-	}
+	writer := writers.Get().(*gzip.Writer)
+	defer writers.Put(writer)
+	writer.Reset(&buffer)
 	if _, err := writer.Write(content); err != nil {
 		panic(err) // a buffer takes everything
 	}
@@ -110,7 +126,7 @@ func writeCompressed(w http.ResponseWriter, r *http.Request, status int, content
 	header.Set("Vary", "Accept-Encoding")
 	if !secret && len(content) > 1024 && acceptsGzip(r) {
 		header.Set("Content-Encoding", "gzip")
-		content = compress(content, gzip.BestSpeed)
+		content = compress(fast, content)
 	}
 	header.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(status)

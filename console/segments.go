@@ -47,7 +47,7 @@ func (c *console) showSegmentsPage(v *view, w http.ResponseWriter, r *http.Reque
 	p.List.beside(found.Next, found.Previous)
 	for _, segment := range found.Items {
 		row := segmentRow{Segment: segment, Users: -1}
-		if v.May("users.count") {
+		if v.May("users.count") && v.Counts() {
 			if n, err := c.users.CountUsers(r.Context(), userkit.UserFilter{Segment: segment.ID}); err == nil {
 				row.Users = n // a rule that names a deleted segment has no number
 			}

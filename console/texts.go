@@ -141,6 +141,8 @@ var labels = func() map[string]string {
 	return all
 }()
 
+var identifierWords = strings.NewReplacer("_", " ", ".", ": ")
+
 // englishLabel returns the English of an identifier. One that nobody has named is shown with
 // spaces, so that a new field needs nothing here.
 func englishLabel(identifier string) string {
@@ -150,7 +152,7 @@ func englishLabel(identifier string) string {
 	if name, ok := strings.CutPrefix(identifier, "attributes."); ok {
 		return name
 	}
-	words := strings.NewReplacer("_", " ", ".", ": ").Replace(identifier)
+	words := identifierWords.Replace(identifier)
 	if words == "" {
 		return ""
 	}

@@ -122,7 +122,7 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 		case err == nil:
 			p.beside(result.Next, result.Previous)
 			p.fill(v, result.Items)
-			if v.May("users.count") {
+			if v.May("users.count") && (v.Counts() || v.Do() == "bulk") {
 				if p.Count, err = c.users.CountUsers(ctx, filter); err != nil {
 					return err
 				}

@@ -451,6 +451,10 @@ func (f *form) Message() string {
 	return f.General
 }
 
+// Counts reports whether a page counts, which takes longer the more there is: the page comes
+// without numbers first, and asks for them afterwards.
+func (v *view) Counts() bool { return v.Query("count") != "" }
+
 // list is what a table knows: its address, its order and the pages beside it.
 type list struct {
 	*view

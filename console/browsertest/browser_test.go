@@ -393,6 +393,7 @@ func mouse(t *testing.T, s *site) {
 	b.run(typed("#search", "lovelace"))
 	b.until(`document.querySelectorAll("tr[data-row]").length === 1 && location.search.includes("q=lovelace")`)
 	b.until(`window.stays && document.activeElement.id === "search"`)
+	b.until(`document.getElementById("count").innerText === "1" && !location.search.includes("count")`)
 
 	// Open the user, edit it in place, and see what is wrong beside the field.
 	b.run(click(`a[data-open]`))
