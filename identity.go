@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/bidi"
@@ -75,22 +76,32 @@ func loginKey(login string) (string, error) {
 // refuses =zoë, too.
 var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 
-// EmailKey returns the form in which email addresses compare: the local part with its
-// case folded, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not
-// transitional). Addresses that differ in accents are different, and u@bücher.de is the same as
-// u@xn--bcher-kva.de.
+// EmailKey returns the form in which email addresses compare: the local part in lower
+// case, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not transitional).
+// Addresses that differ in accents are different, and so are those that only folding the
+// case would take for the same: ß and ss, or a ligature and its letters. u@bücher.de is the
+// same as u@xn--bcher-kva.de.
 //
 // For writers of stores.
 func EmailKey(email string) string {
 	at := strings.LastIndexByte(email, '@')
 	if at < 0 {
-		return foldCase(email)
+		return lowerCase(email)
 	}
 	domain, err := domainKey(email[at+1:])
 	if err != nil {
-		domain = foldCase(email[at+1:])
+		domain = lowerCase(email[at+1:])
 	}
-	return foldCase(email[:at]) + "@" + domain
+	return lowerCase(email[:at]) + "@" + domain
+}
+
+// lowerCase returns a text composed and in lower case, by the rules that hold in all
+// languages.
+func lowerCase(text string) string {
+	if lower, ok := foldASCII(text); ok {
+		return lower
+	}
+	return norm.NFC.String(cases.Lower(language.Und).String(norm.NFC.String(text)))
 }
 
 // domains are looked up by the rules of UTS 46, where ß stays ß.

@@ -12,6 +12,8 @@ func TestKeysTellLookalikesApart(t *testing.T) {
 	for _, pair := range [][2]string{
 		{"victim@gmail.com", "victim@gmáil.com"}, {"u@bücher.de", "u@bucher.de"}, {"mike@example.org", "mıke@example.org"},
 		{"josé@example.org", "jose@example.org"}, {"u@straße.de", "u@strasse.de"},
+		{"strauß@example.org", "strauss@example.org"}, {"ﬁn@example.org", "fin@example.org"}, {"ſam@example.org", "sam@example.org"},
+		{"İpek@example.org", "ipek@example.org"},
 	} {
 		require.NotEqual(t, EmailKey(pair[0]), EmailKey(pair[1]))
 	}
@@ -26,6 +28,7 @@ func TestKeysOfOneValue(t *testing.T) {
 		{"u@xn--bcher-kva.de", "u@bücher.de", "U@BÜCHER.de", "u@bu\u0308cher.de", "u@XN--BCHER-KVA.de"},
 		{"ada@example.org", "Ada@Example.ORG", "ada@ｅxample.org"},
 		{"josé@example.org", "JOSE\u0301@example.org"},
+		{"strauß@example.org", "STRAUẞ@example.org"}, {"νίκος@example.org", "ΝΊΚΟΣ@example.org"},
 		{"ada@[127.0.0.1]", "ADA@[127.0.0.1]"},
 	} {
 		for _, email := range group {

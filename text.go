@@ -13,10 +13,10 @@ import (
 // Fold returns the form in which userkit compares, sorts and searches text: case
 // folded, compatibility-normalised (NFKC), without the accents that Unicode
 // calls combining diacritical marks, with Latin letters that have a stroke, a hook or
-// a ligature as plain ones (Łukasz as lukasz, Æsir as aesir), and with one kind of
-// apostrophe, quotation mark and dash. Vowel signs and tone marks that belong to a
-// script (Devanagari, Thai, …) stay, since they tell words apart. Fold of a
-// folded text is the same text.
+// a ligature as plain ones (Łukasz as lukasz, Æsir as aesir), without the points of Hebrew
+// and Arabic, which most texts leave out, and with one kind of apostrophe, quotation mark
+// and dash. Vowel signs and tone marks that other scripts always write (Devanagari, Thai,
+// …) stay, since they tell words apart. Fold of a folded text is the same text.
 func Fold(text string) string {
 	if folded, ok := foldASCII(text); ok {
 		return folded
@@ -72,7 +72,7 @@ func foldASCII(text string) (string, bool) {
 // FoldVersion is incremented when Fold returns another form for some texts. For writers of stores:
 // a store that keeps folded texts keeps the version with them, and refolds texts that were folded
 // by an earlier version.
-const FoldVersion = 2
+const FoldVersion = 3
 
 // plain decomposes text, drops the combining diacritical marks and replaces what has a
 // plain form.
@@ -113,12 +113,17 @@ var plainForms = func() map[rune]string {
 }()
 
 // isAccent reports whether r is in one of the Unicode blocks of combining
-// diacritical marks (the block, extended, supplement, for symbols, half marks).
+// diacritical marks (the block, extended, supplement, for symbols, half marks), or is a
+// point, a vowel or a cantillation mark of Hebrew or Arabic, or the stroke that
+// lengthens Arabic words.
 func isAccent(r rune) bool {
 	switch {
 	case r < 0x0300:
 		return false
 	case r <= 0x036F,
+		0x0591 <= r && r <= 0x05BD, r == 0x05BF, r == 0x05C1, r == 0x05C2, r == 0x05C4, r == 0x05C5, r == 0x05C7,
+		0x0610 <= r && r <= 0x061A, r == 0x0640, 0x064B <= r && r <= 0x065F, r == 0x0670,
+		0x06D6 <= r && r <= 0x06DC, 0x06DF <= r && r <= 0x06E4, r == 0x06E7, r == 0x06E8, 0x06EA <= r && r <= 0x06ED,
 		0x1AB0 <= r && r <= 0x1AFF,
 		0x1DC0 <= r && r <= 0x1DFF,
 		0x20D0 <= r && r <= 0x20FF,

@@ -17,6 +17,9 @@ func TestFold(t *testing.T) {
 		{"елка", "Ёлка", "ЁЛКА"},
 		{"istanbul", "İstanbul"},
 		{"cafe\u0301", "café", "CAFE"},
+		{"בראשית", "בְּרֵאשִׁית", "בְּרֵאשִׁ֖ית"},
+		{"محمد", "مُحَمَّد", "محـمد"},
+		{"احمد", "أحمد", "أَحْمَد"},
 	}
 	for _, group := range same {
 		for _, text := range group {
