@@ -415,14 +415,18 @@ func TestDMARCIsRecordedAndRequired(t *testing.T) {
 	}
 }
 
+// certificate returns the settings of a server with a certificate, and of a client that trusts it.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	authority := httptest.NewTLSServer(nil)
+	t.Cleanup(authority.Close)
+	client = authority.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	client.ServerName = "example.com"
+	return &tls.Config{Certificates: authority.TLS.Certificates, MinVersion: tls.VersionTLS12}, client
+}
+
 func TestTLSCanBeRequired(t *testing.T) {
-	authority := httptest.NewTLSServer(nil) // has a certificate, and a client that trusts it
-	defer authority.Close()
-	trusted := authority.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	trusted.ServerName = "example.com"
-	s := start(t, func(c *pushmail.Config) {
-		c.TLS, c.RequireTLS = &tls.Config{Certificates: authority.TLS.Certificates, MinVersion: tls.VersionTLS12}, true
-	})
+	config, trusted := certificate(t)
+	s := start(t, func(c *pushmail.Config) { c.TLS, c.RequireTLS = config, true })
 	require.Equal(t, 530, code(s.send(t, "bob@example.com", letter, s.address)))
 	client, err := smtp.DialStartTLS(s.at, trusted)
 	require.NoError(t, err)
