@@ -302,14 +302,12 @@ func (m *manager) sendActivation(ctx context.Context, call call, id UserID, lang
 }
 
 // sendMail hands a mail to the mailer, which is code of the host's.
-func (m *manager) sendMail(ctx context.Context, mail Mail) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			m.logger.ErrorContext(ctx, "userkit: sending a mail failed", "error", panicked(reason))
-			err = NewError(CodeMailNotSent, "", "the mailer panicked")
-		}
-	}()
-	err = m.activation.Mailer.SendMail(ctx, mail)
+func (m *manager) sendMail(ctx context.Context, mail Mail) error {
+	err := askHost(ctx, func() error { return m.activation.Mailer.SendMail(ctx, mail) }, func(err error) error { return err })
+	if _, panicked := errors.AsType[*panicError](err); panicked {
+		m.logger.ErrorContext(ctx, "userkit: sending a mail failed", "error", err)
+		return NewError(CodeMailNotSent, "", "the mailer panicked")
+	}
 	switch ErrorCode(err) {
 	case CodeMailRefused, CodeMailNotSent:
 		return err

@@ -117,18 +117,24 @@ func (m *manager) doubt(ctx context.Context, v *verification, known *Purchase) {
 	v.verdict = Undecided(v.verdict.Err, v.verdict.RetryAt)
 }
 
-// lookAt lets a verifier decide by the receipt alone, without a request to the store.
+// lookAt lets a verifier decide by the receipt alone, without a request to the store. If it panics
+// or does not return in time, the verdict is undecided.
 func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Verdict, decided bool) {
 	checker, ok := verifier.(ReceiptChecker)
 	if !ok {
 		return Verdict{}, false
 	}
-	defer func() {
-		if reason := recover(); reason != nil {
-			verdict, decided = Undecided(&panicError{panicked(reason)}, time.Time{}), true
-		}
-	}()
-	return checker.CheckReceipt(ctx, receipt)
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	type opinion struct {
+		Verdict
+		decided bool
+	}
+	o := askHost(ctx, func() (o opinion) {
+		o.Verdict, o.decided = checker.CheckReceipt(ctx, receipt)
+		return o
+	}, func(err error) opinion { return opinion{Undecided(err, time.Time{}), true} })
+	return o.Verdict, o.decided
 }
 
 // ask calls a verifier, which is code of the host's. If it panics or does not return in time, the
@@ -198,13 +204,8 @@ func spellings(token string) []string {
 }
 
 // tell calls an acknowledger, which is code of the host's.
-func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts PurchaseFacts) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = panicked(reason)
-		}
-	}()
-	return acknowledger.Acknowledge(ctx, receipt, facts)
+func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts PurchaseFacts) error {
+	return askHost(ctx, func() error { return acknowledger.Acknowledge(ctx, receipt, facts) }, func(err error) error { return err })
 }
 
 // acknowledge tells the store of a purchase that it was granted. Where that fails, the next
