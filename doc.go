@@ -53,8 +53,8 @@
 //   - what a filter means: Expression, which is a Comparison with its Operator, an
 //     AndExpression, OrExpression, NotExpression or ElementExpression; MatchUsers and
 //     FieldReader
-//   - how texts are compared and searched: SortKey, LoginKey, EmailKey, SegmentNameKey,
-//     Search, SearchText, SearchParts
+//   - how texts are compared and searched: SortKey, LoginKey, EmailKey, LoginEmailKey,
+//     SegmentNameKey, Search, SearchText, SearchParts
 //   - the feed and retention: FeedPosition, FeedEvent, Expiry
 //   - errors that are the same on all stores: Taken
 //

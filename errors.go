@@ -313,7 +313,9 @@ var uniqueValues = []struct {
 	message       string
 }{
 	{"user", "login", CodeLoginTaken, "another user has this login"},
+	{"user", "login_email", CodeLoginTaken, "another user has this login as their email address"},
 	{"user", "email", CodeEmailTaken, "another user has this email address"},
+	{"user", "email_login", CodeEmailTaken, "another user has this email address as their login"},
 	{"user", "extref", CodeExtRefTaken, "another user has this external reference"},
 	{"user", "login_skeleton", CodeLoginConfusable, "the login of another user looks the same"},
 	{"device", "access_token", CodeTokenTaken, "another device has this access token"},
@@ -325,15 +327,21 @@ var uniqueValues = []struct {
 	{"transaction", "sequence", CodeIDTaken, "another transaction of the user has this sequence"},
 }
 
+// derivedFields are fields that nobody sets, with those that they follow from.
+var derivedFields = map[string]string{skeletonField: "login", "login_email": "login", "email_login": "email"}
+
 // Taken returns the error for a record, such as "user", of which a field, such as "login", has a
-// value that belongs to another record. Its kind is ErrExists. All stores return this error.
+// value that belongs to another record. Its kind is ErrExists. All stores return this error. The
+// field is "login_email" for a login that another user has as their email address, and
+// "email_login" for an email address that another user has as their login; the error names what
+// was set.
 //
 // For writers of stores.
 func Taken(record, field string) *Error {
 	for _, value := range uniqueValues {
 		if value.record == record && value.field == field {
-			if field == skeletonField { // which nobody sets
-				field = "login"
+			if set, derived := derivedFields[field]; derived {
+				field = set
 			}
 			return NewError(value.code, field, "%s", value.message)
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 )
 
 // The keys by which users and segments are told apart. They are not what a search compares with
@@ -77,10 +78,10 @@ func loginKey(login string) (string, error) {
 var leftToRight = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 
 // EmailKey returns the form in which email addresses compare: the local part in lower
-// case, and the domain as it is looked up, in ASCII (IDNA by UTS 46, not transitional).
-// Addresses that differ in accents are different, and so are those that only folding the
-// case would take for the same: ß and ss, or a ligature and its letters. u@bücher.de is the
-// same as u@xn--bcher-kva.de.
+// case, without fullwidth and halfwidth forms, and the domain as it is looked up, in ASCII
+// (IDNA by UTS 46, not transitional). Addresses that differ in accents are different, and so
+// are those that only folding the case would take for the same: ß and ss, or a ligature and
+// its letters. u@bücher.de is the same as u@xn--bcher-kva.de.
 //
 // For writers of stores.
 func EmailKey(email string) string {
@@ -92,16 +93,29 @@ func EmailKey(email string) string {
 	if err != nil {
 		domain = lowerCase(email[at+1:])
 	}
-	return lowerCase(email[:at]) + "@" + domain
+	return lowerCase(width.Fold.String(email[:at])) + "@" + domain
+}
+
+// LoginEmailKey returns the EmailKey of a login that is written like an email address, and "" for
+// every other login. No other user has it as the EmailKey of an email address: whoever logs in by
+// either would be taken for the other.
+//
+// For writers of stores.
+func LoginEmailKey(login string) string {
+	if login = LoginKey(login); strings.Contains(login, "@") {
+		return EmailKey(login)
+	}
+	return ""
 }
 
 // lowerCase returns a text composed and in lower case, by the rules that hold in all
-// languages.
+// languages. A sigma is the same letter wherever in a word it stands.
 func lowerCase(text string) string {
 	if lower, ok := foldASCII(text); ok {
 		return lower
 	}
-	return norm.NFC.String(cases.Lower(language.Und).String(norm.NFC.String(text)))
+	text = cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(norm.NFC.String(text))
+	return norm.NFC.String(strings.ReplaceAll(text, "ς", "σ"))
 }
 
 // domains are looked up by the rules of UTS 46, where ß stays ß.

@@ -28,7 +28,7 @@ func TestKeysOfOneValue(t *testing.T) {
 		{"u@xn--bcher-kva.de", "u@bücher.de", "U@BÜCHER.de", "u@bu\u0308cher.de", "u@XN--BCHER-KVA.de"},
 		{"ada@example.org", "Ada@Example.ORG", "ada@ｅxample.org"},
 		{"josé@example.org", "JOSE\u0301@example.org"},
-		{"strauß@example.org", "STRAUẞ@example.org"}, {"νίκος@example.org", "ΝΊΚΟΣ@example.org"},
+		{"strauß@example.org", "STRAUẞ@example.org"}, {"νίκοσ@example.org", "ΝΊΚΟΣ@example.org", "νίκος@example.org"},
 		{"ada@[127.0.0.1]", "ADA@[127.0.0.1]"},
 	} {
 		for _, email := range group {
@@ -87,6 +87,11 @@ func FuzzIdentityKeys(f *testing.F) {
 			if again := key(once); again != once {
 				t.Fatalf("the %s key of %+q is %+q, and that of the key %+q", name, text, once, again)
 			}
+		}
+		// Whoever logs in by an email address is nobody else, however the address is spelled.
+		login := LoginKey(text)
+		if as := LoginEmailKey(text); as != "" && (as != LoginEmailKey(login) || as != EmailKey(as)) {
+			t.Fatalf("as an email address, the login %+q is %+q, and its key %+q", text, as, LoginEmailKey(login))
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 )
 
@@ -112,7 +111,6 @@ type userImports struct {
 	records  []UserImport
 	outcomes []ImportOutcome
 	dry      *dryRun // nil: what is decided is done
-	holders  nameHolders
 }
 
 func (m *manager) ImportUsers(ctx context.Context, options ImportOptions, records []UserImport) (_ []ImportOutcome, err error) {
@@ -214,20 +212,6 @@ func (i *userImports) round(ctx context.Context, round []int) error {
 			return err
 		}
 	}
-	wanted := make([]names, len(round))
-	for n, at := range round {
-		fresh := i.records[at].Draft.Create
-		i.records[at].Key.fill(&fresh)
-		wanted[n] = names{fresh.Login, fresh.Email}
-	}
-	holders, err := findNameHolders(ctx, i.store, wanted...)
-	if err != nil {
-		return err
-	}
-	if i.dry != nil { // what earlier rounds would have made is not in the store
-		maps.Copy(holders, i.holders)
-	}
-	i.holders = holders
 	var commands []*command
 	var places []int // in the records
 	for _, at := range round {
@@ -305,11 +289,6 @@ func (i *userImports) create(at int) (*command, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := names{fresh.Login, fresh.Email}
-	if err := i.holders.check(fresh.ID, wanted); err != nil {
-		return nil, err
-	}
-	i.holders.take(fresh.ID, wanted)
 	if i.dry != nil {
 		user := fresh.user()
 		if err := i.dry.put(User{}, user); err != nil {
@@ -342,11 +321,6 @@ func (i *userImports) update(at int, user User) (*command, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := patch.names(user)
-	if err := i.holders.check(user.ID, wanted); err != nil {
-		return nil, err
-	}
-	i.holders.take(user.ID, wanted)
 	shown := user.ID
 	if i.dry != nil && i.dry.created[user.ID] {
 		shown = UserID{}
@@ -411,11 +385,11 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 		records[at].Key.fill(&fresh)
 		user := fresh.user()
 		user.LoginSkeleton, _ = m.loginSkeleton(user.Login) // whose error the record meets
-		for _, field := range guardedFields {
-			key := user.key(field)
-			if _, known := d.holders[key]; !known && key.value != "" {
+		for _, guarded := range user.guarded() {
+			key := guarded.key
+			if _, known := d.holders[key]; !known {
 				d.holders[key] = UserID{}
-				values[field] = append(values[field], key.value)
+				values[key.field] = append(values[key.field], key.value)
 			}
 		}
 	}
@@ -425,7 +399,11 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 			return err
 		}
 		for _, user := range users {
-			d.holders[user.key(field)] = user.ID
+			for _, guarded := range user.guarded() {
+				if guarded.key.field == field {
+					d.holders[guarded.key] = user.ID
+				}
+			}
 		}
 	}
 	return nil
@@ -433,23 +411,19 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 
 // put keeps a user as it would become, unless another user has one of its unique values.
 func (d *dryRun) put(before, after User) error {
-	for _, field := range guardedFields {
-		key := after.key(field)
-		if holder := d.holders[key]; key.value != "" && !holder.IsZero() && holder != after.ID {
-			taken := Taken("user", field)
+	kept := after.guarded()
+	for _, guarded := range kept {
+		if holder := d.holders[guarded.key]; !holder.IsZero() && holder != after.ID {
+			taken := Taken("user", guarded.field)
 			return NewError(taken.Code, taken.Field, "%s: user %s", taken.Message, holder)
 		}
 	}
-	for _, field := range guardedFields {
-		if old := before.key(field); old.value != "" {
-			d.holders[old] = UserID{}
-			delete(d.users, old)
-		}
+	for _, old := range before.guarded() {
+		d.holders[old.key] = UserID{}
+		delete(d.users, old.key)
 	}
-	for _, field := range guardedFields {
-		if key := after.key(field); key.value != "" {
-			d.holders[key], d.users[key] = after.ID, after
-		}
+	for _, guarded := range kept {
+		d.holders[guarded.key], d.users[guarded.key] = after.ID, after
 	}
 	return nil
 }
@@ -457,9 +431,33 @@ func (d *dryRun) put(before, after User) error {
 // uniqueFields are the fields by which a UserKey finds a user.
 var uniqueFields = []string{"id", "login", "email", "extref"}
 
-// guardedFields are the fields of which no two users have the same value, in the order in
-// which an error names them.
-var guardedFields = append(slices.Clip(uniqueFields), skeletonField)
+// emailHolder is the field of Store.FindUsers for who has an email address, be it as the
+// email address or as the login.
+const emailHolder = "email_holder"
+
+// guardedKey is a value that no two users have; field is the one that Taken knows it by.
+type guardedKey struct {
+	field string
+	key   UserKey
+}
+
+// guarded returns the values of the user that nobody else has, in the order in which an error
+// names them, without those that are empty.
+func (u *User) guarded() []guardedKey {
+	loginEmail := LoginEmailKey(u.Login)
+	if loginEmail == EmailKey(u.Email) {
+		loginEmail = ""
+	}
+	return slices.DeleteFunc([]guardedKey{
+		{"id", u.key("id")},
+		{"login", u.key("login")},
+		{"login_email", UserKey{emailHolder, loginEmail}},
+		{"email", u.key("email")},
+		{"email_login", UserKey{emailHolder, u.key("email").value}},
+		{"extref", u.key("extref")},
+		{skeletonField, UserKey{skeletonField, u.LoginSkeleton}},
+	}, func(guarded guardedKey) bool { return guarded.key.value == "" })
+}
 
 // key returns the user's key of a field in the form of normal.
 func (u *User) key(field string) UserKey {
@@ -470,8 +468,6 @@ func (u *User) key(field string) UserKey {
 		return ByLogin(u.Login).normal()
 	case "email":
 		return ByEmail(u.Email).normal()
-	case skeletonField:
-		return UserKey{skeletonField, u.LoginSkeleton}
 	}
 	return ByExtRef(u.ExtRef)
 }

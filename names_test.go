@@ -49,14 +49,18 @@ func TestNoLoginIsTheEmailAddressOfAnother(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		outcomes, err := users.ImportUsers(ctx, userkit.ImportOptions{DryRun: dry}, []userkit.UserImport{
 			record("new", "mail@example.org"), record("bob@example.org", "ada@example.org"),
-			record("first@example.org", "x@example.org"), record("second", "first@example.org"),
-			record("cyd", "cyd@example.org"),
+			record("cyd", "cyd@example.org"), record("first@example.org", "x@example.org"), record("second", "first@example.org"),
 		})
 		require.NoError(t, err)
 		var codes []userkit.Code
 		for _, outcome := range outcomes {
 			codes = append(codes, userkit.ErrorCode(outcome.Err))
 		}
-		require.Equal(t, []userkit.Code{userkit.CodeEmailTaken, userkit.CodeEmailTaken, "", userkit.CodeEmailTaken, ""}, codes)
+		require.Equal(t, []userkit.Code{userkit.CodeEmailTaken, userkit.CodeEmailTaken, ""}, codes[:3])
+		if dry {
+			require.Equal(t, []userkit.Code{"", userkit.CodeEmailTaken}, codes[3:], "in their order")
+		} else {
+			require.Contains(t, [][]userkit.Code{{"", userkit.CodeEmailTaken}, {userkit.CodeLoginTaken, ""}}, codes[3:], "one of the two")
+		}
 	}
 }

@@ -44,7 +44,8 @@ type Store interface {
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
 	//     extref, login_skeleton, whose field is login, access_token, stable_id of a purchase, id): nothing of this change was written,
-	//     and the other changes are not affected.
+	//     and the other changes are not affected. The LoginEmailKey of a user's login and the
+	//     EmailKey of another's email address are unique together: see Taken.
 	//
 	// If an error is returned for the call as a whole, it is unknown which of the changes were
 	// made, if any. No two changes are of the same user. If two changes of one call set the same
@@ -62,8 +63,9 @@ type Store interface {
 	FindUser(ctx context.Context, key UserKey) (User, error)
 	// FindUsers returns the users whose field has one of the values, in no order,
 	// each once. field is that of a UserKey, and the values are those of UserKey.Value,
-	// or field is login_skeleton, and the values are those of User.LoginSkeleton; they
-	// are at most MaxImport, and none is empty.
+	// or field is login_skeleton, and the values are those of User.LoginSkeleton, or field is
+	// email_holder, and the values are those that the EmailKey or the LoginEmailKey of a user
+	// has; they are at most MaxImport, and none is empty.
 	FindUsers(ctx context.Context, field string, values []string) ([]User, error)
 	// Users lists users by any sortable field of UserFields. The filter has the meaning that
 	// MatchUsers defines; its Filter has been checked, segments in it and Segment are lists, and

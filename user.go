@@ -93,7 +93,8 @@ type User struct {
 	ID UserID `json:"id"`
 
 	// Login, Email and ExtRef are unique in the project: Login by LoginKey, Email by EmailKey, and
-	// ExtRef byte by byte. Each may be empty.
+	// ExtRef byte by byte. Each may be empty. A Login that is written like an email address is not
+	// the email address of another user.
 	Login         string `json:"login,omitempty"`
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
@@ -455,16 +456,8 @@ func (m *manager) CreateUser(ctx context.Context, user NewUser) (_ User, err err
 	if err != nil {
 		return User{}, err
 	}
-	wanted := names{user.Login, user.Email}
-	holders, err := findNameHolders(ctx, m.store, wanted)
-	if err != nil {
-		return User{}, err
-	}
 	scope := scopeOf(ctx)
 	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
-		if err := holders.check(user.ID, wanted); err != nil {
-			return User{}, Change{}, err
-		}
 		created, change, err := user.create(state, call.origin)
 		if err == nil && !meets(UserFilter{Filter: scope, Moment: m.moment(call.now)}, &State{User: created}) {
 			err = NewError(CodeNotAllowed, "", "the actor may create other users only")
@@ -540,18 +533,9 @@ func (m *manager) UpdateUser(ctx context.Context, id UserID, patch UserPatch) (_
 			return User{}, err
 		}
 	}
-	holders, err := findNameHolders(ctx, m.store, patch.names(User{}))
-	if err != nil {
-		return User{}, err
-	}
 	steps := patch.steps(m, call.origin)
 	return changeUser(ctx, m, command{want: Want{User: id, Profile: true}}, func(state *State) (User, Change, error) {
-		wanted := patch.names(state.User)
-		after, change, err := patch.apply(state, steps)
-		if err == nil {
-			err = holders.check(id, wanted)
-		}
-		return after, change, err
+		return patch.apply(state, steps)
 	})
 }
 

@@ -163,9 +163,15 @@ func (s *Store) checkProfiles(steps []step) error {
 		without := slices.DeleteFunc(slices.Clone(profiles), func(p *profile) bool { return key(p) == "" })
 		return repeated(without, key)
 	}
+	emails := map[string]bool{}
+	for _, p := range profiles {
+		emails[p.emailIdentity] = p.emailIdentity != ""
+	}
 	switch {
 	case same(func(p *profile) string { return p.loginIdentity }):
 		return userkit.Taken("user", "login")
+	case same((*profile).loginEmail), slices.ContainsFunc(profiles, func(p *profile) bool { return emails[p.loginEmail()] }):
+		return userkit.Taken("user", "login_email")
 	case same(func(p *profile) string { return p.emailIdentity }):
 		return userkit.Taken("user", "email")
 	case same(func(p *profile) string { return p.text(p.extRef) }):

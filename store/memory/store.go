@@ -61,11 +61,11 @@ func New() *Store {
 		feed:   userkit.NewID[Store](),
 		duties: map[string]micros{},
 		users: users{
-			numbers:   make(map[userkit.UserID]uint32),
-			logins:    make(map[string]uint32),
-			emails:    make(map[string]uint32),
-			skeletons: make(map[string]uint32),
-			erased:    make(map[userkit.UserID]*belongings),
+			numbers:     make(map[userkit.UserID]uint32),
+			logins:      make(map[string]uint32),
+			emails:      make(map[string]uint32),
+			loginEmails: make(map[string]uint32), skeletons: make(map[string]uint32),
+			erased: make(map[userkit.UserID]*belongings),
 		},
 		segments: segments{
 			byID:   make(map[userkit.SegmentID]*segment),

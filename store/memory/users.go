@@ -24,9 +24,10 @@ type users struct {
 	byExtRef       set[profile, byExtRef] // without the empty ones
 
 	// logins and emails are the numbers of users by userkit.LoginKey and
-	// userkit.EmailKey, and skeletons those by what their logins look like, without
+	// userkit.EmailKey, loginEmails by userkit.LoginEmailKey where that is not their
+	// own email address, and skeletons those by what their logins look like, without
 	// the empty ones.
-	logins, emails, skeletons map[string]uint32
+	logins, emails, loginEmails, skeletons map[string]uint32
 
 	disabled int64 // how many are
 
@@ -362,6 +363,11 @@ func (u *users) find(field, value string) *user {
 		return u.numbered(u.logins, value)
 	case "email":
 		return u.numbered(u.emails, value)
+	case "email_holder":
+		if found := u.numbered(u.emails, value); found != nil {
+			return found
+		}
+		return u.numbered(u.loginEmails, value)
 	case "login_skeleton":
 		return u.numbered(u.skeletons, value)
 	case "extref":
@@ -370,6 +376,18 @@ func (u *users) find(field, value string) *user {
 	default:
 		return nil
 	}
+}
+
+// loginEmail returns the userkit.LoginEmailKey of the login where it is not that of the email
+// address, or "".
+func (p *profile) loginEmail() string {
+	if !strings.Contains(p.loginIdentity, "@") || p.loginIdentity == p.emailIdentity {
+		return ""
+	}
+	if key := userkit.LoginEmailKey(p.loginIdentity); key != p.emailIdentity {
+		return key
+	}
+	return ""
 }
 
 // check says whether the unique values of a profile are free. before is the
@@ -381,11 +399,19 @@ func (u *users) check(next, before *profile) error {
 	taken := func(field, value, held string) bool {
 		return value != held && u.find(field, value) != nil
 	}
+	others := func(numbers map[string]uint32, key string) bool {
+		holder := u.numbered(numbers, key)
+		return holder != nil && (before.id == userkit.UserID{} || holder.profile.number != before.number)
+	}
 	switch {
 	case taken("login", next.loginIdentity, before.loginIdentity):
 		return userkit.Taken("user", "login")
+	case others(u.emails, next.loginEmail()), others(u.loginEmails, next.loginEmail()):
+		return userkit.Taken("user", "login_email")
 	case taken("email", next.emailIdentity, before.emailIdentity):
 		return userkit.Taken("user", "email")
+	case others(u.loginEmails, next.emailIdentity):
+		return userkit.Taken("user", "email_login")
 	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
 		return userkit.Taken("user", "extref")
 	case taken("login_skeleton", next.loginSkeleton, before.loginSkeleton):
@@ -424,6 +450,9 @@ func (u *users) put(next, before *profile) {
 	if next.emailIdentity != "" {
 		u.emails[next.emailIdentity] = next.number
 	}
+	if key := next.loginEmail(); key != "" {
+		u.loginEmails[key] = next.number
+	}
 	if next.loginSkeleton != "" {
 		u.skeletons[next.loginSkeleton] = next.number
 	}
@@ -444,6 +473,7 @@ func (u *users) put(next, before *profile) {
 func (u *users) forget(gone *profile) {
 	delete(u.logins, gone.loginIdentity)
 	delete(u.emails, gone.emailIdentity)
+	delete(u.loginEmails, gone.loginEmail())
 	delete(u.skeletons, gone.loginSkeleton)
 }
 

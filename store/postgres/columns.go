@@ -302,6 +302,7 @@ var userColumns = columns[userkit.User]{
 	foldedColumn("email_key", func(u *userkit.User) *string { return &u.Email }),
 	identityColumn("login_identity", "login", func(u *userkit.User) string { return userkit.LoginKey(u.Login) }),
 	textColumn("login_skeleton", func(u *userkit.User) *string { return &u.LoginSkeleton }),
+	identityColumn("login_email", "login", func(u *userkit.User) string { return userkit.LoginEmailKey(u.Login) }),
 	identityColumn("email_identity", "email", func(u *userkit.User) string { return userkit.EmailKey(u.Email) }),
 	textColumn("phone", func(u *userkit.User) *string { return &u.Phone }),
 	textColumn("extref", func(u *userkit.User) *string { return &u.ExtRef }),

@@ -53,13 +53,19 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 	if err != nil {
 		return err
 	}
-	return s.together(ctx, func(s *Store) error {
+	err = s.together(ctx, func(s *Store) error {
 		passed, err := s.passed(ctx, q)
 		if err == nil && len(passed) < len(changes) {
 			err = userkit.ErrConflict
 		}
 		return err
 	})
+	for i := range changes {
+		if first := s.firstTaken(ctx, changes[i].Profile, err); userkit.ErrorCode(first) != userkit.ErrorCode(err) {
+			return first
+		}
+	}
+	return err
 }
 
 // together runs statements that write in one transaction, and all of them anew where
@@ -105,24 +111,33 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 // login, else of the email address, else of the external reference, else of what the login
 // looks like. Which of them a statement fails by is a matter of the order of indexes.
 func (s *Store) firstTaken(ctx context.Context, user *userkit.User, err error) error {
-	violated := userkit.ErrorCode(err)
-	if user == nil || violated != userkit.CodeEmailTaken && violated != userkit.CodeExtRefTaken && violated != userkit.CodeLoginConfusable {
+	if user == nil || !slices.Contains(takenOfUsers, userkit.ErrorCode(err)) {
 		return err
 	}
-	for _, key := range []userkit.UserKey{userkit.ByLogin(user.Login), userkit.ByEmail(user.Email), userkit.ByExtRef(user.ExtRef)} {
-		first := userkit.Taken("user", key.Field())
-		if first.Code == violated {
-			return err
-		}
-		if key.Value() == "" {
+	email, loginEmail := userkit.EmailKey(user.Email), userkit.LoginEmailKey(user.Login)
+	if loginEmail == email {
+		loginEmail = "" // then the email address is said to be taken
+	}
+	for _, value := range []struct{ taken, field, value string }{
+		{"login", "login", userkit.LoginKey(user.Login)},
+		{"login_email", "email_holder", loginEmail},
+		{"email", "email", email},
+		{"email_login", "email_holder", email},
+		{"extref", "extref", user.ExtRef},
+	} {
+		if value.value == "" {
 			continue
 		}
-		if holder, findErr := s.FindUser(ctx, key); findErr == nil && holder.ID != user.ID {
-			return first
+		holders, findErr := s.FindUsers(ctx, value.field, []string{value.value})
+		if findErr == nil && slices.ContainsFunc(holders, func(holder userkit.User) bool { return holder.ID != user.ID }) {
+			return userkit.Taken("user", value.taken)
 		}
 	}
 	return err
 }
+
+// takenOfUsers are the codes of errors about a value of a user.
+var takenOfUsers = []userkit.Code{userkit.CodeLoginTaken, userkit.CodeEmailTaken, userkit.CodeExtRefTaken, userkit.CodeLoginConfusable}
 
 // send makes all changes of a batch, but for those whose version is not the
 // user's, or none.
@@ -351,6 +366,10 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.q.add("\nRETURNING t.user_id")
 		w.cte("created_users")
 		insert(w, "users", userColumns, newUsers)
+		w.q.add("\nRETURNING " + emailsHeld)
+		w.cte("inserted_email_holders")
+		w.q.add("INSERT INTO ? (project, key, user_id)\nSELECT ?, h.key, t.id\nFROM created_users AS t\n"+eachEmailHeld+"\nWHERE h.key <> ''",
+			s.table("email_holders"), quoted(s.project))
 	}
 	w.passed = passed[0]
 	if len(passed) > 1 {
@@ -369,13 +388,39 @@ func (s *Store) commitStatement(batch []pending, together bool) (*statement, err
 		w.q.add("UPDATE ? AS t SET "+userAssignments+"\nFROM ", s.table("users"))
 		from(w, userColumns, users)
 		w.wherePassed("n.id")
-		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id"), quoted(s.project))
+		w.q.add("\nAND t.project = ? AND "+keyed("t.id", "n.id")+"\nRETURNING "+emailsHeld, quoted(s.project))
+		w.updateEmailHolders()
 	}
 	for _, changes := range gathered {
 		changes.write(w)
 	}
 	w.q.add(")\nSELECT user_id FROM " + w.passed)
 	return w.q, w.err
+}
+
+// emailsHeld are the columns of a user t with the values of email_holders that are its own, and
+// eachEmailHeld adds each of these to the rows of t, as h.key. A user whose login is the own
+// email address holds one.
+const (
+	emailsHeld    = "t.id, t.email_identity, t.login_email"
+	eachEmailHeld = "CROSS JOIN LATERAL (SELECT t.email_identity UNION SELECT t.login_email) AS h(key)"
+)
+
+// updateEmailHolders adds the parts that make email_holders what updated_users says. A statement
+// sees users as they were before it, so that what was held is read there; a user whom an earlier
+// version wrote holds nothing yet.
+func (w *work) updateEmailHolders() {
+	const before = "\nCROSS JOIN LATERAL (SELECT u.email_identity, u.login_email FROM ? AS u WHERE u.project = ? AND u.id = t.id OFFSET 0) AS u"
+	users, holders, project := w.store.table("users"), w.store.table("email_holders"), quoted(w.store.project)
+	w.cte("deleted_from_email_holders")
+	w.q.add("DELETE FROM ? AS d USING updated_users AS t"+before+"\nCROSS JOIN LATERAL (VALUES (u.email_identity), (u.login_email)) AS h(key)\n"+
+		"WHERE d.project = ? AND "+keyed("d.key", "h.key")+" AND "+keyed("d.user_id", "t.id")+" AND h.key <> t.email_identity AND h.key <> t.login_email\nRETURNING d.key",
+		holders, users, project, project)
+	w.cte("inserted_into_email_holders")
+	w.q.add("INSERT INTO ? (project, key, user_id)\nSELECT ?, h.key, t.id\nFROM updated_users AS t"+before+"\n"+eachEmailHeld+"\n"+
+		"WHERE h.key <> '' AND (u.login_email IS NULL OR h.key <> u.email_identity AND h.key <> u.login_email)\n"+
+		"AND (SELECT count(*) FROM deleted_from_email_holders) >= 0",
+		holders, project, users, project)
 }
 
 var userAssignments = userColumns[1:].assignments()
@@ -396,7 +441,10 @@ func (w *work) deleteUsers() {
 		}
 	}
 	w.cte("deleted_users")
-	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.id", "l.user_id"), w.store.table("users"), quoted(w.store.project))
+	w.q.add("DELETE FROM ? AS t USING deleted AS l WHERE t.project = ? AND "+keyed("t.id", "l.user_id")+"\nRETURNING "+emailsHeld, w.store.table("users"), quoted(w.store.project))
+	w.cte("deleted_email_holders")
+	w.q.add("DELETE FROM ? AS d USING deleted_users AS t CROSS JOIN LATERAL (VALUES (t.email_identity), (t.login_email)) AS h(key)\n"+
+		"WHERE d.project = ? AND "+keyed("d.key", "h.key")+" AND "+keyed("d.user_id", "t.id"), w.store.table("email_holders"), quoted(w.store.project))
 }
 
 // insert begins a part that inserts the records n.

@@ -18,7 +18,7 @@ import (
 
 // largeTables are those that grow with the users of a project.
 var largeTables = []string{
-	"users", "accounts", "devices", "sessions", "usage_days", "purchases", "messages", "deliveries", "transactions", "events", "connections", "activations",
+	"users", "email_holders", "accounts", "devices", "sessions", "usage_days", "purchases", "messages", "deliveries", "transactions", "events", "connections", "activations",
 }
 
 // crowd fills a store: users with two devices, three sessions (one open), three

@@ -116,6 +116,7 @@ var taken = map[string]unique{
 	"users_login_key":           {"user", "login"},
 	"users_email_key":           {"user", "email"},
 	"users_extref_key":          {"user", "extref"},
+	"email_holders_pkey":        {"user", "email_login"},
 	"users_login_skeleton_key":  {"user", "login_skeleton"},
 	"accounts_pkey":             {},
 	"devices_pkey":              {"device", "id"},

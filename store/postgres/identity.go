@@ -13,23 +13,26 @@ const identityBatch = 1000
 // identityTable says of a table which keys its rows are told apart by.
 type identityTable struct {
 	name  string
-	since string // the column that says who was first
-	keys  []identityKey
+	since string        // the column that says who was first
+	keys  []identityKey // the first is NULL until the row has all of them
+	holds bool          // the rows hold email addresses
 }
 
 // identityKey is a column that holds the key of a text of another column.
 type identityKey struct {
 	text, key string
 	of        func(text string) string
+	shared    bool // the column is not unique by itself
 }
 
 // identityTables are the tables with keys that Go works out.
 var identityTables = []identityTable{
 	{"users", "registered_at", []identityKey{
-		{"login", "login_identity", userkit.LoginKey},
-		{"email", "email_identity", userkit.EmailKey},
-	}},
-	{"segments", "created_at", []identityKey{{"name", "name_identity", userkit.SegmentNameKey}}},
+		{"login", "login_email", userkit.LoginEmailKey, true},
+		{"login", "login_identity", userkit.LoginKey, false},
+		{"email", "email_identity", userkit.EmailKey, false},
+	}, true},
+	{"segments", "created_at", []identityKey{{"name", "name_identity", userkit.SegmentNameKey, false}}, false},
 }
 
 // unidentified is a row without keys.
@@ -63,6 +66,9 @@ func (s *Store) identify(ctx context.Context, table identityTable) (bool, error)
 // stays without.
 func (s *Store) identifyIn(ctx context.Context, table identityTable, project text, rows []*unidentified) error {
 	for i := range table.keys {
+		if table.keys[i].shared {
+			continue
+		}
 		held, err := s.held(ctx, table, project, i, rows)
 		if err != nil {
 			return err
@@ -70,10 +76,10 @@ func (s *Store) identifyIn(ctx context.Context, table identityTable, project tex
 		for _, row := range rows {
 			switch wanted := row.keys[i]; {
 			case wanted == "":
-			case held[wanted]:
+			case held[wanted] == "":
+				held[wanted] = row.id
+			case held[wanted] != row.id:
 				row.keys[i] = ""
-			default:
-				held[wanted] = true
 			}
 		}
 	}
@@ -87,22 +93,31 @@ func (s *Store) identifyIn(ctx context.Context, table identityTable, project tex
 		}
 	}
 	q := &statement{}
-	q.add("UPDATE ? AS t SET ", s.table(table.name))
+	returned := "t.id"
+	if table.holds {
+		returned = emailsHeld
+	}
+	q.add("WITH t AS (\nUPDATE ? AS t SET ", s.table(table.name))
 	names, unchanged := "", ""
 	for i, key := range table.keys {
 		if i > 0 {
 			q.add(", ")
 		}
 		q.add(key.key + " = n." + key.key)
-		names += ", " + key.key + ", " + key.text
-		unchanged += " AND t." + key.text + " = n." + key.text
+		names += ", " + key.key + ", of_" + key.key
+		unchanged += " AND t." + key.text + " = n.of_" + key.key
 	}
 	q.add("\nFROM unnest(?", ids.of("uuid"))
 	for i := range keys {
 		q.add(", ?, ?", keys[i].of("text"), texts[i].of("text"))
 	}
-	q.add(") AS n(id"+names+")\nWHERE t.project = ? AND "+keyed("t.id", "n.id")+" AND t."+table.keys[0].key+" IS NULL"+unchanged+"\nRETURNING true",
+	q.add(") AS n(id"+names+")\nWHERE t.project = ? AND "+keyed("t.id", "n.id")+" AND t."+table.keys[0].key+" IS NULL"+unchanged+"\nRETURNING "+returned+")",
 		quoted(string(project)))
+	if table.holds {
+		q.add(", h AS (\nINSERT INTO ? (project, key, user_id)\nSELECT ?, h.key, t.id FROM t "+eachEmailHeld+"\nWHERE h.key <> '' ON CONFLICT DO NOTHING)",
+			s.table("email_holders"), quoted(string(project)))
+	}
+	q.add("\nSELECT EXISTS (SELECT FROM t)")
 	var done flag
 	return s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&done) })
 }
@@ -152,8 +167,8 @@ func (s *Store) unidentified(ctx context.Context, table identityTable) ([]*unide
 	return all, err
 }
 
-// held returns which of the keys that rows of a project want in a column are somebody's.
-func (s *Store) held(ctx context.Context, table identityTable, project text, at int, wanted []*unidentified) (map[string]bool, error) {
+// held returns the rows that have the keys which rows of a project want in a column.
+func (s *Store) held(ctx context.Context, table identityTable, project text, at int, wanted []*unidentified) (map[string]text, error) {
 	var keys array
 	for _, row := range wanted {
 		if row.keys[at] != "" {
@@ -162,13 +177,13 @@ func (s *Store) held(ctx context.Context, table identityTable, project text, at 
 	}
 	column := "t." + table.keys[at].key
 	q := &statement{}
-	q.add("SELECT n.key\nFROM unnest(?) AS n(key)\nCROSS JOIN LATERAL (SELECT FROM ? AS t WHERE t.project = ? AND "+column+" = n.key AND "+column+" <> '' OFFSET 0) AS t",
+	q.add("SELECT n.key, t.id\nFROM unnest(?) AS n(key)\nCROSS JOIN LATERAL (SELECT t.id::text FROM ? AS t WHERE t.project = ? AND "+column+" = n.key AND "+column+" <> '' OFFSET 0) AS t",
 		keys.of("text"), s.table(table.name), quoted(string(project)))
-	held := map[string]bool{}
+	held := map[string]text{}
 	err := s.query(ctx, q, func(rows *sql.Rows) error {
-		var key text
-		err := rows.Scan(&key)
-		held[string(key)] = true
+		var key, id text
+		err := rows.Scan(&key, &id)
+		held[string(key)] = id
 		return err
 	})
 	return held, err

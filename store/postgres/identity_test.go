@@ -32,7 +32,8 @@ func TestMigrateWorksOutKeys(t *testing.T) {
 	require.NoError(t, err)
 	for _, statement := range []string{
 		"UPDATE userkit.users SET email = 'U@xn--bcher-kva.de' WHERE email = 'other@example.org'",
-		"UPDATE userkit.users SET login_identity = NULL, email_identity = NULL",
+		"UPDATE userkit.users SET login_identity = NULL, email_identity = NULL, login_email = NULL",
+		"DELETE FROM userkit.email_holders",
 		"UPDATE userkit.segments SET name_identity = NULL",
 	} {
 		_, err := db.Exec(statement)

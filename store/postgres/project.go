@@ -45,7 +45,7 @@ func (s *Store) DropProject(ctx context.Context) error {
 			}
 		}
 	}
-	tables := []string{"segments", "users", "accounts", "duties"}
+	tables := []string{"segments", "users", "email_holders", "accounts", "duties"}
 	for _, kind := range kinds {
 		tables = append(tables, kind.table)
 	}

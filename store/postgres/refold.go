@@ -14,7 +14,7 @@ const refoldBatch = 1000
 
 // foldedLongAgo is the condition that a row was folded by an earlier version. It is that
 // of an index, so a new version needs an index of its own.
-const foldedLongAgo = "t.fold < 2"
+const foldedLongAgo = "t.fold < 3"
 
 // foldedColumns are the names of the columns that hold folded texts.
 var foldedColumns = []string{

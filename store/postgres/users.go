@@ -59,6 +59,8 @@ func keyCondition(field string) (string, error) {
 		return "u." + field + "_identity = ? AND u." + field + "_identity <> ''", nil
 	case "extref", "login_skeleton":
 		return "u." + field + " = ? AND u." + field + " <> ''", nil
+	case "email_holder":
+		return "u.id = h.user_id", nil
 	}
 	return "", userkit.NewError(userkit.CodeUnknownField, "key", "no user can be found by %q", field)
 }
@@ -92,6 +94,9 @@ func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([
 	q := &statement{hot: true}
 	q.add("SELECT " + userReads + "\nFROM ")
 	unnest(q, n, rows) // the texts are storable
+	if field == "email_holder" {
+		q.lookUp(s, "email_holders", "h", "h.key = n.value")
+	}
 	q.lookUp(s, "users", "u", condition)
 	q.lookUp(s, "accounts", "a", "a.user_id = u.id")
 	return selectRecords(ctx, s, q, userTargets)

@@ -296,6 +296,30 @@ func otherRaces() []testCase {
 				require.Equal(t, before+1, d.countUsers(t))
 			}
 		}},
+		{"an email address is the login of one user or the email address of one", func(t *testing.T, env env) {
+			d, e := env.pair(t)
+			for round := range 5 {
+				address := fmt.Sprintf("ada%d@example.com", round)
+				answers := contest(d, e, func(m userkit.Manager, i int) (userkit.User, error) {
+					if i%4 < 2 {
+						return m.CreateUser(t.Context(), userkit.NewUser{Login: address})
+					}
+					return m.CreateUser(t.Context(), userkit.NewUser{Email: address})
+				})
+				won := 0
+				for i, answer := range answers {
+					switch {
+					case answer.err == nil:
+						won++
+					case i%4 < 2:
+						requireCode(t, answer.err, userkit.ErrExists, userkit.CodeLoginTaken)
+					default:
+						requireCode(t, answer.err, userkit.ErrExists, userkit.CodeEmailTaken)
+					}
+				}
+				require.Equal(t, 1, won)
+			}
+		}},
 		{"exactly one user gets one of the logins that look the same", func(t *testing.T, env env) {
 			d, e := env.pair(t, looksAlike)
 			won := succeeded(t, contest(d, e, func(m userkit.Manager, i int) (userkit.User, error) {

@@ -575,7 +575,7 @@ func requireExists(t *testing.T, err error, code userkit.Code, field string) {
 	if words == "" {
 		words = strings.ReplaceAll(field, "_", " ")
 	}
-	said := "another [a-z ]* has this " + words
+	said := "another [a-z ]* has this " + words + "( as their [a-z ]*)?"
 	if code == userkit.CodeLoginConfusable {
 		said = "the login of another user looks the same"
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -35,6 +36,8 @@ func storeCommitGroup() group {
 		{"gives each change of a call its own outcome, in order", commitOutcomesInOrder},
 		{"keeps logins unique by their keys", commitUniqueLogin},
 		{"keeps email addresses unique by their keys", commitUniqueEmail},
+		{"keeps logins apart from the email addresses of others", commitUniqueLoginEmail},
+		{"frees an email address that was somebody's login, and keeps one that is both", commitFreesLoginEmail},
 		{"keeps external references unique byte by byte", commitUniqueExtRef},
 		{"keeps what logins look like unique", commitUniqueSkeleton},
 		{"names the login, then the email address, then the external reference, then a login that looks the same, of several that are taken", commitUniqueSeveral},
@@ -628,6 +631,99 @@ func commitUniqueEmail(t *testing.T, env env) {
 		[]string{"zo@example.org", "zoe@example.org", "zoë@éxample.org"})
 }
 
+func commitUniqueLoginEmail(t *testing.T, env env) {
+	spellings := []string{"Zoë@Bücher.example", "zoe\u0308@xn--bcher-kva.example", "ZOË@BÜCHER.EXAMPLE", "ｚoë@bücher.example"}
+	owner, named, editor := newDossier(1), newDossier(2), newDossier(3)
+	owner.user.Email, named.user.Login = "Zoë@Bücher.example", "Bob@Example.org"
+	createAll(t, env.store, owner, named, editor)
+	refuse := func(code userkit.Code, field string, set func(user *userkit.User)) {
+		t.Helper()
+		creator := newDossier(4)
+		set(&creator.user)
+		requireExists(t, outcome(t, env.store, creator.creation()), code, field)
+		requireGone(t, env.store, newDossier(4))
+		change := everyChange(editor)
+		set(change.Profile)
+		requireExists(t, outcome(t, env.store, change), code, field)
+		requireExists(t, env.store.CommitTogether(t.Context(), []userkit.Change{change}), code, field)
+		for _, d := range []dossier{owner, named, editor} {
+			requireDossier(t, env.store, d)
+		}
+	}
+	for _, spelling := range spellings {
+		refuse(userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login = spelling })
+		refuse(userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login, user.Email = spelling, "free@example.org" })
+		refuse(userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Login, user.Email = spelling, spelling })
+	}
+	for _, spelling := range []string{"bob@example.org", "BOB@EXAMPLE.ORG", "ｂob@example.org"} {
+		refuse(userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Email = spelling })
+		refuse(userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login, user.Email = spelling, spelling })
+	}
+	for i, login := range []string{"zoe@bücher.example", "zoë@bucher.example", "zoë", "zoë@bücher"} {
+		user := newUser(10 + i)
+		user.Login = login
+		create(t, env.store, user)
+	}
+	holders, err := env.store.FindUsers(t.Context(), "email_holder", []string{"zoë@xn--bcher-kva.example", "bob@example.org", "zoë@xn--bcher-kva", "nobody@example.org"})
+	require.NoError(t, err)
+	var ids []userkit.UserID
+	for _, holder := range holders {
+		ids = append(ids, holder.ID)
+	}
+	require.ElementsMatch(t, []userkit.UserID{owner.user.ID, named.user.ID, newUser(13).ID}, ids)
+
+	// Two changes of one call.
+	first, second := newUser(20), newUser(21)
+	first.Login, second.Email = "both@example.org", "both@example.org"
+	err = env.store.CommitTogether(t.Context(), []userkit.Change{creation(first), creation(second)})
+	require.ErrorIs(t, err, userkit.ErrExists)
+	errs := outcomes(t, env.store, creation(first), creation(second))
+	require.NotEqual(t, errs[0] == nil, errs[1] == nil, "one of them")
+	require.ErrorIs(t, cmp.Or(errs...), userkit.ErrExists)
+}
+
+func commitFreesLoginEmail(t *testing.T, env env) {
+	user := newUser(1)
+	user.Login, user.Email = "ada@example.org", "ADA@example.org"
+	create(t, env.store, user)
+	// edit gives the user a login and an email address, and demands that these and no others
+	// of some are taken for a second user.
+	edit := func(login, email string, taken ...string) {
+		t.Helper()
+		change := step(&user)
+		user.Login, user.Email, user.Account = login, email, change.Account
+		user.Version, change.Profile = change.Version+1, &user
+		require.NoError(t, outcome(t, env.store, change))
+		for _, name := range []string{"ada@example.org", "x@example.org", "y@example.org"} {
+			other := newUser(2)
+			other.Login, other.Email = "", name
+			err := env.store.CommitTogether(t.Context(), []userkit.Change{creation(other)})
+			if slices.Contains(taken, name) {
+				requireExists(t, err, userkit.CodeEmailTaken, "email")
+				continue
+			}
+			require.NoError(t, err)
+			deletion := step(&other)
+			deletion.Delete = true
+			require.NoError(t, outcome(t, env.store, deletion))
+		}
+	}
+	edit("x@example.org", "ada@example.org", "ada@example.org", "x@example.org")
+	edit("ada@example.org", "x@example.org", "ada@example.org", "x@example.org")
+	edit("ada@example.org", "ada@example.org", "ada@example.org")
+	edit("ada@example.org", "y@example.org", "ada@example.org", "y@example.org")
+	edit("y@example.org", "", "y@example.org")
+	edit("ada", "x@example.org", "x@example.org")
+	edit("", "")
+	edit("x@example.org", "y@example.org", "x@example.org", "y@example.org")
+	deletion := step(&user)
+	deletion.Delete = true
+	require.NoError(t, outcome(t, env.store, deletion))
+	next := newUser(3)
+	next.Login, next.Email = "y@example.org", "x@example.org"
+	create(t, env.store, next)
+}
+
 func commitUniqueExtRef(t *testing.T, env env) {
 	requireTaken(t, env, userkit.CodeExtRefTaken, "extref",
 		func(user *userkit.User, value string) { user.ExtRef = value },
@@ -649,7 +745,8 @@ func commitUniqueSkeleton(t *testing.T, env env) {
 }
 
 func commitUniqueSeveral(t *testing.T, env env) {
-	owners := [4]userkit.User{newUser(1), newUser(2), newUser(3), newUser(7)}
+	owners := [5]userkit.User{newUser(1), newUser(2), newUser(3), newUser(7), newUser(8)}
+	owners[4].Login = "eighth@example.org"
 	create(t, env.store, owners[:]...)
 	values := []struct {
 		code  userkit.Code
@@ -657,6 +754,7 @@ func commitUniqueSeveral(t *testing.T, env env) {
 		set   func(user *userkit.User)
 	}{
 		{userkit.CodeLoginTaken, "login", func(user *userkit.User) { user.Login = owners[0].Login }},
+		{userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Email = owners[4].Login }},
 		{userkit.CodeEmailTaken, "email", func(user *userkit.User) { user.Email = owners[1].Email }},
 		{userkit.CodeExtRefTaken, "extref", func(user *userkit.User) { user.ExtRef = owners[2].ExtRef }},
 		{userkit.CodeLoginConfusable, "login", func(user *userkit.User) { user.LoginSkeleton = owners[3].LoginSkeleton }},
@@ -706,9 +804,9 @@ func commitUniqueEmpty(t *testing.T, env env) {
 
 func commitUniquePerField(t *testing.T, env env) {
 	first, second, third := newUser(1), newUser(2), newUser(3)
-	first.Login, first.Email, first.ExtRef = "same", "other@example.org", "third"
-	second.Login, second.Email, second.ExtRef = "other@example.org", "third", "same"
-	third.Login, third.Email, third.ExtRef = "third", "same", "other@example.org"
+	first.Login, first.Email, first.ExtRef = "same", "other", "third"
+	second.Login, second.Email, second.ExtRef = "other", "third", "same"
+	third.Login, third.Email, third.ExtRef = "third", "same", "other"
 	create(t, env.store, first, second, third)
 	for _, user := range []userkit.User{first, second, third} {
 		requireDossier(t, env.store, dossier{user: user})
