@@ -82,7 +82,7 @@ func (b *bench) people(ctx context.Context, people int) (_ *crowd, err error) {
 }
 
 // peopleTables are the tables that an import of people writes.
-var peopleTables = []string{"users", "accounts", "events"}
+var peopleTables = []string{"users", "email_holders", "accounts", "events"}
 
 // importPeople imports a file of people who are not there yet.
 func importPeople(ctx context.Context, manager userkit.Manager, from io.Reader, people int) error {

@@ -183,8 +183,11 @@ func csvImports(ctx context.Context, b *bench) (sides, error) {
 // empty empties the tables of both sides.
 func (s *server) empty(ctx context.Context) error {
 	for _, schema := range []string{importSchema, copiedIntoSchema} {
-		// Memberships refer to accounts.
-		if err := s.execute(ctx, fmt.Sprintf("TRUNCATE %s.users, %[1]s.accounts, %[1]s.events, %[1]s.memberships", schema)); err != nil {
+		tables := schema + ".memberships" // which refer to accounts
+		for _, table := range peopleTables {
+			tables += ", " + schema + "." + table
+		}
+		if err := s.execute(ctx, "TRUNCATE "+tables); err != nil {
 			return err
 		}
 	}
