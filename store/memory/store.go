@@ -64,8 +64,9 @@ func New() *Store {
 			numbers:     make(map[userkit.UserID]uint32),
 			logins:      make(map[string]uint32),
 			emails:      make(map[string]uint32),
-			loginEmails: make(map[string]uint32), skeletons: make(map[string]uint32),
-			erased: make(map[userkit.UserID]*belongings),
+			loginEmails: make(map[string]uint32),
+			skeletons:   make(map[string]uint32),
+			erased:      make(map[userkit.UserID]*belongings),
 		},
 		segments: segments{
 			byID:   make(map[userkit.SegmentID]*segment),

@@ -403,10 +403,11 @@ func (u *users) check(next, before *profile) error {
 		holder := u.numbered(numbers, key)
 		return holder != nil && (before.id == userkit.UserID{} || holder.profile.number != before.number)
 	}
+	loginEmail := next.loginEmail()
 	switch {
 	case taken("login", next.loginIdentity, before.loginIdentity):
 		return userkit.Taken("user", "login")
-	case others(u.emails, next.loginEmail()), others(u.loginEmails, next.loginEmail()):
+	case others(u.emails, loginEmail), others(u.loginEmails, loginEmail):
 		return userkit.Taken("user", "login_email")
 	case taken("email", next.emailIdentity, before.emailIdentity):
 		return userkit.Taken("user", "email")

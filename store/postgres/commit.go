@@ -49,7 +49,8 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 	if err := s.ready(ctx); err != nil || len(changes) == 0 {
 		return err
 	}
-	q, err := s.commitStatement(batchOf(changes, make([]error, len(changes))), true)
+	batch := batchOf(changes, make([]error, len(changes)))
+	q, err := s.commitStatement(batch, true)
 	if err != nil {
 		return err
 	}
@@ -60,12 +61,7 @@ func (s *Store) CommitTogether(ctx context.Context, changes []userkit.Change) er
 		}
 		return err
 	})
-	for i := range changes {
-		if first := s.firstTaken(ctx, changes[i].Profile, err); userkit.ErrorCode(first) != userkit.ErrorCode(err) {
-			return first
-		}
-	}
-	return err
+	return s.firstTaken(ctx, batch, err)
 }
 
 // together runs statements that write in one transaction, and all of them anew where
@@ -97,7 +93,7 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 	case err == nil || !singular(err):
 		return err
 	case len(batch) == 1:
-		*batch[0].outcome = s.firstTaken(ctx, batch[0].Profile, err)
+		*batch[0].outcome = s.firstTaken(ctx, batch, err)
 		return nil
 	}
 	half := len(batch) / 2
@@ -107,13 +103,28 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 	return s.commit(ctx, batch[half:])
 }
 
-// firstTaken gives the error of a user of whom several values are another's: that of the
-// login, else of the email address, else of the external reference, else of what the login
-// looks like. Which of them a statement fails by is a matter of the order of indexes.
-func (s *Store) firstTaken(ctx context.Context, user *userkit.User, err error) error {
-	if user == nil || !slices.Contains(takenOfUsers, userkit.ErrorCode(err)) {
+// firstTaken returns, in the place of the error that a statement failed by, the error of the
+// first user of a batch who has a value of another: that of the login, else of the email
+// address, else of the external reference, else of what the login looks like. Which of them
+// a statement fails by is a matter of the order of indexes.
+func (s *Store) firstTaken(ctx context.Context, batch []pending, err error) error {
+	if !slices.Contains(takenOfUsers, userkit.ErrorCode(err)) {
 		return err
 	}
+	for _, change := range batch {
+		if change.Profile == nil {
+			continue
+		}
+		if field := s.takenOf(ctx, change.Profile); field != "" {
+			return userkit.Taken("user", field)
+		}
+	}
+	return err
+}
+
+// takenOf returns the first field of a user, as userkit.Taken names it, whose value another
+// user has, or "" if none is found.
+func (s *Store) takenOf(ctx context.Context, user *userkit.User) string {
 	email, loginEmail := userkit.EmailKey(user.Email), userkit.LoginEmailKey(user.Login)
 	if loginEmail == email {
 		loginEmail = "" // then the email address is said to be taken
@@ -128,12 +139,12 @@ func (s *Store) firstTaken(ctx context.Context, user *userkit.User, err error) e
 		if value.value == "" {
 			continue
 		}
-		holders, findErr := s.FindUsers(ctx, value.field, []string{value.value})
-		if findErr == nil && slices.ContainsFunc(holders, func(holder userkit.User) bool { return holder.ID != user.ID }) {
-			return userkit.Taken("user", value.taken)
+		holders, err := s.FindUsers(ctx, value.field, []string{value.value})
+		if err == nil && slices.ContainsFunc(holders, func(holder userkit.User) bool { return holder.ID != user.ID }) {
+			return value.taken
 		}
 	}
-	return err
+	return ""
 }
 
 // takenOfUsers are the codes of errors about a value of a user.

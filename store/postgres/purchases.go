@@ -74,7 +74,7 @@ func (s *Store) LeasePurchases(ctx context.Context, stores []string, now, until 
 // transaction has locked: it waits for nobody. A row that changed since the statement began is
 // looked at as it is now, so no two callers lease one.
 func lease[R any, S ~string](ctx context.Context, s *Store, table string, columns columns[R], column string, services []S, now, until time.Time, limit int) ([]R, error) {
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(ctx); err != nil || len(services) == 0 {
 		return nil, err
 	}
 	var names array
