@@ -3,7 +3,6 @@ package pushmail
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -41,34 +40,12 @@ func (r guardedResolver) LookupAddr(ctx context.Context, address string) ([]stri
 
 // resolve asks a resolver.
 func resolve[T any](ctx context.Context, name string, ask func(context.Context, string) (T, error)) (T, error) {
-	type reply struct {
-		found T
-		err   error
+	found, err := askHost(ctx, func() (T, error) { return ask(ctx, name) })
+	if err == nil {
+		return found, nil
 	}
-	replies := make(chan reply, 1)
-	go func() {
-		var answer reply
-		returned := false
-		defer func() { // also when it ended the goroutine
-			if !returned {
-				answer = reply{err: fmt.Errorf("the resolver panicked: %v", recover())}
-			}
-			replies <- answer
-		}()
-		answer.found, answer.err = ask(ctx, name)
-		returned = true
-	}()
-	var answer reply
-	select {
-	case answer = <-replies:
-	case <-ctx.Done():
-		answer.err = ctx.Err()
+	if known, ok := errors.AsType[*net.DNSError](err); ok {
+		return found, known
 	}
-	if answer.err == nil {
-		return answer.found, nil
-	}
-	if known, ok := errors.AsType[*net.DNSError](answer.err); ok {
-		return answer.found, known
-	}
-	return answer.found, &net.DNSError{Err: answer.err.Error(), Name: name, IsTemporary: true}
+	return found, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
 }

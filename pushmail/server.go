@@ -69,6 +69,14 @@ type Config struct {
 	// itself. Defaults: 60 and 300.
 	PerAddress, PerSender int
 
+	// Connections and PerNetwork are the maximum numbers of simultaneous connections, of all
+	// clients and of the network of one client; further clients are told to try again later. In
+	// LMTP, where the client is a mail server of the host, PerNetwork is not used. Each connection
+	// may hold a mail of Limits.Bytes in memory. One connection lasts at most ten times Timeout
+	// and has at most 1,000 commands; in SMTP, it ends when 20 senders and recipients have been
+	// refused. Defaults: 100 and 10.
+	Connections, PerNetwork int
+
 	// TakeReplies delivers automatic replies and reports about other mails. By default these are
 	// accepted but not delivered. No mail is ever answered by a mail.
 	TakeReplies bool
@@ -83,8 +91,11 @@ type Config struct {
 	// Resolver looks up DNS records; nil: the resolver of the system.
 	Resolver Resolver
 
-	Timeout time.Duration // for one command, for its answer, and for a delivery; default: 1 minute
-	Logger  *slog.Logger  // nil: slog.Default()
+	// Timeout is how long the server waits for one command or one mail, for a client to take an
+	// answer, and for each call of Users and Deliver, even one that ignores its context. Default: 1
+	// minute.
+	Timeout time.Duration
+	Logger  *slog.Logger // nil: slog.Default()
 	Clock   func() time.Time
 }
 
@@ -94,6 +105,7 @@ type Server struct {
 	smtp      *smtp.Server
 	addresses *pace
 	senders   *pace
+	crowd     crowd
 
 	mutex     sync.Mutex
 	ended     bool // shut down or closed
@@ -133,6 +145,8 @@ func NewServer(config Config) (*Server, error) {
 	config.Recipients = min(config.Recipients, 1000)
 	set(&config.PerAddress, 60)
 	set(&config.PerSender, 300)
+	set(&config.Connections, 100)
+	set(&config.PerNetwork, 10)
 	if config.Timeout <= 0 {
 		config.Timeout = time.Minute
 	}
@@ -146,7 +160,13 @@ func NewServer(config Config) (*Server, error) {
 		config.Resolver = net.DefaultResolver
 	}
 	config.Resolver = guardedResolver{config.Resolver}
-	s := &Server{config: config, sessions: map[*session]bool{}, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender)}
+	s := &Server{
+		config: config, sessions: map[*session]bool{}, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender),
+		crowd: crowd{most: config.Connections, perNetwork: config.PerNetwork, networks: map[string]int{}},
+	}
+	if config.LMTP {
+		s.crowd.perNetwork = 0
+	}
 	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return s.begin(c)
 	}))
@@ -160,7 +180,8 @@ func NewServer(config Config) (*Server, error) {
 }
 
 // Serve accepts mails on a listener until the server is shut down or closed; it then closes the
-// listener and returns nil. If the server has been closed already, it does so at once.
+// listener and returns nil. If the server has been closed already, it does so at once. The listener
+// must have no TLS of its own; see Config.TLS.
 func (s *Server) Serve(listener net.Listener) error {
 	s.mutex.Lock()
 	if s.ended {
@@ -170,7 +191,7 @@ func (s *Server) Serve(listener net.Listener) error {
 	}
 	s.listeners = append(s.listeners, listener)
 	s.mutex.Unlock()
-	if err := s.smtp.Serve(listener); !errors.Is(err, smtp.ErrServerClosed) {
+	if err := s.smtp.Serve(guardedListener{listener, s}); !errors.Is(err, smtp.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -241,6 +262,7 @@ type session struct {
 	conn       *smtp.Conn
 	from       string
 	recipients []recipient
+	refused    int // senders and recipients
 }
 
 type recipient struct {
@@ -251,6 +273,7 @@ type recipient struct {
 // The answers of the server. Whatever is wrong with an address, the answer is the same.
 var (
 	errNoMailbox = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such address here"}
+	errNoSender  = &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "The sender is not an address"}
 	errTooMany   = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "Too many mails, try again later"}
 	errLater     = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "The mail could not be kept, try again later"}
 	errRefused   = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "The mail is refused"}
@@ -274,25 +297,18 @@ func (s *session) sender() string {
 	if s.server.config.LMTP {
 		return strings.ToLower(s.from)
 	}
-	host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String())
-	if err != nil {
-		return "other"
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String() // one customer has a network of IPv6
-	}
-	return host
+	return network(s.conn.Conn().RemoteAddr())
 }
 
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	if _, secure := s.conn.TLSConnectionState(); s.server.config.RequireTLS && !secure {
-		return errNoTLS
+		return s.refuse(errNoTLS)
 	}
 	s.from, s.recipients = from, nil
 	if from != "" {
 		s.from = address(from)
 		if s.from == "" {
-			return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "The sender is not an address"}
+			return s.refuse(errNoSender)
 		}
 	}
 	return nil
@@ -301,19 +317,19 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	now := s.server.config.Clock()
 	if !s.server.senders.take(s.sender(), now) {
-		return errTooMany
+		return s.refuse(errTooMany)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.server.config.Timeout)
 	defer cancel()
-	user, err := s.server.config.Users.FindUser(ctx, userkit.ByPushMail(to))
+	user, err := askHost(ctx, func() (userkit.User, error) { return s.server.config.Users.FindUser(ctx, userkit.ByPushMail(to)) })
 	switch {
-	case errors.Is(err, userkit.ErrUnavailable), errors.Is(err, userkit.ErrForbidden), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, userkit.ErrNotFound), errors.Is(err, userkit.ErrInvalid), err == nil && user.Status == userkit.StatusDisabled:
+		return s.refuse(errNoMailbox)
+	case err != nil:
 		s.server.config.Logger.Error("pushmail: an address cannot be looked up", "error", err)
-		return errLater
-	case err != nil, user.Status == userkit.StatusDisabled:
-		return errNoMailbox
+		return s.refuse(errLater)
 	case !s.server.addresses.take(user.ID.String(), now):
-		return errTooMany
+		return s.refuse(errTooMany)
 	}
 	s.recipients = append(s.recipients, recipient{to, user})
 	return nil
@@ -393,7 +409,7 @@ func (s *session) read(r io.Reader) (Delivery, []byte, error) {
 
 // deliver hands a mail over for one recipient. It returns nil only when the mail is kept, or
 // is one that makes no message.
-func (s *session) deliver(to recipient, delivery Delivery, raw []byte) (answer error) {
+func (s *session) deliver(to recipient, delivery Delivery, raw []byte) error {
 	config := &s.server.config
 	header, _, _ := readHeader(raw)
 	// The server in front of an LMTP server may have added one of its own.
@@ -404,16 +420,10 @@ func (s *session) deliver(to recipient, delivery Delivery, raw []byte) (answer e
 	if !config.TakeReplies && (marked(MarkReply) || marked(MarkReport) || marked(MarkBounce)) {
 		return nil
 	}
-	defer func() {
-		if reason := recover(); reason != nil {
-			config.Logger.Error("pushmail: delivering a mail panicked", "reason", reason)
-			answer = errLater
-		}
-	}()
 	ctx, cancel := context.WithTimeout(context.Background(), config.Timeout)
 	defer cancel()
 	delivery.User = to.user
-	err := config.Deliver(ctx, delivery)
+	_, err := askHost(ctx, func() (struct{}, error) { return struct{}{}, config.Deliver(ctx, delivery) })
 	switch {
 	case err == nil:
 		return nil
