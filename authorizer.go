@@ -366,7 +366,7 @@ func (m *manager) authorize(ctx context.Context, c *call, user UserID) (context.
 	if answer.Scope.IsZero() {
 		return ctx, nil
 	}
-	scope, err := m.readyFilter(ctx, UserFilter{Filter: answer.Scope, Moment: Moment{At: c.now}})
+	scope, err := m.resolveFilter(ctx, UserFilter{Filter: answer.Scope, Moment: Moment{At: c.now}})
 	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrNotFound) {
 		err = NewError(CodeAuthorizerFailed, "", "the authorizer returned a scope that is not a valid filter").Because(err)
 	}
@@ -403,20 +403,20 @@ func scopeOf(ctx context.Context) Filter {
 	return scope
 }
 
-// within reports whether a user meets a filter that is ready for a store.
-func (m *manager) within(ctx context.Context, filter UserFilter, user UserID) (bool, error) {
+// within reports whether a user is among those of a selection.
+func (m *manager) within(ctx context.Context, selection UserSelection, user UserID) (bool, error) {
 	states, err := m.store.Load(ctx, []Want{{User: user, Profile: true, Segments: true}})
 	if err != nil {
 		return false, err
 	}
 	state := &states[0]
-	return state.Exists && meets(filter, state), nil
+	return state.Exists && selection.selects(state), nil
 }
 
-// meets reports whether the user of a state meets a filter that is ready for a store.
-func meets(filter UserFilter, state *State) bool {
+// selects reports whether the user of a state is among those of the selection.
+func (s UserSelection) selects(state *State) bool {
 	member := func(id SegmentID) bool { return slices.Contains(state.Segments, id) }
-	match := MatchUsers(filter, readUser(filter.Moment, member))
+	match := MatchUsers(s, readUser(s.Moment, member))
 	return match == nil || match(&state.User)
 }
 

@@ -306,11 +306,11 @@ func (r BulkRequest) event(user UserID) EventID {
 func (r BulkRequest) binding() uint64 { return bindCursor("bulk", Order{}, r) }
 
 // audience walks the ids of the users after the given one, and adds them up.
-func (m *manager) audience(ctx context.Context, filter UserFilter, after UserID, each func(UserID)) (audience, error) {
+func (m *manager) audience(ctx context.Context, selection UserSelection, after UserID, each func(UserID)) (audience, error) {
 	const pageSize = 10_000
 	var sum audience
 	for {
-		ids, err := m.store.UserIDs(ctx, filter, after, pageSize)
+		ids, err := m.store.UserIDs(ctx, selection, after, pageSize)
 		if err != nil {
 			return sum, err
 		}
@@ -342,11 +342,11 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 	if ctx, err = m.alsoMay(ctx, &call, bulkOperations[request.Action]); err != nil {
 		return BulkPreview{}, err
 	}
-	filter, err := m.storeFilter(ctx, request.Users)
+	selection, err := m.selectUsers(ctx, request.Users)
 	if err != nil {
 		return BulkPreview{}, err
 	}
-	if state.rest, err = m.audience(ctx, filter, UserID{}, func(UserID) {}); err != nil {
+	if state.rest, err = m.audience(ctx, selection, UserID{}, func(UserID) {}); err != nil {
 		return BulkPreview{}, err
 	}
 	return BulkPreview{Users: int64(state.rest.count), Token: state.token(request.binding())}, nil
@@ -373,12 +373,12 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 	if request, err = request.ready(ctx, m, call.now, state.run); err != nil {
 		return result, err
 	}
-	filter, err := m.storeFilter(ctx, request.Users)
+	selection, err := m.selectUsers(ctx, request.Users)
 	if err != nil {
 		return result, err
 	}
 	users := state.pending
-	rest, err := m.audience(ctx, filter, state.after, func(id UserID) { users = append(users, id) })
+	rest, err := m.audience(ctx, selection, state.after, func(id UserID) { users = append(users, id) })
 	if err != nil {
 		return result, err
 	}
@@ -405,7 +405,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 		if err := report(chunk); err != nil {
 			return result, err
 		}
-		if err := m.bulkChunk(ctx, request, filter, call.origin, chunk, &result); err != nil {
+		if err := m.bulkChunk(ctx, request, selection, call.origin, chunk, &result); err != nil {
 			return result, err
 		}
 		users = users[len(chunk):]
@@ -424,7 +424,7 @@ const (
 
 // bulkChunk does the action to some users. It returns an error when the store
 // failed or the context ended.
-func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter UserFilter, o origin, users []UserID, result *BulkResult) error {
+func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, selection UserSelection, o origin, users []UserID, result *BulkResult) error {
 	commands := make([]*command, len(users))
 	outcomes := make([]bulkOutcome, len(users))
 	u := usage{zone: m.zone, now: o.now}
@@ -440,7 +440,7 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 			want.Events = []EventID{o.event}
 		}
 		commands[i] = &command{want: want, decide: func(state *State) (change Change, err error) {
-			change, outcomes[i], err = request.decide(state, o, u, filter, message, m.notifiers)
+			change, outcomes[i], err = request.decide(state, o, u, selection, message, m.notifiers)
 			return change, err
 		}}
 	}
@@ -474,7 +474,7 @@ func (m *manager) bulkChunk(ctx context.Context, request BulkRequest, filter Use
 }
 
 // decide decides the action for one user. message is the id of what is sent.
-func (r BulkRequest) decide(state *State, o origin, u usage, filter UserFilter, message MessageID, notifiers notifiers) (change Change, outcome bulkOutcome, err error) {
+func (r BulkRequest) decide(state *State, o origin, u usage, selection UserSelection, message MessageID, notifiers notifiers) (change Change, outcome bulkOutcome, err error) {
 	if slices.Contains(state.Events, o.event) { // done in this run
 		return Change{}, bulkUnchanged, nil
 	}
@@ -512,7 +512,7 @@ func (r BulkRequest) decide(state *State, o origin, u usage, filter UserFilter, 
 	if !change.writes() {
 		return Change{}, bulkUnchanged, nil
 	}
-	if !meets(filter, state) {
+	if !selection.selects(state) {
 		return Change{}, bulkSkipped, nil
 	}
 	return change, bulkChanged, nil

@@ -54,7 +54,7 @@ func TestBulkActionLeavesOutWhoDoesNotMeetTheFilterAnyMore(t *testing.T) {
 	request := BulkRequest{Action: BulkDeactivate, Users: UserFilter{Filter: Equal("country", "DE")}}
 	decide := func(user User) bulkOutcome {
 		user.ID = UserID{15: 1}
-		change, outcome, err := request.decide(&State{Exists: true, User: user}, testOrigin(noon), usage{zone: time.UTC, now: noon}, request.Users, MessageID{}, nil)
+		change, outcome, err := request.decide(&State{Exists: true, User: user}, testOrigin(noon), usage{zone: time.UTC, now: noon}, UserSelection{Filter: request.Users.Filter}, MessageID{}, nil)
 		require.NoError(t, err)
 		require.Equal(t, outcome == bulkChanged, change.writes())
 		return outcome

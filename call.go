@@ -39,7 +39,7 @@ func define(op operation) *operation {
 }
 
 // narrow marks an operation whose filter is combined with the scope: its users are found with
-// storeFilter, which combines them, or checked with within.
+// selectUsers, which combines them, or checked with within.
 func (op *operation) narrow() *operation {
 	op.narrowed = true
 	return op

@@ -50,13 +50,13 @@
 //   - what is loaded and committed: Want, State, Change, Records, SegmentChange, and the
 //     records that hosts see in another form: DeviceRecord, TokenDigest, Ledger
 //   - how a list is asked for: ListRange, Order, ListPosition, CompareListPositions, OrderKey, CompareOrderKeys
-//   - what a filter means: Expression, which is a Comparison with its Operator, an
+//   - what a filter means: UserSelection and its Expression, which is a Comparison with its Operator, an
 //     AndExpression, OrExpression, NotExpression or ElementExpression; MatchUsers and
 //     FieldReader
 //   - how texts are compared and searched: SortKey, LoginKey, EmailKey, LoginEmailKey,
 //     SegmentNameKey, Search, SearchText, SearchParts
 //   - the feed and retention: FeedPosition, FeedEvent, Expiry
-//   - errors that are the same on all stores: Taken
+//   - errors that are the same on all stores: Taken, and UniqueValue
 //
 // # General guarantees
 //

@@ -33,25 +33,37 @@ type FieldReader[R any] struct {
 // NoTime is what FieldReader.Number returns for the zero time.
 var NoTime = time.Time{}.UnixMicro()
 
-// MatchUsers compiles a filter that was prepared for a store into a function that reports whether a
-// record matches it. read returns the reader of the field with a name. Stores that filter in Go use
-// it, so that filters mean the same everywhere. The result is nil if every record matches.
+// UserSelection says which users a store is asked for: those who match all of its parts. The
+// manager makes it from a UserFilter, which it has checked. The zero selection means all users.
 //
 // For writers of stores.
-func MatchUsers[R any](filter UserFilter, read func(field string) FieldReader[R]) func(record *R) bool {
+type UserSelection struct {
+	WithoutDisabled bool
+	Search          Search    // the zero Search means all users
+	Segment         SegmentID // a list of which the users are members; zero means all users
+	Filter          Filter    // checked; the segments in it are lists, named by their ids
+	Moment          Moment    // when derived facts are computed
+}
+
+// MatchUsers compiles a selection into a function that reports whether it selects a record. read
+// returns the reader of the field with a name. Stores that filter in Go use it, so that filters mean
+// the same everywhere. The result is nil if every record is selected.
+//
+// For writers of stores.
+func MatchUsers[R any](selection UserSelection, read func(field string) FieldReader[R]) func(record *R) bool {
 	m := matchers[R]{read}
 	var parts []func(*R) bool
-	if filter.WithoutDisabled {
+	if selection.WithoutDisabled {
 		parts = append(parts, m.comparison(Comparison{Field: "status", Operator: OpNotEqual, Value: string(StatusDisabled)}))
 	}
-	if !filter.Segment.IsZero() {
-		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: filter.Segment.String()}))
+	if !selection.Segment.IsZero() {
+		parts = append(parts, m.comparison(Comparison{Field: segmentField, Operator: OpEqual, Value: selection.Segment.String()}))
 	}
-	if search := filter.Searched(); search.Term != "" {
-		parts = append(parts, m.search(search))
+	if selection.Search.Term != "" {
+		parts = append(parts, m.search(selection.Search))
 	}
-	if filter.Filter.root != nil {
-		parts = append(parts, m.expression(filter.Filter.root))
+	if !selection.Filter.IsZero() {
+		parts = append(parts, m.expression(selection.Filter.root))
 	}
 	switch len(parts) {
 	case 0:

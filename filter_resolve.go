@@ -20,57 +20,61 @@ type resolver struct {
 // maxResolved bounds the comparisons of a filter with the rules that it names.
 const maxResolved = 4096
 
-// storeFilter makes the filter of a call ready for a store, and joins the scope of its
-// actor.
-func (m *manager) storeFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
-	filter, err := m.readyFilter(ctx, filter)
-	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
-		filter.Filter = AllOf(filter.Filter, scope)
-	}
-	return filter, err
+// selectUsers returns the selection for the filter of a call, within the scope of its actor.
+func (m *manager) selectUsers(ctx context.Context, filter UserFilter) (UserSelection, error) {
+	selection, err := m.resolveFilter(ctx, filter)
+	selection.Filter = AllOf(selection.Filter, scopeOf(ctx))
+	return selection, err
 }
 
-// readyFilter makes a filter ready for a store.
-func (m *manager) readyFilter(ctx context.Context, filter UserFilter) (UserFilter, error) {
-	if filter.Moment.At.IsZero() {
-		filter.Moment.At = m.now()
+// resolveFilter checks a filter, and returns the selection for it.
+func (m *manager) resolveFilter(ctx context.Context, filter UserFilter) (UserSelection, error) {
+	selection := UserSelection{WithoutDisabled: filter.WithoutDisabled, Moment: filter.Moment}
+	if selection.Moment.At.IsZero() {
+		selection.Moment.At = m.now()
 	}
-	if filter.Moment.Zone == nil {
-		filter.Moment.Zone = m.zone
+	if selection.Moment.Zone == nil {
+		selection.Moment.Zone = m.zone
 	}
-	filter.Moment.At = storedTime(filter.Moment.At)
-	filter.Moment.Business = m.projectKind == ProjectBusiness
-	if err := firstError(checkInput("search", filter.Search), checkTime("moment", filter.Moment.At)); err != nil {
-		return filter, err
+	selection.Moment.At = storedTime(selection.Moment.At)
+	selection.Moment.Business = m.projectKind == ProjectBusiness
+	if err := firstError(checkInput("search", filter.Search), checkTime("moment", selection.Moment.At)); err != nil {
+		return UserSelection{}, err
 	}
-	filter.Number = ""
-	if search := ParseSearch(filter.Search); search.Digits != "" || phoneDigits(search.Term) != "" {
-		filter.Number, _ = m.parsePhone(search.Term)
+	selection.Search = ParseSearch(filter.Search)
+	if term := selection.Search.Term; selection.Search.Digits != "" || phoneDigits(term) != "" {
+		selection.Search.Number, _ = m.parsePhone(term)
 	}
 	checked, err := filter.Filter.check()
 	if err != nil {
-		return filter, err
+		return UserSelection{}, err
 	}
 	r := m.newResolver(ctx)
-	if filter.Filter, err = r.resolve(checked); err != nil || filter.Segment.IsZero() {
-		return filter, err
+	if selection.Filter, err = r.resolve(checked); err != nil {
+		return UserSelection{}, err
+	}
+	if filter.Segment.IsZero() {
+		return selection, nil
 	}
 	if err := r.find([]SegmentID{filter.Segment}, nil); err != nil {
-		return filter, err
+		return UserSelection{}, err
 	}
 	segment, ok := r.known[filter.Segment]
 	if !ok {
-		return filter, NewError(CodeSegmentNotFound, "segment", "no segment %s", filter.Segment)
+		return UserSelection{}, NewError(CodeSegmentNotFound, "segment", "no segment %s", filter.Segment)
 	}
-	if segment.IsRule() {
-		rule, err := r.resolve(segment.Rule, segment.ID)
-		if err != nil {
-			return filter, err
-		}
-		filter.Segment, filter.Filter = SegmentID{}, AllOf(filter.Filter, rule)
+	if !segment.IsRule() {
+		selection.Segment = segment.ID
+		return selection, nil
 	}
-	return filter, nil
+	rule, err := r.resolve(segment.Rule, segment.ID)
+	if err != nil {
+		return UserSelection{}, err
+	}
+	selection.Filter = AllOf(selection.Filter, rule)
+	return selection, nil
 }
+
 
 func (m *manager) newResolver(ctx context.Context) *resolver {
 	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}, phone: m.phoneValue}

@@ -137,6 +137,37 @@ func domainKey(domain string) (string, error) {
 // For writers of stores.
 func SegmentNameKey(name string) string { return foldCase(name) }
 
+// emailHolder is the field of Store.FindUsers for who has an email address, be it as the email
+// address or as the login.
+const emailHolder = "email_holder"
+
+// UniqueValue is a value of a user that no other user has.
+//
+// For writers of stores.
+type UniqueValue struct {
+	Taken        string // the field by which Taken returns the error about it
+	Field, Value string // the arguments of Store.FindUsers that find its holder
+}
+
+// UniqueValues returns the values of the user that no other user has, besides the id, in the order
+// in which an error names the first that is taken. Empty values are left out.
+//
+// For writers of stores.
+func (u *User) UniqueValues() []UniqueValue {
+	email, loginEmail := EmailKey(u.Email), LoginEmailKey(u.Login)
+	if loginEmail == email {
+		loginEmail = "" // then the email address is the one that is taken
+	}
+	return slices.DeleteFunc([]UniqueValue{
+		{"login", "login", LoginKey(u.Login)},
+		{"login_email", emailHolder, loginEmail},
+		{"email", "email", email},
+		{"email_login", emailHolder, email},
+		{"extref", "extref", u.ExtRef},
+		{skeletonField, skeletonField, u.LoginSkeleton},
+	}, func(unique UniqueValue) bool { return unique.Value == "" })
+}
+
 // foldCase returns a text composed and with its case folded.
 func foldCase(text string) string {
 	if folded, ok := foldASCII(text); ok {

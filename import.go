@@ -257,7 +257,11 @@ func (i *userImports) find(ctx context.Context, round []int) (map[UserKey]User, 
 			return nil, err
 		}
 		for _, user := range users {
-			found[user.key(field)] = user
+			for _, unique := range user.importKeys() {
+				if unique.Field == field {
+					found[unique.key()] = user
+				}
+			}
 		}
 	}
 	if i.dry != nil {
@@ -385,8 +389,8 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 		records[at].Key.fill(&fresh)
 		user := fresh.user()
 		user.LoginSkeleton, _ = m.loginSkeleton(user.Login) // whose error the record meets
-		for _, guarded := range user.guarded() {
-			key := guarded.key
+		for _, unique := range user.importKeys() {
+			key := unique.key()
 			if _, known := d.holders[key]; !known {
 				d.holders[key] = UserID{}
 				values[key.field] = append(values[key.field], key.value)
@@ -399,9 +403,9 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 			return err
 		}
 		for _, user := range users {
-			for _, guarded := range user.guarded() {
-				if guarded.key.field == field {
-					d.holders[guarded.key] = user.ID
+			for _, unique := range user.importKeys() {
+				if unique.Field == field {
+					d.holders[unique.key()] = user.ID
 				}
 			}
 		}
@@ -411,66 +415,33 @@ func (d *dryRun) load(ctx context.Context, m *manager, records []UserImport, rou
 
 // put keeps a user as it would become, unless another user has one of its unique values.
 func (d *dryRun) put(before, after User) error {
-	kept := after.guarded()
-	for _, guarded := range kept {
-		if holder := d.holders[guarded.key]; !holder.IsZero() && holder != after.ID {
-			taken := Taken("user", guarded.field)
+	kept := after.importKeys()
+	for _, unique := range kept {
+		if holder := d.holders[unique.key()]; !holder.IsZero() && holder != after.ID {
+			taken := Taken("user", unique.Taken)
 			return NewError(taken.Code, taken.Field, "%s: user %s", taken.Message, holder)
 		}
 	}
-	for _, old := range before.guarded() {
-		d.holders[old.key] = UserID{}
-		delete(d.users, old.key)
+	for _, old := range before.importKeys() {
+		d.holders[old.key()] = UserID{}
+		delete(d.users, old.key())
 	}
-	for _, guarded := range kept {
-		d.holders[guarded.key], d.users[guarded.key] = after.ID, after
+	for _, unique := range kept {
+		d.holders[unique.key()], d.users[unique.key()] = after.ID, after
 	}
 	return nil
 }
 
+// importKeys returns the values of the user that nobody else has, with the id.
+func (u *User) importKeys() []UniqueValue {
+	return append([]UniqueValue{{"id", "id", u.ID.String()}}, u.UniqueValues()...)
+}
+
+// key returns the value as a key of a dry run.
+func (v UniqueValue) key() UserKey { return UserKey{v.Field, v.Value} }
+
 // uniqueFields are the fields by which a UserKey finds a user.
 var uniqueFields = []string{"id", "login", "email", "extref"}
-
-// emailHolder is the field of Store.FindUsers for who has an email address, be it as the
-// email address or as the login.
-const emailHolder = "email_holder"
-
-// guardedKey is a value that no two users have; field is the one that Taken knows it by.
-type guardedKey struct {
-	field string
-	key   UserKey
-}
-
-// guarded returns the values of the user that nobody else has, in the order in which an error
-// names them, without those that are empty.
-func (u *User) guarded() []guardedKey {
-	loginEmail := LoginEmailKey(u.Login)
-	if loginEmail == EmailKey(u.Email) {
-		loginEmail = ""
-	}
-	return slices.DeleteFunc([]guardedKey{
-		{"id", u.key("id")},
-		{"login", u.key("login")},
-		{"login_email", UserKey{emailHolder, loginEmail}},
-		{"email", u.key("email")},
-		{"email_login", UserKey{emailHolder, u.key("email").value}},
-		{"extref", u.key("extref")},
-		{skeletonField, UserKey{skeletonField, u.LoginSkeleton}},
-	}, func(guarded guardedKey) bool { return guarded.key.value == "" })
-}
-
-// key returns the user's key of a field in the form of normal.
-func (u *User) key(field string) UserKey {
-	switch field {
-	case "id":
-		return ByID(u.ID)
-	case "login":
-		return ByLogin(u.Login).normal()
-	case "email":
-		return ByEmail(u.Email).normal()
-	}
-	return ByExtRef(u.ExtRef)
-}
 
 // normal returns the key with its value as it compares.
 func (k UserKey) normal() UserKey { return UserKey{k.field, k.Value()} }

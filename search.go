@@ -26,22 +26,13 @@ type Search struct {
 	Digits string
 
 	// Number is the telephone number, in the form of E.164, that the manager's parser reads from
-	// the whole term; empty: none. It is UserFilter.Number.
+	// the whole term; empty: none. See WithPhoneParser.
 	Number string
 }
 
 // minDigits is how many digits a term needs to be looked for as a part of a phone
 // number however it is written.
 const minDigits = 4
-
-// Searched returns the prepared search of the filter.
-//
-// For writers of stores.
-func (f UserFilter) Searched() Search {
-	search := ParseSearch(f.Search)
-	search.Number = f.Number
-	return search
-}
 
 // ParseSearch returns the search for a text from a search box. Surrounding spaces and invisible
 // characters are ignored.

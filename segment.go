@@ -458,11 +458,11 @@ func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (_ Segment, _
 		return Segment{}, 0, err
 	}
 	defer call.leave(ctx, &err)
-	var members UserFilter
+	var members UserSelection
 	s := &segmentSubject{
 		id: id,
 		prepare: func(ctx context.Context, segment Segment) (err error) {
-			members, err = m.storeFilter(ctx, UserFilter{Filter: segment.Rule, Moment: Moment{At: call.now}})
+			members, err = m.selectUsers(ctx, UserFilter{Filter: segment.Rule, Moment: Moment{At: call.now}})
 			return err
 		},
 		choose: func(segment Segment) (SegmentChange, error) {
@@ -478,7 +478,7 @@ func (m *manager) FreezeSegment(ctx context.Context, id SegmentID) (_ Segment, _
 		return Segment{}, 0, err
 	}
 	if s.members == 0 { // none, or the commit was not acknowledged
-		if s.members, err = m.store.CountUsers(ctx, UserFilter{Segment: id, Moment: m.moment(call.now)}); err != nil {
+		if s.members, err = m.store.CountUsers(ctx, UserSelection{Segment: id, Moment: m.moment(call.now)}); err != nil {
 			return Segment{}, 0, err
 		}
 	}

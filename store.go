@@ -67,14 +67,13 @@ type Store interface {
 	// email_holder, and the values are those that the EmailKey or the LoginEmailKey of a user
 	// has; they are at most MaxImport, and none is empty.
 	FindUsers(ctx context.Context, field string, values []string) ([]User, error)
-	// Users lists users by any sortable field of UserFields. The filter has the meaning that
-	// MatchUsers defines; its Filter has been checked, segments in it and Segment are lists, and
-	// Moment is set. The same holds for the next two methods.
-	Users(ctx context.Context, filter UserFilter, list ListRange) ([]User, error)
-	// CountUsers counts the users of a filter.
-	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
-	// UserIDs lists, in order, the ids of the users of a filter after the given id.
-	UserIDs(ctx context.Context, filter UserFilter, after UserID, limit int) ([]UserID, error)
+	// Users lists users by any sortable field of UserFields. The selection has the meaning that
+	// MatchUsers defines. The same holds for the next two methods.
+	Users(ctx context.Context, selection UserSelection, list ListRange) ([]User, error)
+	// CountUsers counts the users of a selection.
+	CountUsers(ctx context.Context, selection UserSelection) (int64, error)
+	// UserIDs lists, in order, the ids of the users of a selection after the given id.
+	UserIDs(ctx context.Context, selection UserSelection, after UserID, limit int) ([]UserID, error)
 
 	// Segments lists segments by any sortable field of SegmentFields. Search of the
 	// filter is folded.
@@ -412,7 +411,7 @@ type SegmentChange struct {
 
 	// Members, when set, adds the users who match it as members, atomically with the rest of the
 	// change. Existing members stay members.
-	Members Optional[UserFilter]
+	Members Optional[UserSelection]
 
 	Event Event // of no user: its UserID is zero
 }

@@ -349,13 +349,8 @@ type UserFilter struct {
 	Segment SegmentID `json:"segment,omitzero"` // only the members of a segment; zero: all users
 	Filter  Filter    `json:"filter,omitzero"`
 
-	// Moment is when derived facts are computed; zero: now, in the project's time zone. For a store
-	// it is always set.
+	// Moment is when derived facts are computed; zero: now, in the project's time zone.
 	Moment Moment `json:"-"`
-
-	// Number is set by the manager, for stores: the telephone number that Search represents, if
-	// any, in the form of ITU-T E.164. See WithPhoneParser.
-	Number string `json:"-"`
 }
 
 // Erasure is the receipt of a deletion. It contains no personal data of the user who was deleted,
@@ -459,7 +454,8 @@ func (m *manager) CreateUser(ctx context.Context, user NewUser) (_ User, err err
 	scope := scopeOf(ctx)
 	return changeUser(ctx, m, command{want: Want{User: user.ID}, creates: true, fresh: fresh}, func(state *State) (User, Change, error) {
 		created, change, err := user.create(state, call.origin)
-		if err == nil && !meets(UserFilter{Filter: scope, Moment: m.moment(call.now)}, &State{User: created}) {
+		within := UserSelection{Filter: scope, Moment: m.moment(call.now)}
+		if err == nil && !within.selects(&State{User: created}) {
 			err = NewError(CodeNotAllowed, "", "the actor may create other users only")
 		}
 		return created, change, err
@@ -494,7 +490,7 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 	user, err := find(ctx, key)
 	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {
 		var within bool
-		if within, err = m.within(ctx, UserFilter{Filter: scope, Moment: m.moment(call.now)}, user.ID); err == nil && !within {
+		if within, err = m.within(ctx, UserSelection{Filter: scope, Moment: m.moment(call.now)}, user.ID); err == nil && !within {
 			err = NewError(CodeUserNotFound, key.field, "no such user that the actor may see")
 		}
 	}
@@ -616,12 +612,12 @@ func (m *manager) Users(ctx context.Context, query UserQuery) (_ Page[User], err
 }
 
 func (m *manager) listUsers(ctx context.Context, query UserQuery) (Page[User], error) {
-	filter, err := m.storeFilter(ctx, query.UserFilter)
+	selection, err := m.selectUsers(ctx, query.UserFilter)
 	if err != nil {
 		return Page[User]{}, err
 	}
 	return readPage(query.PageQuery, userFields, "users", query.UserFilter, func(list ListRange) ([]User, error) {
-		return m.store.Users(ctx, filter, list)
+		return m.store.Users(ctx, selection, list)
 	})
 }
 
@@ -640,11 +636,11 @@ func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (_ int64, e
 		return 0, err
 	}
 	defer call.leave(ctx, &err)
-	filter, err = m.storeFilter(ctx, filter)
+	selection, err := m.selectUsers(ctx, filter)
 	if err != nil {
 		return 0, err
 	}
-	return m.store.CountUsers(ctx, filter)
+	return m.store.CountUsers(ctx, selection)
 }
 
 // operations are what a patch does besides editing the profile.

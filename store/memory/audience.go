@@ -35,14 +35,13 @@ type way struct {
 	open func(table view[user], snapshot bool) func(yield func(*user) bool)
 }
 
-// audience makes a filter ready.
-func (s *Store) audience(filter userkit.UserFilter) *audience {
-	a := &audience{store: s, moment: filter.Moment}
-	if !filter.Segment.IsZero() {
-		a.add(a.memberships(filter.Segment))
+// audience makes a selection ready.
+func (s *Store) audience(selection userkit.UserSelection) *audience {
+	a := &audience{store: s, moment: selection.Moment}
+	if !selection.Segment.IsZero() {
+		a.add(a.memberships(selection.Segment))
 	}
-	search := filter.Searched()
-	visit(filter.Filter.Expression(), true, func(c userkit.Comparison, must bool) {
+	visit(selection.Filter.Expression(), true, func(c userkit.Comparison, must bool) {
 		if c.Field == "segment" {
 			id, _ := userkit.ParseID[userkit.Segment](c.Value.(string))
 			members := a.memberships(id)
@@ -55,12 +54,13 @@ func (s *Store) audience(filter userkit.UserFilter) *audience {
 			}
 		}
 	})
+	search := selection.Search
 	if search.Term == "" {
-		a.match = userkit.MatchUsers(filter, a.read)
+		a.match = userkit.MatchUsers(selection, a.read)
 		return a
 	}
-	filter.Search = ""
-	rest, found := userkit.MatchUsers(filter, a.read), searcher(search)
+	selection.Search = userkit.Search{}
+	rest, found := userkit.MatchUsers(selection, a.read), searcher(search)
 	a.match = found
 	if rest != nil {
 		a.match = func(u *user) bool { return rest(u) && found(u) }

@@ -242,8 +242,8 @@ func (c *crowd) expression(t *rapid.T, depth int) string {
 	return c.comparison(t)
 }
 
-func (c *crowd) filter(t *rapid.T) userkit.UserFilter {
-	filter := userkit.UserFilter{Moment: c.moment, WithoutDisabled: rapid.Bool().Draw(t, "only active")}
+func (c *crowd) filter(t *rapid.T) userkit.UserSelection {
+	filter := userkit.UserSelection{Moment: c.moment, WithoutDisabled: rapid.Bool().Draw(t, "only active")}
 	if rapid.Bool().Draw(t, "filtered") {
 		var err error
 		filter.Filter, err = userkit.ParseFilter(c.expression(t, 3))
@@ -255,15 +255,15 @@ func (c *crowd) filter(t *rapid.T) userkit.UserFilter {
 	if rapid.Bool().Draw(t, "searched") && len(c.users) > 0 {
 		user := rapid.SampledFrom(c.users).Draw(t, "searched for")
 		fields := []string{user.ID.String(), user.Login, user.Name, user.Email, user.Phone, user.ExtRef, "a", "lo", "m", "ma", "zz"}
-		filter.Search = partOf(t, rapid.SampledFrom(fields).Draw(t, "text"))
+		filter.Search = userkit.ParseSearch(partOf(t, rapid.SampledFrom(fields).Draw(t, "text")))
 	}
 	return filter
 }
 
 // meets says whether a user meets a filter, by the words of its contract.
-func (c *crowd) meets(user *userkit.User, filter userkit.UserFilter) bool {
+func (c *crowd) meets(user *userkit.User, filter userkit.UserSelection) bool {
 	member := func(id userkit.SegmentID) bool { return c.members[id][user.ID] }
-	search := filter.Searched()
+	search := filter.Search
 	found := search.In(strings.Join([]string{userkit.Fold(user.Login), userkit.Fold(user.Name), userkit.Fold(user.Email), user.Phone, userkit.Fold(user.ExtRef)}, "\n")) ||
 		!search.Short() && search.In(user.ID.String()) || search.InPhone(user.Phone) || search.Term == ""
 	return found && !(filter.WithoutDisabled && user.Status == userkit.StatusDisabled) &&
@@ -382,7 +382,7 @@ func TestFiltersGoByAnIndex(t *testing.T) {
 		{filter: userkit.Contains("login", "login 1"), most: all},
 	} {
 		t.Run(each.search+" "+each.filter.String(), func(t *testing.T) {
-			wanted := s.audience(userkit.UserFilter{Filter: each.filter, Search: each.search})
+			wanted := s.audience(userkit.UserSelection{Filter: each.filter, Search: userkit.ParseSearch(each.search)})
 			wanted.open(false)
 			way, size := wanted.shortest()
 			if each.most == all {
@@ -402,7 +402,7 @@ func TestFiltersDoNotAllocate(t *testing.T) {
 	user.Name, user.License, user.Country, user.Phone = "Łódź", "Größe L", "PL", "+375291234567"
 	commitAll(t, s, creationOf(user))
 	row := s.users.get(user.ID)
-	filters := []userkit.UserFilter{{Search: "abc1"}, {Search: "nobody"}, {Search: "lo"}, {WithoutDisabled: true}}
+	filters := []userkit.UserSelection{{Search: userkit.ParseSearch("abc1")}, {Search: userkit.ParseSearch("nobody")}, {Search: userkit.ParseSearch("lo")}, {WithoutDisabled: true}}
 	for _, text := range []string{
 		`login co "x"`, `name sw "lo"`, `name eq "ŁÓDŹ"`, `email ew ".org"`, `extref gt "a"`, `status eq "active"`, `country ne "PL"`, `license eq "groesse l"`,
 		`phone sw "+375"`, `registered_at gt "2026-01-02"`, `expires_at pr`, `balance ge "1.00 EUR"`, `devices lt 3`, `valid_for eq "1h"`,
@@ -410,10 +410,10 @@ func TestFiltersDoNotAllocate(t *testing.T) {
 	} {
 		filter, err := userkit.ParseFilter(text)
 		require.NoError(t, err)
-		filters = append(filters, userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: noon}})
+		filters = append(filters, userkit.UserSelection{Filter: filter, Moment: userkit.Moment{At: noon}})
 	}
 	for _, filter := range filters {
-		t.Run(filter.Search+filter.Filter.String(), func(t *testing.T) {
+		t.Run(filter.Search.Term+filter.Filter.String(), func(t *testing.T) {
 			wanted := s.audience(filter)
 			wanted.open(false)
 			require.Zero(t, testing.AllocsPerRun(10, func() { wanted.match(row) }))
@@ -434,7 +434,7 @@ func TestJoiningIsOfOneMoment(t *testing.T) {
 	}
 	rich, err := userkit.ParseFilter("balance gt 0")
 	require.NoError(t, err)
-	looked, err := s.joining(context.Background(), userkit.UserFilter{Filter: rich})
+	looked, err := s.joining(context.Background(), userkit.UserSelection{Filter: rich})
 	require.NoError(t, err)
 
 	// One comes to meet the filter, one does so no more, one goes, and one goes
@@ -477,7 +477,7 @@ func TestSegmentSnapshotStays(t *testing.T) {
 		commitAll(t, s, change)
 	}
 	seen := 0
-	_, err := s.eachUser(context.Background(), s.audience(userkit.UserFilter{Segment: segment}), func(*user) {
+	_, err := s.eachUser(context.Background(), s.audience(userkit.UserSelection{Segment: segment}), func(*user) {
 		if seen++; seen == 1 {
 			for _, user := range users[100:] {
 				commitAll(t, s, userkit.Change{User: user.ID, Version: 1, Delete: true})
@@ -486,7 +486,7 @@ func TestSegmentSnapshotStays(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 200, seen)
-	count, err := s.CountUsers(context.Background(), userkit.UserFilter{Segment: segment})
+	count, err := s.CountUsers(context.Background(), userkit.UserSelection{Segment: segment})
 	require.NoError(t, err)
 	require.EqualValues(t, 100, count)
 }

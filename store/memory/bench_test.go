@@ -255,7 +255,7 @@ func BenchmarkManager(b *testing.B) {
 
 // BenchmarkPage reads pages of 50 users from places all over the list.
 func BenchmarkPage(b *testing.B) {
-	for _, filter := range []userkit.UserFilter{{}, {WithoutDisabled: true}} {
+	for _, filter := range []userkit.UserSelection{{}, {WithoutDisabled: true}} {
 		b.Run(fmt.Sprintf("without_disabled=%v", filter.WithoutDisabled), func(b *testing.B) {
 			p := shared(b)
 			b.RunParallel(func(pb *testing.PB) {
@@ -285,25 +285,25 @@ func BenchmarkFilter(b *testing.B) {
 	})
 	for _, each := range []struct {
 		name   string
-		filter userkit.UserFilter
+		filter userkit.UserSelection
 		naive  func(*userkit.User) bool
 	}{
 		{
-			"name", userkit.UserFilter{Filter: userkit.AllOf(userkit.Contains("name", "LACE 77777"), userkit.Equal("status", userkit.StatusActive))},
+			"name", userkit.UserSelection{Filter: userkit.AllOf(userkit.Contains("name", "LACE 77777"), userkit.Equal("status", userkit.StatusActive))},
 			func(u *userkit.User) bool {
 				return strings.Contains(userkit.Fold(u.Name), "lace 77777") && u.Status == userkit.StatusActive
 			},
 		},
 		{
-			"search", userkit.UserFilter{Search: "LACE 77777"},
+			"search", userkit.UserSelection{Search: userkit.ParseSearch("LACE 77777")},
 			func(u *userkit.User) bool { return strings.Contains(userkit.SearchText(u), "lace 77777") },
 		},
 		{
-			"search_of_digits", userkit.UserFilter{Search: "7777777"}, // which ids may hold too
+			"search_of_digits", userkit.UserSelection{Search: userkit.ParseSearch("7777777")}, // which ids may hold too
 			func(u *userkit.User) bool { return strings.Contains(userkit.SearchText(u), "7777777") },
 		},
 		{
-			"login", userkit.UserFilter{Filter: userkit.Equal("login", "User0077777")},
+			"login", userkit.UserSelection{Filter: userkit.Equal("login", "User0077777")},
 			func(u *userkit.User) bool { return userkit.Fold(u.Login) == "user0077777" },
 		},
 	} {
@@ -335,7 +335,7 @@ func BenchmarkSort(b *testing.B) {
 	p := shared(b)
 	for b.Loop() {
 		list := userkit.ListRange{Order: userkit.Order{Field: "balance", Descending: true}, Limit: 50}
-		if _, err := p.store.Users(context.Background(), userkit.UserFilter{}, list); err != nil {
+		if _, err := p.store.Users(context.Background(), userkit.UserSelection{}, list); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -350,7 +350,7 @@ func BenchmarkRefillBesideSort(b *testing.B) {
 	done.Go(func() {
 		list := userkit.ListRange{Order: userkit.Order{Field: "balance"}, Limit: 50}
 		for ctx.Err() == nil {
-			if _, err := p.store.Users(ctx, userkit.UserFilter{}, list); err != nil && ctx.Err() == nil {
+			if _, err := p.store.Users(ctx, userkit.UserSelection{}, list); err != nil && ctx.Err() == nil {
 				b.Error(err)
 				return
 			}

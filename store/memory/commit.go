@@ -146,38 +146,23 @@ func (s *Store) apply(next *step) {
 
 // checkProfiles says whether the unique values of users are free, and wanted once.
 func (s *Store) checkProfiles(steps []step) error {
-	var profiles []*profile
+	wanted := map[userkit.UniqueValue]userkit.UserID{}
 	for i := range steps {
-		next := &steps[i]
-		if next.profile == nil {
+		user := steps[i].change.Profile
+		if user == nil {
 			continue
 		}
-		if err := s.users.check(next.profile, next.before.profile); err != nil {
-			return err
+		for _, unique := range user.UniqueValues() {
+			holder := s.users.find(unique.Field, unique.Value)
+			if holder != nil && holder.profile.id != user.ID {
+				return userkit.Taken("user", unique.Taken)
+			}
+			of := userkit.UniqueValue{Field: unique.Field, Value: unique.Value}
+			if wants, found := wanted[of]; found && wants != user.ID {
+				return userkit.Taken("user", unique.Taken)
+			}
+			wanted[of] = user.ID
 		}
-		if len(steps) > 1 {
-			profiles = append(profiles, next.profile)
-		}
-	}
-	same := func(key func(*profile) string) bool {
-		without := slices.DeleteFunc(slices.Clone(profiles), func(p *profile) bool { return key(p) == "" })
-		return repeated(without, key)
-	}
-	emails := map[string]bool{}
-	for _, p := range profiles {
-		emails[p.emailIdentity] = p.emailIdentity != ""
-	}
-	switch {
-	case same(func(p *profile) string { return p.loginIdentity }):
-		return userkit.Taken("user", "login")
-	case same((*profile).loginEmail), slices.ContainsFunc(profiles, func(p *profile) bool { return emails[p.loginEmail()] }):
-		return userkit.Taken("user", "login_email")
-	case same(func(p *profile) string { return p.emailIdentity }):
-		return userkit.Taken("user", "email")
-	case same(func(p *profile) string { return p.text(p.extRef) }):
-		return userkit.Taken("user", "extref")
-	case same(func(p *profile) string { return p.loginSkeleton }):
-		return userkit.Taken("user", "login_skeleton")
 	}
 	return nil
 }

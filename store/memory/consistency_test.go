@@ -414,7 +414,7 @@ func (w *writer) changeSegment(t *testing.T, s *Store) error {
 		change.Delete = w.random.IntN(3) == 0
 	}
 	if w.random.IntN(2) == 0 {
-		change.Members = userkit.Set(userkit.UserFilter{WithoutDisabled: true, Moment: userkit.Moment{At: noon}})
+		change.Members = userkit.Set(userkit.UserSelection{WithoutDisabled: true, Moment: userkit.Moment{At: noon}})
 	}
 	_, err = s.CommitSegment(context.Background(), change)
 	return err
@@ -546,7 +546,7 @@ func TestLongListIsOfOneMoment(t *testing.T) {
 	for name, field := range map[string]string{"without an index": "balance", "with an index": "registered_at"} {
 		t.Run(name, func(t *testing.T) {
 			list := userkit.ListRange{Order: userkit.Order{Field: field}, Limit: len(users)}
-			want, err := s.Users(context.Background(), userkit.UserFilter{}, list)
+			want, err := s.Users(context.Background(), userkit.UserSelection{}, list)
 			require.NoError(t, err)
 
 			query := query[user, userkit.User]{
@@ -582,7 +582,7 @@ func TestLongListIsOfOneMoment(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, convert(rows, (*user).out))
 
-			now, err := s.Users(context.Background(), userkit.UserFilter{}, list)
+			now, err := s.Users(context.Background(), userkit.UserSelection{}, list)
 			require.NoError(t, err)
 			require.NotEqual(t, want, now)
 			// The next run begins with the same users again.
@@ -618,7 +618,7 @@ func TestReadersBesideWriters(t *testing.T) {
 	freeze := func(revision int64) error {
 		_, err := s.CommitSegment(context.Background(), userkit.SegmentChange{
 			ID: segment, Was: revision - 1, Segment: userkit.Segment{Name: "All", Revision: revision},
-			Members: userkit.Set(userkit.UserFilter{Search: "login", Moment: userkit.Moment{At: noon}}),
+			Members: userkit.Set(userkit.UserSelection{Search: userkit.ParseSearch("login"), Moment: userkit.Moment{At: noon}}),
 			Event:   userkit.Event{ID: userkit.NewID[userkit.Event]()},
 		})
 		return err
@@ -643,12 +643,12 @@ func TestReadersBesideWriters(t *testing.T) {
 				}
 				for _, field := range []string{"balance", "login"} {
 					list := userkit.ListRange{Order: userkit.Order{Field: field}, Limit: users}
-					if found, err := s.Users(context.Background(), userkit.UserFilter{WithoutDisabled: true}, list); err != nil || len(found) != users {
+					if found, err := s.Users(context.Background(), userkit.UserSelection{WithoutDisabled: true}, list); err != nil || len(found) != users {
 						t.Errorf("%d users by %s, %v", len(found), field, err)
 						return
 					}
 				}
-				filter := userkit.UserFilter{Segment: segment, Search: "n", Filter: userkit.Equal("status", userkit.StatusActive)}
+				filter := userkit.UserSelection{Segment: segment, Search: userkit.ParseSearch("n"), Filter: userkit.Equal("status", userkit.StatusActive)}
 				if count, err := s.CountUsers(context.Background(), filter); err != nil || count > users {
 					t.Errorf("%d users in the segment, %v", count, err)
 					return
@@ -710,7 +710,7 @@ func TestReadersBesideWriters(t *testing.T) {
 	stop()
 	readers.Wait()
 	requireIndexes(t, s)
-	count, err := s.CountUsers(context.Background(), userkit.UserFilter{Segment: segment})
+	count, err := s.CountUsers(context.Background(), userkit.UserSelection{Segment: segment})
 	require.NoError(t, err)
 	require.EqualValues(t, users, count, "the last round put everybody back")
 }

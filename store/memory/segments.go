@@ -275,8 +275,8 @@ type joining struct {
 	moment view[user] // the users among whom they were found
 }
 
-func (s *Store) joining(ctx context.Context, filter userkit.UserFilter) (*joining, error) {
-	j := &joining{wanted: s.audience(filter), users: &members{}}
+func (s *Store) joining(ctx context.Context, selection userkit.UserSelection) (*joining, error) {
+	j := &joining{wanted: s.audience(selection), users: &members{}}
 	var err error
 	j.moment, err = s.eachUser(ctx, j.wanted, func(u *user) { j.users.Load(u.profile.number) })
 	return j, err

@@ -390,37 +390,6 @@ func (p *profile) loginEmail() string {
 	return ""
 }
 
-// check says whether the unique values of a profile are free. before is the
-// profile that it replaces, or nil.
-func (u *users) check(next, before *profile) error {
-	if before == nil {
-		before = &profile{}
-	}
-	taken := func(field, value, held string) bool {
-		return value != held && u.find(field, value) != nil
-	}
-	others := func(numbers map[string]uint32, key string) bool {
-		holder := u.numbered(numbers, key)
-		return holder != nil && (before.id == userkit.UserID{} || holder.profile.number != before.number)
-	}
-	loginEmail := next.loginEmail()
-	switch {
-	case taken("login", next.loginIdentity, before.loginIdentity):
-		return userkit.Taken("user", "login")
-	case others(u.emails, loginEmail), others(u.loginEmails, loginEmail):
-		return userkit.Taken("user", "login_email")
-	case taken("email", next.emailIdentity, before.emailIdentity):
-		return userkit.Taken("user", "email")
-	case others(u.loginEmails, next.emailIdentity):
-		return userkit.Taken("user", "email_login")
-	case taken("extref", next.text(next.extRef), before.text(before.extRef)):
-		return userkit.Taken("user", "extref")
-	case taken("login_skeleton", next.loginSkeleton, before.loginSkeleton):
-		return userkit.Taken("user", "login_skeleton")
-	}
-	return nil
-}
-
 // put replaces a profile in the indexes; before is nil for a new user.
 func (u *users) put(next, before *profile) {
 	if before != nil {
@@ -546,34 +515,34 @@ var userFields = fieldsByName(userkit.UserFields())
 
 // Users lists users by any sortable field of userkit.UserFields. The orders id,
 // login, name, email and registered_at have an index.
-func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]userkit.User, error) {
-	rows, err := s.listUsers(ctx, filter, list)
+func (s *Store) Users(ctx context.Context, selection userkit.UserSelection, list userkit.ListRange) ([]userkit.User, error) {
+	rows, err := s.listUsers(ctx, selection, list)
 	if err != nil {
 		return nil, err
 	}
 	return convert(rows, (*user).out), nil
 }
 
-// UserIDs lists, in order, the ids of the users of a filter after the given id.
-func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
+// UserIDs lists, in order, the ids of the users of a selection after the given id.
+func (s *Store) UserIDs(ctx context.Context, selection userkit.UserSelection, after userkit.UserID, limit int) ([]userkit.UserID, error) {
 	list := userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: limit}
 	if !after.IsZero() {
 		list.After = &userkit.ListPosition{Key: after.String(), ID: after}
 	}
-	rows, err := s.listUsers(ctx, filter, list)
+	rows, err := s.listUsers(ctx, selection, list)
 	if err != nil {
 		return nil, err
 	}
 	return convert(rows, func(u *user) userkit.UserID { return u.profile.id }), nil
 }
 
-func (s *Store) listUsers(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]*user, error) {
+func (s *Store) listUsers(ctx context.Context, selection userkit.UserSelection, list userkit.ListRange) ([]*user, error) {
 	query := query[user, userkit.User]{
 		fields: userFields,
 		id:     func(u *user) [16]byte { return u.profile.id },
 		fill:   (*user).fillPlain,
 	}
-	wanted := s.audience(filter)
+	wanted := s.audience(selection)
 	return query.run(ctx, s, list, func(snapshot bool) source[user] {
 		from := source[user]{match: wanted.match}
 		table := s.users.table.read(snapshot)
@@ -644,36 +613,36 @@ func usersOf[O order[profile]](walk *cursor[profile, O], table view[user]) func(
 	}
 }
 
-// CountUsers counts the users of a filter. It examines none of them if the filter is zero or
+// CountUsers counts the users of a selection. It examines none of them if the filter is zero or
 // contains only WithoutDisabled or only a segment.
-func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
+func (s *Store) CountUsers(ctx context.Context, selection userkit.UserSelection) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
-	if filter.Filter.IsZero() && filter.Searched().Term == "" && (filter.Segment.IsZero() || !filter.WithoutDisabled) {
-		return s.countAll(filter), nil
+	if selection.Filter.IsZero() && selection.Search.Term == "" && (selection.Segment.IsZero() || !selection.WithoutDisabled) {
+		return s.countAll(selection), nil
 	}
 	count := int64(0)
-	_, err := s.eachUser(ctx, s.audience(filter), func(*user) { count++ })
+	_, err := s.eachUser(ctx, s.audience(selection), func(*user) { count++ })
 	return count, err
 }
 
-// countAll counts the users of a filter that says no more than WithoutDisabled or a
+// countAll counts the users of a selection that says no more than WithoutDisabled or a
 // segment.
-func (s *Store) countAll(filter userkit.UserFilter) int64 {
+func (s *Store) countAll(selection userkit.UserSelection) int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	switch {
-	case !filter.Segment.IsZero():
-		return int64(s.segments.membersOf(filter.Segment).Len())
-	case filter.WithoutDisabled:
+	case !selection.Segment.IsZero():
+		return int64(s.segments.membersOf(selection.Segment).Len())
+	case selection.WithoutDisabled:
 		return int64(len(s.users.numbers)) - s.users.disabled
 	default:
 		return int64(len(s.users.numbers))
 	}
 }
 
-// eachUser calls found with every user of a filter, as they are at one moment,
+// eachUser calls found with every user of a selection, as they are at one moment,
 // and returns the users of that moment.
 func (s *Store) eachUser(ctx context.Context, wanted *audience, found func(*user)) (view[user], error) {
 	s.mu.Lock()

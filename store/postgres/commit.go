@@ -104,11 +104,10 @@ func (s *Store) commit(ctx context.Context, batch []pending) error {
 }
 
 // firstTaken returns, in the place of the error that a statement failed by, the error of the
-// first user of a batch who has a value of another: that of the login, else of the email
-// address, else of the external reference, else of what the login looks like. Which of them
-// a statement fails by is a matter of the order of indexes.
+// first user of a batch who has a value of another, in the order of User.UniqueValues. Which
+// value a statement fails by is a matter of the order of indexes.
 func (s *Store) firstTaken(ctx context.Context, batch []pending, err error) error {
-	if !slices.Contains(takenOfUsers, userkit.ErrorCode(err)) {
+	if !errors.Is(err, userkit.ErrExists) {
 		return err
 	}
 	for _, change := range batch {
@@ -125,30 +124,14 @@ func (s *Store) firstTaken(ctx context.Context, batch []pending, err error) erro
 // takenOf returns the first field of a user, as userkit.Taken names it, whose value another
 // user has, or "" if none is found.
 func (s *Store) takenOf(ctx context.Context, user *userkit.User) string {
-	email, loginEmail := userkit.EmailKey(user.Email), userkit.LoginEmailKey(user.Login)
-	if loginEmail == email {
-		loginEmail = "" // then the email address is said to be taken
-	}
-	for _, value := range []struct{ taken, field, value string }{
-		{"login", "login", userkit.LoginKey(user.Login)},
-		{"login_email", "email_holder", loginEmail},
-		{"email", "email", email},
-		{"email_login", "email_holder", email},
-		{"extref", "extref", user.ExtRef},
-	} {
-		if value.value == "" {
-			continue
-		}
-		holders, err := s.FindUsers(ctx, value.field, []string{value.value})
+	for _, unique := range user.UniqueValues() {
+		holders, err := s.FindUsers(ctx, unique.Field, []string{unique.Value})
 		if err == nil && slices.ContainsFunc(holders, func(holder userkit.User) bool { return holder.ID != user.ID }) {
-			return value.taken
+			return unique.Taken
 		}
 	}
 	return ""
 }
-
-// takenOfUsers are the codes of errors about a value of a user.
-var takenOfUsers = []userkit.Code{userkit.CodeLoginTaken, userkit.CodeEmailTaken, userkit.CodeExtRefTaken, userkit.CodeLoginConfusable}
 
 // send makes all changes of a batch, but for those whose version is not the
 // user's, or none.

@@ -52,7 +52,7 @@ func TestDeletedUsersLeaveNothing(t *testing.T) {
 	users := crowd(t, store, 6)
 	segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: "all", Revision: 1}
 	members, err := store.CommitSegment(ctx, userkit.SegmentChange{
-		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserFilter{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
+		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserSelection{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
 	})
 	require.NoError(t, err)
 	require.EqualValues(t, len(users), members)

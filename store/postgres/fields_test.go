@@ -69,7 +69,7 @@ func TestEveryFieldCanBeCompared(t *testing.T) {
 					continue // no way to compare this field
 				}
 				compiled[operator] = true
-				selected, err := store.selection(userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: time.Now()}})
+				selected, err := store.selection(userkit.UserSelection{Filter: filter, Moment: userkit.Moment{At: time.Now()}})
 				require.NoError(t, err, filter)
 				require.Len(t, selected.where.args, strings.Count(selected.where.text.String(), "?"), filter)
 			}
@@ -87,7 +87,7 @@ func TestEveryFieldCanBeCompared(t *testing.T) {
 	for _, field := range userkit.DerivedUserFields() {
 		compare(field.Name, field.Kind, field.Values)
 	}
-	_, err := store.selection(userkit.UserFilter{Filter: userkit.Present("unknown")})
+	_, err := store.selection(userkit.UserSelection{Filter: userkit.Present("unknown")})
 	require.Equal(t, userkit.CodeUnknownField, userkit.ErrorCode(err))
 }
 

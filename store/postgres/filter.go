@@ -12,12 +12,12 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// selection is the condition of a filter on users, over the aliases u and a: true
+// selection is the condition of a userkit.UserSelection, over the aliases u and a: true
 // for the users who meet it, and false or NULL for the others. Its meaning is that
 // of userkit.MatchUsers.
 type selection struct {
 	store    *Store
-	filter   userkit.UserFilter
+	users    userkit.UserSelection
 	where    *statement
 	plain    bool // there is no condition but on the status, if any
 	accounts bool // the condition needs the accounts
@@ -39,19 +39,19 @@ const notDisabled = "u.status <> ?"
 // elsewhere.
 var ofAccounts = regexp.MustCompile(`\ba\.`)
 
-// selection compiles a filter.
-func (s *Store) selection(filter userkit.UserFilter) (*selection, error) {
-	c := &selection{store: s, filter: filter, where: &statement{}}
+// selection compiles a selection of users.
+func (s *Store) selection(users userkit.UserSelection) (*selection, error) {
+	c := &selection{store: s, users: users, where: &statement{}}
 	c.where.add("u.project = ?", quoted(s.project))
-	if filter.WithoutDisabled {
+	if users.WithoutDisabled {
 		c.where.add(" AND "+notDisabled, quoted(string(userkit.StatusDisabled)))
 	}
-	search, root := filter.Searched(), filter.Filter.Expression()
-	c.plain = filter.Segment.IsZero() && search.Term == "" && root == nil
-	if !filter.Segment.IsZero() {
+	search, root := users.Search, users.Filter.Expression()
+	c.plain = users.Segment.IsZero() && search.Term == "" && root == nil
+	if !users.Segment.IsZero() {
 		c.where.add(" AND ")
-		c.member(filter.Segment)
-		c.list = filter.Segment
+		c.member(users.Segment)
+		c.list = users.Segment
 	}
 	if search.Term != "" {
 		c.where.add(" AND ")
@@ -152,11 +152,11 @@ func (c *selection) comparison(of userkit.Comparison) (served bool, err error) {
 		c.access(of)
 		return false, nil
 	case "subscribed":
-		if c.filter.Moment.Business {
+		if c.users.Moment.Business {
 			c.number(of, "false")
 			return false, nil
 		}
-		c.number(of, "(a.active_purchases > 0 AND coalesce(a.purchases_end_at > ?, true))", quotedTime(c.filter.Moment.At))
+		c.number(of, "(a.active_purchases > 0 AND coalesce(a.purchases_end_at > ?, true))", quotedTime(c.users.Moment.At))
 		return false, nil
 	case "traffic_used":
 		used, args := c.trafficUsed()
@@ -397,11 +397,11 @@ func (c *selection) member(id userkit.SegmentID) {
 
 // today is the day of the filter's moment.
 func (c *selection) today() userkit.Day {
-	zone := c.filter.Moment.Zone
+	zone := c.users.Moment.Zone
 	if zone == nil {
 		zone = time.UTC
 	}
-	return userkit.DayOf(c.filter.Moment.At, zone)
+	return userkit.DayOf(c.users.Moment.At, zone)
 }
 
 // trafficUsed returns what userkit.Traffic.UsedIn says at the filter's moment. When
@@ -441,7 +441,7 @@ func (c *selection) access(of userkit.Comparison) {
 	}{
 		{userkit.CodeUserDisabled, "u.status = ?", []any{quoted(string(userkit.StatusDisabled))}},
 		{userkit.CodeUserInactive, "u.status = ?", []any{quoted(string(userkit.StatusInactive))}},
-		{userkit.CodeUserExpired, "a.expires_at <= ?", []any{quotedTime(c.filter.Moment.At)}},
+		{userkit.CodeUserExpired, "a.expires_at <= ?", []any{quotedTime(c.users.Moment.At)}},
 		{userkit.CodeTrafficLimit, "(a.traffic_limit > 0 AND " + used + " >= a.traffic_limit)", args},
 	}
 	if of.Value == userkit.AccessAllowed {

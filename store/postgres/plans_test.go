@@ -345,20 +345,20 @@ func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []user
 			return err
 		},
 		"Users by login": func() error {
-			_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: true}, page("login", false, "login5"))
+			_, err := store.Users(ctx, userkit.UserSelection{WithoutDisabled: true}, page("login", false, "login5"))
 			return err
 		},
 		"Users by name": func() error {
-			_, err := store.Users(ctx, userkit.UserFilter{}, page("name", true, "name 5"))
+			_, err := store.Users(ctx, userkit.UserSelection{}, page("name", true, "name 5"))
 			return err
 		},
 		"Users by email": func() error {
-			_, err := store.Users(ctx, userkit.UserFilter{}, page("email", false, "user5"))
+			_, err := store.Users(ctx, userkit.UserSelection{}, page("email", false, "user5"))
 			return err
 		},
-		"Users by id": func() error { _, err := store.Users(ctx, userkit.UserFilter{}, page("id", false, "")); return err },
+		"Users by id": func() error { _, err := store.Users(ctx, userkit.UserSelection{}, page("id", false, "")); return err },
 		"Users by registration": func() error {
-			_, err := store.Users(ctx, userkit.UserFilter{}, page("registered_at", true, users[1000].RegisteredAt))
+			_, err := store.Users(ctx, userkit.UserSelection{}, page("registered_at", true, users[1000].RegisteredAt))
 			return err
 		},
 		"Devices of a user": func() error {
@@ -751,17 +751,17 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 	template := createUser(t, store, "template")
 	multiply(t, plain, template, count)
 	moment := userkit.Moment{At: time.Now()}
-	rare := userkit.UserFilter{Search: "vwxy", Moment: moment}
-	filtered := func(filter userkit.Filter) userkit.UserFilter {
-		return userkit.UserFilter{Filter: filter, Moment: moment}
+	rare := userkit.UserSelection{Search: userkit.ParseSearch("vwxy"), Moment: moment}
+	filtered := func(filter userkit.Filter) userkit.UserSelection {
+		return userkit.UserSelection{Filter: filter, Moment: moment}
 	}
-	fill := func(name string, members userkit.UserFilter) userkit.SegmentID {
+	fill := func(name string, members userkit.UserSelection) userkit.SegmentID {
 		segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: name, Revision: 1}
 		_, err := store.CommitSegment(ctx, userkit.SegmentChange{ID: segment.ID, Segment: segment, Members: userkit.Set(members), Event: newEvent(userkit.UserID{})})
 		require.NoError(t, err)
 		return segment.ID
 	}
-	small, large := fill("small", rare), fill("large", userkit.UserFilter{Moment: moment})
+	small, large := fill("small", rare), fill("large", userkit.UserSelection{Moment: moment})
 
 	statistics := false
 	check := func(t *testing.T, name string, indexes []string, work func() error) {
@@ -787,7 +787,7 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 	orders := map[string]userkit.OrderKey{
 		"id": template.ID.String(), "login": "8", "name": "name 8", "email": "8", "registered_at": template.RegisteredAt.Add(time.Hour),
 	}
-	users := func(t *testing.T, name string, filter userkit.UserFilter, field string, least int, indexes ...string) {
+	users := func(t *testing.T, name string, filter userkit.UserSelection, field string, least int, indexes ...string) {
 		t.Helper()
 		check(t, name+" by "+field, indexes, func() error {
 			found, err := store.Users(ctx, filter, userkit.ListRange{Order: userkit.Order{Field: field}, Limit: 51})
@@ -802,7 +802,7 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 					for _, after := range []*userkit.ListPosition{nil, {Key: key, ID: template.ID}} {
 						list := userkit.ListRange{Order: userkit.Order{Field: field, Descending: descending}, After: after, Limit: 51}
 						check(t, "page by "+field, nil, func() error {
-							_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: active, Moment: moment}, list)
+							_, err := store.Users(ctx, userkit.UserSelection{WithoutDisabled: active, Moment: moment}, list)
 							return err
 						})
 					}
@@ -811,17 +811,17 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 		}
 		for _, field := range []string{"login", "registered_at", "country"} {
 			users(t, "search", rare, field, 51, "users_by_search")
-			users(t, "search of active users", userkit.UserFilter{Search: "vwxy", WithoutDisabled: true, Moment: moment}, field, 0, "users_by_search")
-			users(t, "search in another script", userkit.UserFilter{Search: "ЗШЩЮ", Moment: moment}, field, 51, "users_by_search")
-			users(t, "search of nobody", userkit.UserFilter{Search: "qqqq", Moment: moment}, field, 0, "users_by_search")
-			users(t, "a short term", userkit.UserFilter{Search: "qu", Moment: moment}, field, 51, "users_by_search_part")
-			users(t, "a short term of several parts", userkit.UserFilter{Search: "9-qu-v", Moment: moment}, field, 0, "users_by_search_part")
-			users(t, "a short term in another script", userkit.UserFilter{Search: "ШЩ", Moment: moment}, field, 51, "users_by_search_part")
-			users(t, "a character", userkit.UserFilter{Search: "☃", Moment: moment}, field, 0, "users_by_search_part")
-			users(t, "a phone as it is written", userkit.UserFilter{Search: "(49) 1-99-99", Moment: moment}, field, 1, "users_by_search")
+			users(t, "search of active users", userkit.UserSelection{Search: userkit.ParseSearch("vwxy"), WithoutDisabled: true, Moment: moment}, field, 0, "users_by_search")
+			users(t, "search in another script", userkit.UserSelection{Search: userkit.ParseSearch("ЗШЩЮ"), Moment: moment}, field, 51, "users_by_search")
+			users(t, "search of nobody", userkit.UserSelection{Search: userkit.ParseSearch("qqqq"), Moment: moment}, field, 0, "users_by_search")
+			users(t, "a short term", userkit.UserSelection{Search: userkit.ParseSearch("qu"), Moment: moment}, field, 51, "users_by_search_part")
+			users(t, "a short term of several parts", userkit.UserSelection{Search: userkit.ParseSearch("9-qu-v"), Moment: moment}, field, 0, "users_by_search_part")
+			users(t, "a short term in another script", userkit.UserSelection{Search: userkit.ParseSearch("ШЩ"), Moment: moment}, field, 51, "users_by_search_part")
+			users(t, "a character", userkit.UserSelection{Search: userkit.ParseSearch("☃"), Moment: moment}, field, 0, "users_by_search_part")
+			users(t, "a phone as it is written", userkit.UserSelection{Search: userkit.ParseSearch("(49) 1-99-99"), Moment: moment}, field, 1, "users_by_search")
 			users(t, "a short part of a name", filtered(userkit.Contains("name", "Qu")), field, 51, "users_by_search_part")
 			users(t, "a short phone", filtered(userkit.Equal("phone", "+9")), field, 0, "users_by_search_part")
-			users(t, "a small segment", userkit.UserFilter{Segment: small, Moment: moment}, field, 51, "memberships_")
+			users(t, "a small segment", userkit.UserSelection{Segment: small, Moment: moment}, field, 51, "memberships_")
 			users(t, "an attribute", filtered(userkit.Equal("attributes.plan", "GOLD")), field, 51, "users_by_attribute")
 			users(t, "an object of a list", filtered(userkit.AnyElement("attributes.addr",
 				userkit.AllOf(userkit.StartsWith("zip", "1"), userkit.Equal("type", "work")))), field, 0, "users_by_attribute")
@@ -830,11 +830,11 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 			users(t, "an address", filtered(userkit.Equal("email", template.Email+"none@example.org")), field, 0)
 			users(t, "one of two", filtered(userkit.AnyOf(userkit.Contains("name", "VWXY"), userkit.Equal("attributes.plan", "gold"))), field, 51, "users_by_search", "users_by_attribute")
 		}
-		users(t, "a large segment", userkit.UserFilter{Segment: large, Moment: moment}, "login", 51)
+		users(t, "a large segment", userkit.UserSelection{Segment: large, Moment: moment}, "login", 51)
 		inSmall := userkit.Equal("segment", small.String())
 		users(t, "a small segment as a filter", filtered(inSmall), "country", 51, "memberships_")
 		users(t, "a small segment and what no index serves", filtered(userkit.AllOf(inSmall, userkit.Equal("email_verified", false))), "login", 51, "memberships_by_segment")
-		for name, filter := range map[string]userkit.UserFilter{"everybody": {Moment: moment}, "a search": rare, "a segment": {Segment: small, Moment: moment}} {
+		for name, filter := range map[string]userkit.UserSelection{"everybody": {Moment: moment}, "a search": rare, "a segment": {Segment: small, Moment: moment}} {
 			check(t, "UserIDs of "+name, nil, func() error {
 				_, err := store.UserIDs(ctx, filter, userkit.UserID{8}, 100)
 				return err

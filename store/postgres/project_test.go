@@ -39,7 +39,7 @@ func TestDropProject(t *testing.T) {
 	segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: "all", Revision: 1}
 	for _, store := range []*postgres.Store{doomed, other} {
 		_, err := store.CommitSegment(ctx, userkit.SegmentChange{
-			ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserFilter{}), Event: newEvent(userkit.UserID{}),
+			ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserSelection{}), Event: newEvent(userkit.UserID{}),
 		})
 		require.NoError(t, err)
 	}

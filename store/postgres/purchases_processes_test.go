@@ -203,7 +203,7 @@ func requireVerified(t *testing.T, store userkit.Store, count int, at map[string
 			t.Fatalf("the purchase %s was not verified at %s: %+v", token, now, purchase)
 		}
 	}
-	users, err := store.Users(t.Context(), userkit.UserFilter{Moment: userkit.Moment{At: verifiedAt}},
+	users, err := store.Users(t.Context(), userkit.UserSelection{Moment: userkit.Moment{At: verifiedAt}},
 		userkit.ListRange{Order: userkit.Order{Field: "registered_at"}, Limit: count + 1})
 	require.NoError(t, err)
 	require.Len(t, users, count)

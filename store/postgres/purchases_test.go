@@ -397,7 +397,7 @@ func TestSubscribedUsers(t *testing.T) {
 	} {
 		filter, err := userkit.ParseFilter(text)
 		require.NoError(t, err)
-		listed, err := store.Users(ctx, userkit.UserFilter{Filter: filter, Moment: userkit.Moment{At: dueFrom}},
+		listed, err := store.Users(ctx, userkit.UserSelection{Filter: filter, Moment: userkit.Moment{At: dueFrom}},
 			userkit.ListRange{Order: userkit.Order{Field: "purchases_end_at"}, Limit: 100})
 		require.NoError(t, err)
 		for _, user := range users {

@@ -47,7 +47,7 @@ func TestMigrateFoldsAnew(t *testing.T) {
 	}
 	require.JSONEq(t, users, row("users"))
 	require.JSONEq(t, segments, row("segments"))
-	found, err := store.CountUsers(t.Context(), userkit.UserFilter{Search: "щю"})
+	found, err := store.CountUsers(t.Context(), userkit.UserSelection{Search: userkit.ParseSearch("щю")})
 	require.NoError(t, err)
 	require.EqualValues(t, 25, found)
 }

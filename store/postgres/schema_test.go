@@ -67,7 +67,7 @@ func TestMigrate(t *testing.T) {
 	t.Run("can be repeated and makes the schema current", func(t *testing.T) {
 		store := openStore(t, empty.Create(t))
 		requireCode(t, userkit.CodeSchemaOutdated, store.CheckSchema(ctx))
-		_, err := store.CountUsers(ctx, userkit.UserFilter{})
+		_, err := store.CountUsers(ctx, userkit.UserSelection{})
 		requireCode(t, userkit.CodeSchemaOutdated, err)
 		for range 2 {
 			require.NoError(t, store.Migrate(ctx))
@@ -75,7 +75,7 @@ func TestMigrate(t *testing.T) {
 		}
 		createUser(t, store, "ada")
 		require.NoError(t, store.Migrate(ctx))
-		count, err := store.CountUsers(ctx, userkit.UserFilter{})
+		count, err := store.CountUsers(ctx, userkit.UserSelection{})
 		require.NoError(t, err)
 		require.EqualValues(t, 1, count)
 	})
@@ -104,7 +104,7 @@ func TestMigrate(t *testing.T) {
 		createUser(t, first, "ada")
 		createUser(t, second, "ada")
 		for _, store := range []*postgres.Store{first, second} {
-			count, err := store.CountUsers(ctx, userkit.UserFilter{})
+			count, err := store.CountUsers(ctx, userkit.UserSelection{})
 			require.NoError(t, err)
 			require.EqualValues(t, 1, count)
 		}

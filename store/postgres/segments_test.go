@@ -60,7 +60,7 @@ func TestMembersAreCountedBeforeTheSegmentGoes(t *testing.T) {
 	createUser(t, store, "bob")
 	segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: "all", Revision: 1}
 	fill := userkit.SegmentChange{
-		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserFilter{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
+		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserSelection{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
 	}
 	members, err := store.CommitSegment(ctx, fill)
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestMembershipsHoldOnToBothEnds(t *testing.T) {
 	ada, bob := createUser(t, store, "ada"), createUser(t, store, "bob")
 	segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: "all", Revision: 1}
 	everybody := userkit.SegmentChange{
-		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserFilter{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
+		ID: segment.ID, Segment: segment, Members: userkit.Set(userkit.UserSelection{Moment: userkit.Moment{At: time.Now()}}), Event: newEvent(userkit.UserID{}),
 	}
 	type result struct {
 		members int64

@@ -253,7 +253,7 @@ func TestReadsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec("LOCK TABLE userkit.users IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
-	_, err = store.Users(context.Background(), userkit.UserFilter{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: 1})
+	_, err = store.Users(context.Background(), userkit.UserSelection{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: 1})
 	requireCode(t, userkit.CodeStoreUnavailable, err)
 	require.ErrorIs(t, err, userkit.ErrUnavailable)
 	waitForNobodyBlocked(t, host)

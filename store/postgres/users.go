@@ -103,22 +103,22 @@ func (s *Store) FindUsers(ctx context.Context, field string, values []string) ([
 }
 
 // Users implements userkit.Store.
-func (s *Store) Users(ctx context.Context, filter userkit.UserFilter, list userkit.ListRange) ([]userkit.User, error) {
-	return listUsers(ctx, s, filter, list, userRead)
+func (s *Store) Users(ctx context.Context, selection userkit.UserSelection, list userkit.ListRange) ([]userkit.User, error) {
+	return listUsers(ctx, s, selection, list, userRead)
 }
 
 // UserIDs implements userkit.Store.
-func (s *Store) UserIDs(ctx context.Context, filter userkit.UserFilter, after userkit.UserID, limit int) ([]userkit.UserID, error) {
+func (s *Store) UserIDs(ctx context.Context, selection userkit.UserSelection, after userkit.UserID, limit int) ([]userkit.UserID, error) {
 	list := userkit.ListRange{Order: userkit.Order{Field: "id"}, After: &userkit.ListPosition{Key: after.String(), ID: after}, Limit: limit}
-	return listUsers(ctx, s, filter, list, userIDRead)
+	return listUsers(ctx, s, selection, list, userIDRead)
 }
 
 // CountUsers implements userkit.Store.
-func (s *Store) CountUsers(ctx context.Context, filter userkit.UserFilter) (int64, error) {
+func (s *Store) CountUsers(ctx context.Context, selection userkit.UserSelection) (int64, error) {
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
-	selected, err := s.selection(filter)
+	selected, err := s.selection(selection)
 	if err != nil {
 		return 0, err
 	}
@@ -192,7 +192,7 @@ const (
 // serves the filter, the list begins with the filter, and gives up beyond a few
 // users. Then it goes along the order, where so many users ought soon to fill the
 // page, and gives up when they do not. Then it gathers all of them.
-func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, list userkit.ListRange, reading userReading[R]) ([]R, error) {
+func listUsers[R any](ctx context.Context, s *Store, selection userkit.UserSelection, list userkit.ListRange, reading userReading[R]) ([]R, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func listUsers[R any](ctx context.Context, s *Store, filter userkit.UserFilter, 
 	if err != nil {
 		return nil, err
 	}
-	selected, err := s.selection(filter)
+	selected, err := s.selection(selection)
 	if err != nil {
 		return nil, err
 	}

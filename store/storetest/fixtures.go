@@ -681,7 +681,7 @@ func requireDossier(t *testing.T, store userkit.Store, want dossier) {
 		require.NoError(t, err, key.Field())
 		requireUser(t, want.user, got)
 	}
-	users, err := store.Users(ctx, userkit.UserFilter{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
+	users, err := store.Users(ctx, userkit.UserSelection{}, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: whole})
 	require.NoError(t, err)
 	index := slices.IndexFunc(users, func(user userkit.User) bool { return user.ID == want.user.ID })
 	require.NotEqual(t, -1, index, "the list of users lacks the user")
@@ -813,7 +813,7 @@ func requireGone(t *testing.T, store userkit.Store, gone dossier, left ...userki
 	order := func(field string) userkit.ListRange {
 		return userkit.ListRange{Order: userkit.Order{Field: field}, Limit: whole}
 	}
-	users, err := store.Users(ctx, userkit.UserFilter{}, order("id"))
+	users, err := store.Users(ctx, userkit.UserSelection{}, order("id"))
 	require.NoError(t, err)
 	for _, user := range users {
 		require.NotEqual(t, gone.user.ID, user.ID)
@@ -993,7 +993,7 @@ func requireSegmentIDs(t *testing.T, want, got []userkit.SegmentID) {
 // that none is.
 func requireMembers(t *testing.T, store userkit.Store, segment userkit.SegmentID, member bool, users ...userkit.UserID) {
 	t.Helper()
-	members, err := store.UserIDs(t.Context(), userkit.UserFilter{Segment: segment, Moment: userkit.Moment{At: base}}, userkit.UserID{}, whole)
+	members, err := store.UserIDs(t.Context(), userkit.UserSelection{Segment: segment, Moment: userkit.Moment{At: base}}, userkit.UserID{}, whole)
 	require.NoError(t, err)
 	for _, user := range users {
 		require.Equal(t, member, slices.Contains(members, user), "user %s in segment %s", user, segment)

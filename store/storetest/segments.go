@@ -70,15 +70,15 @@ func (d *desk) requireUsers(t *testing.T, filter userkit.UserFilter, logins ...s
 	}) {
 		got = append(got, user.Login)
 	}
-	require.Equal(t, append([]string{}, logins...), got, about(filter))
+	require.Equal(t, append([]string{}, logins...), got, "%+v", filter)
 	walked := []string{}
 	for _, user := range take(t, d.AllUsers(t.Context(), userkit.UserQuery{UserFilter: filter}), whole) {
 		walked = append(walked, user.Login)
 	}
-	require.Equal(t, got, walked, about(filter))
+	require.Equal(t, got, walked, "%+v", filter)
 	count, err := d.CountUsers(t.Context(), filter)
 	require.NoError(t, err)
-	require.EqualValues(t, len(got), count, about(filter))
+	require.EqualValues(t, len(got), count, "%+v", filter)
 }
 
 // requireMembers demands that the users with these logins are in a segment.

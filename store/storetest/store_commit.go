@@ -385,7 +385,7 @@ func commitDeletesUser(t *testing.T, env env) {
 	requireDossier(t, env.store, other)
 	requireDossier(t, env.store, third)
 
-	count, err := env.store.CountUsers(t.Context(), userkit.UserFilter{})
+	count, err := env.store.CountUsers(t.Context(), userkit.UserSelection{})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, count)
 }
@@ -1167,7 +1167,7 @@ func commitThousand(t *testing.T, env env) {
 		dossiers[n].user.Version++
 	}
 	commit(t, env.store, changes...)
-	count, err := env.store.CountUsers(t.Context(), userkit.UserFilter{})
+	count, err := env.store.CountUsers(t.Context(), userkit.UserSelection{})
 	require.NoError(t, err)
 	require.EqualValues(t, users/2, count)
 	requireGone(t, env.store, dossiers[500])

@@ -168,7 +168,7 @@ func copiesOut(t *testing.T, env env) {
 	user, err = env.store.FindUser(ctx, userkit.ByLogin(d.user.Login))
 	require.NoError(t, err)
 	scribbleAttributes(user.Attributes)
-	users, err := env.store.Users(ctx, userkit.UserFilter{}, list("login"))
+	users, err := env.store.Users(ctx, userkit.UserSelection{}, list("login"))
 	require.NoError(t, err)
 	for i := range users {
 		scribbleAttributes(users[i].Attributes)
@@ -329,7 +329,7 @@ func valuesOfTimeExtremes(t *testing.T, env env) {
 		requireDossier(t, env.store, d)
 		users = append(users, d.user)
 	}
-	listing := listingOfUsers(t, env.store, userkit.UserFilter{}, users)
+	listing := listingOfUsers(t, env.store, userkit.UserSelection{}, users)
 	listing.fields = belonging(listing.fields, func(field userkit.Field[userkit.User]) bool { return field.Kind == userkit.KindTime })
 	listing.requireOrder(t)
 	listing.requirePages(t)
@@ -517,7 +517,7 @@ func valuesOfIDs(t *testing.T, env env) {
 		requireDossier(t, env.store, d)
 		users, sessions = append(users, d.user), append(sessions, d.sessions[0])
 	}
-	listingOfUsers(t, env.store, userkit.UserFilter{}, users).requirePages(t)
+	listingOfUsers(t, env.store, userkit.UserSelection{}, users).requirePages(t)
 	listingOfSessions(t, env.store, userkit.SessionFilter{}, sessions).requirePages(t)
 }
 
@@ -571,7 +571,7 @@ func handlesSeeEachOther(t *testing.T, env env) {
 
 	commit(t, second, edit(&d.user, func(user *userkit.User) { user.Login, user.Status = "renamed", userkit.StatusDisabled }))
 	requireDossier(t, env.store, d)
-	requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, 1)
+	requireUserCount(t, env.store, userkit.UserSelection{WithoutDisabled: true}, 1)
 	late := step(&userkit.User{ID: d.user.ID, Account: userkit.Account{Version: 1}})
 	requireConflict(t, env.store, late)
 
@@ -689,11 +689,11 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("Users", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.Users(ctx, userkit.UserFilter{WithoutDisabled: true}, list("description"))
+			_, err := store.Users(ctx, userkit.UserSelection{WithoutDisabled: true}, list("description"))
 			return err
 		}),
 		read("CountUsers", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.CountUsers(ctx, userkit.UserFilter{})
+			_, err := store.CountUsers(ctx, userkit.UserSelection{})
 			return err
 		}),
 		read("FindUsers", func(ctx context.Context, store userkit.Store) error {
@@ -701,7 +701,7 @@ func calls(d dossier) []call {
 			return err
 		}),
 		read("UserIDs", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.UserIDs(ctx, userkit.UserFilter{WithoutDisabled: true}, userkit.UserID{}, 10)
+			_, err := store.UserIDs(ctx, userkit.UserSelection{WithoutDisabled: true}, userkit.UserID{}, 10)
 			return err
 		}),
 		read("CountSegments", func(ctx context.Context, store userkit.Store) error {

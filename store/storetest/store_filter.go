@@ -101,13 +101,13 @@ func (c *audience) requireMeet(t *testing.T, condition userkit.Filter, names ...
 		member := func(segment userkit.SegmentID) bool { return c.is(n, c.members[segment]) }
 		require.Equal(t, c.is(n, names), condition.Meets(&c.users[n], c.moment, member), "Meets of %q, %s", c.names[n], condition)
 	}
-	c.requireTake(t, userkit.UserFilter{Filter: condition}, names...)
-	c.requireIDs(t, userkit.UserFilter{Filter: filterOf(userkit.Not(condition).String())}, c.others(names))
+	c.requireTake(t, userkit.UserSelection{Filter: condition}, names...)
+	c.requireIDs(t, userkit.UserSelection{Filter: filterOf(userkit.Not(condition).String())}, c.others(names))
 }
 
 // requireTake demands that a filter takes exactly the named users, in every
 // method that has one.
-func (c *audience) requireTake(t *testing.T, filter userkit.UserFilter, names ...string) {
+func (c *audience) requireTake(t *testing.T, filter userkit.UserSelection, names ...string) {
 	t.Helper()
 	filter.Moment = c.moment
 	for _, name := range names {
@@ -127,7 +127,7 @@ func (c *audience) requireTake(t *testing.T, filter userkit.UserFilter, names ..
 }
 
 // requireIDs demands that UserIDs lists exactly the named users.
-func (c *audience) requireIDs(t *testing.T, filter userkit.UserFilter, names []string) {
+func (c *audience) requireIDs(t *testing.T, filter userkit.UserSelection, names []string) {
 	t.Helper()
 	filter.Moment = c.moment
 	ids, err := c.store.UserIDs(t.Context(), filter, userkit.UserID{}, whole)
@@ -168,9 +168,9 @@ func (c *audience) nameOf(id userkit.UserID) string {
 	return c.names[n]
 }
 
-// about tells what a filter says.
-func about(filter userkit.UserFilter) string {
-	return fmt.Sprintf("only active %t, search %q, segment %s, filter %s, at %s in %v",
+// about tells what a selection says.
+func about(filter userkit.UserSelection) string {
+	return fmt.Sprintf("only active %t, search %+v, segment %s, filter %s, at %s in %v",
 		filter.WithoutDisabled, filter.Search, filter.Segment, filter.Filter, filter.Moment.At, filter.Moment.Zone)
 }
 
@@ -877,11 +877,11 @@ func filterSegments(t *testing.T, env env) {
 	c.requireMeet(t, userkit.AllOf(in(second), userkit.Equal("name", "BOB")), "bob")
 	c.requireMeet(t, userkit.AnyOf(userkit.Not(in(second)), userkit.Equal("name", "dan")), "ada", "cyd", "dan")
 
-	c.requireTake(t, userkit.UserFilter{Segment: first}, "ada", "bob")
-	c.requireTake(t, userkit.UserFilter{Segment: empty})
-	c.requireTake(t, userkit.UserFilter{Segment: segmentID(9)})
-	c.requireTake(t, userkit.UserFilter{Segment: first, Filter: filterOf(in(second).String())}, "bob")
-	c.requireTake(t, userkit.UserFilter{Segment: first, Search: "bob"}, "bob")
+	c.requireTake(t, userkit.UserSelection{Segment: first}, "ada", "bob")
+	c.requireTake(t, userkit.UserSelection{Segment: empty})
+	c.requireTake(t, userkit.UserSelection{Segment: segmentID(9)})
+	c.requireTake(t, userkit.UserSelection{Segment: first, Filter: filterOf(in(second).String())}, "bob")
+	c.requireTake(t, userkit.UserSelection{Segment: first, Search: userkit.ParseSearch("bob")}, "bob")
 }
 
 func filterJoins(t *testing.T, env env) {
@@ -1007,13 +1007,13 @@ func filterParts(t *testing.T, env env) {
 	c := newAudience(t, env.store, figures...)
 	require.Equal(t, userkit.StatusDisabled, c.users[1].Status)
 	condition := filterOf(`devices ge 1`)
-	c.requireTake(t, userkit.UserFilter{}, c.names...)
-	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true}, "one more", "three more", "four")
-	c.requireTake(t, userkit.UserFilter{Search: "MORE"}, "one more", "two more", "three more")
-	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "more"}, "one more", "three more")
-	c.requireTake(t, userkit.UserFilter{Search: "more", Filter: condition}, "two more", "three more")
-	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "more", Filter: condition}, "three more")
-	c.requireTake(t, userkit.UserFilter{WithoutDisabled: true, Search: "two", Filter: condition})
+	c.requireTake(t, userkit.UserSelection{}, c.names...)
+	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true}, "one more", "three more", "four")
+	c.requireTake(t, userkit.UserSelection{Search: userkit.ParseSearch("MORE")}, "one more", "two more", "three more")
+	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true, Search: userkit.ParseSearch("more")}, "one more", "three more")
+	c.requireTake(t, userkit.UserSelection{Search: userkit.ParseSearch("more"), Filter: condition}, "two more", "three more")
+	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true, Search: userkit.ParseSearch("more"), Filter: condition}, "three more")
+	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true, Search: userkit.ParseSearch("two"), Filter: condition})
 }
 
 func filterBounds(t *testing.T, env env) {
@@ -1022,7 +1022,7 @@ func filterBounds(t *testing.T, env env) {
 	for n := range userkit.MaxFilterComparisons - 1 {
 		many = append(many, userkit.Equal("name", fmt.Sprint("nobody ", n)))
 	}
-	c.requireTake(t, userkit.UserFilter{Filter: filterOf(userkit.AnyOf(append(many, userkit.Equal("name", "ADA"))...).String())}, "ada")
+	c.requireTake(t, userkit.UserSelection{Filter: filterOf(userkit.AnyOf(append(many, userkit.Equal("name", "ADA"))...).String())}, "ada")
 	deep := userkit.Equal("name", "bob")
 	for n := range userkit.MaxFilterDepth - 2 {
 		deep = userkit.Not(deep)
@@ -1033,10 +1033,10 @@ func filterBounds(t *testing.T, env env) {
 			break
 		}
 		name := c.names[n%2]
-		c.requireTake(t, userkit.UserFilter{Filter: filterOf(deep.String())}, name)
+		c.requireTake(t, userkit.UserSelection{Filter: filterOf(deep.String())}, name)
 	}
 	text := strings.Repeat("x", userkit.MaxFilterBytes-len(`description eq ""`))
-	c.requireTake(t, userkit.UserFilter{Filter: filterOf(userkit.Equal("description", text).String())})
+	c.requireTake(t, userkit.UserSelection{Filter: filterOf(userkit.Equal("description", text).String())})
 }
 
 // searchAudience is users of whom each has a word in one field.
@@ -1086,14 +1086,13 @@ func (c *audience) sorted() *audience {
 func (c *audience) requireSearch(t *testing.T, term string, names ...string) {
 	t.Helper()
 	for n := range c.users {
-		require.Equal(t, c.is(n, names), searchMeets(&c.users[n], term), "%q of %q", c.names[n], term)
+		require.Equal(t, c.is(n, names), searchMeets(&c.users[n], userkit.ParseSearch(term)), "%q of %q", c.names[n], term)
 	}
-	c.requireTake(t, userkit.UserFilter{Search: term}, names...)
+	c.requireTake(t, userkit.UserSelection{Search: userkit.ParseSearch(term)}, names...)
 }
 
 // searchMeets says whether a search finds a user, by the words of its contract.
-func searchMeets(user *userkit.User, text string) bool {
-	search := userkit.ParseSearch(text)
+func searchMeets(user *userkit.User, search userkit.Search) bool {
 	texts := []string{user.Login, user.Name, user.Email, user.Phone, user.ExtRef}
 	if !search.Short() {
 		texts = append(texts, user.ID.String())
@@ -1174,8 +1173,11 @@ func searchSpellings(t *testing.T, env env) {
 	}
 	// The manager knows which number it is.
 	for search, names := range map[string][]string{"8 029 123-45-67": {"phone"}, "(8)": {"phone"}} {
-		c.requireTake(t, userkit.UserFilter{Search: search, Number: "+375291234567"}, names...)
-		c.requireTake(t, userkit.UserFilter{Search: search, Number: "+375291234568"})
+		parsed := userkit.ParseSearch(search)
+		parsed.Number = "+375291234567"
+		c.requireTake(t, userkit.UserSelection{Search: parsed}, names...)
+		parsed.Number = "+375291234568"
+		c.requireTake(t, userkit.UserSelection{Search: parsed})
 	}
 	// What an index of short parts serves in filters, too.
 	c.requireMeet(t, userkit.Contains("name", "ле"), "Лавлейс")
@@ -1227,7 +1229,7 @@ func searchAfterChange(t *testing.T, env env) {
 }
 
 func userIDs(t *testing.T, env env) {
-	ctx, filter := t.Context(), userkit.UserFilter{Moment: userkit.Moment{At: base}}
+	ctx, filter := t.Context(), userkit.UserSelection{Moment: userkit.Moment{At: base}}
 	got, err := env.store.UserIDs(ctx, filter, userkit.UserID{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, got)

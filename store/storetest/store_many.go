@@ -68,11 +68,11 @@ func manyUsers(t *testing.T, env env) {
 	commit(t, env.store, changes[many/2:]...)
 
 	fields := []string{"login", "name", "registered_at", "balance", "id"}
-	listingOfUsers(t, env.store, userkit.UserFilter{}, users).requireWalks(t, perPage, fields...)
-	listingOfUsers(t, env.store, userkit.UserFilter{}, users).requireWalks(t, many, "login", "description")
-	listingOfUsers(t, env.store, userkit.UserFilter{WithoutDisabled: true}, active).requireWalks(t, 2, fields...)
-	requireUserCount(t, env.store, userkit.UserFilter{}, many)
-	requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, len(active))
+	listingOfUsers(t, env.store, userkit.UserSelection{}, users).requireWalks(t, perPage, fields...)
+	listingOfUsers(t, env.store, userkit.UserSelection{}, users).requireWalks(t, many, "login", "description")
+	listingOfUsers(t, env.store, userkit.UserSelection{WithoutDisabled: true}, active).requireWalks(t, 2, fields...)
+	requireUserCount(t, env.store, userkit.UserSelection{}, many)
+	requireUserCount(t, env.store, userkit.UserSelection{WithoutDisabled: true}, len(active))
 	for n := 0; n < many; n += oneIn {
 		requireFound(t, env.store, userkit.ByLogin(users[n].Login), users[n])
 		requireFound(t, env.store, userkit.ByExtRef(users[n].ExtRef), users[n])

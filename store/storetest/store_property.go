@@ -127,7 +127,7 @@ func (s *sample) member(user userkit.UserID, list userkit.SegmentID) bool {
 }
 
 // meets says whether a user meets a filter: the meaning of filters in one page.
-func (s *sample) meets(user *userkit.User, filter userkit.UserFilter) bool {
+func (s *sample) meets(user *userkit.User, filter userkit.UserSelection) bool {
 	return !(filter.WithoutDisabled && user.Status == userkit.StatusDisabled) &&
 		(filter.Segment.IsZero() || s.member(user.ID, filter.Segment)) &&
 		searchMeets(user, filter.Search) &&
@@ -321,7 +321,7 @@ func (s *sample) tree(t *rapid.T, depth int) userkit.Filter {
 }
 
 // filter draws a filter with all of its parts.
-func (s *sample) filter(t *rapid.T) userkit.UserFilter {
+func (s *sample) filter(t *rapid.T) userkit.UserSelection {
 	drawn := s.tree(t, 3)
 	condition, err := userkit.ParseFilter(drawn.String())
 	require.NoError(t, err, drawn.String())
@@ -329,7 +329,7 @@ func (s *sample) filter(t *rapid.T) userkit.UserFilter {
 	require.NoError(t, err, condition.String())
 	require.Equal(t, condition, again)
 	require.Equal(t, condition.String(), again.String())
-	filter := userkit.UserFilter{Filter: condition, Moment: s.moment}
+	filter := userkit.UserSelection{Filter: condition, Moment: s.moment}
 	switch rapid.IntRange(0, 11).Draw(t, "further part") {
 	case 0:
 		filter.WithoutDisabled = true
@@ -337,7 +337,7 @@ func (s *sample) filter(t *rapid.T) userkit.UserFilter {
 		filter.Segment = rapid.SampledFrom(s.lists).Draw(t, "list")
 	case 2, 3, 4, 5:
 		user := rapid.SampledFrom(s.users).Draw(t, "search like user")
-		filter.Search = part(t, rapid.SampledFrom([]string{user.ID.String(), user.Login, user.Name, user.Email, user.Phone, user.ExtRef}).Draw(t, "search"))
+		filter.Search = userkit.ParseSearch(part(t, rapid.SampledFrom([]string{user.ID.String(), user.Login, user.Name, user.Email, user.Phone, user.ExtRef}).Draw(t, "search")))
 		if rapid.Bool().Draw(t, "search alone") {
 			filter.Filter = userkit.Filter{}
 		}
@@ -378,7 +378,7 @@ func filterProperty(t *testing.T, env env) {
 }
 
 // requireTaken demands that every method takes the users who meet a filter.
-func (s *sample) requireTaken(t *rapid.T, store userkit.Store, filter userkit.UserFilter) {
+func (s *sample) requireTaken(t *rapid.T, store userkit.Store, filter userkit.UserSelection) {
 	var taken []userkit.User
 	for _, user := range s.users {
 		if s.meets(&user, filter) {

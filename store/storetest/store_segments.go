@@ -109,7 +109,7 @@ func left(user *userkit.User, segments ...userkit.SegmentID) userkit.Change {
 // members lists the members of a list.
 func members(t *testing.T, store userkit.Store, segment userkit.SegmentID) []userkit.UserID {
 	t.Helper()
-	ids, err := store.UserIDs(t.Context(), userkit.UserFilter{Segment: segment, Moment: userkit.Moment{At: base}}, userkit.UserID{}, whole)
+	ids, err := store.UserIDs(t.Context(), userkit.UserSelection{Segment: segment, Moment: userkit.Moment{At: base}}, userkit.UserID{}, whole)
 	require.NoError(t, err)
 	return append([]userkit.UserID{}, ids...)
 }
@@ -340,7 +340,7 @@ func segmentConflicts(t *testing.T, env env) {
 	conflict := func(err error) { require.ErrorIs(t, err, userkit.ErrConflict) }
 	rename := func(segment userkit.Segment) userkit.SegmentChange {
 		change := segmentStep(&segment, func(segment *userkit.Segment) { segment.Name, segment.Rule = "late", userkit.Filter{} })
-		change.Members = userkit.Set(userkit.UserFilter{Moment: userkit.Moment{At: base}})
+		change.Members = userkit.Set(userkit.UserSelection{Moment: userkit.Moment{At: base}})
 		return change
 	}
 	ahead := segment
@@ -387,7 +387,7 @@ func segmentFreezes(t *testing.T, env env) {
 	rule := newSegment(1)
 	createSegments(t, env.store, rule, newList(2))
 	change := segmentStep(&rule, func(segment *userkit.Segment) { segment.Rule = userkit.Filter{} })
-	change.Members = userkit.Set(userkit.UserFilter{Filter: filterOf(`name sw "ada"`), Moment: moment})
+	change.Members = userkit.Set(userkit.UserSelection{Filter: filterOf(`name sw "ada"`), Moment: moment})
 	require.EqualValues(t, 2, commitSegment(t, env.store, change))
 	require.Equal(t, ids(0, 3), members(t, env.store, rule.ID))
 	require.Empty(t, members(t, env.store, segmentID(2)))
@@ -395,24 +395,24 @@ func segmentFreezes(t *testing.T, env env) {
 
 	// Who is a member stays one and is not counted.
 	change = segmentStep(&rule, func(*userkit.Segment) {})
-	change.Members = userkit.Set(userkit.UserFilter{Filter: filterOf(`name co "b" or name eq "ada"`), Moment: moment})
+	change.Members = userkit.Set(userkit.UserSelection{Filter: filterOf(`name co "b" or name eq "ada"`), Moment: moment})
 	require.EqualValues(t, 1, commitSegment(t, env.store, change))
 	require.Equal(t, ids(0, 1, 3), members(t, env.store, rule.ID))
 	require.Equal(t, []userkit.SegmentID{rule.ID}, loadOne(t, env.store, userkit.Want{User: c.users[1].ID, Segments: true}).Segments)
 
 	// With all parts of a filter, and of members of other lists.
 	third := segmentCreation(newList(3))
-	third.Members = userkit.Set(userkit.UserFilter{Segment: rule.ID, Search: "ada", Filter: filterOf(`name ne "ada"`), Moment: moment})
+	third.Members = userkit.Set(userkit.UserSelection{Segment: rule.ID, Search: userkit.ParseSearch("ada"), Filter: filterOf(`name ne "ada"`), Moment: moment})
 	require.EqualValues(t, 1, commitSegment(t, env.store, third))
 	require.Equal(t, ids(3), members(t, env.store, segmentID(3)))
 	fourth := segmentCreation(newList(4))
-	fourth.Members = userkit.Set(userkit.UserFilter{
+	fourth.Members = userkit.Set(userkit.UserSelection{
 		Filter: filterOf(userkit.AllOf(userkit.Not(userkit.InSegment(rule.ID)), userkit.Greater("traffic_used", -1)).String()), Moment: moment,
 	})
 	require.EqualValues(t, 1, commitSegment(t, env.store, fourth))
 	require.Equal(t, ids(2), members(t, env.store, segmentID(4)))
 	all := segmentStep(&rule, func(*userkit.Segment) {})
-	all.Members = userkit.Set(userkit.UserFilter{Moment: moment})
+	all.Members = userkit.Set(userkit.UserSelection{Moment: moment})
 	require.EqualValues(t, 1, commitSegment(t, env.store, all))
 	require.Equal(t, ids(0, 1, 2, 3), members(t, env.store, rule.ID))
 

@@ -202,7 +202,7 @@ func shuffled(count int) []int {
 
 // userListing creates users that are hard to sort and gives the list of those
 // that the filter takes.
-func userListing(t *testing.T, store userkit.Store, filter userkit.UserFilter) listing[userkit.User] {
+func userListing(t *testing.T, store userkit.Store, filter userkit.UserSelection) listing[userkit.User] {
 	t.Helper()
 	const users = 16
 	all := make([]userkit.User, users)
@@ -213,7 +213,7 @@ func userListing(t *testing.T, store userkit.Store, filter userkit.UserFilter) l
 	return listingOfUsers(t, store, filter, all)
 }
 
-func listingOfUsers(t *testing.T, store userkit.Store, filter userkit.UserFilter, users []userkit.User) listing[userkit.User] {
+func listingOfUsers(t *testing.T, store userkit.Store, filter userkit.UserSelection, users []userkit.User) listing[userkit.User] {
 	return listing[userkit.User]{
 		fields:  userkit.UserFields(),
 		id:      userRecordID,
@@ -238,7 +238,7 @@ func usersEmpty(t *testing.T, env env) {
 		}
 		for _, descending := range []bool{false, true} {
 			order := userkit.Order{Field: field.Name, Descending: descending}
-			users, err := env.store.Users(t.Context(), userkit.UserFilter{}, userkit.ListRange{Order: order, Limit: 10})
+			users, err := env.store.Users(t.Context(), userkit.UserSelection{}, userkit.ListRange{Order: order, Limit: 10})
 			require.NoError(t, err, "by %v", order)
 			require.Empty(t, users)
 		}
@@ -246,15 +246,15 @@ func usersEmpty(t *testing.T, env env) {
 }
 
 func usersOrder(t *testing.T, env env) {
-	userListing(t, env.store, userkit.UserFilter{}).requireOrder(t)
+	userListing(t, env.store, userkit.UserSelection{}).requireOrder(t)
 }
 
 func usersPages(t *testing.T, env env) {
-	userListing(t, env.store, userkit.UserFilter{}).requirePages(t)
+	userListing(t, env.store, userkit.UserSelection{}).requirePages(t)
 }
 
 func usersOrderAfterChange(t *testing.T, env env) {
-	listing := userListing(t, env.store, userkit.UserFilter{})
+	listing := userListing(t, env.store, userkit.UserSelection{})
 	for _, n := range shuffled(len(listing.records)) {
 		user := &listing.records[n]
 		changed := hardUser(n, 1)
@@ -278,7 +278,7 @@ func usersOrderAfterChange(t *testing.T, env env) {
 }
 
 func usersOrderAfterDelete(t *testing.T, env env) {
-	listing := userListing(t, env.store, userkit.UserFilter{})
+	listing := userListing(t, env.store, userkit.UserSelection{})
 	var left []userkit.User
 	for n, user := range listing.records {
 		if n%3 != 0 {
@@ -311,7 +311,7 @@ func usersLongTexts(t *testing.T, env env) {
 	}
 	slices.Reverse(users)
 	create(t, env.store, users...)
-	listing := listingOfUsers(t, env.store, userkit.UserFilter{}, users)
+	listing := listingOfUsers(t, env.store, userkit.UserSelection{}, users)
 	listing.fields = slices.DeleteFunc(listing.fields, func(field userkit.Field[userkit.User]) bool {
 		return field.Name != "description" && field.Name != "additional_info"
 	})
@@ -320,7 +320,7 @@ func usersLongTexts(t *testing.T, env env) {
 }
 
 func usersOnlyActive(t *testing.T, env env) {
-	filter := userkit.UserFilter{WithoutDisabled: true}
+	filter := userkit.UserSelection{WithoutDisabled: true}
 	listing := userListing(t, env.store, filter)
 	all := len(listing.records)
 	listing.records = slices.DeleteFunc(listing.records, func(user userkit.User) bool { return user.Status == userkit.StatusDisabled })
@@ -340,13 +340,13 @@ func usersOnlyActiveAfterChange(t *testing.T, env env) {
 		if status == userkit.StatusDisabled {
 			want = want[1:]
 		}
-		listingOfUsers(t, env.store, userkit.UserFilter{WithoutDisabled: true}, want).requireOrder(t)
-		listingOfUsers(t, env.store, userkit.UserFilter{}, []userkit.User{user, other}).requireOrder(t)
-		requireUserCount(t, env.store, userkit.UserFilter{WithoutDisabled: true}, len(want))
+		listingOfUsers(t, env.store, userkit.UserSelection{WithoutDisabled: true}, want).requireOrder(t)
+		listingOfUsers(t, env.store, userkit.UserSelection{}, []userkit.User{user, other}).requireOrder(t)
+		requireUserCount(t, env.store, userkit.UserSelection{WithoutDisabled: true}, len(want))
 	}
 }
 
-func requireUserCount(t *testing.T, store userkit.Store, filter userkit.UserFilter, want int) {
+func requireUserCount(t *testing.T, store userkit.Store, filter userkit.UserSelection, want int) {
 	t.Helper()
 	count, err := store.CountUsers(t.Context(), filter)
 	require.NoError(t, err)
@@ -354,7 +354,7 @@ func requireUserCount(t *testing.T, store userkit.Store, filter userkit.UserFilt
 }
 
 func countUsers(t *testing.T, env env) {
-	all, active := userkit.UserFilter{}, userkit.UserFilter{WithoutDisabled: true}
+	all, active := userkit.UserSelection{}, userkit.UserSelection{WithoutDisabled: true}
 	requireUserCount(t, env.store, all, 0)
 	requireUserCount(t, env.store, active, 0)
 	var users []userkit.User
