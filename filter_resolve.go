@@ -75,7 +75,6 @@ func (m *manager) resolveFilter(ctx context.Context, filter UserFilter) (UserSel
 	return selection, nil
 }
 
-
 func (m *manager) newResolver(ctx context.Context) *resolver {
 	return &resolver{ctx: ctx, store: m.store, known: map[SegmentID]Segment{}, byName: map[string]SegmentID{}, phone: m.phoneValue}
 }
