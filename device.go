@@ -1,7 +1,6 @@
 package userkit
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -51,9 +50,9 @@ type Device struct {
 	HardwareID string     `json:"hardware_id,omitempty"` // unique among the user's devices; see HardwareIDKey
 	PushToken  string     `json:"push_token,omitempty"`  // belongs to one device at a time: the last one for which it was set
 
-	// PushTokenSetAt is when RegisterDevice or UpdateDevice last set the push token, even to the
-	// same value. Each time is later than those before it, also where the clock of a process is
-	// behind. Zero: the device has none.
+	// PushTokenSetAt is when RegisterDevice or UpdateDevice last set the push token of the device,
+	// even to the same value. Each time is later than those before it, also where the clock of a
+	// process is behind. Zero: the device has none.
 	PushTokenSetAt time.Time `json:"push_token_set_at,omitzero"`
 
 	RegisteredAt time.Time `json:"registered_at"`
@@ -226,9 +225,8 @@ type DeviceManager interface {
 	Licenses(ctx context.Context) ([]License, error)
 }
 
-// register decides the registration of a device under the given id and token. pushedAt is the time
-// at which it got its push token.
-func (n NewDevice) register(state *State, o origin, pushedAt time.Time, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
+// register decides the registration of a device under the given id and token.
+func (n NewDevice) register(state *State, o origin, id DeviceID, token string, sealed *sealer, slots int, policy DevicePolicy) (Device, Change, error) {
 	if err := state.User.Status.refusal(); err != nil {
 		return Device{}, Change{}, err
 	}
@@ -240,7 +238,7 @@ func (n NewDevice) register(state *State, o origin, pushedAt time.Time, id Devic
 	if at := slices.IndexFunc(state.Devices, func(d DeviceRecord) bool { return n.HardwareID != "" && HardwareIDKey(d.HardwareID) == n.HardwareID }); at >= 0 {
 		record := state.Devices[at]
 		record.Name, record.Type = n.Name, n.Type
-		record.setPushToken(n.PushToken, pushedAt)
+		record.setPushToken(n.PushToken, o.now)
 		if record.agree(o.now, n.LocationConsent) {
 			agreed = n.LocationConsent
 		}
@@ -271,7 +269,7 @@ func (n NewDevice) register(state *State, o origin, pushedAt time.Time, id Devic
 	record := DeviceRecord{Device: Device{
 		ID: id, UserID: state.User.ID, Name: n.Name, Type: n.Type, HardwareID: n.HardwareID, RegisteredAt: o.now,
 	}}
-	record.setPushToken(n.PushToken, pushedAt)
+	record.setPushToken(n.PushToken, o.now)
 	record.agree(o.now, n.LocationConsent)
 	c.Devices.Insert = append(c.Devices.Insert, record.withToken(token, sealed))
 	c.Account.Devices++
@@ -453,83 +451,68 @@ func (m *manager) RegisterDevice(ctx context.Context, user UserID, device NewDev
 	if device.HardwareID != "" {
 		want.HardwareIDs = hardwareSpellings(device.HardwareID)
 	}
-	pushedAt, err := m.pushTokenTime(ctx, call.now, device.PushToken)
-	if err != nil {
-		return Device{}, err
-	}
 	id, token := NewID[Device](), newToken()
-	registered, err := change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
-		license, err := m.license(state.User.License)
-		if err != nil {
-			return Device{}, Change{}, err
-		}
-		return device.register(state, call.origin, pushedAt, id, token, m.sealer, license.Devices, m.devicePolicy)
-	})
-	if err != nil {
-		return Device{}, err
-	}
-	m.keepPushToken(ctx, call.origin, registered)
-	return registered, nil
-}
-
-// maxPushTokenHolders is how many devices a push token is taken from at once. There is at most one,
-// unless several registered at the same moment.
-const maxPushTokenHolders = 100
-
-// pushTokenTime returns when a device gets a push token: now, unless another one has it since a
-// later time, by the clock of another process.
-func (m *manager) pushTokenTime(ctx context.Context, now time.Time, token string) (time.Time, error) {
-	if token == "" {
-		return now, nil
-	}
-	holders, err := m.store.DevicesByPushToken(ctx, token, maxPushTokenHolders)
-	for _, holder := range holders {
-		now = setAfter(now, holder.PushTokenSetAt)
-	}
-	return now, err
-}
-
-// keepPushToken takes the push token that a device has just got from every other device, of
-// whichever user: it names one installation of an app, and messages of one user must not appear on
-// the screen of another. If several devices got it at the same moment, one of them keeps it. A
-// fault is logged, and is corrected when another device gets the token.
-func (m *manager) keepPushToken(ctx context.Context, o origin, device Device) {
-	if device.PushToken == "" {
-		return
-	}
-	holders, err := m.store.DevicesByPushToken(ctx, device.PushToken, maxPushTokenHolders)
-	if err == nil && len(holders) > 1 {
-		last := slices.MaxFunc(holders, func(a, b Device) int {
-			return cmp.Or(a.PushTokenSetAt.Compare(b.PushTokenSetAt), bytes.Compare(a.ID[:], b.ID[:]))
+	return m.movingPushToken(ctx, call.origin, device.PushToken, func() (Device, error) {
+		return change(ctx, m, command{want: want}, func(state *State) (Device, Change, error) {
+			license, err := m.license(state.User.License)
+			if err != nil {
+				return Device{}, Change{}, err
+			}
+			return device.register(state, call.origin, id, token, m.sealer, license.Devices, m.devicePolicy)
 		})
-		for _, holder := range holders {
-			if holder.ID != last.ID {
-				err = errors.Join(err, m.clearPushToken(ctx, o, holder))
+	})
+}
+
+// maxPushTokenMoves is how often a call takes a push token from another device. Of several calls
+// that set it at the same moment one succeeds each time.
+const maxPushTokenMoves = 20
+
+// movingPushToken makes a call that sets the push token of a device. A push token names one
+// installation of an app, and messages of one user must not appear on the screen of another, so
+// the store keeps it for one device only. If that is another device, of whichever user, the token
+// is cleared there and the call is made again; a call that is refused for another reason takes
+// nothing.
+func (m *manager) movingPushToken(ctx context.Context, o origin, token string, call func() (Device, error)) (Device, error) {
+	for moves := 0; ; moves++ {
+		device, err := call()
+		if ErrorCode(err) != CodePushTokenTaken {
+			return device, err
+		}
+		if moves == maxPushTokenMoves {
+			return Device{}, NewError(CodeTooManyConflicts, "push_token", "the push token was set for other devices %d times meanwhile", moves).Because(err)
+		}
+		if moves > 0 {
+			select {
+			case <-ctx.Done():
+				return Device{}, ctx.Err()
+			case <-time.After(jitter(time.Millisecond << min(moves, 4))):
 			}
 		}
-	}
-	if err != nil {
-		m.logger.WarnContext(ctx, "userkit: a push token may be that of two devices", "device", device.ID.String(), "error", err)
+		if err := m.clearPushToken(ctx, o, token); err != nil {
+			return Device{}, err
+		}
 	}
 }
 
-// clearPushToken clears the push token of a device that has not been given this or another token
-// since. A caller who is connected to a user also clears it for another user, who learns nothing
-// more than that.
-func (m *manager) clearPushToken(ctx context.Context, o origin, holder Device) error {
-	from := callerOf(ctx)
-	from.connection = nil
-	_, err := changeDevice(withCaller(ctx, from), m, o.again(), holder.ID, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
-		if record.PushToken != holder.PushToken || !record.PushTokenSetAt.Equal(holder.PushTokenSetAt) { // it got one since
-			return record.Device, Change{}, nil
-		}
-		record.setPushToken("", o.now)
-		c := state.change()
-		c.Devices.Update = append(c.Devices.Update, record)
-		o.record(&c, EventPushTokenMoved, record.ID)
-		return record.Device, c, nil
-	})
-	if ErrorCode(err) == CodeDeviceNotFound { // deleted meanwhile
+// clearPushToken clears a push token of the device that has it. A caller who is connected to a
+// user also clears it for another user, who learns nothing more than that.
+func (m *manager) clearPushToken(ctx context.Context, o origin, token string) error {
+	holder, err := m.store.DeviceByPushToken(ctx, token)
+	if err == nil {
+		from := callerOf(ctx)
+		from.connection = nil
+		_, err = changeDevice(withCaller(ctx, from), m, o.again(), holder.ID, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+			if record.PushToken != holder.PushToken { // it has another one by now
+				return record.Device, Change{}, nil
+			}
+			record.setPushToken("", o.now)
+			c := state.change()
+			c.Devices.Update = append(c.Devices.Update, record)
+			o.record(&c, EventPushTokenMoved, record.ID)
+			return record.Device, c, nil
+		})
+	}
+	if ErrorCode(err) == CodeDeviceNotFound { // none has it any more
 		return nil
 	}
 	return err
@@ -657,11 +640,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
 		return Device{}, err
 	}
-	pushedAt, err := m.pushTokenTime(ctx, call.now, push)
-	if err != nil {
-		return Device{}, err
-	}
-	updated, err := changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+	decide := func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 		var fields []string
 		if put(patch.Name, &record.Name) {
 			fields = append(fields, "name")
@@ -674,7 +653,7 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 			if token != record.PushToken {
 				fields = append(fields, "push_token")
 			}
-			record.setPushToken(token, pushedAt)
+			record.setPushToken(token, o.now)
 		}
 		var consent any // nil, which the event leaves out, or what it became
 		if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {
@@ -690,14 +669,10 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 			o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
 		}
 		return record.Device, c, nil
+	}
+	return m.movingPushToken(ctx, call.origin, push, func() (Device, error) {
+		return changeDevice(ctx, m, call.origin, id, Want{}, decide)
 	})
-	if err != nil {
-		return Device{}, err
-	}
-	if push != "" {
-		m.keepPushToken(ctx, call.origin, updated)
-	}
-	return updated, nil
 }
 
 func (m *manager) DeleteDevice(ctx context.Context, id DeviceID) (_ Device, err error) {

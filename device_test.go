@@ -22,7 +22,7 @@ func deviceState(count int) *State {
 }
 
 func register(state *State, device NewDevice, slots int, policy DevicePolicy) (Device, Change, error) {
-	return device.register(state, testOrigin(noon.Add(1000*time.Hour)), noon.Add(1000*time.Hour), NewID[Device](), newToken(), nil, slots, policy)
+	return device.register(state, testOrigin(noon.Add(1000*time.Hour)), NewID[Device](), newToken(), nil, slots, policy)
 }
 
 func TestDevicePolicies(t *testing.T) {
@@ -136,7 +136,7 @@ func TestDevicesAreFoundInAnySpelling(t *testing.T) {
 		state := &State{Exists: true, User: User{Status: StatusActive, Account: Account{Devices: 1}}, Devices: []DeviceRecord{old}}
 		fresh, err := NewDevice{HardwareID: "001A.2B3C.4D5E"}.normalise()
 		require.NoError(t, err)
-		device, _, err := fresh.register(state, testOrigin(noon), noon, NewID[Device](), newToken(), nil, 1, DeviceRefuse)
+		device, _, err := fresh.register(state, testOrigin(noon), NewID[Device](), newToken(), nil, 1, DeviceRefuse)
 		require.NoError(t, err)
 		require.Equal(t, old.ID, device.ID)
 	}

@@ -52,6 +52,7 @@ const (
 	CodeLoginConfusable Code = "login_confusable"
 	CodeIDTaken         Code = "id_taken"
 	CodeTokenTaken      Code = "token_taken"
+	CodePushTokenTaken  Code = "push_token_taken"
 
 	CodeSegmentNameTaken Code = "segment_name_taken"
 	CodePurchaseTaken    Code = "purchase_taken"
@@ -161,6 +162,7 @@ var codeTable = []CodeInfo{
 	{CodeLoginConfusable, ErrExists, "the login of another user looks the same; see WithConfusableCheck"},
 	{CodeIDTaken, ErrExists, "a record with this id already exists"},
 	{CodeTokenTaken, ErrExists, "a device with this access token already exists"},
+	{CodePushTokenTaken, ErrExists, "another device has this push token; stores return it, and a Manager moves the token"},
 	{CodePurchaseTaken, ErrExists, "another user has this purchase"},
 	{CodeSegmentNameTaken, ErrExists, "another segment has this name; names are compared without regard to case"},
 
@@ -319,6 +321,7 @@ var uniqueValues = []struct {
 	{"user", "extref", CodeExtRefTaken, "another user has this external reference"},
 	{"user", "login_skeleton", CodeLoginConfusable, "the login of another user looks the same"},
 	{"device", "access_token", CodeTokenTaken, "another device has this access token"},
+	{"device", "push_token", CodePushTokenTaken, "another device has this push token"},
 	{"device", "hardware_id", CodeIDTaken, "another device of the user has this hardware id"},
 	{"message", "key", CodeIDTaken, "another message of the user has this key"},
 	{"purchase", "stable_id", CodePurchaseTaken, "another purchase has this stable id"},

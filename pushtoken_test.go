@@ -67,43 +67,98 @@ func TestAPushTokenBelongsToOneDevice(t *testing.T) {
 	require.Equal(t, []string{"app"}, tokens(again))
 }
 
-// holdersRead is a store that does something once, when holders of a push token were read.
-type holdersRead struct {
+// holderRead is a store that does something when the holder of a push token is read.
+type holderRead struct {
 	userkit.Store
-	then func()
+	then func() error
 }
 
-func (s *holdersRead) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
-	found, err := s.Store.DevicesByPushToken(ctx, token, limit)
-	if then := s.then; then != nil && len(found) > 1 {
-		s.then = nil
-		then()
+func (s *holderRead) DeviceByPushToken(ctx context.Context, token string) (userkit.Device, error) {
+	found, err := s.Store.DeviceByPushToken(ctx, token)
+	if err == nil && s.then != nil {
+		err = s.then()
 	}
 	return found, err
 }
 
-// A device that gets the push token again while another one takes it is the last to have it.
-func TestAPushTokenIsNotLostBetweenTwoDevices(t *testing.T) {
+// A device that gets a push token while another one takes it from the device before leaves it to
+// that one, which is the last; and when others get it all the time, the call ends.
+func TestAPushTokenIsTakenByTwoDevices(t *testing.T) {
 	ctx := t.Context()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	store := &holdersRead{Store: memory.New()}
-	users, err := userkit.New(store, userkit.WithClock(func() time.Time { now = now.Add(time.Second); return now }))
+	store := &holderRead{Store: memory.New()}
+	users, err := userkit.New(store)
 	require.NoError(t, err)
 	user, err := users.CreateUser(ctx, userkit.NewUser{Login: "ada"})
 	require.NoError(t, err)
-	first, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
-	require.NoError(t, err)
-	store.then = func() {
-		_, err := users.UpdateDevice(ctx, first.ID, userkit.DevicePatch{PushToken: userkit.Set("app")})
+	var devices []userkit.DeviceID
+	for range 3 {
+		device, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{})
 		require.NoError(t, err)
+		devices = append(devices, device.ID)
 	}
-	second, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+	set := func(device userkit.DeviceID, token string) error {
+		_, err := users.UpdateDevice(ctx, device, userkit.DevicePatch{PushToken: userkit.Set(token)})
+		return err
+	}
+	requireHolder := func(holder userkit.DeviceID) {
+		for _, id := range devices {
+			device, err := users.Device(ctx, id)
+			require.NoError(t, err)
+			require.Equal(t, id == holder, device.PushToken == "app")
+		}
+	}
+	move := func(between func() error) error {
+		require.NoError(t, set(devices[0], "app"))
+		store.then = func() error {
+			then := store.then
+			store.then = nil
+			defer func() { store.then = then }()
+			return between()
+		}
+		defer func() { store.then = nil }()
+		return set(devices[1], "app")
+	}
+	times := 0
+	require.NoError(t, move(func() error {
+		if times++; times > 1 {
+			return nil
+		}
+		return set(devices[2], "app")
+	}))
+	require.Equal(t, 2, times)
+	requireHolder(devices[1])
+
+	// Whoever had it gives it up, by getting another one, before it is taken from it.
+	require.NoError(t, move(func() error { return set(devices[0], "other") }))
+	requireHolder(devices[1])
+	other, err := users.Device(ctx, devices[0])
 	require.NoError(t, err)
-	for id, token := range map[userkit.DeviceID]string{first.ID: "app", second.ID: ""} {
-		device, err := users.Device(ctx, id)
-		require.NoError(t, err)
-		require.Equal(t, token, device.PushToken)
+	require.Equal(t, "other", other.PushToken)
+
+	require.NoError(t, move(func() error {
+		_, err := users.DeleteDevice(ctx, devices[0])
+		return err
+	}))
+	devices = devices[1:]
+	requireHolder(devices[0])
+
+	// The store cannot be read: the token stays where it is.
+	devices = append(devices, other.ID)[:2]
+	store.then = func() error { return userkit.NewError(userkit.CodeStoreUnavailable, "", "away") }
+	require.Equal(t, userkit.CodeStoreUnavailable, userkit.ErrorCode(set(devices[1], "app")))
+	requireHolder(devices[0])
+
+	others := 0
+	store.then = func() error {
+		then := store.then
+		store.then = nil
+		defer func() { store.then = then }()
+		others++
+		_, err := users.RegisterDevice(ctx, user.ID, userkit.NewDevice{PushToken: "app"})
+		return err
 	}
+	require.Equal(t, userkit.CodeTooManyConflicts, userkit.ErrorCode(set(devices[1], "app")))
+	require.Less(t, others, 30)
 }
 
 // A device that registers again without its consent withdraws it, and the event says so.

@@ -43,8 +43,8 @@ type Store interface {
 	//   - ErrConflict: the user's version is not Change.Version, or the user is
 	//     gone; nothing of this change was written,
 	//   - ErrExists with the code and field of the unique value (login, email,
-	//     extref, login_skeleton, whose field is login, access_token, stable_id of a purchase, id): nothing of this change was written,
-	//     and the other changes are not affected. The LoginEmailKey of a user's login and the
+	//     extref, login_skeleton, whose field is login, access_token, push_token, stable_id of a purchase,
+	//     id): nothing of this change was written, and the other changes are not affected. The LoginEmailKey of a user's login and the
 	//     EmailKey of another's email address are unique together: see Taken.
 	//
 	// If an error is returned for the call as a whole, it is unknown which of the changes were
@@ -95,9 +95,8 @@ type Store interface {
 	// its rank: how many of the user's devices come before it by registered_at,
 	// then id. An unknown digest is ErrNotFound with CodeDeviceNotFound.
 	DeviceByToken(ctx context.Context, digest TokenDigest) (device Device, user User, rank int, err error)
-	// DevicesByPushToken returns the devices with a push token, which is not empty, in
-	// order of their ids, at most limit.
-	DevicesByPushToken(ctx context.Context, token string, limit int) ([]Device, error)
+	// DeviceByPushToken returns the device with a push token, which is not empty.
+	DeviceByPushToken(ctx context.Context, token string) (Device, error)
 	// Devices lists devices by any sortable field of DeviceFields.
 	Devices(ctx context.Context, filter DeviceFilter, list ListRange) ([]Device, error)
 	// CountDevices counts the devices of a filter, which is as that of Devices.

@@ -15,7 +15,7 @@ import (
 type devices struct {
 	byID           map[userkit.DeviceID]*device
 	byToken        map[userkit.TokenDigest]*device
-	byPushToken    map[string][]*device // in order of their ids
+	byPushToken    map[string]*device
 	byRegistration set[device, byRegistration]
 	sealed         set[device, byDeviceID] // those with a sealed token
 	byPlace        set[device, byPlace]    // those with a location
@@ -136,7 +136,15 @@ func (d *device) record() (to userkit.DeviceRecord) {
 	return to
 }
 
-// put adds a device, or puts it in the place of the one with its id, whose token is
+// pushKey is what no other device has: the push token or, where there is none, the id.
+func (d *device) pushKey() any {
+	if d.pushToken == "" {
+		return d.id
+	}
+	return d.pushToken
+}
+
+// put adds a device, or puts it in the place of the one with its id, whose tokens are
 // released.
 func (d *devices) put(own *belongings, next *device) {
 	if before := d.byID[next.id]; before != nil {
@@ -144,7 +152,6 @@ func (d *devices) put(own *belongings, next *device) {
 			d.byRegistration.remove(before)
 			own.devices.remove(before)
 		}
-		d.releasePushToken(before)
 		if before.sealed != nil && next.sealed == nil {
 			d.sealed.remove(before)
 		}
@@ -155,9 +162,7 @@ func (d *devices) put(own *belongings, next *device) {
 	d.byID[next.id] = next
 	d.byToken[next.digest] = next
 	if next.pushToken != "" {
-		holders := d.byPushToken[next.pushToken]
-		at, _ := slices.BinarySearchFunc(holders, next, byDeviceID{}.compare)
-		d.byPushToken[next.pushToken] = slices.Insert(holders, at, next)
+		d.byPushToken[next.pushToken] = next
 	}
 	d.byRegistration.put(next)
 	own.devices.put(next)
@@ -172,8 +177,7 @@ func (d *devices) put(own *belongings, next *device) {
 // remove takes a device out of the indexes of the project.
 func (d *devices) remove(gone *device) {
 	delete(d.byID, gone.id)
-	delete(d.byToken, gone.digest)
-	d.releasePushToken(gone)
+	d.release(gone)
 	d.byRegistration.remove(gone)
 	if gone.sealed != nil {
 		d.sealed.remove(gone)
@@ -183,32 +187,10 @@ func (d *devices) remove(gone *device) {
 	}
 }
 
-// releasePushToken takes a device out of those with its push token.
-func (d *devices) releasePushToken(gone *device) {
-	holders := d.byPushToken[gone.pushToken]
-	if at, held := slices.BinarySearchFunc(holders, gone, byDeviceID{}.compare); held {
-		holders = slices.Delete(holders, at, at+1)
-	}
-	if len(holders) == 0 {
-		delete(d.byPushToken, gone.pushToken)
-	} else {
-		d.byPushToken[gone.pushToken] = holders
-	}
-}
-
-// DevicesByPushToken returns the devices with a push token, in order of their ids.
-func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	holders := s.devices.byPushToken[token]
-	found := make([]userkit.Device, 0, min(limit, len(holders)))
-	for _, holder := range holders[:min(limit, len(holders))] {
-		found = append(found, holder.out())
-	}
-	return found, nil
+// release takes back the tokens of a device.
+func (d *devices) release(from *device) {
+	delete(d.byToken, from.digest)
+	delete(d.byPushToken, from.pushToken)
 }
 
 // Device returns one device.
@@ -241,6 +223,20 @@ func (s *Store) DeviceByToken(ctx context.Context, digest userkit.TokenDigest) (
 	rank := owner.own.devices.rank(found)
 	s.mu.RUnlock()
 	return found.out(), owner.out(), rank, nil
+}
+
+// DeviceByPushToken returns the device with this push token.
+func (s *Store) DeviceByPushToken(ctx context.Context, token string) (userkit.Device, error) {
+	if err := s.ready(ctx); err != nil {
+		return userkit.Device{}, err
+	}
+	s.mu.RLock()
+	found := s.devices.byPushToken[token]
+	s.mu.RUnlock()
+	if found == nil {
+		return userkit.Device{}, userkit.NewError(userkit.CodeDeviceNotFound, "", "no device with this push token")
+	}
+	return found.out(), nil
 }
 
 var deviceFields = fieldsByName(userkit.DeviceFields())

@@ -47,7 +47,7 @@ var kinds = []kind{
 		key:     func(d *device) (userkit.DeviceID, userkit.UserID) { return d.id, d.user },
 		get:     func(s *Store, id userkit.DeviceID) *device { return s.devices.byID[id] },
 		put:     func(s *Store, own *belongings, next, _ *device) { s.devices.put(own, next) },
-		release: func(s *Store, _ *belongings, before *device) { delete(s.devices.byToken, before.digest) },
+		release: func(s *Store, _ *belongings, before *device) { s.devices.release(before) },
 		remove: func(s *Store, own *belongings, gone *device) {
 			s.devices.remove(gone)
 			own.devices.remove(gone)
@@ -56,11 +56,15 @@ var kinds = []kind{
 		own:    func(d *device, owner *user) { d.owner = owner.profile.number },
 		each:   func(own *belongings) iter.Seq[*device] { return own.devices.each },
 		count:  func(own *belongings) int { return own.devices.len() },
-		unique: &uniqueValue[device]{
+		unique: []uniqueValue[device]{{
 			key:     func(d *device) any { return d.digest },
 			holders: func(s *Store, d *device) iter.Seq[*device] { return only(s.devices.byToken[d.digest]) },
 			field:   "access_token",
-		},
+		}, {
+			key:     (*device).pushKey,
+			holders: func(s *Store, d *device) iter.Seq[*device] { return only(s.devices.byPushToken[d.pushToken]) },
+			field:   "push_token",
+		}},
 		load: loadDevices,
 	}).kind(),
 	(&records[userkit.Session, userkit.SessionID, session]{
@@ -145,7 +149,7 @@ var kinds = []kind{
 			}
 			return own.purchases.len()
 		},
-		unique: &uniqueValue[purchase]{
+		unique: []uniqueValue[purchase]{{
 			key: func(p *purchase) any {
 				return struct {
 					store    word
@@ -154,7 +158,7 @@ var kinds = []kind{
 			},
 			holders: func(s *Store, p *purchase) iter.Seq[*purchase] { return s.purchases.with(p.store, p.stableID) },
 			field:   "stable_id",
-		},
+		}},
 		load: func(_ *Store, want *userkit.Want, own *belongings, state *userkit.State) {
 			if want.Purchases && own.purchases != nil {
 				state.Purchases = convertAny(slices.Collect(own.purchases.each), (*purchase).out)
@@ -187,7 +191,7 @@ var kinds = []kind{
 			}
 			return own.mailbox.byTime.len()
 		},
-		unique: &uniqueValue[message]{
+		unique: []uniqueValue[message]{{
 			key: (*message).key,
 			holders: func(s *Store, m *message) iter.Seq[*message] {
 				own := s.users.belongings(m.UserID)
@@ -197,7 +201,7 @@ var kinds = []kind{
 				return only(own.mailbox.byKey[m.Key])
 			},
 			field: "key",
-		},
+		}},
 		load: loadMessages,
 	}).kind(),
 	(&records[userkit.Delivery, userkit.DeliveryID, delivery]{
@@ -256,7 +260,7 @@ var kinds = []kind{
 			}
 			return own.ledger.bySequence.len()
 		},
-		unique: &uniqueValue[transaction]{
+		unique: []uniqueValue[transaction]{{
 			key: func(t *transaction) any {
 				return struct {
 					user userkit.UserID
@@ -271,7 +275,7 @@ var kinds = []kind{
 				return only(s.transactions.byKey[entryKey{own.ledger, t.key}])
 			},
 			field: "key",
-		},
+		}},
 		load: loadTransactions,
 	}).kind(),
 	{
@@ -414,7 +418,7 @@ type records[P any, I ~[16]byte, T any] struct {
 	own     func(record *T, owner *user)
 	each    func(own *belongings) iter.Seq[*T]
 	count   func(own *belongings) int
-	unique  *uniqueValue[T] // nil: only the id is
+	unique  []uniqueValue[T] // beside the id
 	load    func(s *Store, want *userkit.Want, own *belongings, state *userkit.State)
 	outlive bool
 }
@@ -520,21 +524,17 @@ func (k *records[P, I, T]) check(s *Store, steps []step, at int) error {
 	if repeated(coming, func(record *T) I { id, _ := k.key(record); return id }) {
 		return userkit.Taken(k.one, "id")
 	}
-	if k.unique == nil {
-		return nil
-	}
-	for _, record := range coming {
-		for holder := range k.unique.holders(s, record) {
-			if id, _ := k.key(holder); !replaced[id] && !leaves(id) {
-				return userkit.Taken(k.one, k.unique.field)
+	for _, unique := range k.unique {
+		for _, record := range coming {
+			for holder := range unique.holders(s, record) {
+				if id, _ := k.key(holder); !replaced[id] && !leaves(id) {
+					return userkit.Taken(k.one, unique.field)
+				}
 			}
 		}
-	}
-	if len(coming) == 1 {
-		return nil
-	}
-	if repeated(coming, k.unique.key) {
-		return userkit.Taken(k.one, k.unique.field)
+		if repeated(coming, unique.key) {
+			return userkit.Taken(k.one, unique.field)
+		}
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func New() *Store {
 		},
 		devices: devices{
 			byID:    make(map[userkit.DeviceID]*device),
-			byToken: make(map[userkit.TokenDigest]*device), byPushToken: make(map[string][]*device),
+			byToken: make(map[userkit.TokenDigest]*device), byPushToken: make(map[string]*device),
 		},
 		sessions: sessions{
 			byID:      make(map[userkit.SessionID]*session),

@@ -58,15 +58,13 @@ func devicesOf(records []userkit.DeviceRecord, err error) ([]userkit.Device, err
 	return devices, nil
 }
 
-// DevicesByPushToken implements userkit.Store.
-func (s *Store) DevicesByPushToken(ctx context.Context, token string, limit int) ([]userkit.Device, error) {
+// DeviceByPushToken implements userkit.Store. Push tokens of one digest are as one for the unique
+// index, which has no room for a token, and so they are for whoever looks for the holder.
+func (s *Store) DeviceByPushToken(ctx context.Context, token string) (userkit.Device, error) {
 	q := s.selectDevices()
-	// In the order of the texts, which is that of the ids: no index has it, so that the
-	// planner does not look through the devices by their ids.
-	q.add(" AND d.push_token <> '' AND md5(d.push_token) = md5(?) AND d.push_token = ? ORDER BY CAST(d.id AS text) COLLATE \"C\"",
-		quoted(token), quoted(token))
-	q.limit(limit)
-	return devicesOf(selectRecords(ctx, s, q, deviceColumns.targets))
+	q.add(" AND d.push_token <> '' AND md5(d.push_token) = md5(?)", quoted(token))
+	record, err := selectOne(ctx, s, q, userkit.CodeDeviceNotFound, deviceColumns.targets)
+	return record.Device, err
 }
 
 // Devices implements userkit.Store.

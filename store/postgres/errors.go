@@ -121,6 +121,7 @@ var taken = map[string]unique{
 	"accounts_pkey":             {},
 	"devices_pkey":              {"device", "id"},
 	"devices_token_key":         {"device", "access_token"},
+	"devices_push_token_key":    {"device", "push_token"},
 	"devices_hardware_key":      {"device", "hardware_id"},
 	"sessions_pkey":             {"session", "id"},
 	"purchases_pkey":            {"purchase", "id"},

@@ -26,7 +26,7 @@ func TestViolationsByConstraint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ada, bob := createUser(t, store, "ada "+name), createUser(t, store, "bob "+name)
 			ada.Email, ada.ExtRef = name+"@example.org", name
-			device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: ada.ID, HardwareID: "h"}}
+			device := userkit.DeviceRecord{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: ada.ID, HardwareID: "h", PushToken: name}}
 			device.TokenDigest[0] = name[2]
 			session := userkit.Session{ID: userkit.NewID[userkit.Session](), UserID: ada.ID}
 			purchase := userkit.Purchase{ID: userkit.NewID[userkit.Purchase](), UserID: ada.ID, StableID: name}
@@ -54,6 +54,9 @@ func TestViolationsByConstraint(t *testing.T) {
 				}},
 				{userkit.CodeTokenTaken, "access_token", &bob, func(c *userkit.Change) {
 					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: bob.ID}, TokenDigest: device.TokenDigest}}
+				}},
+				{userkit.CodePushTokenTaken, "push_token", &bob, func(c *userkit.Change) {
+					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: bob.ID, PushToken: name}, TokenDigest: userkit.TokenDigest{1}}}
 				}},
 				{userkit.CodeIDTaken, "hardware_id", &ada, func(c *userkit.Change) {
 					c.Devices.Insert = []userkit.DeviceRecord{{Device: userkit.Device{ID: userkit.NewID[userkit.Device](), UserID: ada.ID, HardwareID: "h"}}}

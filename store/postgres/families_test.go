@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun"
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/postgres"
@@ -34,6 +35,21 @@ func migrateBefore(t *testing.T, name string) (dsn string) {
 	return dsn
 }
 
+// insertBareUser inserts a user into a schema of any migration, with an account of a version.
+func insertBareUser(t *testing.T, db *bun.DB, version int) userkit.UserID {
+	t.Helper()
+	id := userkit.NewID[userkit.User]()
+	_, err := db.Exec(`INSERT INTO userkit.users SELECT (jsonb_populate_record(NULL::userkit.users, (
+SELECT jsonb_object_agg(a.attname, '') FROM pg_attribute AS a WHERE a.attrelid = 'userkit.users'::regclass AND a.attnum > 0 AND a.atttypid = 'text'::regtype)
+|| jsonb_build_object('project', 'default', 'id', ?, 'registered_at', now(), 'updated_at', now(), 'revision', 1, 'email_verified', false, 'fold', 1000, 'login_identity', ?, 'extref', ''))).*`, id.String(), id.String())
+	require.NoError(t, err)
+	_, err = db.Exec(`INSERT INTO userkit.accounts SELECT (jsonb_populate_record(NULL::userkit.accounts, (
+SELECT jsonb_object_agg(a.attname, 0) FROM pg_attribute AS a WHERE a.attrelid = 'userkit.accounts'::regclass AND a.attnum > 0 AND a.atttypid = 'bigint'::regtype)
+|| jsonb_build_object('project', 'default', 'user_id', ?, 'version', ?, 'traffic_reset', '', 'currency', 'EUR'))).*`, id.String(), version)
+	require.NoError(t, err)
+	return id
+}
+
 // Several users had one stable id. One of them keeps it, nobody loses the row, and the
 // accounts tell what is left.
 func TestMigrationLeavesAStableIDToOneUser(t *testing.T) {
@@ -42,15 +58,8 @@ func TestMigrationLeavesAStableIDToOneUser(t *testing.T) {
 	db.SetMaxOpenConns(1)
 	var users [4]userkit.UserID
 	for i := range users {
-		users[i] = userkit.NewID[userkit.User]()
-		_, err := db.Exec(`INSERT INTO userkit.users SELECT (jsonb_populate_record(NULL::userkit.users, (
-SELECT jsonb_object_agg(a.attname, '') FROM pg_attribute AS a WHERE a.attrelid = 'userkit.users'::regclass AND a.attnum > 0 AND a.atttypid = 'text'::regtype)
-|| jsonb_build_object('project', 'default', 'id', ?, 'registered_at', now(), 'updated_at', now(), 'revision', 1, 'email_verified', false))).*`, users[i].String())
-		require.NoError(t, err)
-		_, err = db.Exec(`INSERT INTO userkit.accounts SELECT (jsonb_populate_record(NULL::userkit.accounts, (
-SELECT jsonb_object_agg(a.attname, 0) FROM pg_attribute AS a WHERE a.attrelid = 'userkit.accounts'::regclass AND a.attnum > 0 AND a.atttypid = 'bigint'::regtype)
-|| jsonb_build_object('project', 'default', 'user_id', ?, 'version', 5, 'active_purchases', ?, 'purchases_end_at', '2030-01-02T00:00:00Z', 'traffic_reset', '', 'currency', 'EUR'))).*`,
-			users[i].String(), []int{1, 2, 0, 1}[i])
+		users[i] = insertBareUser(t, db, 5)
+		_, err := db.Exec("UPDATE userkit.accounts SET active_purchases = ?, purchases_end_at = '2030-01-02T00:00:00Z' WHERE user_id = ?", []int{1, 2, 0, 1}[i], users[i].String())
 		require.NoError(t, err)
 	}
 	for i, p := range []struct {

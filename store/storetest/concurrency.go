@@ -126,6 +126,29 @@ func deviceRaces() []testCase {
 			require.Len(t, d.devices(t, user.ID), 1)
 			require.Equal(t, 1, d.user(t, user.ID).Devices)
 		}},
+		{"a push token is that of one device, whoever sets it at the same moment", func(t *testing.T, env env) {
+			d, e := env.pair(t)
+			ada, bob := d.signUp(t), d.signUp(t)
+			devices := []userkit.Device{d.register(t, ada.ID, userkit.NewDevice{}), d.register(t, bob.ID, userkit.NewDevice{})}
+			for _, made := range values(t, together(8, func(i int) (userkit.Device, error) {
+				manager := []userkit.Manager{d, e}[i%2]
+				if i < 4 {
+					return manager.UpdateDevice(t.Context(), devices[i/2].ID, userkit.DevicePatch{PushToken: userkit.Set("app")})
+				}
+				return manager.RegisterDevice(t.Context(), []userkit.UserID{ada.ID, bob.ID}[i/2%2], userkit.NewDevice{PushToken: "app"})
+			})) {
+				require.Equal(t, "app", made.PushToken)
+			}
+			holders := 0
+			for _, device := range slices.Concat(d.devices(t, ada.ID), d.devices(t, bob.ID)) {
+				if device.PushToken == "app" {
+					holders++
+				}
+			}
+			require.Equal(t, 1, holders)
+			d.requireCounters(t, ada.ID)
+			d.requireCounters(t, bob.ID)
+		}},
 		{"a device is deleted once", func(t *testing.T, env env) {
 			d, e := env.pair(t)
 			user := d.signUp(t)

@@ -13,7 +13,7 @@ import (
 // reads are the methods of Store that change nothing. Whoever adds a method decides here.
 var reads = []string{
 	"Load", "User", "FindUser", "FindUsers", "Users", "CountUsers", "UserIDs", "Segments", "FindSegments",
-	"Device", "DeviceByToken", "DevicesByPushToken", "Devices", "Locations", "SealedDevices", "Session",
+	"Device", "DeviceByToken", "DeviceByPushToken", "Devices", "Locations", "SealedDevices", "Session",
 	"SessionOwners", "Sessions", "StaleSessions", "Usage", "Purchase", "FindPurchases", "Purchases",
 	"Connection", "Connections", "Message", "Messages", "Deliveries", "Transactions", "Ledgers",
 	"Events", "Feed", "EventNames", "CountExpired", "Close",

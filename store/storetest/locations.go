@@ -80,6 +80,7 @@ func storeLocations(t *testing.T, env env) {
 			device := newDevice(d.user.ID, 100+2*n+len(devices)%2)
 			device.ID = userkit.NewID[userkit.Device]()
 			device.TokenDigest[0], device.TokenDigest[1] = byte(n), byte(len(devices))
+			device.PushToken = device.ID.String()
 			device.Location.Latitude, device.Location.Longitude = degrees(90), degrees(180)
 			if n%10 == 0 {
 				device.Location = userkit.Location{}

@@ -393,7 +393,7 @@ func valuesOfLongText(t *testing.T, env env) {
 	}
 	for i := range d.devices {
 		device := &d.devices[i]
-		device.Name, device.PushToken = line, longest(userkit.MaxPushToken, "a")
+		device.Name, device.PushToken = line, longest(userkit.MaxPushToken, string(rune('a'+i)))
 		device.HardwareID = longest(userkit.MaxLine, string(rune('a'+i)))
 		device.SealedToken = []byte(longest(1000, "a"))
 		d.sessions[i].DeviceName, d.sessions[i].Node, d.sessions[i].NodeLocation = line, line, line
@@ -738,8 +738,8 @@ func calls(d dossier) []call {
 			_, _, _, err := store.DeviceByToken(ctx, d.devices[0].TokenDigest)
 			return err
 		}),
-		read("DevicesByPushToken", func(ctx context.Context, store userkit.Store) error {
-			_, err := store.DevicesByPushToken(ctx, "token", 10)
+		read("DeviceByPushToken", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.DeviceByPushToken(ctx, d.devices[0].PushToken)
 			return err
 		}),
 		read("CountDevices", func(ctx context.Context, store userkit.Store) error {

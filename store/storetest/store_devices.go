@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -25,8 +24,8 @@ func storeDeviceGroups() []group {
 			{"ranks anew when devices come, go and change", deviceRankFollows},
 			{"does not find an unknown digest", deviceByUnknownToken},
 		}},
-		{"DevicesByPushToken", []testCase{
-			{"gives the devices with a push token, of all users, by their ids", devicesByPushToken},
+		{"DeviceByPushToken", []testCase{
+			{"gives the one device with a push token, of whichever user", deviceByPushToken},
 		}},
 		{"Devices", []testCase{
 			{"of an empty store is empty", devicesEmpty},
@@ -382,41 +381,80 @@ func sealedDevicesAfterChange(t *testing.T, env env) {
 	requireSealed(t, env.store, nil)
 }
 
-func devicesByPushToken(t *testing.T, env env) {
+func deviceByPushToken(t *testing.T, env env) {
 	ctx := t.Context()
 	ada, bob := newDossier(0), newDossier(1)
 	long := strings.Repeat("ü", userkit.MaxPushToken)
-	for i := range ada.devices {
-		ada.devices[i].PushToken, ada.devices[i].PushTokenSetAt = "", time.Time{}
-	}
-	for i := range bob.devices {
-		bob.devices[i].PushToken, bob.devices[i].PushTokenSetAt = "", time.Time{}
-	}
-	ada.devices[0].PushToken, bob.devices[0].PushToken, bob.devices[1].PushToken = "same", "same", long
-	createAll(t, env.store, ada, bob)
-	tokens := func(token string, limit int) (ids []userkit.DeviceID) {
-		t.Helper()
-		found, err := env.store.DevicesByPushToken(ctx, token, limit)
-		require.NoError(t, err)
-		for _, device := range found {
-			require.Equal(t, token, device.PushToken)
-			ids = append(ids, device.ID)
+	for _, d := range []dossier{ada, bob} {
+		for i := range d.devices {
+			d.devices[i].PushToken, d.devices[i].PushTokenSetAt = "", time.Time{}
 		}
-		return ids
 	}
-	both := []userkit.DeviceID{ada.devices[0].ID, bob.devices[0].ID}
-	slices.SortFunc(both, func(a, b userkit.DeviceID) int { return bytes.Compare(a[:], b[:]) })
-	require.Equal(t, both, tokens("same", 10))
-	require.Equal(t, both[:1], tokens("same", 1))
-	require.Equal(t, []userkit.DeviceID{bob.devices[1].ID}, tokens(long, 10))
-	require.Empty(t, tokens("Same", 10))
+	ada.devices[0].PushToken, bob.devices[1].PushToken = "ada's", long
+	createAll(t, env.store, ada, bob)
+	requireHolder := func(token string, holder userkit.DeviceID) {
+		t.Helper()
+		found, err := env.store.DeviceByPushToken(ctx, token)
+		if holder.IsZero() {
+			requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, holder, found.ID)
+		require.Equal(t, token, found.PushToken)
+	}
+	requireHolder("ada's", ada.devices[0].ID)
+	requireHolder(long, bob.devices[1].ID)
+	requireHolder("Ada's", userkit.DeviceID{})
+	sets := func(d *dossier, at int, token string) userkit.Change {
+		record := d.devices[at]
+		record.PushToken = token
+		change := step(&userkit.User{ID: d.user.ID, Account: d.user.Account})
+		change.Devices.Update = []userkit.DeviceRecord{record}
+		return change
+	}
 
-	record := bob.devices[0]
-	record.PushToken = ""
-	change := userkit.Change{User: bob.user.ID, Version: bob.user.Version, Account: bob.user.Account}
-	change.Devices.Update = []userkit.DeviceRecord{record}
-	require.NoError(t, commitAlone(t, env.store, change))
-	require.Equal(t, []userkit.DeviceID{ada.devices[0].ID}, tokens("same", 10))
-	require.NoError(t, commitAlone(t, env.store, userkit.Change{User: ada.user.ID, Version: ada.user.Version, Delete: true, Events: []userkit.Event{newEvent(ada.user.ID, 77)}}))
-	require.Empty(t, tokens("same", 10))
+	// A token that another device has, of the user or of another, is taken.
+	for _, change := range []userkit.Change{sets(&ada, 1, "ada's"), sets(&bob, 0, "ada's"), sets(&ada, 0, long)} {
+		requireExists(t, outcome(t, env.store, change), userkit.CodePushTokenTaken, "push_token")
+		inserted := newDevice(change.User, 70)
+		inserted.PushToken = change.Devices.Update[0].PushToken
+		change.Devices = userkit.Records[userkit.DeviceRecord, userkit.DeviceID]{Insert: []userkit.DeviceRecord{inserted}}
+		requireExists(t, outcome(t, env.store, change), userkit.CodePushTokenTaken, "push_token")
+	}
+	requireDossier(t, env.store, ada)
+	requireDossier(t, env.store, bob)
+
+	// Of two changes that set it, one is made.
+	outcomes, err := env.store.Commit(ctx, []userkit.Change{sets(&ada, 1, "wanted"), sets(&bob, 0, "wanted")})
+	require.NoError(t, err)
+	winner, loser := &ada, &bob
+	if outcomes[0] != nil {
+		winner, loser = &bob, &ada
+		slices.Reverse(outcomes)
+	}
+	require.NoError(t, outcomes[0])
+	requireExists(t, outcomes[1], userkit.CodePushTokenTaken, "push_token")
+	at := map[*dossier]int{&ada: 1, &bob: 0}
+	requireHolder("wanted", winner.devices[at[winner]].ID)
+	winner.user.Version++
+
+	// It is free once it is set no more, or its device is gone.
+	commit(t, env.store, sets(winner, at[winner], ""))
+	winner.user.Version++
+	requireHolder("wanted", userkit.DeviceID{})
+	commit(t, env.store, sets(loser, at[loser], "wanted"))
+	loser.user.Version++
+	requireHolder("wanted", loser.devices[at[loser]].ID)
+	change := sets(&ada, 1, "ada's")
+	change.Devices.Delete = []userkit.DeviceID{ada.devices[0].ID}
+	commit(t, env.store, change)
+	ada.user.Version++
+	requireHolder("ada's", ada.devices[1].ID)
+	change = step(&userkit.User{ID: ada.user.ID, Account: ada.user.Account})
+	change.Delete, change.Events = true, []userkit.Event{newEvent(ada.user.ID, 77)}
+	commit(t, env.store, change)
+	requireHolder("ada's", userkit.DeviceID{})
+	commit(t, env.store, sets(&bob, 0, "ada's"))
+	requireHolder("ada's", bob.devices[0].ID)
 }
