@@ -640,38 +640,37 @@ func (m *manager) UpdateDevice(ctx context.Context, id DeviceID, patch DevicePat
 	if err := firstError(checkLine("name", name, MaxLine), checkDeviceType(kind), checkLine("push_token", push, MaxPushToken)); err != nil {
 		return Device{}, err
 	}
-	decide := func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
-		var fields []string
-		if put(patch.Name, &record.Name) {
-			fields = append(fields, "name")
-		}
-		if put(patch.Type, &record.Type) {
-			fields = append(fields, "type")
-		}
-		before := record.PushTokenSetAt
-		if token, set := patch.PushToken.Get(); set {
-			if token != record.PushToken {
-				fields = append(fields, "push_token")
-			}
-			record.setPushToken(token, o.now)
-		}
-		var consent any // nil, which the event leaves out, or what it became
-		if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {
-			fields = append(fields, "location_consent")
-			consent = agrees
-		}
-		if len(fields) == 0 && record.PushTokenSetAt.Equal(before) {
-			return record.Device, Change{}, nil
-		}
-		c := state.change()
-		c.Devices.Update = append(c.Devices.Update, record)
-		if len(fields) > 0 { // that a push token is still valid needs no event
-			o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
-		}
-		return record.Device, c, nil
-	}
 	return m.movingPushToken(ctx, call.origin, push, func() (Device, error) {
-		return changeDevice(ctx, m, call.origin, id, Want{}, decide)
+		return changeDevice(ctx, m, call.origin, id, Want{}, func(state *State, record DeviceRecord, o origin) (Device, Change, error) {
+			var fields []string
+			if put(patch.Name, &record.Name) {
+				fields = append(fields, "name")
+			}
+			if put(patch.Type, &record.Type) {
+				fields = append(fields, "type")
+			}
+			before := record.PushTokenSetAt
+			if token, set := patch.PushToken.Get(); set {
+				if token != record.PushToken {
+					fields = append(fields, "push_token")
+				}
+				record.setPushToken(token, o.now)
+			}
+			var consent any // nil, which the event leaves out, or what it became
+			if agrees, set := patch.LocationConsent.Get(); set && record.agree(o.now, agrees) {
+				fields = append(fields, "location_consent")
+				consent = agrees
+			}
+			if len(fields) == 0 && record.PushTokenSetAt.Equal(before) {
+				return record.Device, Change{}, nil
+			}
+			c := state.change()
+			c.Devices.Update = append(c.Devices.Update, record)
+			if len(fields) > 0 { // that a push token is still valid needs no event
+				o.record(&c, EventDeviceUpdated, id, "fields", fields, "location_consent", consent)
+			}
+			return record.Device, c, nil
+		})
 	})
 }
 

@@ -35,8 +35,8 @@ func migrateBefore(t *testing.T, name string) (dsn string) {
 	return dsn
 }
 
-// insertBareUser inserts a user into a schema of any migration, with an account of a version.
-func insertBareUser(t *testing.T, db *bun.DB, version int) userkit.UserID {
+// insertBareUser inserts a user into a schema of any migration, with an account of version 5.
+func insertBareUser(t *testing.T, db *bun.DB) userkit.UserID {
 	t.Helper()
 	id := userkit.NewID[userkit.User]()
 	_, err := db.Exec(`INSERT INTO userkit.users SELECT (jsonb_populate_record(NULL::userkit.users, (
@@ -45,7 +45,7 @@ SELECT jsonb_object_agg(a.attname, '') FROM pg_attribute AS a WHERE a.attrelid =
 	require.NoError(t, err)
 	_, err = db.Exec(`INSERT INTO userkit.accounts SELECT (jsonb_populate_record(NULL::userkit.accounts, (
 SELECT jsonb_object_agg(a.attname, 0) FROM pg_attribute AS a WHERE a.attrelid = 'userkit.accounts'::regclass AND a.attnum > 0 AND a.atttypid = 'bigint'::regtype)
-|| jsonb_build_object('project', 'default', 'user_id', ?, 'version', ?, 'traffic_reset', '', 'currency', 'EUR'))).*`, id.String(), version)
+|| jsonb_build_object('project', 'default', 'user_id', ?, 'version', 5, 'traffic_reset', '', 'currency', 'EUR'))).*`, id.String())
 	require.NoError(t, err)
 	return id
 }
@@ -58,7 +58,7 @@ func TestMigrationLeavesAStableIDToOneUser(t *testing.T) {
 	db.SetMaxOpenConns(1)
 	var users [4]userkit.UserID
 	for i := range users {
-		users[i] = insertBareUser(t, db, 5)
+		users[i] = insertBareUser(t, db)
 		_, err := db.Exec("UPDATE userkit.accounts SET active_purchases = ?, purchases_end_at = '2030-01-02T00:00:00Z' WHERE user_id = ?", []int{1, 2, 0, 1}[i], users[i].String())
 		require.NoError(t, err)
 	}

@@ -15,9 +15,9 @@ func TestMigrationLeavesAPushTokenToOneDevice(t *testing.T) {
 	dsn := migrateBefore(t, "0028_push_token_holders.sql")
 	db := openDB(t, dsn)
 	db.SetMaxOpenConns(1)
-	user := insertBareUser(t, db, 5)
-	other := insertBareUser(t, db, 5)
-	alone := insertBareUser(t, db, 5)
+	user := insertBareUser(t, db)
+	other := insertBareUser(t, db)
+	alone := insertBareUser(t, db)
 	var devices []userkit.DeviceID
 	for i, d := range []struct {
 		user  userkit.UserID
