@@ -96,7 +96,7 @@ type ActivationManager interface {
 	// to the user or to the address (each process counts the mails to an address by itself), and
 	// with CodeMailRefused if the address accepts no mail. It returns ErrInvalid with CodeRequired
 	// for a user without an email address, and ErrUnavailable with CodeMailNotSent if the mail
-	// could not be sent; the same call may then be repeated.
+	// could not be sent within a minute; the same call may then be repeated.
 	//
 	// The mail is sent after the token has been stored, outside of any change. A manager in the
 	// host's transaction (WithStore) sends it before that transaction commits, so it is better to
@@ -301,8 +301,13 @@ func (m *manager) sendActivation(ctx context.Context, call call, id UserID, lang
 	})
 }
 
+// mailTimeout is how long a mailer has for one mail.
+const mailTimeout = time.Minute
+
 // sendMail hands a mail to the mailer, which is code of the host's.
 func (m *manager) sendMail(ctx context.Context, mail Mail) error {
+	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
+	defer cancel()
 	err := askHost(ctx, func() error { return m.activation.Mailer.SendMail(ctx, mail) }, func(err error) error { return err })
 	if _, panicked := errors.AsType[*panicError](err); panicked {
 		m.logger.ErrorContext(ctx, "userkit: sending a mail failed", "error", err)

@@ -442,31 +442,19 @@ func (m *manager) askAuthorizer(ctx context.Context, request AuthorizationReques
 		Authorization
 		err error
 	}
-	answers := make(chan answer, 1)
-	go func() {
-		var a answer
-		defer func() {
-			<-m.authorizing
-			if reason := recover(); reason != nil {
-				a = answer{err: panicked(reason)}
-			}
-			answers <- a
-		}()
+	a := askHost(within, func() (a answer) {
+		defer func() { <-m.authorizing }()
 		a.Authorization, a.err = m.authorizer.Authorize(within, request)
-	}()
-	select {
-	case a := <-answers:
-		if a.err != nil {
-			if ctx.Err() != nil {
-				return Authorization{}, ctx.Err()
-			}
-			m.logger.WarnContext(ctx, "userkit: the authorizer failed", "operation", request.Operation.Name, "error", a.err)
-			return Authorization{}, NewError(CodeAuthorizerFailed, "", "the authorizer failed")
-		}
+		return a
+	}, func(err error) answer { return answer{err: err} })
+	switch {
+	case a.err == nil:
 		return a.Authorization, nil
-	case <-within.Done():
+	case within.Err() != nil:
 		return Authorization{}, noAnswer(ctx)
 	}
+	m.logger.WarnContext(ctx, "userkit: the authorizer failed", "operation", request.Operation.Name, "error", a.err)
+	return Authorization{}, NewError(CodeAuthorizerFailed, "", "the authorizer failed")
 }
 
 // noAnswer is the error of a question that was not answered in time.

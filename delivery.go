@@ -506,7 +506,7 @@ func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err
 		interval: deliveryInterval, woken: m.undelivered,
 		take:    m.leaseDeliveries,
 		service: func(out *outgoing) string { return m.notifiers.service(out.DeviceType) },
-		do: func(ctx context.Context, out outgoing) (late bool, err error) {
+		do: func(ctx context.Context, out outgoing, _ time.Duration) (late bool, err error) {
 			a := m.attemptDelivery(ctx, &out)
 			if err := ctx.Err(); err != nil {
 				return a.late, err

@@ -23,9 +23,10 @@ type dispatcher[T any] struct {
 	// take leases some work of each of the services.
 	take    func(ctx context.Context, services []string, now, until time.Time) ([]T, error)
 	service func(work *T) string
-	// do does one piece of work. late reports that the service took all of its time; an error ends
-	// the run.
-	do func(ctx context.Context, work T) (late bool, err error)
+	// do does one piece of work. patience is how long it may wait before it begins, so that it
+	// ends within its lease. late reports that the service took all of its time; an error ends the
+	// run.
+	do func(ctx context.Context, work T, patience time.Duration) (late bool, err error)
 	// panicked is called with panics of the host's code. The work is done again when its lease is
 	// over.
 	panicked func(ctx context.Context, work T, reason error)
@@ -198,10 +199,11 @@ func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 			d.panicked(ctx, next.work, panicked(reason))
 		}
 	}()
-	if d.now().Add(d.timeout).After(next.until) {
+	patience := next.until.Sub(d.now()) - d.timeout
+	if patience <= 0 {
 		return
 	}
-	late, err := d.do(ctx, next.work)
+	late, err := d.do(ctx, next.work, patience)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if late {

@@ -18,6 +18,16 @@ type careless struct {
 
 func (c careless) SendMail(context.Context, Mail) error { c.do(); return nil }
 
+func (c careless) ReadNotification(context.Context, StoreNotification) (NotificationContent, error) {
+	c.do()
+	return NotificationContent{}, nil
+}
+
+func (c careless) Authorize(context.Context, AuthorizationRequest) (Authorization, error) {
+	c.do()
+	return Authorization{Allowed: true}, nil
+}
+
 func (c careless) Acknowledge(context.Context, Receipt, PurchaseFacts) error { c.do(); return nil }
 
 func (c careless) CheckReceipt(context.Context, Receipt) (Verdict, bool) {
@@ -37,6 +47,16 @@ func TestCarelessHostsAreGivenUp(t *testing.T) {
 		},
 		"an acknowledger": func(ctx context.Context, host careless) error {
 			return tell(ctx, host, Receipt{}, PurchaseFacts{})
+		},
+		"a reader of notifications": func(ctx context.Context, host careless) error {
+			o := options{logger: slog.New(slog.DiscardHandler)}
+			_, err := (&manager{options: o}).readNotification(ctx, host, StoreNotification{})
+			return err
+		},
+		"an authorizer": func(ctx context.Context, host careless) error {
+			m := &manager{options: options{logger: slog.New(slog.DiscardHandler), authorizer: host, authorizing: make(chan struct{}, 1)}}
+			_, err := m.askAuthorizer(ctx, AuthorizationRequest{})
+			return err
 		},
 		"a checker of receipts": func(ctx context.Context, host careless) error {
 			verdict, decided := lookAt(ctx, host, Receipt{})
@@ -59,6 +79,62 @@ func TestCarelessHostsAreGivenUp(t *testing.T) {
 	}
 }
 
+// bounded notes whether it was given a time to answer in.
+type bounded struct {
+	careless
+	*testing.T
+}
+
+func (b bounded) check(ctx context.Context) {
+	_, is := ctx.Deadline()
+	require.True(b, is)
+}
+
+func (b bounded) SendMail(ctx context.Context, _ Mail) error { b.check(ctx); return nil }
+
+func (b bounded) ReadNotification(ctx context.Context, _ StoreNotification) (NotificationContent, error) {
+	b.check(ctx)
+	return NotificationContent{}, nil
+}
+
+func (b bounded) CheckReceipt(ctx context.Context, _ Receipt) (Verdict, bool) {
+	b.check(ctx)
+	return Verdict{}, true
+}
+
+func (b bounded) Authorize(ctx context.Context, _ AuthorizationRequest) (Authorization, error) {
+	b.check(ctx)
+	return Authorization{}, nil
+}
+
+// A caller whose context has no end does not wait without end.
+func TestCallsToTheHostHaveATimeOfTheirOwn(t *testing.T) {
+	host := bounded{T: t}
+	m := &manager{options: options{logger: slog.New(slog.DiscardHandler), authorizer: host, activation: ActivationPolicy{Mailer: host}, authorizing: make(chan struct{}, 1)}}
+	ctx := context.Background()
+	require.NoError(t, m.sendMail(ctx, Mail{}))
+	_, err := m.readNotification(ctx, host, StoreNotification{})
+	require.NoError(t, err)
+	_, err = m.askAuthorizer(ctx, AuthorizationRequest{})
+	require.NoError(t, err)
+	_, decided := lookAt(ctx, host, Receipt{})
+	require.True(t, decided)
+}
+
+// Work waits for nothing longer than its lease allows it to.
+func TestWorkEndsWithinItsLease(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var waits []time.Duration
+	d := &dispatcher[string]{now: func() time.Time { return now }, timeout: time.Minute, do: func(_ context.Context, _ string, patience time.Duration) (bool, error) {
+		waits = append(waits, patience)
+		return false, nil
+	}}
+	for _, left := range []time.Duration{3 * time.Minute, 61 * time.Second, time.Minute, time.Second, -time.Hour} {
+		d.doOne(t.Context(), &line[string]{}, leased[string]{"work", now.Add(left)})
+	}
+	require.Equal(t, []time.Duration{2 * time.Minute, time.Second}, waits)
+}
+
 // A service that does its work slowly keeps no work of another waiting, and what becomes due
 // meanwhile is done.
 func TestServicesDoNotWaitForOneAnother(t *testing.T) {
@@ -79,7 +155,7 @@ func TestServicesDoNotWaitForOneAnother(t *testing.T) {
 		panicked: func(context.Context, string, error) { t.Error("nothing panics") },
 	}
 	again := false
-	d.do = func(_ context.Context, work string) (bool, error) {
+	d.do = func(_ context.Context, work string, _ time.Duration) (bool, error) {
 		switch work {
 		case "slow":
 			<-slow

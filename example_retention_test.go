@@ -14,7 +14,7 @@ import (
 // deletes what is older; here it is asked what that would be.
 func ExampleRetentionManager() {
 	ctx := context.Background()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	now := time.Date(2020, 3, 1, 12, 0, 0, 0, time.UTC)
 	day := userkit.Duration(24 * time.Hour)
 	users, err := userkit.New(memory.New(),
 		userkit.WithClock(func() time.Time { return now }),

@@ -29,7 +29,8 @@ type Mail struct {
 
 // Mailer sends mails. The package mail implements one that uses SMTP; a host may implement its own.
 // It is called by many goroutines at once, never inside a change, and must return when the context
-// ends.
+// ends, which it does after a minute at most. A mailer that returns later, or panics, has not sent
+// the mail.
 type Mailer interface {
 	// SendMail returns nil when the mail has been accepted for delivery. It returns ErrRefused with
 	// CodeMailRefused if the address will never accept a mail, and ErrUnavailable with

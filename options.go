@@ -502,7 +502,8 @@ func WithSandboxPurchases() Option {
 // from 0.01 to 10,000. The default is 20. Submissions, notifications and due purchases have a
 // quarter of the rate each, and share the last quarter; the submissions of one user have at most a
 // tenth of the rate. A receipt that its verifier refuses without a request to the store (see
-// ReceiptChecker) does not count.
+// ReceiptChecker) does not count. With a low rate, due purchases wait: those whose turn does not come
+// within their lease are left to whichever process leases them next.
 func WithVerificationRate(perSecond float64) Option {
 	return func(o *options) error {
 		if !(perSecond >= 0.01 && perSecond <= 10_000) {

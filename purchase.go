@@ -234,7 +234,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err != nil {
 		return Purchase{}, err
 	}
-	v, err := m.verify(ctx, verifier, receipt, &owner, nil, submissions)
+	v, err := m.verify(ctx, verifier, receipt, &owner, nil, turn{share: submissions})
 	if err != nil {
 		return Purchase{}, err
 	}
@@ -365,7 +365,7 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purcha
 	if err != nil {
 		return Purchase{}, err
 	}
-	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true, submissions)
+	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true, turn{share: submissions})
 	switch {
 	case err != nil:
 		return Purchase{}, err

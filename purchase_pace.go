@@ -20,6 +20,16 @@ const (
 	shares // how many there are
 )
 
+// turn is on whose behalf a store is asked, and how long to wait for that at most; 0: as long as the
+// context says.
+type turn struct {
+	share
+	patience time.Duration
+}
+
+// errPatience is the error of a turn that did not come in time.
+var errPatience = errors.New("userkit: the turn to ask the store did not come in time")
+
 // pace spaces the questions to each store, and remembers what the stores answered. Each share has a
 // quarter of the rate, and the last quarter is for whoever comes first.
 type pace struct {
@@ -138,14 +148,22 @@ func (p *pace) at(store string) *counter {
 }
 
 // wait waits until a store may be asked. A user who submits often waits for its own share first.
-func (p *pace) wait(ctx context.Context, store string, by share, user UserID) error {
+func (p *pace) wait(ctx context.Context, store string, by turn, user UserID) error {
+	if by.patience > 0 {
+		patient, cancel := context.WithTimeoutCause(ctx, by.patience, errPatience)
+		defer cancel()
+		if err := p.wait(patient, store, turn{share: by.share}, user); err != nil {
+			return context.Cause(patient)
+		}
+		return nil
+	}
 	c := p.at(store)
-	if by == submissions {
+	if by.share == submissions {
 		if err := c.user(user).wait(ctx, nil); err != nil {
 			return err
 		}
 	}
-	return c.shares[by].wait(ctx, c.common)
+	return c.shares[by.share].wait(ctx, c.common)
 }
 
 // user returns the turnstile of a user, and forgets those who have not asked for long.

@@ -13,13 +13,28 @@ func TestStoresAreAskedAtTheirPace(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	user := UserID{15: 1}
-	require.NoError(t, p.wait(t.Context(), "shop", submissions, user))
-	require.NoError(t, p.wait(t.Context(), "shop", submissions, user))
-	require.NoError(t, p.wait(t.Context(), "another shop", submissions, user))
-	require.ErrorIs(t, p.wait(ended, "shop", submissions, user), context.Canceled)
+	require.NoError(t, p.wait(t.Context(), "shop", turn{share: submissions}, user))
+	require.NoError(t, p.wait(t.Context(), "shop", turn{share: submissions}, user))
+	require.NoError(t, p.wait(t.Context(), "another shop", turn{share: submissions}, user))
+	require.ErrorIs(t, p.wait(ended, "shop", turn{share: submissions}, user), context.Canceled)
 	// The other shares are not used up.
-	require.NoError(t, p.wait(t.Context(), "shop", dueWork, user))
-	require.NoError(t, p.wait(t.Context(), "shop", notifications, user))
+	require.NoError(t, p.wait(t.Context(), "shop", turn{share: dueWork}, user))
+	require.NoError(t, p.wait(t.Context(), "shop", turn{share: notifications}, user))
+}
+
+// Whose turn does not come in time is told so, and keeps nobody's turn.
+func TestTurnsAreNotWaitedForForLong(t *testing.T) {
+	p := newPace(1.0 / 3600)
+	user := UserID{15: 1}
+	require.NoError(t, p.wait(t.Context(), "shop", turn{dueWork, time.Hour}, user))
+	require.NoError(t, p.wait(t.Context(), "shop", turn{dueWork, time.Hour}, user))
+	for range 100 {
+		require.ErrorIs(t, p.wait(t.Context(), "shop", turn{dueWork, time.Nanosecond}, user), errPatience)
+	}
+	require.Greater(t, p.at("shop").shares[dueWork].limiter.Tokens(), -0.5, "the next turn is as near as before")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, p.wait(ended, "shop", turn{dueWork, time.Hour}, user), context.Canceled)
 }
 
 func TestWhoGivesUpKeepsNoTurn(t *testing.T) {

@@ -34,8 +34,8 @@ func (m *manager) verifierOf(store string) (Verifier, error) {
 
 // verify asks a store about a purchase of a user, at the pace of the store, unless the
 // receipt alone decides. known is the purchase as it is kept; nil: one is submitted. It
-// returns an error when the context ends or the store of userkit fails.
-func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User, known *Purchase, by share) (verification, error) {
+// returns an error when the context ends or the store of userkit fails, and errPatience.
+func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt, user *User, known *Purchase, by turn) (verification, error) {
 	v := verification{receipt: receipt, grace: m.purchaseGrace, jitter: rand.Float64()}
 	verdict, decided := lookAt(ctx, verifier, receipt)
 	store := m.pace.at(receipt.Store)
@@ -250,7 +250,7 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 
 // verifyAgain verifies a purchase and keeps the result. event, unless zero, is the id of the event:
 // where it is recorded already, nothing is done.
-func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by share) (Purchase, verification, error) {
+func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by turn) (Purchase, verification, error) {
 	verifier, err := m.verifierOf(purchase.Store)
 	if err != nil {
 		return Purchase{}, verification{}, err
@@ -313,13 +313,17 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	}
 	var mu sync.Mutex // of the report
 	d := &dispatcher[Purchase]{
-		now: m.now, lease: purchaseLease, timeout: verifyTimeout, workers: verifiersAtWork, interval: verifyInterval,
+		now: m.now, lease: purchaseLease, timeout: 3 * verifyTimeout, // it is looked at, verified, and acknowledged
+		workers: verifiersAtWork, interval: verifyInterval,
 		take: func(ctx context.Context, stores []string, now, until time.Time) ([]Purchase, error) {
 			return m.store.LeasePurchases(ctx, stores, now, until, purchasesLeased)
 		},
 		service: func(p *Purchase) string { return p.Store },
-		do: func(ctx context.Context, purchase Purchase) (late bool, err error) {
-			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, dueWork)
+		do: func(ctx context.Context, purchase Purchase, patience time.Duration) (late bool, err error) {
+			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, turn{dueWork, patience})
+			if errors.Is(err, errPatience) { // it is due still, for whoever leases it next
+				return false, nil
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			return v.late, report.count(after, v, err)
@@ -359,6 +363,26 @@ func (r *VerificationReport) count(after Purchase, v verification, err error) er
 	return nil
 }
 
+// readNotification calls a reader of notifications, which is code of the host's. If it panics or
+// does not return in time, the store should send the notification again.
+func (m *manager) readNotification(ctx context.Context, reader NotificationReader, notification StoreNotification) (NotificationContent, error) {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	type reading struct {
+		NotificationContent
+		err error
+	}
+	read := askHost(ctx, func() (r reading) {
+		r.NotificationContent, r.err = reader.ReadNotification(ctx, notification)
+		return r
+	}, func(err error) reading { return reading{err: err} })
+	if _, panicked := errors.AsType[*panicError](read.err); panicked {
+		m.logger.ErrorContext(ctx, "userkit: reading a notification of a store failed", "error", read.err)
+		return NotificationContent{}, NewError(CodeStoreUnavailable, "", "the reader of notifications panicked")
+	}
+	return read.NotificationContent, read.err
+}
+
 func (m *manager) HandleStoreNotification(ctx context.Context, store string, notification StoreNotification) (err error) {
 	ctx, call, err := enter(ctx, m, opHandleStoreNotification, noTarget)
 	if err != nil {
@@ -379,7 +403,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	if !ok {
 		return NewError(CodeUnknownStore, "store", "the store %q sends no notifications", clip(store))
 	}
-	content, err := reader.ReadNotification(ctx, notification)
+	content, err := m.readNotification(ctx, reader, notification)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -413,7 +437,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 				continue
 			}
 		}
-		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false, notifications); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false, turn{share: notifications}); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

@@ -109,6 +109,9 @@ const dutyRetention = "retention"
 
 // WithRetention sets how long records are kept; records without a rule are kept as long as their
 // user. Each kind, and each name of events, has at most one rule. See RetentionManager.
+//
+// The age of a record is the smaller of its ages by WithClock and by the clock of the store (of the
+// database server, with PostgreSQL), so that a process whose clock is ahead deletes nothing early.
 func WithRetention(rules ...RetentionRule) Option {
 	return func(o *options) error {
 		for i, rule := range rules {
@@ -152,8 +155,20 @@ func (r RetentionRule) check() error {
 	return nil
 }
 
-// expiries returns what the rules delete at a moment, of events by name.
+// expiries returns what the rules delete at a moment, of events by name. Nothing is deleted that is
+// young by the clock of the store: a process whose clock is ahead must not delete what it cannot
+// bring back.
 func (m *manager) expiries(ctx context.Context, now time.Time) ([]Expiry, error) {
+	if len(m.retention) == 0 {
+		return nil, nil
+	}
+	stored, err := m.store.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if stored.Before(now) {
+		now = stored
+	}
 	var expiries []Expiry
 	for _, rule := range m.retention {
 		before := storedTime(now.Add(-time.Duration(rule.Keep)))

@@ -189,6 +189,9 @@ type Store interface {
 
 	// EventNames returns, in order, the Retainable names of the events that are recorded.
 	EventNames(ctx context.Context) ([]EventName, error)
+	// Now returns the time by the clock of the store, which is independent of WithClock: that of the
+	// database server, or of the process if the store is in it.
+	Now(ctx context.Context) (time.Time, error)
 	// CountExpired counts the records of an expiry.
 	CountExpired(ctx context.Context, expiry Expiry) (int64, error)
 	// DeleteExpired deletes at most limit of the records of an expiry, in one step, and returns

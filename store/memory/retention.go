@@ -308,6 +308,11 @@ func (s *Store) EventNames(ctx context.Context) ([]userkit.EventName, error) {
 	return names, nil
 }
 
+// Now returns the time of the process.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	return microsOf(time.Now()).time(), s.ready(ctx)
+}
+
 // LeaseDuty takes a lease on a duty.
 func (s *Store) LeaseDuty(ctx context.Context, duty string, now, until time.Time) (bool, error) {
 	s.mu.Lock()

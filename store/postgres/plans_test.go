@@ -518,6 +518,7 @@ func everydayStatements(t *testing.T, store, quiet *postgres.Store, users []user
 		},
 		"Events":     func() error { _, err := store.Events(ctx, userkit.EventFilter{}, page("at", true, now)); return err },
 		"EventNames": func() error { _, err := store.EventNames(ctx); return err },
+		"Now":        func() error { _, err := store.Now(ctx); return err },
 		"LeaseDuty":  func() error { _, err := store.LeaseDuty(ctx, "duty", now, now); return err },
 		"CountExpired": func() error {
 			_, err := store.CountExpired(ctx, userkit.Expiry{Kind: userkit.RowsSessions, Before: now.AddDate(-1, 0, 0)})

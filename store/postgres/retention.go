@@ -173,6 +173,15 @@ func (s *Store) EventNames(ctx context.Context) ([]userkit.EventName, error) {
 	return selectRecords(ctx, s, q, func(to []any, name *userkit.EventName) []any { return append(to, (*text)(name)) })
 }
 
+// Now implements userkit.Store.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	q := &statement{}
+	q.add("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+	var now time.Time
+	err := s.query(ctx, q, func(rows *sql.Rows) error { return rows.Scan((*instant)(&now)) })
+	return now, err
+}
+
 // LeaseDuty implements userkit.Store.
 func (s *Store) LeaseDuty(ctx context.Context, duty string, now, until time.Time) (bool, error) {
 	q := &statement{}

@@ -16,7 +16,7 @@ var reads = []string{
 	"Device", "DeviceByToken", "DeviceByPushToken", "Devices", "Locations", "SealedDevices", "Session",
 	"SessionOwners", "Sessions", "StaleSessions", "Usage", "Purchase", "FindPurchases", "Purchases",
 	"Connection", "Connections", "Message", "Messages", "Deliveries", "Transactions", "Ledgers",
-	"Events", "Feed", "EventNames", "CountExpired", "Close",
+	"Events", "Feed", "EventNames", "Now", "CountExpired", "Close",
 	"CountSegments", "CountDevices", "CountSessions", "CountPurchases", "CountConnections", "CountMessages",
 	"CountDeliveries", "CountTransactions", "CountEvents",
 }

@@ -19,6 +19,7 @@ func storeRetentionGroups() []group {
 			{"adds days up, to the largest number at most", expiredDaysAddUp},
 			{"refuses a kind that is kept", expiredKept},
 		}},
+		{"Now", []testCase{{"goes on", storeNow}}},
 		{"EventNames", []testCase{{"gives the names that retention may delete, in order", storeEventNames}}},
 		{"LeaseDuty", []testCase{{"gives a duty to one at a time", dutyLeased}}},
 		{"Feed after DeleteExpired", []testCase{{"refuses positions in front of events that are gone", feedExpires}}},
@@ -218,6 +219,16 @@ func expiredKept(t *testing.T, env env) {
 	}
 }
 
+func storeNow(t *testing.T, env env) {
+	before, err := env.store.Now(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, before, before.UTC().Truncate(time.Microsecond))
+	require.True(t, before.After(longAgo))
+	after, err := env.second(t).Now(t.Context())
+	require.NoError(t, err)
+	require.False(t, after.Before(before))
+}
+
 func storeEventNames(t *testing.T, env env) {
 	names, err := env.store.EventNames(t.Context())
 	require.NoError(t, err)
@@ -317,7 +328,48 @@ func retentionGroups() []group {
 		{"keeps the limits that count what is gone", retentionKeepsLimits},
 		{"is done in one process at a time", retentionShared},
 		{"goes on beside changes of the same users", retentionBesideChanges},
+		{"deletes nothing early where a clock is ahead", retentionClockAhead},
 	}}}
+}
+
+// longAgo is a time that no store's clock is behind, however much time a case lets pass after it.
+var longAgo = time.Date(2020, time.January, 1, 12, 0, 0, 0, time.UTC)
+
+// longAgo is a desk whose clock is far behind that of its store.
+func (d *desk) longAgo() *desk {
+	d.clock.Set(longAgo)
+	return d
+}
+
+// A process whose clock is years ahead deletes nothing that is young.
+func retentionClockAhead(t *testing.T, env env) {
+	rule := userkit.WithRetention(
+		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)},
+		userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: userkit.Duration(24 * time.Hour)},
+		userkit.RetentionRule{Kind: userkit.RowsDays, Keep: userkit.Duration(userkit.MinDaysRetention)},
+	)
+	d := env.desk(t, rule)
+	now, err := env.store.Now(t.Context())
+	require.NoError(t, err)
+	d.clock.Set(now)
+	user := d.signUp(t)
+	session := d.connect(t, user.ID, userkit.DeviceID{})
+	d.report(t, session.ID, 700, 0)
+	d.end(t, session.ID)
+	before := d.picture(t, user.ID)
+	d.clock.Advance(10 * 365 * 24 * time.Hour)
+	preview, err := d.PreviewRetention(t.Context())
+	require.NoError(t, err)
+	for _, count := range preview {
+		require.Zero(t, count.Records, "%s %s", count.Kind, count.Event)
+		require.True(t, count.Before.Before(now))
+	}
+	applied, err := d.ApplyRetention(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, applied)
+	require.Equal(t, before.Sessions, d.picture(t, user.ID).Sessions)
+	require.Equal(t, before.Events, d.picture(t, user.ID).Events)
+	require.Len(t, d.days(t, user.ID), 1)
 }
 
 func retentionApplies(t *testing.T, env env) {
@@ -327,7 +379,7 @@ func retentionApplies(t *testing.T, env env) {
 		userkit.RetentionRule{Kind: userkit.RowsEvents, Event: userkit.EventSessionStarted, Keep: day},
 		userkit.RetentionRule{Kind: userkit.RowsMessages, Keep: 2 * day},
 		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: day},
-	))
+	)).longAgo()
 	user := d.signUp(t)
 	session, open := d.connect(t, user.ID, userkit.DeviceID{}), d.connect(t, user.ID, userkit.DeviceID{})
 	d.end(t, session.ID)
@@ -392,7 +444,7 @@ func retentionApplies(t *testing.T, env env) {
 }
 
 func retentionKeepsLimits(t *testing.T, env env) {
-	d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsDays, Keep: userkit.Duration(userkit.MinDaysRetention)}))
+	d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsDays, Keep: userkit.Duration(userkit.MinDaysRetention)})).longAgo()
 	user := d.signUp(t)
 	session := d.connect(t, user.ID, userkit.DeviceID{})
 	d.report(t, session.ID, 700, 0)
@@ -413,7 +465,7 @@ func retentionKeepsLimits(t *testing.T, env env) {
 
 func retentionShared(t *testing.T, env env) {
 	rule := userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)})
-	d := env.desk(t, rule)
+	d := env.desk(t, rule).longAgo()
 	user := d.signUp(t)
 	for range 3 {
 		d.end(t, d.connect(t, user.ID, userkit.DeviceID{}).ID)
@@ -443,7 +495,7 @@ func retentionBesideChanges(t *testing.T, env env) {
 		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)},
 		userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: userkit.Duration(24 * time.Hour)},
 	)
-	d := env.desk(t, rule)
+	d := env.desk(t, rule).longAgo()
 	users := []userkit.User{d.signUp(t), d.signUp(t)}
 	const each = 10
 	for _, user := range users {
