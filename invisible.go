@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -33,6 +34,17 @@ func hidden(text string) (rune, bool) {
 		before = r
 	}
 	return 0, false
+}
+
+// withoutHidden returns a text with every character replaced that hidden finds.
+func withoutHidden(text, by string) string {
+	for {
+		r, found := hidden(text)
+		if !found {
+			return text
+		}
+		text = strings.ReplaceAll(text, string(r), by)
+	}
 }
 
 // ignorable reports whether a character has the property Default_Ignorable_Code_Point.

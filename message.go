@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Message is a private message to one user.
@@ -129,7 +130,9 @@ type NewMessage struct {
 	Key string `json:"key,omitempty"`
 
 	// Mail, if it has a MessageID, says that the message is a received mail. The MessageID replaces
-	// the key, and the first mail with it counts, whatever the content of later ones.
+	// the key, and the first mail with it counts, whatever the content of later ones. Invisible characters,
+	// which lines such as a subject refuse, are left out of the subject and of the sender's name of
+	// a mail, and replaced by U+FFFD in its addresses and its id.
 	Mail MailOrigin `json:"mail,omitzero"`
 }
 
@@ -257,25 +260,41 @@ func (n NewMessage) normalise() (NewMessage, error) {
 	if strings.HasPrefix(n.Key, mailKey) || strings.HasPrefix(n.Key, bulkKey) {
 		return n, NewError(CodeBadFormat, "key", "keys that begin with %q or %q are userkit's own", mailKey, bulkKey)
 	}
+	mail := !n.Mail.IsZero()
+	id := n.Mail.MessageID
+	if mail {
+		if n.Subject, n.Mail = withoutHidden(n.Subject, ""), n.Mail.visible(); n.Subject == "" && n.Body == "" {
+			n.Subject = string(utf8.RuneError) // there was one that nobody sees
+		}
+	}
 	if err := firstError(
 		checkLine("subject", n.Subject, MaxLine), checkLines("body", n.Body, MaxMessageBody), checkMessageData(n.Data),
 		checkTime("expires_at", n.ExpiresAt), checkLine("key", n.Key, MaxLine),
 	); err != nil {
 		return n, err
 	}
-	if n.Mail.IsZero() {
+	if !mail {
 		return n, nil
 	}
 	if n.Key != "" {
 		return n, NewError(CodeBadFormat, "key", "the key of a mail is its message id")
 	}
-	if n.Mail.MessageID == "" {
+	if id == "" {
 		return n, NewError(CodeRequired, "mail.message_id", "a mail needs its message id")
 	}
-	digest := sha256.Sum256([]byte(n.Mail.MessageID))
+	digest := sha256.Sum256([]byte(id))
 	n.Key = mailKey + hex.EncodeToString(digest[:])
 	n.Mail.Marks = slices.Clone(n.Mail.Marks)
 	return n, n.Mail.check()
+}
+
+// visible returns the origin without the invisible characters that lines refuse. Nobody who could
+// would correct them: they are left out of the name, and can be seen in an address.
+func (o MailOrigin) visible() MailOrigin {
+	const seen = string(utf8.RuneError)
+	o.FromName = withoutHidden(o.FromName, "")
+	o.MessageID, o.From, o.EnvelopeFrom = withoutHidden(o.MessageID, seen), withoutHidden(o.From, seen), withoutHidden(o.EnvelopeFrom, seen)
+	return o
 }
 
 func (o MailOrigin) check() error {

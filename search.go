@@ -39,13 +39,7 @@ const minDigits = 4
 //
 // For writers of stores.
 func ParseSearch(text string) Search {
-	for {
-		r, found := hidden(text)
-		if !found {
-			break
-		}
-		text = strings.ReplaceAll(text, string(r), "")
-	}
+	text = withoutHidden(text, "")
 	search := Search{Term: Fold(strings.TrimSpace(text))}
 	if digits := phoneDigits(search.Term); digits != search.Term && len(strings.TrimPrefix(digits, "+")) >= minDigits {
 		search.Digits = digits
