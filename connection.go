@@ -78,7 +78,7 @@ type ConnectionPolicy struct {
 	Operations []string
 	// SamePerson reports whether an administrator and a user are the same person, in which case the
 	// administrator may not connect. An actor whose ID is the id or the email address of the user
-	// is always taken for the same person.
+	// is always taken for the same person. If it panics, nobody connects.
 	SamePerson func(administrator Actor, user User) bool
 
 	allowed map[string]bool
@@ -168,7 +168,8 @@ type ConnectionManager interface {
 	// CodeConnectedAlready in a context of Resume, with CodeSelfConnection when the
 	// administrator is the user, and with CodeConnectionsOff where the policy is Off;
 	// ErrInvalid with CodeRequired without a reason and CodeOutOfRange for a time that is
-	// longer than the policy allows.
+	// longer than the policy allows; ErrUnavailable with CodeAuthorizerFailed when SamePerson
+	// panicked.
 	Connect(ctx context.Context, user UserID, options ConnectOptions) (Connection, error)
 
 	// Resume returns a context whose calls are made while connected. It returns ErrForbidden with
@@ -298,10 +299,22 @@ func (own *connected) check(state *State) error {
 	return nil
 }
 
-// samePerson reports whether an administrator is a user.
-func (p *ConnectionPolicy) samePerson(administrator Actor, user User) bool {
-	return administrator.ID == user.ID.String() || user.Email != "" && Fold(administrator.ID) == Fold(user.Email) ||
-		p.SamePerson != nil && p.SamePerson(administrator, user)
+// samePerson reports whether an administrator is a user. The host may be asked, and its code may
+// panic: then nobody connects.
+func (m *manager) samePerson(ctx context.Context, administrator Actor, user User) (same bool, err error) {
+	if administrator.ID == user.ID.String() || user.Email != "" && Fold(administrator.ID) == Fold(user.Email) {
+		return true, nil
+	}
+	if m.connections.SamePerson == nil {
+		return false, nil
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			m.logger.ErrorContext(ctx, "userkit: ConnectionPolicy.SamePerson failed", "error", panicked(reason))
+			err = NewError(CodeAuthorizerFailed, "", "whether the administrator is the user could not be told")
+		}
+	}()
+	return m.connections.SamePerson(administrator, user), nil
 }
 
 func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptions) (_ Connection, err error) {
@@ -327,7 +340,11 @@ func (m *manager) Connect(ctx context.Context, user UserID, options ConnectOptio
 	if err != nil {
 		return Connection{}, err
 	}
-	if m.connections.samePerson(call.actor, known) {
+	same, err := m.samePerson(ctx, call.actor, known)
+	if err != nil {
+		return Connection{}, err
+	}
+	if same {
 		return Connection{}, NewError(CodeSelfConnection, "user_id", "an administrator cannot connect to their own user")
 	}
 	connection := Connection{

@@ -2,6 +2,7 @@ package userkit_test
 
 import (
 	"context"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -278,6 +279,14 @@ func TestConnectionPolicies(t *testing.T) {
 	short, err := same.Connect(ctx, c.emmy.ID, userkit.ConnectOptions{Reason: "r"})
 	require.NoError(t, err)
 	require.Equal(t, time.Minute, short.ExpiresAt.Sub(short.StartedAt))
+
+	broken, err := userkit.New(c.store, userkit.WithLogger(slog.New(slog.DiscardHandler)), userkit.WithConnections(userkit.ConnectionPolicy{
+		SamePerson: func(userkit.Actor, userkit.User) bool { panic("no staff") },
+	}))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, broken.Close(context.Background())) })
+	_, err = broken.Connect(ctx, c.emmy.ID, userkit.ConnectOptions{Reason: "r"})
+	requireErrorCode(t, userkit.CodeAuthorizerFailed, err)
 }
 
 // What a user signs in with is what CredentialFields says: those fields of the table, and

@@ -103,7 +103,7 @@ type FeatureProperties struct {
 type LocationManager interface {
 	// ReportLocation sets the location of a device and returns the device. A location without a
 	// time, or with a time in the future, is taken as measured now. A location that was measured
-	// before the known one, or not after Device.LocationForgottenAt, changes nothing. One that was
+	// before the known one, unless that is in the future, or not after Device.LocationForgottenAt, changes nothing. One that was
 	// measured before the device first consented is kept, since an application that has just got
 	// the consent may send the last location that it knows.
 	//
@@ -282,14 +282,16 @@ func (l Location) normalise(now time.Time) (Location, error) {
 }
 
 // report decides on the location that a device reports.
-func (l Location) report(state *State, record DeviceRecord, _ origin) (Device, Change, error) {
+func (l Location) report(state *State, record DeviceRecord, o origin) (Device, Change, error) {
 	if err := state.User.Status.refusal(); err != nil {
 		return Device{}, Change{}, err
 	}
 	if record.LocationConsentAt.IsZero() {
 		return Device{}, Change{}, NewError(CodeNoLocationConsent, "", "device %s has not agreed that its location is kept", record.ID)
 	}
-	if !l.At.After(record.Location.At) || !l.At.After(record.LocationForgottenAt) {
+	// A known time that is yet to come was given by a process whose clock is ahead, or was.
+	newer := l.At.After(record.Location.At) || record.Location.At.After(o.now)
+	if !newer || !l.At.After(record.LocationForgottenAt) {
 		return record.Device, Change{}, nil
 	}
 	c := state.change()

@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -184,6 +185,13 @@ func locationReported(t *testing.T, env env) {
 			require.Equal(t, want, d.locate(t, device.ID, moved).Location)
 		}
 	}))
+	// What a process reported whose clock was ahead does not stand for years.
+	now := d.clock.Now()
+	d.clock.Advance(3 * 365 * 24 * time.Hour)
+	require.Equal(t, d.clock.Now(), d.locate(t, device.ID, userkit.Location{}).Location.At)
+	d.clock.Set(now.Add(time.Second))
+	moved := userkit.Location{Latitude: 1, Longitude: 2, At: now.Add(time.Second)}
+	require.Equal(t, moved, d.locate(t, device.ID, moved).Location)
 	events := d.eventsDuring(t, user.ID, func() {
 		withdrawn, err := d.UpdateDevice(t.Context(), device.ID, userkit.DevicePatch{LocationConsent: userkit.Set(false)})
 		require.NoError(t, err)
@@ -204,8 +212,17 @@ func locationRefused(t *testing.T, env env) {
 	requireCode(t, err, userkit.ErrRefused, userkit.CodeNoLocationConsent)
 	_, err = d.ReportLocation(t.Context(), userkit.NewID[userkit.Device](), berlin)
 	requireCode(t, err, userkit.ErrNotFound, userkit.CodeDeviceNotFound)
-	_, err = d.ReportLocation(t.Context(), agreed.ID, userkit.Location{Latitude: 91})
-	requireField(t, err, userkit.ErrInvalid, userkit.CodeOutOfRange, "location")
+	for _, nowhere := range []userkit.Location{
+		{Latitude: 91}, {Latitude: math.NaN()}, {Latitude: math.Inf(-1)}, {Longitude: 180.1}, {Longitude: math.NaN()}, {Longitude: math.Inf(1)},
+		{Accuracy: -1}, {Accuracy: math.NaN()}, {Accuracy: math.Inf(1)},
+	} {
+		_, err = d.ReportLocation(t.Context(), agreed.ID, nowhere)
+		requireField(t, err, userkit.ErrInvalid, userkit.CodeOutOfRange, "location")
+	}
+	for _, box := range []userkit.BoundingBox{{West: math.NaN()}, {North: math.Inf(1)}, {East: 181}, {South: math.NaN()}} {
+		_, err = d.Locations(t.Context(), userkit.LocationQuery{LocationFilter: userkit.LocationFilter{Box: userkit.Set(box)}})
+		requireField(t, err, userkit.ErrInvalid, userkit.CodeOutOfRange, "bbox")
+	}
 	_, err = d.Locations(t.Context(), userkit.LocationQuery{LocationFilter: userkit.LocationFilter{Box: userkit.Set(userkit.BoundingBox{South: 1})}})
 	requireField(t, err, userkit.ErrInvalid, userkit.CodeOutOfRange, "bbox")
 	_, err = d.Locations(t.Context(), userkit.LocationQuery{PageQuery: userkit.PageQuery{Sort: "place"}})
