@@ -155,19 +155,24 @@ func (r RetentionRule) check() error {
 	return nil
 }
 
-// expiries returns what the rules delete at a moment, of events by name. Nothing is deleted that is
-// young by the clock of the store: a process whose clock is ahead must not delete what it cannot
-// bring back.
+// cautious returns the earlier of a time by the manager's clock and that of the store: a process
+// whose clock is ahead must neither delete what it cannot bring back nor keep a duty for years.
+func (m *manager) cautious(ctx context.Context, now time.Time) (time.Time, error) {
+	stored, err := m.store.Now(ctx)
+	if err == nil && stored.Before(now) {
+		now = stored
+	}
+	return now, err
+}
+
+// expiries returns what the rules delete at a moment, of events by name.
 func (m *manager) expiries(ctx context.Context, now time.Time) ([]Expiry, error) {
 	if len(m.retention) == 0 {
 		return nil, nil
 	}
-	stored, err := m.store.Now(ctx)
+	now, err := m.cautious(ctx, now)
 	if err != nil {
 		return nil, err
-	}
-	if stored.Before(now) {
-		now = stored
 	}
 	var expiries []Expiry
 	for _, rule := range m.retention {
@@ -279,13 +284,16 @@ func (m *manager) tell(ctx context.Context, event Event) error {
 // retain is the duty: it deletes in the one process that has the lease, for as long as it
 // has it.
 func (m *manager) retain(ctx context.Context) error {
-	now := m.now()
-	until := now.Add(retentionInterval)
-	ours, err := m.store.LeaseDuty(ctx, dutyRetention, now, until)
+	began := m.now()
+	now, err := m.cautious(ctx, began)
+	if err != nil {
+		return err
+	}
+	ours, err := m.store.LeaseDuty(ctx, dutyRetention, now, now.Add(retentionInterval))
 	if err != nil || !ours {
 		return err
 	}
-	o := origin{now: now, actor: ActorFrom(ctx), event: NewID[Event]()}
-	_, err = m.applyRetention(ctx, o, until)
+	o := origin{now: began, actor: ActorFrom(ctx), event: NewID[Event]()}
+	_, err = m.applyRetention(ctx, o, began.Add(retentionInterval))
 	return err
 }

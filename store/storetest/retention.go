@@ -370,6 +370,24 @@ func retentionClockAhead(t *testing.T, env env) {
 	require.Equal(t, before.Sessions, d.picture(t, user.ID).Sessions)
 	require.Equal(t, before.Events, d.picture(t, user.ID).Events)
 	require.Len(t, d.days(t, user.ID), 1)
+
+	// Nor does it keep the duty from the others for longer than they would.
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = d.Run(ctx) })
+	lease := func(at time.Time) bool {
+		ours, err := env.store.LeaseDuty(t.Context(), "retention", at, at)
+		require.NoError(t, err)
+		return ours
+	}
+	for lease(now) {
+		time.Sleep(time.Millisecond)
+	}
+	now, err = env.store.Now(t.Context())
+	require.NoError(t, err)
+	require.True(t, lease(now.Add(time.Hour)))
 }
 
 func retentionApplies(t *testing.T, env env) {
