@@ -111,6 +111,9 @@ type ActivationManager interface {
 	// is unknown, was used, was replaced by a later one, or belongs to an address that the user no
 	// longer has. It returns ErrRefused with CodeActivationExpired for a token that is too old, and
 	// with CodeUserDisabled.
+	//
+	// userkit does not limit attempts: nobody guesses 256 bits, and an attempt costs one search at
+	// most. The host limits the rate of requests, as of any page.
 	ConfirmEmail(ctx context.Context, token string) (User, error)
 }
 

@@ -61,9 +61,13 @@ func TestProgramsOfReadmeRun(t *testing.T) {
 // Every other piece of Go in README and docs stands, word for word, in a program or test
 // that is compiled and run.
 func TestPiecesOfDocumentsAreTested(t *testing.T) {
-	tested := textOf(t, "../example_*_test.go", "*_test.go", "*/*.go")
-	for _, document := range []string{"README.md", "docs/reach.md"} {
+	tested := textOf(t, "../example_*_test.go", "../*/example_test.go", "*_test.go", "*/*.go")
+	documents, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	withPieces := 0
+	for _, document := range append(documents, "../README.md") {
 		pieces := 0
+		document = strings.TrimPrefix(document, "../")
 		for _, shown := range blocks(t, document) {
 			if shown.language != "go" || strings.HasPrefix(shown.text, "package main\n") {
 				continue
@@ -71,8 +75,11 @@ func TestPiecesOfDocumentsAreTested(t *testing.T) {
 			pieces++
 			require.Contains(t, tested, withoutIndent(shown.text), document)
 		}
-		require.NotZero(t, pieces, document)
+		if pieces > 0 {
+			withPieces++
+		}
 	}
+	require.GreaterOrEqual(t, withPieces, 2)
 }
 
 // What docs say that the examples print is what they print.

@@ -113,11 +113,14 @@ func (s *story) pages() http.Handler {
 	})
 	mux.HandleFunc("POST /confirm", func(w http.ResponseWriter, r *http.Request) {
 		user, err := s.users.ConfirmEmail(r.Context(), r.PostFormValue("token"))
-		if err != nil {
+		switch {
+		case err == nil:
+			fmt.Fprintf(w, "Welcome, %s.\n", user.Name)
+		case errors.Is(err, userkit.ErrForbidden), errors.Is(err, userkit.ErrRefused):
 			http.Error(w, "This link has been used, or it is too old.", http.StatusForbidden)
-			return
+		default: // the link is as good as before
+			http.Error(w, "This did not work. Please try again.", http.StatusServiceUnavailable)
 		}
-		fmt.Fprintf(w, "Welcome, %s.\n", user.Name)
 	})
 	return mux
 }
