@@ -30,6 +30,7 @@ type crowd struct {
 	audience *audience
 	people   int
 	schema   string
+	store    userkit.Store
 	manager  userkit.Manager
 	middles  map[string]place // by the order
 }
@@ -62,6 +63,7 @@ func (b *bench) people(ctx context.Context, people int) (_ *crowd, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.store = store
 	if c.manager, err = a.manage(store); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 
 var (
 	linePattern = regexp.MustCompile(
-		`^bench [a-z0-9-]+ ours=(idle|\d+/s)( theirs=(idle|\d+/s)( ratio=\d+\.\d\d)?)?( goal=(\d+\.\d\d|\d+/s)( MISSED)?)?$`)
+		`^bench [a-z0-9-]+ ours=(idle|\d+/s)( theirs=(idle|\d+/s)( ratio=\d+\.\d\d)?)?( goal=(\d+\.\d\d(\+5ms)?|\d+/s)( MISSED)?)?$`)
 	costLinePattern   = regexp.MustCompile(`^bench [a-z0-9-]+-(log|processor) ours=\d+(B|us) theirs=\d+(B|us)( ratio=\d+\.\d\d)?$`)
 	memoryLinePattern = regexp.MustCompile(`^bench [a-z0-9-]+-memory grew=-?\d+MiB goal=64MiB( MISSED)?$`)
 )

@@ -21,10 +21,11 @@ import (
 // bench is one run of the program.
 type bench struct {
 	config
-	server   *server   // that runs; nil until a measurement needs it
-	db       *database // on the server; nil until a measurement needs it
-	audience *audience // on the server; nil until a measurement needs it
-	memory   *memory   // nil until a measurement needs it
+	server   *server      // that runs; nil until a measurement needs it
+	db       *database    // on the server; nil until a measurement needs it
+	audience *audience    // on the server; nil until a measurement needs it
+	console  *consoleSite // of the audience; nil until a measurement needs it
+	memory   *memory      // nil until a measurement needs it
 }
 
 // run measures and writes the lines to out.
@@ -79,7 +80,7 @@ func run(ctx context.Context, c config, out io.Writer) (err error) {
 // close closes the server with all that is on it.
 func (b *bench) close() error {
 	closing := b.server
-	b.server, b.db, b.audience = nil, nil, nil
+	b.server, b.db, b.audience, b.console = nil, nil, nil, nil
 	if closing == nil {
 		return nil
 	}
@@ -132,6 +133,9 @@ func (b *bench) measure(ctx context.Context, m measurement, sides sides) (result
 	}
 	if warmUp > 0 {
 		for _, one := range []side{sides.ours, sides.theirs} {
+			if one == nil {
+				continue
+			}
 			if _, err := one(ctx, warmUp); err != nil {
 				return result{}, err
 			}
@@ -205,6 +209,9 @@ func (g goal) line(name string, r result) string {
 	}
 	reached := true
 	switch {
+	case g.slack > 0:
+		text += fmt.Sprintf(" goal=%.2f+%dms", g.ratio, g.slack.Milliseconds())
+		reached = !compared || 1/r.ours <= 1/(r.theirs*g.ratio)+g.slack.Seconds()
 	case g.ratio > 0:
 		text += fmt.Sprintf(" goal=%.2f", g.ratio)
 		reached = !compared || r.ours/r.theirs >= g.ratio

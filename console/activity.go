@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 	"strings"
 	"time"
@@ -13,8 +14,6 @@ import (
 type eventsPage struct {
 	*userPage // nil: of the project
 	List      list
-	Events    []userkit.Event
-	People    map[userkit.UserID]userkit.User
 	From, To  string
 	What      string
 	Hour      bool // only the last hour
@@ -41,14 +40,16 @@ func (c *console) showActivity(v *view, w http.ResponseWriter, r *http.Request) 
 	query := userkit.EventQuery{PageQuery: p.List.page()}
 	query.UserID = base.User.ID
 	status := http.StatusOK
-	if err := p.fill(c, v, r, query, &status); err != nil {
+	found, err := p.read(c, v, r, query, &status)
+	if err != nil {
 		return err
 	}
+	p.fill(v, found, nil)
 	return v.render(w, status, "user_activity", p)
 }
 
-// fill reads the events of a query in the period that the address says.
-func (p *eventsPage) fill(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) error {
+// read reads the events of a query in the period that the address says.
+func (p *eventsPage) read(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) ([]userkit.Event, error) {
 	from, to, err := v.readPeriod()
 	if err == nil && !from.IsZero() && !to.IsZero() && !from.Before(to) {
 		err = &refusal{http.StatusUnprocessableEntity, "The period must end after it begins."}
@@ -61,16 +62,56 @@ func (p *eventsPage) fill(c *console, v *view, r *http.Request, query userkit.Ev
 		}
 		var found userkit.Page[userkit.Event]
 		if found, err = c.users.Events(r.Context(), query); err == nil {
-			p.Events = found.Items
 			p.List.beside(found.Next, found.Previous)
-			return nil
+			return found.Items, nil
 		}
 	}
 	if code := userkit.ErrorCode(err); statusOf(err) == http.StatusUnprocessableEntity && code != userkit.CodeInvalidCursor && code != userkit.CodeCursorMismatch {
 		p.Fault, *status = v.ErrorText(err), http.StatusUnprocessableEntity
-		return nil
+		return nil, nil
 	}
-	return err
+	return nil, err
+}
+
+// fill makes the table of events; people are the users whom they are about, for the table of the
+// project.
+func (p *eventsPage) fill(v *view, events []userkit.Event, people map[userkit.UserID]userkit.User) {
+	type event = userkit.Event
+	columns := []tableColumn[event]{
+		{plain(v.T("When")), "", func(e *event) template.HTML { return v.Time(e.At) }},
+		{plain(v.T("What")), "", func(e *event) template.HTML { return `<b>` + escaped(v.Label(e.Name)) + `</b>` }},
+	}
+	label, by := v.T("Activity"), func(e *event) template.HTML { return v.By(e.Actor) }
+	if p.userPage == nil {
+		label, by = v.T("Audit"), func(e *event) template.HTML { return v.auditedActor(e.Actor, people) }
+		columns = append(columns, userColumn(v, people, v.T("To whom"), "activity?all=1", func(e *event) userkit.UserID { return e.UserID }))
+	}
+	columns = append(columns, []tableColumn[event]{
+		{plain(v.T("By")), "", by},
+		{plain(v.T("Data")), "wrap mono muted", func(e *event) template.HTML {
+			data := v.Compact(e.Data)
+			if data == "" {
+				return ""
+			}
+			return `<bdi class="brief" title="` + escaped(data) + `">` + escaped(data) + `</bdi>`
+		}},
+	}...)
+	p.List.Table = table[event]{label: label, columns: columns}.of(events)
+}
+
+// auditedActor returns an actor as a link to what else the actor has done.
+func (v *view) auditedActor(actor userkit.Actor, people map[userkit.UserID]userkit.User) template.HTML {
+	who := isolated(v.Who(actor))
+	if actor.ID != "" {
+		who = `<a href="` + escaped(v.Here("actor_kind", string(actor.Kind), "actor_id", actor.ID, "cursor", "")) + `">` + who + `</a>`
+	}
+	switch {
+	case !actor.OnBehalfOf.IsZero():
+		who += muted(escaped(v.T("on behalf of")) + " " + isolated(v.Name(people[actor.OnBehalfOf])))
+	case actor.ID != "":
+		who += muted(escaped(v.Label(actor.Kind)))
+	}
+	return `<span class="row nowrap">` + who + `</span>`
 }
 
 // maxScanned is how many events one page of a search by actor looks at.
@@ -96,31 +137,34 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 		}
 		query.UserID = id
 	}
+	var events []userkit.Event
 	var err error
 	switch {
 	case p.Fault != "":
 	case p.By == "":
-		err = p.fill(c, v, r, query, &status)
+		events, err = p.read(c, v, r, query, &status)
 	default:
-		err = p.search(c, v, r, query, &status)
+		events, err = p.search(c, v, r, query, &status)
 	}
 	if err != nil {
 		return err
 	}
 	var ids []userkit.UserID
-	for _, event := range p.Events {
+	for _, event := range events {
 		ids = append(ids, event.UserID, event.Actor.OnBehalfOf)
 	}
-	if p.People, err = c.people(r, ids); err != nil {
+	people, err := c.people(r, ids)
+	if err != nil {
 		return err
 	}
+	p.fill(v, events, people)
 	return v.render(w, status, "audit", auditView{v, p})
 }
 
 // search reads the events of a query by the actors whose name, id or kind has a text in it.
 // No index knows them, so it looks through the events until a page is full or maxScanned
 // are seen, and the address of the page before says that it looks the other way.
-func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) error {
+func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.EventQuery, status *int) ([]userkit.Event, error) {
 	p.List.looksBack = true
 	backwards := v.Query("back") != ""
 	query.Limit = 500
@@ -128,11 +172,12 @@ func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.
 	var found []userkit.Event
 	var next, previous userkit.Cursor
 	for scanned := 0; ; {
-		if err := p.fill(c, v, r, query, status); err != nil {
-			return err
+		events, err := p.read(c, v, r, query, status)
+		if err != nil {
+			return nil, err
 		}
 		var some []userkit.Event
-		for _, event := range p.Events {
+		for _, event := range events {
 			if strings.Contains(userkit.Fold(event.Actor.Name+"\n"+event.Actor.ID+"\n"+string(event.Actor.Kind)), wanted) {
 				some = append(some, event)
 			}
@@ -145,14 +190,13 @@ func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.
 		} else {
 			found, next, query.Cursor = append(found, some...), p.List.Next, p.List.Next
 		}
-		scanned += len(p.Events)
+		scanned += len(events)
 		if query.Cursor == "" || len(found) >= userkit.DefaultPageLimit || scanned >= maxScanned {
 			break
 		}
 	}
-	p.Events = found
 	p.List.beside(next, previous)
-	return nil
+	return found, nil
 }
 
 // auditView is the page of the project's events.

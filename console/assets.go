@@ -30,25 +30,29 @@ var contentTypes = map[string]string{
 	".LICENSE": "text/plain; charset=utf-8",
 }
 
-// assets are the files of the folder assets by their names.
+// assets are the files of the folder assets by their names, and the picture of the world.
 var assets = sync.OnceValue(func() map[string]*asset {
 	all := map[string]*asset{}
 	entries, err := assetFiles.ReadDir("assets")
 	if err != nil {
 		panic(err) // they are in the program
 	}
+	add := func(name string, content []byte) {
+		sum := sha256.Sum256(content)
+		all[name] = &asset{
+			address: "/assets/" + hex.EncodeToString(sum[:6]) + "/" + name,
+			kind:    contentTypes[path.Ext(name)],
+			content: content, gzipped: compress(smallest, content),
+		}
+	}
 	for _, entry := range entries {
 		content, err := assetFiles.ReadFile("assets/" + entry.Name())
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(content)
-		all[entry.Name()] = &asset{
-			address: "/assets/" + hex.EncodeToString(sum[:6]) + "/" + entry.Name(),
-			kind:    contentTypes[path.Ext(entry.Name())],
-			content: content, gzipped: compress(smallest, content),
-		}
+		add(entry.Name(), content)
 	}
+	add("world.svg", worldPicture(world()))
 	return all
 })
 

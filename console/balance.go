@@ -2,7 +2,9 @@ package console
 
 import (
 	"context"
+	"html/template"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/userkit/userkit"
@@ -11,11 +13,10 @@ import (
 // balancePage is the tab of a user's money.
 type balancePage struct {
 	*userPage
-	List         list
-	Transactions []userkit.Transaction
-	Key          string // makes the form count once, however often it is sent
-	Last         userkit.Transaction
-	Cancelled    bool // show cancelled transactions too
+	List      list
+	Key       string // makes the form count once, however often it is sent
+	Last      userkit.Transaction
+	Cancelled bool // show cancelled transactions too
 }
 
 func (c *console) showBalance(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -36,14 +37,51 @@ func (c *console) showBalancePage(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	p.Transactions = found.Items
 	p.List.beside(found.Next, found.Previous)
+	p.fill(found.Items)
 	for _, transaction := range found.Items {
 		if transaction.ID == base.User.LastTransaction {
 			p.Last = transaction
 		}
 	}
 	return v.render(w, status, "user_balance", p)
+}
+
+// fill makes the table of transactions.
+func (p *balancePage) fill(transactions []userkit.Transaction) {
+	type transaction = userkit.Transaction
+	v := p.view
+	p.List.Table = table[transaction]{label: v.T("Transactions"), columns: []tableColumn[transaction]{
+		{plain("№"), "", func(t *transaction) template.HTML { return escaped(strconv.FormatInt(t.Sequence, 10)) }},
+		{plain(v.T("When")), "", func(t *transaction) template.HTML { return v.Time(t.At) }},
+		{plain(v.T("Kind")), "", func(t *transaction) template.HTML {
+			kind := v.Badge(t.Kind)
+			if t.Cancelled() {
+				kind += ` <span class="badge" title="` + escaped(v.Who(t.CancelledBy)+" · "+v.At(t.CancelledAt)) + `">` + escaped(v.T("Cancelled")) + `</span>`
+			}
+			return kind
+		}},
+		{plain(v.T("Amount")), "number", func(t *transaction) template.HTML {
+			amount := escaped(v.Money(t.Amount))
+			switch {
+			case t.Cancelled():
+				return `<s>` + amount + `</s>`
+			case t.Delta() < 0:
+				return "−" + amount
+			}
+			return "+" + amount
+		}},
+		{plain(v.T("Balance afterwards")), "number", func(t *transaction) template.HTML { return escaped(v.Money(t.Balance)) }},
+		{plain(v.T("Note")), "wrap", func(t *transaction) template.HTML { return isolated(t.Note) }},
+		{plain(v.T("Reference")), "", func(t *transaction) template.HTML { return isolated(t.Reference) }},
+		{plain(v.T("By")), "", func(t *transaction) template.HTML { return v.By(t.Actor) }},
+		{hidden(v.T("Actions")), "number", func(t *transaction) template.HTML {
+			if t.ID != p.User.LastTransaction || !p.Can("balance.cancel_last") {
+				return ""
+			}
+			return `<a class="button quiet small" href="` + escaped(p.Dialog("cancel", t.ID.String())) + `">` + v.Icon("undo-2") + escaped(v.T("Cancel it")) + `</a>`
+		}},
+	}}.of(transactions)
 }
 
 // move refills or charges from a dialog.

@@ -33,6 +33,9 @@ type column struct {
 
 // columnsOf are all columns that a table of users can have.
 func (v *view) columnsOf() []column {
+	if v.columns != nil {
+		return v.columns
+	}
 	var all []column
 	for _, field := range userkit.UserFields() {
 		all = append(all, column{field.Name, v.Label(field.Name), field.Kind, field.Values, field.Sortable(), field.Get})
@@ -42,6 +45,7 @@ func (v *view) columnsOf() []column {
 		all = append(all, column{field.Name, v.Label(field.Name), field.Kind, field.Values, false,
 			func(u *userkit.User) any { return field.Get(u, moment) }})
 	}
+	v.columns = all
 	return all
 }
 
@@ -140,75 +144,82 @@ func (v *view) back(r *http.Request) string {
 	return "?" + query.Encode()
 }
 
-// cell is what stands in a table.
-type cell struct {
-	Name    string
-	Text    string
-	HTML    template.HTML // in the place of the text; empty: the text
-	Numeric bool
+// fact is a value of a user under its name.
+type fact struct {
+	Name  string
+	Shown template.HTML // empty: there is none
 }
 
-// Shown returns the cell as HTML.
-func (c cell) Shown() template.HTML {
-	if c.HTML != "" {
-		return c.HTML
-	}
-	return isolated(c.Text)
-}
+// valueOf returns what a column shows of a user; empty: nothing.
+func (v *view) valueOf(c column, user *userkit.User) template.HTML { return v.shown(c, c.get(user)) }
 
-// cellOf returns what a column shows of a user.
-func (v *view) cellOf(c column, user *userkit.User) cell { return v.cellFor(c, c.get(user)) }
-
-// cellFor returns how a value of a column is shown.
-func (v *view) cellFor(c column, value any) cell {
-	shown := cell{Name: c.Name}
+// shown returns how a value of a column is shown; empty: it is none.
+func (v *view) shown(c column, value any) template.HTML {
 	switch value := value.(type) {
-	case nil:
 	case time.Time:
-		shown.HTML = v.Ago(value)
-	case bool:
-		shown.Text = v.T("No")
-		if value {
-			shown.Text = v.T("Yes")
-		}
-	case userkit.Money:
-		shown.Text, shown.Numeric = v.Money(value), true
+		return v.Ago(value)
 	case int64:
-		shown.Numeric = true
-		switch {
-		case c.Name == "traffic_limit" && value == 0:
-			shown.Text = "∞"
-		case c.Name == "traffic_limit" || c.Name == "traffic_used":
-			shown.HTML = v.Size(value)
-		case c.Name == "traffic_anchor_day" && value == 0:
-		default:
-			shown.Text = v.Number(value)
-		}
-	case userkit.Duration:
-		if value > 0 {
-			shown.Text = v.Span(time.Duration(value))
+		if c.isSize() && (value != 0 || c.Name != "traffic_limit") {
+			return v.Size(value)
 		}
 	case []string:
+		var badges template.HTML
 		for _, word := range value {
-			shown.HTML += v.Badge(word) + " "
+			badges += v.Badge(word) + " "
 		}
+		return badges
+	case string:
+		if c.Name == "status" {
+			return v.Badge(value)
+		}
+	}
+	if text := v.textOf(c, value); text != "" {
+		return isolated(text)
+	}
+	return ""
+}
+
+// isSize reports whether the numbers of a column are bytes.
+func (c column) isSize() bool { return c.Name == "traffic_limit" || c.Name == "traffic_used" }
+
+// textOf returns a value of a column as text; empty: it is none.
+func (v *view) textOf(c column, value any) string {
+	switch value := value.(type) {
+	case nil:
+		return ""
+	case bool:
+		if value {
+			return v.T("Yes")
+		}
+		return v.T("No")
+	case userkit.Money:
+		return v.Money(value)
+	case int64:
+		switch {
+		case c.Name == "traffic_limit" && value == 0:
+			return "∞"
+		case c.Name == "traffic_anchor_day" && value == 0:
+			return ""
+		}
+		return v.Number(value)
+	case userkit.Duration:
+		if value > 0 {
+			return v.Span(time.Duration(value))
+		}
+		return ""
 	case userkit.Attributes:
-		if len(value) > 0 {
-			shown.Text = v.Compact([]byte(c.Kind.Format(value)))
+		if len(value) == 0 {
+			return ""
 		}
+		return v.Compact([]byte(c.Kind.Format(value)))
 	case string:
 		switch {
 		case c.Name == "country" && value != "":
-			shown.Text = v.Country(value)
-		case c.Name == "status":
-			shown.HTML = v.Badge(value)
+			return v.Country(value)
 		case len(c.Values) > 0 && value != "":
-			shown.Text = v.Label(value)
-		default:
-			shown.Text = value
+			return v.Label(value)
 		}
-	default:
-		shown.Text = userkit.FormatAttribute(value)
+		return value
 	}
-	return shown
+	return userkit.FormatAttribute(value)
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"regexp"
 	"slices"
@@ -164,11 +165,9 @@ func (c *console) disconnect(v *view, w http.ResponseWriter, r *http.Request) er
 // connectionsPage is the table of connections.
 type connectionsPage struct {
 	*view
-	List        list
-	Connections []userkit.Connection
-	People      map[userkit.UserID]userkit.User
-	End         userkit.Connection // of the open dialog
-	Form        *form
+	List list
+	End  userkit.Connection // of the open dialog
+	Form *form
 }
 
 func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -188,23 +187,49 @@ func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	p.Connections = found.Items
 	p.List.beside(found.Next, found.Previous)
 	var ids []userkit.UserID
-	for _, connection := range p.Connections {
+	for _, connection := range found.Items {
 		ids = append(ids, connection.UserID)
 		if connection.ID.String() == v.Query("target") {
 			p.End = connection
 		}
 	}
-	if p.People, err = c.people(r, ids); err != nil {
+	people, err := c.people(r, ids)
+	if err != nil {
 		return err
 	}
+	p.fill(found.Items, people)
 	return v.render(w, http.StatusOK, "connections", p)
 }
 
-// Open reports whether a connection can be used.
-func (p connectionsPage) Open(connection userkit.Connection) bool { return connection.Open(p.Now) }
+// fill makes the table of connections.
+func (p *connectionsPage) fill(connections []userkit.Connection, people map[userkit.UserID]userkit.User) {
+	type connection = userkit.Connection
+	v := p.view
+	p.List.Table = table[connection]{label: v.Title, columns: []tableColumn[connection]{
+		userColumn(v, people, v.T("User"), "", func(c *connection) userkit.UserID { return c.UserID }),
+		{plain(v.T("By")), "", func(c *connection) template.HTML { return isolated(v.Who(c.Actor)) }},
+		{plain(v.T("Reason")), "wrap", func(c *connection) template.HTML { return isolated(c.Reason) }},
+		{plain(v.T("Started")), "", func(c *connection) template.HTML { return v.Time(c.StartedAt) }},
+		{plain(v.T("Until")), "", func(c *connection) template.HTML { return v.Time(c.ExpiresAt) }},
+		{plain(v.T("State")), "", func(c *connection) template.HTML {
+			switch {
+			case c.Open(v.Now):
+				return badge("good", v.T("Open"))
+			case c.EndedAt.IsZero():
+				return badge("plain", v.T("Over"))
+			}
+			return badge("plain", v.T("Disconnected")) + " " + muted(v.Time(c.EndedAt)+" · "+isolated(v.Who(c.EndedBy)))
+		}},
+		{hidden(v.T("Actions")), "number", func(c *connection) template.HTML {
+			if !c.Open(v.Now) || !v.May("connections.disconnect", c.ID) {
+				return ""
+			}
+			return v.action("unplug", v.T("End the connection"), v.Name(people[c.UserID]), v.Here("do", "end", "target", c.ID.String()))
+		}},
+	}}.of(connections)
+}
 
 // endConnection ends a connection of anybody.
 func (c *console) endConnection(v *view, w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"cmp"
+	"html/template"
 	"net/http"
 	"strings"
 
@@ -11,16 +13,16 @@ import (
 type devicesPage struct {
 	*userPage
 	List    list
-	Rows    []deviceRow
 	Device  userkit.Device // of the open dialog
 	Secret  string         // the access token, shown once
 	Rotated bool
 }
 
+// deviceRow is a device with its slot, counted from 1 in the order of registration; 0: not known on
+// this page.
 type deviceRow struct {
-	Device userkit.Device
-	Slot   int // counted from 1 in the order of registration; 0: not known on this page
-	NoSlot bool
+	userkit.Device
+	slot int
 }
 
 func (c *console) showDevices(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -45,14 +47,15 @@ func (c *console) showDevicesPage(v *view, w http.ResponseWriter, r *http.Reques
 	}
 	p.List.beside(devices.Next, devices.Previous)
 	inOrder := query.Sort == "registered_at" && !query.Descending && query.Cursor == ""
+	var rows []deviceRow
 	for i, device := range devices.Items {
 		row := deviceRow{Device: device}
 		if inOrder {
-			row.Slot = i + 1
-			row.NoSlot = base.License.Devices > 0 && row.Slot > base.License.Devices
+			row.slot = i + 1
 		}
-		p.Rows = append(p.Rows, row)
+		rows = append(rows, row)
 	}
+	p.fill(rows)
 	if base.Target != "" {
 		id, err := userkit.ParseID[userkit.Device](base.Target)
 		if err != nil {
@@ -67,6 +70,52 @@ func (c *console) showDevicesPage(v *view, w http.ResponseWriter, r *http.Reques
 		p.Device, p.Secret = *revealed, revealed.AccessToken
 	}
 	return v.render(w, status, "user_devices", p)
+}
+
+// fill makes the table of devices.
+func (p *devicesPage) fill(rows []deviceRow) {
+	v, l := p.view, p.List
+	p.List.Table = table[deviceRow]{label: v.T("Devices"), columns: []tableColumn[deviceRow]{
+		{l.sorted("name", v.T("Device")), "", func(d *deviceRow) template.HTML {
+			return `<span class="row">` + v.DeviceIcon(d.Type) + `<b>` + isolated(cmp.Or(d.Name, v.T("without a name"))) + `</b></span>`
+		}},
+		{l.sorted("type", v.T("Type")), "", func(d *deviceRow) template.HTML { return escaped(v.Label(d.Type)) }},
+		{plain(v.T("Token")), "mono", func(d *deviceRow) template.HTML { return escaped("····" + d.TokenHint) }},
+		{l.sorted("hardware_id", v.T("Hardware id")), "mono", func(d *deviceRow) template.HTML { return isolated(d.HardwareID) }},
+		{l.sorted("registered_at", v.T("Registered")), "", func(d *deviceRow) template.HTML { return v.Time(d.RegisteredAt) }},
+		{l.sorted("last_seen_at", v.T("Last seen")), "", func(d *deviceRow) template.HTML { return v.Ago(d.LastSeenAt) }},
+		{plain(v.T("Slot")), "", func(d *deviceRow) template.HTML {
+			switch {
+			case d.slot == 0:
+				return ""
+			case p.License.Devices > 0 && d.slot > p.License.Devices:
+				return v.Badge("no_device_slot")
+			}
+			return escaped(v.Number(d.slot))
+		}},
+		{plain(v.T("Location")), "", func(d *deviceRow) template.HTML {
+			if d.LocationConsentAt.IsZero() {
+				return muted(escaped(v.T("not agreed to")))
+			}
+			return escaped(v.T("agreed to")) + " " + v.Ago(d.LocationConsentAt)
+		}},
+		{hidden(v.T("Actions")), "number", func(d *deviceRow) template.HTML {
+			var actions template.HTML
+			offer := func(operation, icon, text, dialog string) {
+				if v.May(operation, d.ID) {
+					actions += v.action(icon, text, d.Name, p.Dialog(dialog, d.ID.String()))
+				}
+			}
+			offer("devices.reveal_token", "eye", v.T("Show token"), "reveal")
+			offer("devices.rotate_token", "refresh-cw", v.T("New token"), "rotate")
+			offer("devices.update", "pencil", v.T("Edit"), "edit")
+			if !d.LocationConsentAt.IsZero() {
+				offer("devices.update", "ban", v.T("Withdraw the consent to keep its location"), "withdraw")
+			}
+			offer("devices.delete", "trash-2", v.T("Delete"), "delete-device")
+			return actions
+		}},
+	}}.of(rows)
 }
 
 // deviceOf reads a device of a user; that of another user is not found.

@@ -48,8 +48,7 @@ func (v *view) Ago(t time.Time) template.HTML {
 }
 
 func (v *view) timeElement(t time.Time, text string) template.HTML {
-	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `" title="` + template.HTMLEscapeString(v.Exact(t)) + `">` + //nolint:gosec // every part is escaped
-		template.HTMLEscapeString(text) + `</time>`)
+	return `<time datetime="` + escaped(t.UTC().Format(time.RFC3339)) + `" title="` + escaped(v.Exact(t)) + `">` + escaped(text) + `</time>`
 }
 
 func (v *view) ago(t time.Time) string {
@@ -116,7 +115,7 @@ func readable(n int64) string {
 
 // Size returns a size as an element: readable, and exact on hover.
 func (v *view) Size(n any) template.HTML {
-	return template.HTML(`<span title="` + template.HTMLEscapeString(v.N("%s bytes", n)) + `">` + template.HTMLEscapeString(v.Bytes(n)) + `</span>`) //nolint:gosec // every part is escaped
+	return `<span title="` + escaped(v.N("%s bytes", n)) + `">` + escaped(v.Bytes(n)) + `</span>`
 }
 
 // Percent returns how full something is, in percent, 0 to 100.
@@ -192,7 +191,7 @@ func (v *view) Icon(name string) template.HTML {
 	if v.sprite == "" {
 		v.sprite = v.Base + assets()["icons.svg"].address
 	}
-	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(v.sprite+"#"+name) + `"/></svg>`) //nolint:gosec // every part is escaped
+	return `<svg class="icon" aria-hidden="true" focusable="false"><use href="` + escaped(v.sprite+"#"+name) + `"/></svg>`
 }
 
 // DeviceIcon returns the icon of a type of device.
@@ -221,12 +220,12 @@ func (v *view) Name(user userkit.User) string {
 func (v *view) Avatar(user userkit.User) template.HTML {
 	hash := fnv.New32a()
 	_, _ = hash.Write(user.ID[:]) // never fails
-	picture := ""
+	var picture template.HTML
 	if v.console.gravatar {
-		picture = `<img src="` + template.HTMLEscapeString(user.GravatarURL(64)) + `" alt="" loading="lazy" width="28" height="28">`
+		picture = `<img src="` + escaped(user.GravatarURL(64)) + `" alt="" loading="lazy" width="28" height="28">`
 	}
-	return template.HTML(`<span class="avatar tone-` + strconv.Itoa(int(hash.Sum32()%8)) + `" aria-hidden="true">` + picture + //nolint:gosec // every part is escaped
-		`<span>` + template.HTMLEscapeString(user.Initials()) + `</span></span>`)
+	return `<span class="avatar tone-` + escaped(strconv.Itoa(int(hash.Sum32()%8))) + `" aria-hidden="true">` + picture +
+		`<span>` + escaped(user.Initials()) + `</span></span>`
 }
 
 // Person returns a user as an element: the picture, the name and the address below it. The
@@ -245,18 +244,11 @@ func (v *view) UserLink(id userkit.UserID, tab, name string) template.HTML {
 	if address == "" {
 		return isolated(name)
 	}
-	return template.HTML(`<a data-open href="`+template.HTMLEscapeString(address)+`">`) + isolated(name) + `</a>` //nolint:gosec // it is escaped
+	return `<a data-open href="` + escaped(address) + `">` + isolated(name) + `</a>`
 }
 
 // Badge returns a word of a table as a badge in its colour.
-func (v *view) Badge(word any) template.HTML {
-	return template.HTML(`<span class="badge ` + v.Tone(word) + `">` + template.HTMLEscapeString(v.Label(word)) + `</span>`) //nolint:gosec // every part is escaped or ours
-}
-
-// isolated returns a text of unknown direction as an element.
-func isolated(text string) template.HTML {
-	return template.HTML(`<bdi>` + template.HTMLEscapeString(text) + `</bdi>`) //nolint:gosec // it is escaped
-}
+func (v *view) Badge(word any) template.HTML { return badge(v.Tone(word), v.Label(word)) }
 
 // Tone returns the colour of a status: good, warn, bad or plain.
 func (v *view) Tone(word any) string {
@@ -304,6 +296,15 @@ func (v *view) Who(actor userkit.Actor) string {
 		return v.Label(string(userkit.ActorSystem))
 	}
 	return v.Label(actor.Kind)
+}
+
+// By returns the name of an actor as an element, and whether the actor did it for the user.
+func (v *view) By(actor userkit.Actor) template.HTML {
+	name := isolated(v.Who(actor))
+	if actor.OnBehalfOf.IsZero() {
+		return name
+	}
+	return name + " " + muted(escaped(v.T("on behalf of the user")))
 }
 
 // reasons say what an access reason means, and what helps.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"html/template"
 	"maps"
 	"net/http"
 	"slices"
@@ -204,7 +205,7 @@ type difference struct {
 
 type fieldDifference struct {
 	Label    string
-	Old, New cell
+	Old, New template.HTML
 }
 
 // Differences returns what the rows of a dry run would change. Who may not see a user is not
@@ -245,22 +246,28 @@ const maxDiffering = 500
 
 // differing returns a value so that it can be told from another one: whole where a table
 // would round it.
-func (v *view) differing(c column, value any) cell {
-	shown := v.cellFor(c, value)
+func (v *view) differing(c column, value any) template.HTML {
+	text := ""
 	switch value := value.(type) {
 	case time.Time:
-		shown.HTML, shown.Text = "", v.Exact(value)
+		text = v.Exact(value)
 	case userkit.Duration:
-		shown.Text = value.String()
-	case int64:
-		if shown.HTML != "" {
-			shown.HTML, shown.Text = "", v.Number(value)
+		text = value.String()
+	case string:
+		if c.Name == "status" {
+			return v.Badge(value)
 		}
+		text = v.textOf(c, value)
+	default:
+		text = v.textOf(c, value)
 	}
-	if runes := []rune(shown.Text); len(runes) > maxDiffering {
-		shown.Text = string(runes[:maxDiffering]) + "…"
+	if runes := []rune(text); len(runes) > maxDiffering {
+		text = string(runes[:maxDiffering]) + "…"
 	}
-	return shown
+	if text == "" {
+		return v.None()
+	}
+	return isolated(text)
 }
 
 // Unlisted returns how many rows that would change a user are not listed.

@@ -1,9 +1,11 @@
 package console
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"math"
 	"net/http"
 	"net/url"
@@ -25,11 +27,8 @@ var worldFiles embed.FS
 // south.
 const unitsPerDegree = 10
 
-// line is a line of the map with the box around it. Each point is x, y.
-type line struct {
-	points                 [][2]int
-	left, top, right, down int
-}
+// line is a line of the map. Each point is x, y.
+type line [][2]int
 
 // atlas is what the map shows of the world.
 type atlas struct {
@@ -164,43 +163,32 @@ func around(points [][2]int) [][2]int {
 	return points
 }
 
-func lineOf(points [][2]int) line {
-	l := line{left: math.MaxInt, top: math.MaxInt, right: math.MinInt, down: math.MinInt}
-	for _, point := range points {
-		if count := len(l.points); count == 0 || l.points[count-1] != point {
-			l.points = append(l.points, point)
-		}
-		l.left, l.right = min(l.left, point[0]), max(l.right, point[0])
-		l.top, l.down = min(l.top, point[1]), max(l.down, point[1])
-	}
-	return l
-}
+// lineOf returns the line through some points, without those that are where the one before is.
+func lineOf(points [][2]int) line { return slices.Compact(points) }
 
-// writePath writes, as data of an SVG path, the lines that a view meets, moved by some units to
-// the east.
-func writePath(text *strings.Builder, lines []line, closed bool, east int, v window) {
-	for _, l := range lines {
-		if float64(l.right+east) < v.left || float64(l.left+east) > v.left+v.width || float64(l.down) < v.top || float64(l.top) > v.top+v.height {
-			continue
-		}
-		for i, point := range l.points {
-			if i == 0 {
-				fmt.Fprintf(text, "M%d %d", point[0]+east, point[1])
-				continue
+// worldPicture draws the atlas as an SVG, which maps refer to: a browser gets it once, and no page
+// draws it again. Each map shows a part of it, and those that cross the antimeridian show it twice.
+func worldPicture(drawn atlas) []byte {
+	var picture bytes.Buffer
+	path := func(id, attributes string, lines []line, end string) {
+		fmt.Fprintf(&picture, `<path id="%s"%s d="`, id, attributes)
+		for _, l := range lines {
+			for i, point := range l {
+				if i == 0 {
+					fmt.Fprintf(&picture, "M%d %d", point[0], point[1])
+				} else {
+					fmt.Fprintf(&picture, "l%d %d", point[0]-l[i-1][0], point[1]-l[i-1][1])
+				}
 			}
-			text.WriteByte('l')
-			text.WriteString(strconv.Itoa(point[0] - l.points[i-1][0]))
-			if down := point[1] - l.points[i-1][1]; down < 0 {
-				text.WriteString(strconv.Itoa(down))
-			} else {
-				text.WriteByte(' ')
-				text.WriteString(strconv.Itoa(down))
-			}
+			picture.WriteString(end)
 		}
-		if closed {
-			text.WriteByte('z')
-		}
+		picture.WriteString("\"/>\n")
 	}
+	picture.WriteString(`<svg xmlns="http://www.w3.org/2000/svg">` + "\n")
+	path("land", ` vector-effect="non-scaling-stroke"`, drawn.land, "z")
+	path("borders", ` fill="none" vector-effect="non-scaling-stroke"`, drawn.borders, "")
+	picture.WriteString("</svg>\n")
+	return picture.Bytes()
 }
 
 // window is a part of the map in its units; it may reach past the antimeridian in the east.
@@ -218,47 +206,52 @@ var everywhere = userkit.BoundingBox{West: -180, South: -60, East: 180, North: 8
 // worldMap is a map of devices.
 type worldMap struct {
 	*view
-	Box           userkit.BoundingBox
-	Land, Borders string // data of paths
-	Places        []place
-	window        window
-}
-
-// place is a device on a map.
-type place struct {
-	Feature     userkit.Feature
-	X, Y        float64
-	Wide, High  float64 // the radii of how accurate it is; 0: not to be seen
-	URL         string
-	Description string
+	Box     userkit.BoundingBox
+	Drawing template.HTML
 }
 
 // newMap draws a map of a box.
-func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature, to func(userkit.Feature) string) *worldMap {
-	m := &worldMap{view: v, Box: box}
-	m.window = window{left: box.West * unitsPerDegree, top: -box.North * unitsPerDegree, width: width(box) * unitsPerDegree, height: (box.North - box.South) * unitsPerDegree}
-	var land, borders strings.Builder
-	turn := 360 * unitsPerDegree
-	for _, east := range []int{-turn, 0, turn} {
-		writePath(&land, world().land, true, east, m.window)
-		writePath(&borders, world().borders, false, east, m.window)
+func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature) *worldMap {
+	shown := window{left: box.West * unitsPerDegree, top: -box.North * unitsPerDegree, width: width(box) * unitsPerDegree, height: (box.North - box.South) * unitsPerDegree}
+	var drawing strings.Builder
+	write := func(parts ...template.HTML) {
+		for _, part := range parts {
+			drawing.WriteString(string(part))
+		}
 	}
-	m.Land, m.Borders = land.String(), borders.String()
+	number := func(value float64) template.HTML { return escaped(strconv.FormatFloat(value, 'f', -1, 64)) }
+	write(`<svg viewBox="`, escaped(fmt.Sprintf("%.4f %.4f %.4f %.4f", shown.left, shown.top, shown.width, shown.height)),
+		`" preserveAspectRatio="xMidYMid meet" role="group" aria-label="`, escaped(v.T("Map of the devices")), "\">\n")
+	picture := escaped(v.Base + assets()["world.svg"].address)
+	for _, id := range []template.HTML{"land", "borders"} {
+		for _, turn := range []template.HTML{"-3600", "0", "3600"} { // a map may reach past the antimeridian, and so do some lines
+			write(`<use class="`, id, `" href="`, picture, `#`, id, `" x="`, turn, `"/>`)
+		}
+	}
+	dot := shown.width / 200   // the radius of a device
+	var places strings.Builder // above what shows how accurate they are
 	for _, feature := range features {
 		longitude, latitude := feature.Geometry.Coordinates[0], feature.Geometry.Coordinates[1]
 		if longitude < box.West {
 			longitude += 360
 		}
-		p := place{Feature: feature, X: longitude * unitsPerDegree, Y: -latitude * unitsPerDegree, URL: to(feature)}
+		x, y := number(longitude*unitsPerDegree), number(-latitude*unitsPerDegree)
 		// A degree of a meridian is 111.2 km; that of a parallel shrinks towards the poles.
 		high := feature.Properties.Accuracy / 111_200 * unitsPerDegree
-		if high > m.Dot() && high < m.window.height {
-			p.High, p.Wide = high, high/max(math.Cos(latitude*math.Pi/180), 0.01)
+		if high > dot && high < shown.height {
+			write(`<ellipse class="accuracy" cx="`, x, `" cy="`, y, `" rx="`, number(high/max(math.Cos(latitude*math.Pi/180), 0.01)), `" ry="`, number(high), `"/>`)
 		}
-		p.Description = v.DeviceName(feature) + ", " + v.Coordinates(feature)
-		m.Places = append(m.Places, p)
+		description := escaped(v.DeviceName(feature) + ", " + v.Coordinates(feature))
+		place := `<title>` + description + `</title><circle cx="` + x + `" cy="` + y + `" r="` + number(dot) + `"/>`
+		if address := v.UserURL(feature.Properties.UserID, "devices"); address != "" {
+			place = `<a href="` + escaped(address) + `" aria-label="` + description + `">` + place + `</a>`
+		} else {
+			place = `<g>` + place + `</g>`
+		}
+		places.WriteString(string(place))
 	}
-	return m
+	write("\n", template.HTML(places.String()), "\n</svg>")                       //nolint:gosec // every part is template.HTML
+	return &worldMap{view: v, Box: box, Drawing: template.HTML(drawing.String())} //nolint:gosec // every part is template.HTML
 }
 
 // DeviceName returns the name of a device to a person.
@@ -295,14 +288,6 @@ func width(box userkit.BoundingBox) float64 {
 	}
 	return box.East - box.West
 }
-
-// ViewBox is that of the SVG.
-func (m *worldMap) ViewBox() string {
-	return fmt.Sprintf("%.4f %.4f %.4f %.4f", m.window.left, m.window.top, m.window.width, m.window.height)
-}
-
-// Dot is the radius of a device on the map.
-func (m *worldMap) Dot() float64 { return m.window.width / 200 }
 
 // Moved returns the address of the map with another box: moved by parts of what it shows, and
 // zoomed by a factor, below 1 to see more closely.
@@ -363,12 +348,12 @@ func (v *view) parseBox() (box userkit.BoundingBox, given bool, err error) {
 type mapPage struct {
 	*userPage // nil: of the project
 	Map       *worldMap
-	People    map[userkit.UserID]userkit.User
-	More      bool // there are more devices than the map shows
+	Table     template.HTML // of the devices that the map shows; empty: it shows none
+	More      bool          // there are more devices than the map shows
 	Fault     string
 }
 
-// fill reads the devices of a box; where none is given, and there is a user, around all.
+// fill reads the devices of a box. Without one, the map of a user shows the box around all devices.
 func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID) (status int, err error) {
 	query := userkit.LocationQuery{LocationFilter: userkit.LocationFilter{UserID: user}, PageQuery: userkit.PageQuery{Limit: mapLimit}}
 	box, given, err := v.parseBox()
@@ -392,13 +377,37 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 		}
 	}
 	p.More = found.Next != ""
-	p.Map = v.newMap(box, found.Features, func(feature userkit.Feature) string { return v.UserURL(feature.Properties.UserID, "devices") })
+	p.Map = v.newMap(box, found.Features)
 	var ids []userkit.UserID
 	for _, feature := range found.Features {
 		ids = append(ids, feature.Properties.UserID)
 	}
-	p.People, err = c.people(r, ids)
-	return status, err
+	var people map[userkit.UserID]userkit.User
+	if user.IsZero() {
+		if people, err = c.people(r, ids); err != nil {
+			return 0, err
+		}
+	}
+	p.list(v, found.Features, people)
+	return status, nil
+}
+
+// list makes the table of devices; people are their users, for the map of the project.
+func (p *mapPage) list(v *view, features []userkit.Feature, people map[userkit.UserID]userkit.User) {
+	type feature = userkit.Feature
+	var columns []tableColumn[feature]
+	if p.userPage == nil {
+		columns = append(columns, userColumn(v, people, v.T("User"), "map", func(f *feature) userkit.UserID { return f.Properties.UserID }))
+	}
+	columns = append(columns, []tableColumn[feature]{
+		{plain(v.T("Device")), "", func(f *feature) template.HTML {
+			return `<span class="row">` + v.DeviceIcon(f.Properties.Type) + isolated(v.DeviceName(*f)) + `</span>`
+		}},
+		{plain(v.T("Location")), "mono", func(f *feature) template.HTML { return escaped(v.Coordinates(*f)) }},
+		{plain(v.T("Accuracy")), "number", func(f *feature) template.HTML { return escaped(v.Metres(*f)) }},
+		{plain(v.T("Measured")), "", func(f *feature) template.HTML { return v.Ago(f.Properties.At) }},
+	}...)
+	p.Table = table[feature]{label: v.T("Devices"), columns: columns}.of(features)
 }
 
 func (c *console) showUserMap(v *view, w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"cmp"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,7 +14,6 @@ import (
 type userMessagesPage struct {
 	*userPage
 	List       list
-	Messages   []userkit.Message
 	Unread     int64
 	OnlyUnread bool
 	Key        string // makes the form send once, however often it is sent
@@ -53,8 +54,8 @@ func (c *console) showUserMessagesPage(v *view, w http.ResponseWriter, r *http.R
 	if err != nil {
 		return err
 	}
-	p.Messages = found.Items
 	p.List.beside(found.Next, found.Previous)
+	p.fill(found.Items)
 	if base.Can("messages.count_unread") {
 		if p.Unread, err = c.users.CountUnread(r.Context(), base.User.ID); err != nil {
 			return err
@@ -66,6 +67,46 @@ func (c *console) showUserMessagesPage(v *view, w http.ResponseWriter, r *http.R
 		}
 	}
 	return v.render(w, status, "user_messages", p)
+}
+
+// fill makes the table of messages.
+func (p *userMessagesPage) fill(messages []userkit.Message) {
+	type message = userkit.Message
+	v, l := p.view, p.List
+	p.List.Table = table[message]{label: v.T("Messages"), columns: []tableColumn[message]{
+		{l.sorted("sent_at", v.T("Sent")), "", func(m *message) template.HTML { return v.Time(m.SentAt) }},
+		{plain(v.T("Message")), "wrap", func(m *message) template.HTML {
+			subject := `<b>` + isolated(cmp.Or(m.Subject, v.T("Without a subject"))) + `</b>`
+			if !p.Can("messages.get") {
+				return subject
+			}
+			return `<a data-open href="` + escaped(p.Dialog("message", m.ID.String())) + `">` + subject + `</a>`
+		}},
+		{plain(v.T("Sender")), "", func(m *message) template.HTML { return v.sender(m) }},
+		{l.sorted("read_at", v.T("Read")), "", func(m *message) template.HTML {
+			if m.ReadAt.IsZero() {
+				return badge("plain", v.T("Unread"))
+			}
+			return v.Time(m.ReadAt)
+		}},
+		{l.sorted("expires_at", v.T("Expires")), "", func(m *message) template.HTML { return v.Time(m.ExpiresAt) }},
+		{hidden(v.T("Actions")), "number", func(m *message) template.HTML {
+			if !m.ReadAt.IsZero() || !p.Can("messages.mark_read") {
+				return ""
+			}
+			text := escaped(v.T("Mark as read"))
+			return `<form action="` + escaped(p.URL("messages", "read")) + `" method="post"><input type="hidden" name="target" value="` + escaped(m.ID.String()) + `">` +
+				`<button class="quiet small" title="` + text + `" aria-label="` + text + ` ` + escaped(m.Subject) + `">` + v.Icon("check") + `</button></form>`
+		}},
+	}}.of(messages)
+}
+
+// sender returns who wrote a message.
+func (v *view) sender(m *userkit.Message) template.HTML {
+	if m.Origin.Source != userkit.MessageFromMail {
+		return v.By(m.Origin.Actor)
+	}
+	return escaped(v.T("Mail")) + " " + isolated(cmp.Or(m.Origin.Mail.FromName, m.Origin.Mail.From))
 }
 
 // openMessage reads the message of the dialog, and what became of telling devices of it.
@@ -177,9 +218,7 @@ type messagesPage struct {
 	Preview   userkit.BulkPreview
 	Message   userkit.NewMessage
 
-	List   list
-	Failed []userkit.Delivery
-	People map[userkit.UserID]userkit.User
+	List list // of the devices that were not told
 }
 
 // MaySend reports whether the person may write to many.
@@ -241,17 +280,35 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 		if err != nil {
 			return err
 		}
-		p.Failed = found.Items
 		p.List.beside(found.Next, found.Previous)
 		var ids []userkit.UserID
 		for _, delivery := range found.Items {
 			ids = append(ids, delivery.UserID)
 		}
-		if p.People, err = c.people(r, ids); err != nil {
+		people, err := c.people(r, ids)
+		if err != nil {
 			return err
 		}
+		p.fill(found.Items, people)
 	}
 	return v.render(w, status, "messages", p)
+}
+
+// fill makes the table of the devices that were not told.
+func (p *messagesPage) fill(deliveries []userkit.Delivery, people map[userkit.UserID]userkit.User) {
+	type delivery = userkit.Delivery
+	v, l := p.view, p.List
+	p.List.Table = table[delivery]{label: v.T("Devices that were not notified"), columns: []tableColumn[delivery]{
+		{l.sorted("created_at", v.T("Sent")), "", func(d *delivery) template.HTML { return v.Time(d.CreatedAt) }},
+		{plain(v.T("User")), "", func(d *delivery) template.HTML {
+			return v.UserLink(d.UserID, "messages?do=message&target="+d.MessageID.String(), v.Name(people[d.UserID]))
+		}},
+		{plain(v.T("Device")), "mono", func(d *delivery) template.HTML { return escaped(d.DeviceID.String()) }},
+		{l.sorted("state", v.T("State")), "", func(d *delivery) template.HTML { return v.Badge(d.State) }},
+		{l.sorted("attempts", v.T("Attempts")), "number", func(d *delivery) template.HTML { return escaped(v.Number(d.Attempts)) }},
+		{l.sorted("attempted_at", v.T("Last attempt")), "", func(d *delivery) template.HTML { return v.Time(d.AttemptedAt) }},
+		{plain(v.T("Reason")), "", func(d *delivery) template.HTML { return isolated(d.Detail) }},
+	}}.of(deliveries)
 }
 
 // readMessageToMany reads the form of a message to many.

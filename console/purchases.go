@@ -1,6 +1,8 @@
 package console
 
 import (
+	"cmp"
+	"html/template"
 	"net/http"
 
 	"github.com/userkit/userkit"
@@ -10,13 +12,9 @@ import (
 type purchasesPage struct {
 	*userPage // nil: of the project
 	List      list
-	Rows      []purchaseRow
-	People    map[userkit.UserID]userkit.User
 	Purchase  userkit.Purchase // of the open dialog
 	Form      *form
 }
-
-type purchaseRow struct{ userkit.Purchase }
 
 func (c *console) showUserPurchases(v *view, w http.ResponseWriter, r *http.Request) error {
 	return c.showUserPurchasesPage(v, w, r, http.StatusOK, nil)
@@ -36,15 +34,63 @@ func (c *console) showUserPurchasesPage(v *view, w http.ResponseWriter, r *http.
 		return err
 	}
 	p.List.beside(found.Next, found.Previous)
-	for _, purchase := range found.Items {
-		p.Rows = append(p.Rows, purchaseRow{purchase})
-	}
+	p.fill(v, found.Items, nil)
 	if base.Target != "" {
 		if p.Purchase, err = c.purchaseOf(r, base.User.ID, base.Target); err != nil {
 			return err
 		}
 	}
 	return v.render(w, status, "user_purchases", p)
+}
+
+// fill makes the table of purchases; people are the users who made them, for the table of the project.
+func (p *purchasesPage) fill(v *view, purchases []userkit.Purchase, people map[userkit.UserID]userkit.User) {
+	type purchase = userkit.Purchase
+	l, user := p.List, p.userPage
+	var columns []tableColumn[purchase]
+	if user == nil {
+		columns = append(columns, userColumn(v, people, v.T("User"), "purchases", func(p *purchase) userkit.UserID { return p.UserID }))
+	}
+	columns = append(columns, []tableColumn[purchase]{
+		{l.sorted("product_id", v.T("Product")), "", func(p *purchase) template.HTML {
+			product := `<b>` + escaped(p.ProductID) + `</b>`
+			if p.Trial {
+				product += " " + badge("plain", v.T("Trial"))
+			}
+			if p.Environment == userkit.Sandbox {
+				product += " " + badge("warn", v.T("Sandbox"))
+			}
+			return product
+		}},
+		{l.sorted("store", v.T("Store")), "", func(p *purchase) template.HTML { return escaped(v.Label(p.Store)) }},
+		{l.sorted("active", v.T("State")), "", func(p *purchase) template.HTML {
+			if p.Active {
+				return badge("good", v.T("Active"))
+			}
+			return v.Badge(p.Reason)
+		}},
+		{l.sorted("purchased_at", v.T("Purchased")), "", func(p *purchase) template.HTML { return v.Time(p.PurchasedAt) }},
+		{l.sorted("expires_at", v.T("Expires")), "", func(p *purchase) template.HTML { return v.Time(p.ExpiresAt) }},
+		{l.sorted("transaction_id", v.T("Transaction")), "mono", func(p *purchase) template.HTML { return escaped(cmp.Or(p.TransactionID, p.StableID)) }},
+		{l.sorted("verified_at", v.T("Verified")), "", func(p *purchase) template.HTML { return v.Ago(p.VerifiedAt) }},
+	}...)
+	if user != nil {
+		columns = append(columns, tableColumn[purchase]{hidden(v.T("Actions")), "number", func(p *purchase) template.HTML {
+			id := p.ID.String()
+			var actions template.HTML
+			if v.May("purchases.get", p.ID) {
+				actions += v.action("info", v.T("The store’s answer"), p.ProductID, user.Dialog("raw", id))
+			}
+			switch {
+			case p.Active && v.May("purchases.deactivate", p.ID):
+				actions += v.action("ban", v.T("Deactivate"), p.ProductID, user.Dialog("deactivate-purchase", id))
+			case !p.Active && v.May("purchases.activate", p.ID):
+				actions += v.action("check", v.T("Activate"), p.ProductID, user.Dialog("activate-purchase", id))
+			}
+			return actions
+		}})
+	}
+	p.List.Table = table[purchase]{label: v.T("Purchases"), columns: columns}.of(purchases)
 }
 
 // purchaseOf reads a purchase of a user; that of another user is not found.
@@ -91,12 +137,13 @@ func (c *console) showPurchases(v *view, w http.ResponseWriter, r *http.Request)
 	p.List.beside(found.Next, found.Previous)
 	var ids []userkit.UserID
 	for _, purchase := range found.Items {
-		p.Rows = append(p.Rows, purchaseRow{purchase})
 		ids = append(ids, purchase.UserID)
 	}
-	if p.People, err = c.people(r, ids); err != nil {
+	people, err := c.people(r, ids)
+	if err != nil {
 		return err
 	}
+	p.fill(v, found.Items, people)
 	return v.render(w, http.StatusOK, "purchases", purchasesView{v, p})
 }
 

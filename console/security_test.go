@@ -1,13 +1,16 @@
 package console
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"html"
-	"io/fs"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,17 +45,25 @@ func TestPolicyOfEveryAnswer(t *testing.T) {
 	require.Contains(t, newSite(t, WithGravatar()).get("/").header.Get("Content-Security-Policy"), "https://gravatar.com")
 }
 
-// TestTemplatesKeepToThePolicy looks for what the policy would stop, and for what would
-// make a script out of a text.
-func TestTemplatesKeepToThePolicy(t *testing.T) {
-	names, err := fs.Glob(templateFiles, "*.html")
-	require.NoError(t, err)
-	require.NotEmpty(t, names)
-	forbidden := regexp.MustCompile(`(?i)hx-on|\bjs:|javascript:|\sstyle=|<style|\son[a-z]+=|<script[^>]*>[^<]|hx-trigger="[^"]*\[|hx-vals|hx-vars|https?://`)
-	for _, name := range names {
-		content, err := fs.ReadFile(templateFiles, name)
+// TestPagesKeepToThePolicy looks, in templates and in the HTML that is written in Go, for what the
+// policy would stop, and for what would make a script out of a text.
+func TestPagesKeepToThePolicy(t *testing.T) {
+	forbidden := regexp.MustCompile(`(?i)hx-on|\bjs:|javascript:|\sstyle=|<style|\son[a-z]+=|<script[^>]*>[^<]|hx-trigger="[^"]*\[|hx-vals|hx-vars`)
+	for _, pattern := range []string{"*.html", "*.go"} {
+		names, err := filepath.Glob(pattern)
 		require.NoError(t, err)
-		require.Empty(t, forbidden.FindAllString(string(content), -1), name)
+		require.NotEmpty(t, names)
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			content, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.Empty(t, forbidden.FindAllString(string(content), -1), name)
+			if pattern == "*.html" {
+				require.NotRegexp(t, `https?://`, string(content), name)
+			}
+		}
 	}
 }
 
@@ -94,16 +105,39 @@ func httpCookies(t *testing.T, s *site) []*http.Cookie {
 // script or an address.
 const script = `"><script>alert(1)</script><img src=x onerror=alert(1)>'` + "`"
 
+// hostile is a store of purchases and a push service whose answers are scripts.
+type hostile struct{}
+
+func (hostile) Store() string { return "shop" }
+
+func (hostile) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
+	return userkit.Valid(userkit.PurchaseFacts{
+		StableID: receipt.Token, TransactionID: script, ProductID: script, Environment: userkit.Production, Raw: []byte(`{"said":"<script>alert(1)</script>"}`),
+	})
+}
+
+func (hostile) Notify(context.Context, userkit.Notification) userkit.NotificationResult {
+	return userkit.Refused(errors.New(script))
+}
+
 func TestTextsOfUsersNeverBecomeMarkup(t *testing.T) {
-	s := newSite(t)
-	ctx := t.Context()
+	s := newSiteOf(t, []userkit.Option{userkit.WithVerifiers(hostile{}), userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": hostile{}})})
+	ctx := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: script, Name: script})
 	user, err := s.users.CreateUser(ctx, userkit.NewUser{
 		Login: "x" + script, Name: script, ExtRef: script, AuthMethod: script, Description: script, AdditionalInfo: script, PreferredMap: script,
 		Status: userkit.StatusActive, License: "Duo", Payer: userkit.Payer{AccountNumber: script, LegalAddress: script, PostalAddress: script, Bank: script, BankAccount: script},
 		Attributes: userkit.Attributes{"note": script},
 	})
 	require.NoError(t, err)
-	device, err := s.users.RegisterDevice(ctx, user.ID, userkit.NewDevice{Name: script, HardwareID: script})
+	device, err := s.users.RegisterDevice(ctx, user.ID, userkit.NewDevice{Name: script, HardwareID: script, PushToken: script, LocationConsent: true})
+	require.NoError(t, err)
+	_, err = s.users.ReportLocation(ctx, device.ID, userkit.Location{Latitude: 52.52, Longitude: 13.405, Accuracy: 40_000})
+	require.NoError(t, err)
+	message, err := s.users.SendMessage(ctx, user.ID, userkit.NewMessage{Subject: script, Body: script})
+	require.NoError(t, err)
+	_, err = s.users.DeliverDueMessages(ctx)
+	require.NoError(t, err)
+	_, err = s.users.Connect(ctx, user.ID, userkit.ConnectOptions{Reason: script})
 	require.NoError(t, err)
 	session, err := s.users.StartSession(ctx, userkit.NewSession{UserID: user.ID, DeviceID: device.ID, Node: script, NodeLocation: script})
 	require.NoError(t, err)
@@ -126,7 +160,7 @@ func TestTextsOfUsersNeverBecomeMarkup(t *testing.T) {
 		"/users?q="+encoded, "/users?filter="+encoded, "/users?sort="+encoded, "/users?segment="+encoded, "/users?open="+encoded, "/users?do="+encoded, "/find?q="+encoded,
 		"/users/"+user.ID.String()+"/sessions?from="+encoded, "/users/"+user.ID.String()+"/traffic?from="+encoded, "/audit?actor="+encoded+"&name="+encoded, "/audit?target="+encoded,
 		"/users/"+user.ID.String()+"/segments?find="+encoded, "/segments?q="+encoded, "/import?preset="+encoded, "/"+encoded, "/users/"+encoded,
-		"/users/filter?field=login&operator=eq&value="+encoded)
+		"/users/filter?field=login&operator=eq&value="+encoded, "/users/"+user.ID.String()+"/messages?do=message&target="+message.ID.String())
 	answers := map[string]answer{}
 	for _, path := range paths {
 		answers[path] = s.get(path)
@@ -146,7 +180,13 @@ func TestTextsOfUsersNeverBecomeMarkup(t *testing.T) {
 		require.NotRegexp(t, `(?i)href="javascript:`, a.body, path)
 		require.NotEqual(t, http.StatusInternalServerError, a.status, path)
 	}
-	require.Contains(t, html.UnescapeString(answers["/users/"+user.ID.String()].body), script, "it is shown as what it is")
+	of := "/users/" + user.ID.String()
+	for _, path := range []string{ // where it is shown as what it is
+		of, of + "/devices", of + "/map", of + "/sessions", of + "/purchases", of + "/balance", of + "/segments", of + "/messages", of + "/activity?all=1",
+		"/users", "/map", "/sessions", "/purchases?all=1", "/segments", "/messages", "/connections?all=1", "/audit",
+	} {
+		require.Contains(t, html.UnescapeString(answers[path].body), script, path)
+	}
 }
 
 func TestRecordsOfOtherUsersAreNotFound(t *testing.T) {
@@ -327,23 +367,41 @@ func TestTheConsoleKnowsWhereItIsMounted(t *testing.T) {
 
 func TestAssets(t *testing.T) {
 	s := newSite(t)
-	body := s.get("/").ok()
-	total := 0
-	for _, found := range regexp.MustCompile(`(?:src|href)="/admin(/assets/[^"#]+)"`).FindAllStringSubmatch(body, -1) {
-		s.header.Set("Accept-Encoding", "br, gzip")
-		a := s.get(found[1])
-		require.Equal(t, http.StatusOK, a.status, found[1])
-		require.Equal(t, "public, max-age=31536000, immutable", a.header.Get("Cache-Control"))
-		require.Equal(t, "gzip", a.header.Get("Content-Encoding"))
-		require.NotEmpty(t, a.header.Get("Content-Type"))
+	user, _, _, _, _ := s.full()
+	s.header.Set("Accept-Encoding", "br, gzip")
+	for _, page := range []string{"/", "/users", "/map", "/users/" + user.ID.String()} {
+		first := s.get(page)
+		require.Equal(t, "gzip", first.header.Get("Content-Encoding"))
+		loaded := map[string]int{page: len(first.body)}
+		for _, found := range regexp.MustCompile(`(?:src|href)="/admin(/assets/[^"#]+)`).FindAllStringSubmatch(unzipped(t, first.body), -1) {
+			a := s.get(found[1])
+			require.Equal(t, http.StatusOK, a.status, found[1])
+			require.Equal(t, "public, max-age=31536000, immutable", a.header.Get("Cache-Control"))
+			require.Equal(t, "gzip", a.header.Get("Content-Encoding"))
+			require.NotEmpty(t, a.header.Get("Content-Type"))
+			loaded[found[1]] = len(a.body)
+		}
+		require.GreaterOrEqual(t, len(loaded), 8)
+		total := 0
+		for _, size := range loaded {
+			total += size
+		}
+		t.Logf("a first visit of %s loads %d kB", page, total/1000)
+		require.Less(t, total, 150*1000, "all that a first visit of %s loads: %v", page, loaded)
 	}
-	for _, file := range assets() {
-		total += len(file.gzipped)
-	}
-	require.Less(t, total, 150*1024, "all that a first visit loads")
+	s.header.Del("Accept-Encoding")
 	require.Equal(t, http.StatusNotFound, s.get("/assets/x/unknown.js").status)
 	require.Equal(t, "no-store", s.get("/assets/old/console.js").header.Get("Cache-Control"))
 	for _, licence := range []string{"htmx.LICENSE", "uplot.LICENSE", "lucide.LICENSE"} {
 		require.NotNil(t, assets()[licence])
 	}
+}
+
+func unzipped(t *testing.T, body string) string {
+	t.Helper()
+	reader, err := gzip.NewReader(strings.NewReader(body))
+	require.NoError(t, err)
+	content, err := io.ReadAll(reader)
+	require.NoError(t, err)
+	return string(content)
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,11 +12,10 @@ import (
 // segmentsPage is the table of segments.
 type segmentsPage struct {
 	*view
-	List     list
-	Segments []segmentRow
-	Search   string
-	Form     *form
-	Created  userkit.Segment // which the form is to make: an empty one
+	List    list
+	Search  string
+	Form    *form
+	Created userkit.Segment // which the form is to make: an empty one
 }
 
 type segmentRow struct {
@@ -45,6 +45,7 @@ func (c *console) showSegmentsPage(v *view, w http.ResponseWriter, r *http.Reque
 		return err
 	}
 	p.List.beside(found.Next, found.Previous)
+	var rows []segmentRow
 	for _, segment := range found.Items {
 		row := segmentRow{Segment: segment, Users: -1}
 		if v.May("users.count") && v.Counts() {
@@ -52,9 +53,50 @@ func (c *console) showSegmentsPage(v *view, w http.ResponseWriter, r *http.Reque
 				row.Users = n // a rule that names a deleted segment has no number
 			}
 		}
-		p.Segments = append(p.Segments, row)
+		rows = append(rows, row)
 	}
+	p.fill(rows)
 	return v.render(w, status, "segments", p)
+}
+
+// fill makes the table of segments.
+func (p *segmentsPage) fill(rows []segmentRow) {
+	v, l := p.view, p.List
+	users := plain(v.T("Users"))
+	if v.May("users.count") && !v.Counts() {
+		users.Text += ` <noscript><a href="` + escaped(v.Here("count", "1")) + `">` + escaped(v.T("Count")) + `</a></noscript>`
+	}
+	p.List.Table = table[segmentRow]{label: v.Title, columns: []tableColumn[segmentRow]{
+		{l.sorted("name", v.T("Name")), "", func(s *segmentRow) template.HTML {
+			return v.segmentLink(&s.Segment, v.May("segments.get"))
+		}},
+		{plain(v.T("Kind")), "", func(s *segmentRow) template.HTML {
+			if !s.IsRule() {
+				return badge("plain", v.T("List"))
+			}
+			return badge("plain", v.T("Rule")) + ` <code class="muted" dir="ltr">` + escaped(s.Rule.String()) + `</code>`
+		}},
+		{users, "number", func(s *segmentRow) template.HTML {
+			switch {
+			case s.Users < 0:
+				return ""
+			case !v.May("users.list"):
+				return escaped(v.Number(s.Users))
+			}
+			return `<a href="` + escaped(v.UsersURL("segment", s.ID.String(), "all", "1")) + `">` + escaped(v.Number(s.Users)) + `</a>`
+		}},
+		{l.sorted("created_at", v.T("Created")), "", func(s *segmentRow) template.HTML { return v.Time(s.CreatedAt) }},
+		{l.sorted("updated_at", v.T("Updated")), "", func(s *segmentRow) template.HTML { return v.Ago(s.UpdatedAt) }},
+	}}.of(rows)
+}
+
+// segmentLink returns the name of a segment, as a link to it if the person may follow it.
+func (v *view) segmentLink(segment *userkit.Segment, link bool) template.HTML {
+	name := `<b>` + isolated(segment.Name) + `</b>`
+	if !link {
+		return name
+	}
+	return `<a data-open href="` + escaped(v.Base+"/segments/"+segment.ID.String()) + `">` + name + `</a>`
 }
 
 func (c *console) createSegment(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -86,7 +128,7 @@ type segmentPage struct {
 	*view
 	Segment userkit.Segment
 	Users   int64
-	Sample  []userkit.User
+	Sample  template.HTML // the table of the first users of the segment
 	Fault   string
 	Form    *form
 }
@@ -121,7 +163,11 @@ func (c *console) showSegmentPage(v *view, w http.ResponseWriter, r *http.Reques
 	if err == nil && v.May("users.list") {
 		var users userkit.Page[userkit.User]
 		users, err = c.users.Users(r.Context(), userkit.UserQuery{UserFilter: filter, PageQuery: userkit.PageQuery{Limit: 10}})
-		p.Sample = users.Items
+		p.Sample = table[userkit.User]{label: v.T("Users"), columns: []tableColumn[userkit.User]{
+			{plain(v.T("User")), "", func(u *userkit.User) template.HTML { return v.Person(*u, true) }},
+			{plain(v.Label("status")), "", func(u *userkit.User) template.HTML { return v.Badge(u.Status) }},
+			{plain(v.Label("last_seen_at")), "", func(u *userkit.User) template.HTML { return v.Ago(u.LastSeenAt) }},
+		}}.of(users.Items)
 	}
 	if err != nil {
 		if !shown(err) {

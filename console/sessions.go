@@ -1,6 +1,7 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
 	"time"
 
@@ -11,8 +12,6 @@ import (
 type sessionsPage struct {
 	*userPage // nil: of the project
 	List      list
-	Sessions  []userkit.Session
-	People    map[userkit.UserID]userkit.User
 	Devices   []choice
 	Fault     string
 	Live      bool
@@ -72,9 +71,11 @@ func (c *console) showUserSessionsPage(v *view, w http.ResponseWriter, r *http.R
 		}
 		p.Devices = append(p.Devices, choice{device.ID.String(), name, device.ID == query.DeviceID})
 	}
-	if err := p.fill(c, r, query, &status); err != nil {
+	found, err := p.read(c, r, query, &status)
+	if err != nil {
 		return err
 	}
+	p.fill(v, found, nil)
 	if base.Target != "" {
 		if p.End, err = c.sessionOf(r, base.User.ID, base.Target); err != nil {
 			return err
@@ -83,22 +84,64 @@ func (c *console) showUserSessionsPage(v *view, w http.ResponseWriter, r *http.R
 	return v.render(w, status, "user_sessions", p)
 }
 
-// fill reads the sessions of a query. A period that is refused is explained on the page.
-func (p *sessionsPage) fill(c *console, r *http.Request, query userkit.SessionQuery, status *int) error {
+// read reads the sessions of a query. A period that is refused is explained on the page.
+func (p *sessionsPage) read(c *console, r *http.Request, query userkit.SessionQuery, status *int) ([]userkit.Session, error) {
 	var err error
+	var found userkit.Page[userkit.Session]
 	query.From, query.To, err = p.List.readPeriod()
 	if err == nil {
-		var found userkit.Page[userkit.Session]
 		if found, err = c.users.Sessions(r.Context(), query); err == nil {
-			p.Sessions = found.Items
 			p.List.beside(found.Next, found.Previous)
 		}
 	}
 	if code := userkit.ErrorCode(err); code == userkit.CodeSpanTooLong || code == userkit.CodeBadFormat {
 		p.Fault, *status = p.List.ErrorText(err), http.StatusUnprocessableEntity
-		return nil
+		return nil, nil
 	}
-	return err
+	return found.Items, err
+}
+
+// fill makes the table of sessions; people are the users whose sessions they are, for the table of
+// the project.
+func (p *sessionsPage) fill(v *view, sessions []userkit.Session, people map[userkit.UserID]userkit.User) {
+	type session = userkit.Session
+	l, user := p.List, p.userPage
+	var columns []tableColumn[session]
+	if user == nil {
+		columns = append(columns, userColumn(v, people, v.T("User"), "sessions", func(s *session) userkit.UserID { return s.UserID }))
+	}
+	columns = append(columns, tableColumn[session]{l.sorted("started_at", v.T("Started")), "", func(s *session) template.HTML { return v.Time(s.StartedAt) }})
+	if !p.Live {
+		columns = append(columns, tableColumn[session]{l.sorted("ended_at", v.T("Ended")), "", func(s *session) template.HTML {
+			if s.Active() {
+				return badge("good", v.T("Active"))
+			}
+			return v.Time(s.EndedAt) + " " + muted(escaped(v.Label(s.EndReason)))
+		}})
+	}
+	columns = append(columns, []tableColumn[session]{
+		{plain(v.T("Lasted")), "", func(s *session) template.HTML { return escaped(v.Lasted(s.StartedAt, s.EndedAt)) }},
+		{l.sorted("device_name", v.T("Device")), "", func(s *session) template.HTML { return isolated(s.DeviceName) }},
+		{l.sorted("node", v.T("Server")), "mono", func(s *session) template.HTML { return isolated(s.Node) }},
+		{l.sorted("node_location", v.T("Location")), "", func(s *session) template.HTML { return isolated(s.NodeLocation) }},
+		{l.sorted("internal_ip", v.T("Internal IP")), "mono", func(s *session) template.HTML {
+			if !s.InternalIP.IsValid() {
+				return ""
+			}
+			return escaped(s.InternalIP.String())
+		}},
+		{l.sorted("received", v.T("Received")), "number", func(s *session) template.HTML { return v.Size(s.Received) }},
+		{l.sorted("sent", v.T("Sent")), "number", func(s *session) template.HTML { return v.Size(s.Sent) }},
+	}...)
+	if user != nil {
+		columns = append(columns, tableColumn[session]{hidden(v.T("Actions")), "number", func(s *session) template.HTML {
+			if !s.Active() || !v.May("sessions.end", s.ID) {
+				return ""
+			}
+			return v.action("power", v.T("End session"), s.Node, user.Dialog("end", s.ID.String()))
+		}})
+	}
+	p.List.Table = table[session]{label: v.T("Sessions"), columns: columns, id: func(s *session) string { return "session-" + s.ID.String() }}.of(sessions)
 }
 
 // sessionOf reads a session of a user; that of another user is not found.
@@ -138,17 +181,19 @@ func (c *console) showSessions(v *view, w http.ResponseWriter, r *http.Request) 
 		query.State = userkit.SessionsActive
 	}
 	status := http.StatusOK
-	if err := p.fill(c, r, query, &status); err != nil {
+	found, err := p.read(c, r, query, &status)
+	if err != nil {
 		return err
 	}
 	var ids []userkit.UserID
-	for _, session := range p.Sessions {
+	for _, session := range found {
 		ids = append(ids, session.UserID)
 	}
-	var err error
-	if p.People, err = c.people(r, ids); err != nil {
+	people, err := c.people(r, ids)
+	if err != nil {
 		return err
 	}
+	p.fill(v, found, people)
 	return v.render(w, status, "sessions", sessionsView{v, p})
 }
 

@@ -80,6 +80,9 @@ func usedTexts(t *testing.T) (texts, plurals map[string]bool) {
 	for _, t := range userTabs {
 		texts[t.Text] = true
 	}
+	for _, place := range places {
+		texts[place.text] = true
+	}
 	for _, watched := range watchedUsers {
 		plurals[watched.text] = true
 	}

@@ -130,7 +130,7 @@ type askedAccess struct {
 // factGroup is a card of fields that are edited together.
 type factGroup struct {
 	Name, Title string
-	Facts       []cell
+	Facts       []fact
 }
 
 // input is a field of a form.
@@ -274,9 +274,9 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	for _, group := range []factGroup{{Name: "profile", Title: v.T("Profile")}, {Name: "billing", Title: v.T("Billing")}} {
 		for _, field := range fieldsOf(group.Name) {
 			column, _ := v.columnNamed(field.Name)
-			shown := v.cellOf(column, &base.User)
+			shown := fact{field.Name, v.valueOf(column, &base.User)}
 			if field.Name == "license" && base.User.License == "" {
-				shown.Text = v.T("None: no limits")
+				shown.Shown = escaped(v.T("None: no limits"))
 			}
 			group.Facts = append(group.Facts, shown)
 		}

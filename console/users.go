@@ -62,9 +62,6 @@ type chip struct{ Text, Without string }
 // usersPage is the table of users.
 type usersPage struct {
 	list
-	Columns  []column
-	Heads    []head
-	Rows     []userRow
 	Count    int64
 	Counted  bool
 	Search   string
@@ -78,21 +75,7 @@ type usersPage struct {
 	Licenses []choice
 }
 
-// userRow is a row of the table, made before the template gets it: a template takes ten times
-// as long for it.
-type userRow struct {
-	ID      string
-	Person  template.HTML
-	Cells   []cell
-	Open    bool
-	URL     string        // that shows or hides the details
-	Sign    template.HTML // of that link
-	Select  string        // what ticking the row does, for those who do not see it
-	Details string        // what the link shows
-	Facts   []cell
-}
-
-// List returns the parameters of the list, for forms that come back to it.
+// ListQuery returns the parameters of the list, for forms that come back to it.
 func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
 
 // NewURL is the address of the form of a new user; empty: the person may create none.
@@ -111,7 +94,7 @@ func (c *console) listUsers(v *view, w http.ResponseWriter, r *http.Request) err
 func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, status int, refused *form) error {
 	ctx, query := r.Context(), r.URL.Query()
 	v.Title = v.T("Users")
-	p := usersPage{list: v.newList("registered_at", true), Columns: v.chosenColumns(), Form: refused,
+	p := usersPage{list: v.newList("registered_at", true), Form: refused,
 		Search: query.Get("q"), All: query.Get("all") != "", Filter: query.Get("filter")}
 	filter, fault := v.readUserFilter(query)
 	p.Fault = fault
@@ -144,15 +127,6 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 	if p.Fault != nil && status == http.StatusOK {
 		status = http.StatusUnprocessableEntity
 	}
-	p.Heads = append(p.Heads, p.Head("name", v.T("User")))
-	for _, column := range p.Columns {
-		h := p.Plain(column.Label)
-		if column.Sortable {
-			h = p.Head(column.Name, column.Label)
-		}
-		h.Numeric = column.Kind == userkit.KindInteger || column.Kind == userkit.KindMoney
-		p.Heads = append(p.Heads, h)
-	}
 	if v.Do() == "bulk" {
 		licenses, err := c.licenseChoices(v, r)
 		if err != nil {
@@ -172,40 +146,51 @@ func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, sta
 	return v.render(w, status, "users", p)
 }
 
-// fill makes the rows of the table.
+// fill makes the table of users.
 func (p *usersPage) fill(v *view, users []userkit.User) {
-	open := v.Query("open")
-	tick, details, plus := v.T("Select"), v.T("Details of"), v.Icon("plus")
-	for i := range users {
-		user := &users[i]
-		name := v.Name(*user)
-		row := userRow{ID: user.ID.String(), Person: v.Person(*user, true), Sign: plus, Select: tick + " " + name, Details: details + " " + name}
-		row.Cells = make([]cell, len(p.Columns))
-		for n, column := range p.Columns {
-			row.Cells[n] = v.cellOf(column, user)
-		}
-		if row.Open = open == row.ID; row.Open {
-			row.URL, row.Sign = v.Here("open", "", "do", ""), v.Icon("minus")
-			row.Facts = v.factsOf(user)
-		} else {
-			row.URL = v.Here("open", row.ID, "do", "")
-		}
-		p.Rows = append(p.Rows, row)
+	open, tick := v.Query("open"), escaped(v.T("Select"))
+	isOpen := func(u *userkit.User) bool { return open == u.ID.String() }
+	columns := []tableColumn[userkit.User]{
+		{head{Text: `<input type="checkbox" data-all="id" aria-label="` + escaped(v.T("Select all on this page")) + `">`}, "narrow", func(u *userkit.User) template.HTML {
+			return `<input type="checkbox" name="id" value="` + escaped(u.ID.String()) + `" aria-label="` + tick + ` ` + escaped(v.Name(*u)) + `">`
+		}},
+		{hidden(v.T("Details")), "narrow", func(u *userkit.User) template.HTML {
+			id, icon, expanded := u.ID.String(), "plus", template.HTML("false")
+			if isOpen(u) {
+				id, icon, expanded = "", "minus", "true"
+			}
+			return `<a class="plus" href="` + escaped(v.Here("open", id, "do", "")) + `" aria-expanded="` + expanded + `" aria-label="` +
+				escaped(v.T("Details of")+" "+v.Name(*u)) + `">` + v.Icon(icon) + `</a>`
+		}},
+		{p.sorted("name", v.T("User")), "", func(u *userkit.User) template.HTML { return v.Person(*u, true) }},
 	}
+	for _, column := range v.chosenColumns() {
+		shown := tableColumn[userkit.User]{plain(column.Label), "", func(u *userkit.User) template.HTML { return v.valueOf(column, u) }}
+		if column.Sortable {
+			shown.head = p.sorted(column.Name, column.Label)
+		}
+		if column.Kind == userkit.KindInteger || column.Kind == userkit.KindMoney {
+			shown.class = "number"
+		}
+		columns = append(columns, shown)
+	}
+	p.Table = table[userkit.User]{label: v.T("Users"), columns: columns, details: func(u *userkit.User) template.HTML {
+		if !isOpen(u) {
+			return ""
+		}
+		return v.factsOf(u)
+	}}.of(users)
 }
 
 // factsOf returns every field of a user that has a value.
-func (v *view) factsOf(user *userkit.User) []cell {
-	var facts []cell
+func (v *view) factsOf(user *userkit.User) template.HTML {
+	var facts template.HTML
 	for _, column := range v.columnsOf() {
-		shown := v.cellOf(column, user)
-		if shown.Text == "" && shown.HTML == "" {
-			continue
+		if shown := v.valueOf(column, user); shown != "" {
+			facts += `<div><dt>` + escaped(column.Label) + `</dt><dd>` + shown + `</dd></div>`
 		}
-		shown.Name = column.Label
-		facts = append(facts, shown)
 	}
-	return facts
+	return `<dl class="facts">` + facts + `</dl>`
 }
 
 // chipsOf returns the parts of a filter, each with the address of the list without it.

@@ -83,6 +83,8 @@ type view struct {
 	secret bool   // the page shows a secret
 	sprite string // the address of the icons; empty: not looked for yet
 	may    map[string]bool
+	// columns are those of the table of users; nil: not made yet.
+	columns []column
 }
 
 func (c *console) newView(r *http.Request, actor userkit.Actor, base string) *view {
@@ -156,7 +158,7 @@ var functions = template.FuncMap{
 		}
 		return values
 	},
-	"add": func(a, b int) int { return a + b },
+	"options": options,
 }
 
 // T returns a text of the catalogue.
@@ -242,7 +244,68 @@ type choice struct {
 	Selected    bool
 }
 
-// Console returns what the host has set.
+// options returns the options of a list to choose from as HTML. Some lists are long, and a template
+// takes ten times as long for each.
+func options(choices []choice) template.HTML {
+	var all strings.Builder
+	for _, c := range choices {
+		all.WriteString(`<option value="` + template.HTMLEscapeString(c.Value) + `"`)
+		if c.Selected {
+			all.WriteString(` selected`)
+		}
+		all.WriteString(`>` + template.HTMLEscapeString(c.Text) + `</option>`)
+	}
+	return template.HTML(all.String()) //nolint:gosec // every part is escaped
+}
+
+// places are what the console consists of, in the order in which they are offered.
+var places = []struct {
+	path, icon, text string
+	shown            func(v *view) bool // nil: to everybody
+}{
+	{"/", "layout-dashboard", "Overview", nil},
+	{"/users", "users", "Users", may("users.list")},
+	{"/sessions", "activity", "Sessions", may("sessions.list")},
+	{"/map", "globe", "Map", may("locations.list")},
+	{"/purchases", "shopping-cart", "Purchases", func(v *view) bool { return v.May("purchases.list") && !v.Business() }},
+	{"/segments", "tags", "Segments", may("segments.list")},
+	{"/messages", "message-square", "Messages", (*view).MayMessages},
+	{"/audit", "scroll-text", "Audit", may("activity.list")},
+	{"/connections", "plug", "Connections", may("connections.list")},
+	{"/import", "file-up", "Import", may("users.import")},
+	{"/jobs", "list-checks", "Jobs", nil},
+}
+
+// may returns a function that reports whether the person may do an operation.
+func may(operation string) func(v *view) bool {
+	return func(v *view) bool { return v.May(operation) }
+}
+
+// Navigation returns the links to the places that the person may see. Every page has them.
+func (v *view) Navigation() template.HTML {
+	var links template.HTML
+	for _, place := range places {
+		if place.shown == nil || place.shown(v) {
+			links += v.navigationLink(place.path, place.icon, v.T(place.text)) + "\n"
+		}
+	}
+	return links
+}
+
+// PreferencesLink returns the link to what the person prefers.
+func (v *view) PreferencesLink() template.HTML {
+	return v.navigationLink("/preferences", "settings", v.T("Preferences"))
+}
+
+func (v *view) navigationLink(path, icon, text string) template.HTML {
+	link := `<a class="nav" href="` + escaped(v.Base+path) + `"`
+	if v.In(path) {
+		link += ` aria-current="page"`
+	}
+	return link + `>` + v.Icon(icon) + `<span>` + escaped(text) + `</span></a>`
+}
+
+// ConsoleTitle returns what the host has set.
 func (v *view) ConsoleTitle() string { return v.console.title }
 
 // SignOut returns the address where the host ends the person's session; empty: none.
@@ -465,6 +528,7 @@ type list struct {
 	First      bool // this is the first page
 	looksBack  bool // the address of the page before says that it looks the other way
 	standard   string
+	Table      template.HTML // empty: there is nothing to show
 }
 
 // newList reads the order and the page from the address. standard is the order without
@@ -493,37 +557,6 @@ func (l list) page() userkit.PageQuery {
 func (l *list) beside(next, previous userkit.Cursor) {
 	l.Next, l.Previous, l.First = next, previous, previous == ""
 }
-
-// head is a heading of a table that sorts it.
-type head struct {
-	Text, URL, Order string // Order as in the attribute aria-sort; empty: not sorted by it
-	Numeric          bool
-}
-
-// Head returns the heading of a column by which the table can be sorted.
-func (l list) Head(field, text string) head {
-	h := head{Text: text}
-	descending := ""
-	switch {
-	case l.Sort != field:
-	case l.Descending:
-		h.Order = "descending"
-	default:
-		h.Order, descending = "ascending", "1"
-	}
-	h.URL = l.Here("sort", field, "desc", descending, "cursor", "", "open", "", "do", "")
-	return h
-}
-
-// NumberHead is Head for a column of numbers, which stand at its end.
-func (l list) NumberHead(field, text string) head {
-	h := l.Head(field, text)
-	h.Numeric = true
-	return h
-}
-
-// Plain returns the heading of a column by which the table cannot be sorted.
-func (l list) Plain(text string) head { return head{Text: text} }
 
 // NextURL is the address of the next page; empty: this is the last.
 func (l list) NextURL() string { return l.pageURL(l.Next, "") }

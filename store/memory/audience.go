@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,19 +42,7 @@ func (s *Store) audience(selection userkit.UserSelection) *audience {
 	if !selection.Segment.IsZero() {
 		a.add(a.memberships(selection.Segment))
 	}
-	visit(selection.Filter.Expression(), true, func(c userkit.Comparison, must bool) {
-		if c.Field == "segment" {
-			id, _ := userkit.ParseID[userkit.Segment](c.Value.(string))
-			members := a.memberships(id)
-			if must && c.Operator == userkit.OpEqual {
-				a.add(members)
-			}
-		} else if must {
-			if way, ok := s.users.wayOf(c); ok {
-				a.add(way)
-			}
-		}
-	})
+	a.visit(selection.Filter.Expression(), true)
 	search := selection.Search
 	if search.Term == "" {
 		a.match = userkit.MatchUsers(selection, a.read)
@@ -70,24 +59,59 @@ func (s *Store) audience(selection userkit.UserSelection) *audience {
 
 func (a *audience) add(w way) { a.ways = append(a.ways, w) }
 
-// visit calls look with every comparison of a filter, and whether no user meets
-// the filter without it.
-func visit(expression userkit.Expression, must bool, look func(c userkit.Comparison, must bool)) {
+// visit notes the segments that an expression names, and the ways to its users; must says that no
+// user meets the filter without meeting the expression.
+func (a *audience) visit(expression userkit.Expression, must bool) {
 	switch expression := expression.(type) {
 	case userkit.AndExpression:
 		for _, part := range expression {
-			visit(part, must, look)
+			a.visit(part, must)
 		}
 	case userkit.OrExpression:
+		if ids, ok := oneOfIDs(expression); ok {
+			if must {
+				a.add(a.store.users.several(ids))
+			}
+			return
+		}
 		for _, part := range expression {
-			visit(part, false, look)
+			a.visit(part, false)
 		}
 	case userkit.NotExpression:
-		visit(expression.Of, false, look)
+		a.visit(expression.Of, false)
 	case userkit.ElementExpression: // names no segment, and nothing that an index knows
 	case userkit.Comparison:
-		look(expression, must)
+		if expression.Field == "segment" {
+			id, _ := userkit.ParseID[userkit.Segment](expression.Value.(string))
+			members := a.memberships(id)
+			if must && expression.Operator == userkit.OpEqual {
+				a.add(members)
+			}
+		} else if must {
+			if way, ok := a.store.users.wayOf(expression); ok {
+				a.add(way)
+			}
+		}
 	}
+}
+
+// oneOfIDs returns the ids that an expression compares the id with, each once, if that is all it
+// does.
+func oneOfIDs(expression userkit.OrExpression) (ids []userkit.UserID, ok bool) {
+	for _, part := range expression {
+		c, ok := part.(userkit.Comparison)
+		if !ok || c.Field != "id" || c.Operator != userkit.OpEqual {
+			return nil, false
+		}
+		text, _ := c.Value.(string)
+		id, err := userkit.ParseID[userkit.User](text)
+		if err != nil {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, userkit.UserID.Compare)
+	return slices.Compact(ids), true
 }
 
 // open looks up the members of the segments that the filter names. It is called
@@ -176,21 +200,27 @@ func beyond(prefix string) string {
 }
 
 // single is the way to the user with an id.
-func (u *users) single(id userkit.UserID) way {
+func (u *users) single(id userkit.UserID) way { return u.several([]userkit.UserID{id}) }
+
+// several is the way to the users with some ids.
+func (u *users) several(ids []userkit.UserID) way {
 	return way{
-		size: func() int {
-			if u.get(id) == nil {
-				return 0
-			}
-			return 1
-		},
-		open: func(view[user], bool) func(yield func(*user) bool) {
-			found := u.get(id)
-			return func(yield func(*user) bool) {
-				if found != nil {
-					yield(found)
+		size: func() (size int) {
+			for _, id := range ids {
+				if u.get(id) != nil {
+					size++
 				}
 			}
+			return size
+		},
+		open: func(view[user], bool) func(yield func(*user) bool) {
+			var found []*user
+			for _, id := range ids {
+				if user := u.get(id); user != nil {
+					found = append(found, user)
+				}
+			}
+			return slices.Values(found)
 		},
 	}
 }

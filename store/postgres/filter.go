@@ -96,8 +96,15 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		served = true
 		c.optional++
 		defer func() { c.optional-- }()
-		for i, part := range expression {
-			c.begin(i, " OR ")
+		ids, parts := oneOfIDs(expression)
+		begun := 0
+		if len(parts) < len(expression) {
+			c.begin(begun, " OR ")
+			c.where.add("u.id = ANY (?)", ids)
+			begun++
+		}
+		for i, part := range parts {
+			c.begin(begun+i, " OR ")
 			one, err := c.expression(part)
 			if err != nil {
 				return false, err
@@ -123,6 +130,23 @@ func (c *selection) expression(expression userkit.Expression) (served bool, err 
 		return c.comparison(expression)
 	}
 	panic("postgres: an expression of no known type")
+}
+
+// oneOfIDs takes the parts that compare the id for equality out of an expression, and returns these
+// ids: one condition finds them all, whereas the planner of PostgreSQL would look at each of many.
+func oneOfIDs(expression userkit.OrExpression) (ids parameter, others userkit.OrExpression) {
+	var found array
+	for _, part := range expression {
+		if of, ok := part.(userkit.Comparison); ok && of.Field == "id" && of.Operator == userkit.OpEqual {
+			value, _ := of.Value.(string)
+			if id, err := userkit.ParseID[userkit.User](value); err == nil {
+				found.id(id)
+				continue
+			}
+		}
+		others = append(others, part)
+	}
+	return found.of("uuid"), others
 }
 
 // begin begins a part of a joined condition.

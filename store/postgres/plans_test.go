@@ -834,6 +834,7 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 			users(t, "an address", filtered(userkit.Equal("email", template.Email+"none@example.org")), field, 0)
 			users(t, "one of two", filtered(userkit.AnyOf(userkit.Contains("name", "VWXY"), userkit.Equal("attributes.plan", "gold"))), field, 51, "users_by_search", "users_by_attribute")
 		}
+		users(t, "some ids", filtered(userkit.AnyOf(userkit.Equal("id", userkit.UserID{1}), userkit.Equal("id", userkit.UserID{2}), userkit.Equal("id", userkit.UserID{3}))), "login", 0, "users_pkey")
 		users(t, "a large segment", userkit.UserSelection{Segment: large, Moment: moment}, "login", 51)
 		inSmall := userkit.Equal("segment", small.String())
 		users(t, "a small segment as a filter", filtered(inSmall), "country", 51, "memberships_")

@@ -33,6 +33,7 @@ func storeFilterGroups() []group {
 			{"joins conditions by and, or and not", filterJoins},
 			{"follows changes of users", filterAfterChange},
 			{"takes all of its parts together", filterParts},
+			{"finds users by several ids", filterSeveralIDs},
 			{"takes as much as a filter may hold", filterBounds},
 		}},
 		{"Search", []testCase{
@@ -1014,6 +1015,22 @@ func filterParts(t *testing.T, env env) {
 	c.requireTake(t, userkit.UserSelection{Search: userkit.ParseSearch("more"), Filter: condition}, "two more", "three more")
 	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true, Search: userkit.ParseSearch("more"), Filter: condition}, "three more")
 	c.requireTake(t, userkit.UserSelection{WithoutDisabled: true, Search: userkit.ParseSearch("two"), Filter: condition})
+}
+
+// filterSeveralIDs looks for users by several ids at once.
+func filterSeveralIDs(t *testing.T, env env) {
+	c := newAudience(t, env.store, textFigures(func(user *userkit.User, text string) { user.Name = text }, "ada", "bob", "cyd")...)
+	by := func(n int) userkit.Filter { return userkit.Equal("id", c.users[n].ID) }
+	unknown := userkit.Equal("id", userkit.NewID[userkit.User]())
+	named := userkit.Equal("name", "cyd")
+	c.requireMeet(t, userkit.AnyOf(by(0), by(2)), "ada", "cyd")
+	c.requireMeet(t, userkit.AnyOf(by(2), unknown, by(0), by(2)), "ada", "cyd")
+	c.requireMeet(t, userkit.AnyOf(unknown, unknown))
+	c.requireMeet(t, userkit.AnyOf(by(0), named, by(1)), "ada", "bob", "cyd")
+	c.requireMeet(t, userkit.AllOf(userkit.AnyOf(by(0), by(2)), named), "cyd")
+	c.requireMeet(t, userkit.Not(userkit.AnyOf(by(0), by(2))), "bob")
+	c.requireMeet(t, userkit.AnyOf(by(1), userkit.Not(userkit.AnyOf(by(0), by(1)))), "bob", "cyd")
+	c.requireTake(t, userkit.UserSelection{Filter: userkit.AnyOf(by(0), by(1)), Search: userkit.ParseSearch("bo")}, "bob")
 }
 
 func filterBounds(t *testing.T, env env) {
