@@ -151,7 +151,8 @@ type BulkManager interface {
 	// ExecuteBulk executes a previewed action in chunks. Each user is changed by the same rules and
 	// with the same event as in the single call. It returns ErrConflict with CodeAudienceChanged,
 	// and changes nothing, if the users who match the filter are not those of the token, and
-	// ErrInvalid with CodeInvalidBulkToken for a token of another request.
+	// ErrInvalid with CodeInvalidBulkToken for a token of another request, and for one of a preview
+	// that is MinRetention old or older: what was done by then may have been forgotten.
 	//
 	// progress, unless nil, is called before each chunk and at the end; an error that it returns
 	// stops the action and is returned. If the context ends or the store fails, the changes made so
@@ -184,13 +185,14 @@ func (a *audience) remove(id UserID) {
 // bulkState is what a token holds: the users that may be in work, and the set of
 // those after them in the order of ids.
 type bulkState struct {
-	run     [16]byte // tells previews of what is done once apart
+	run     [16]byte  // tells previews of what is done once apart
+	made    time.Time // when the preview was
 	pending []UserID
 	after   UserID // the last of pending; zero: the rest is everybody
 	rest    audience
 }
 
-const bulkTokenVersion = 2
+const bulkTokenVersion = 3
 
 // token returns the token of the state, bound to a request.
 func (s bulkState) token(binding uint64) BulkToken {
@@ -198,6 +200,7 @@ func (s bulkState) token(binding uint64) BulkToken {
 	for _, number := range []uint64{s.rest.count, s.rest.digest[0], s.rest.digest[1]} {
 		data = binary.BigEndian.AppendUint64(data, number)
 	}
+	data = binary.BigEndian.AppendUint64(data, uint64(s.made.UnixMicro()))
 	data = append(data, s.run[:]...)
 	data = append(data, s.after[:]...)
 	for _, id := range s.pending {
@@ -220,14 +223,15 @@ func parseBulkToken(token BulkToken, binding uint64) (bulkState, error) {
 
 // readBulkToken reads what token writes.
 func readBulkToken(token BulkToken) (s bulkState, binding uint64, err error) {
-	const head = 1 + 4*8 + 2*16
+	const head = 1 + 5*8 + 2*16
 	data, intact := unsumText(string(token))
 	if !intact || len(data) < head || (len(data)-head)%16 != 0 || len(data) > head+16*bulkChunk || data[0] != bulkTokenVersion {
 		return s, 0, NewError(CodeInvalidBulkToken, "token", "the token is damaged")
 	}
 	s.rest.count = binary.BigEndian.Uint64(data[9:])
 	s.rest.digest = [2]uint64{binary.BigEndian.Uint64(data[17:]), binary.BigEndian.Uint64(data[25:])}
-	s.run, s.after = [16]byte(data[33:49]), UserID(data[49:65])
+	s.made = time.UnixMicro(int64(binary.BigEndian.Uint64(data[33:]))).UTC()
+	s.run, s.after = [16]byte(data[41:57]), UserID(data[57:73])
 	for rest := data[head:]; len(rest) > 0; rest = rest[16:] {
 		s.pending = append(s.pending, UserID(rest[:16]))
 	}
@@ -331,7 +335,7 @@ func (m *manager) PreviewBulk(ctx context.Context, request BulkRequest) (_ BulkP
 		return BulkPreview{}, err
 	}
 	defer call.leave(ctx, &err)
-	state := bulkState{}
+	state := bulkState{made: call.now}
 	switch request.Action {
 	case BulkSendMessage, BulkAddDays, BulkResetUsage:
 		state.run = NewID[bulkState]()
@@ -370,6 +374,10 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 	if err != nil {
 		return result, err
 	}
+	// Before then, retention deletes nothing by which a user is known to have been dealt with.
+	if call.now.Sub(state.made) >= MinRetention {
+		return result, NewError(CodeInvalidBulkToken, "token", "the preview is more than %s old", Duration(MinRetention))
+	}
 	if request, err = request.ready(ctx, m, call.now, state.run); err != nil {
 		return result, err
 	}
@@ -391,7 +399,7 @@ func (m *manager) ExecuteBulk(ctx context.Context, request BulkRequest, token Bu
 		if progress == nil {
 			return nil
 		}
-		next := bulkState{run: state.run, pending: chunk, after: state.after, rest: rest}
+		next := bulkState{run: state.run, made: state.made, pending: chunk, after: state.after, rest: rest}
 		return progress(BulkProgress{Users: total, Done: total - int64(len(users)), Token: next.token(binding)})
 	}
 	beyond := len(state.pending) // how many of users rest does not count

@@ -9,7 +9,7 @@ import (
 
 func TestBulkTokenHoldsItsStateAndItsRequest(t *testing.T) {
 	request := BulkRequest{Action: BulkActivate, Users: UserFilter{Search: "ada", Filter: Equal("devices", 2)}}
-	state := bulkState{run: [16]byte{15: 9}, pending: []UserID{{15: 1}, {15: 2}}, after: UserID{15: 2}, rest: audience{count: 3, digest: [2]uint64{4, 5}}}
+	state := bulkState{run: [16]byte{15: 9}, made: time.Unix(1e9, 0).UTC(), pending: []UserID{{15: 1}, {15: 2}}, after: UserID{15: 2}, rest: audience{count: 3, digest: [2]uint64{4, 5}}}
 	token := state.token(request.binding())
 	read, err := parseBulkToken(token, request.binding())
 	require.NoError(t, err)

@@ -192,7 +192,7 @@ var codeTable = []CodeInfo{
 	{CodeUnknownStore, ErrInvalid, "the project has no verifier of this name, or the verifier does not support this"},
 	{CodeNoMailer, ErrInvalid, "the manager has no mailer; see WithActivation"},
 	{CodeNoPushMail, ErrInvalid, "the manager has no domain for push mail; see WithPushMail"},
-	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged, or belongs to another bulk action"},
+	{CodeInvalidBulkToken, ErrInvalid, "the token is damaged or too old, or belongs to another bulk action"},
 
 	{CodeRevisionMismatch, ErrConflict, "the profile has been edited since it was read"},
 	{CodeTooManyConflicts, ErrConflict, "the user kept changing until the retries were used up"},

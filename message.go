@@ -126,7 +126,8 @@ type NewMessage struct {
 	// Key makes the call safe to repeat: a call with the same key and content returns the message
 	// that was sent before. It has at most MaxLine characters and is unique per user; if it is
 	// empty, every call sends a message. A key must not begin with "mail:" or "bulk:", which
-	// userkit uses for received mails and for bulk actions.
+	// userkit uses for received mails and for bulk actions. A message that retention has deleted no
+	// longer holds its key; see WithRetention.
 	Key string `json:"key,omitempty"`
 
 	// Mail, if it has a MessageID, says that the message is a received mail. The MessageID replaces

@@ -626,6 +626,44 @@ func resumeCases() []testCase {
 				require.EqualValues(t, users, count)
 			}
 		}},
+		{"does nothing twice whose marks retention has deleted", func(t *testing.T, env env) {
+			day := userkit.Duration(userkit.MinRetention)
+			d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: day}, userkit.RetentionRule{Kind: userkit.RowsMessages, Keep: day})).longAgo()
+			user := d.signUp(t, func(user *userkit.NewUser) { user.Login = "mass-1" })
+			_, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ExpiresAt: userkit.Set(longAgo.AddDate(1, 0, 0))})
+			require.NoError(t, err)
+			requests := []userkit.BulkRequest{
+				{Action: userkit.BulkAddDays, Days: 30, Users: everyMass()},
+				{Action: userkit.BulkSendMessage, Message: userkit.NewMessage{Body: "Hello"}, Users: everyMass()},
+			}
+			var tokens []userkit.BulkToken
+			for _, request := range requests {
+				tokens = append(tokens, d.preview(t, request).Token)
+			}
+			for i, request := range requests {
+				result, err := d.ExecuteBulk(t.Context(), request, tokens[i], nil)
+				require.NoError(t, err)
+				require.EqualValues(t, 1, result.Changed)
+			}
+			d.clock.Advance(userkit.MinRetention - time.Second)
+			for i, request := range requests {
+				_, err := d.ApplyRetention(t.Context())
+				require.NoError(t, err)
+				result, err := d.ExecuteBulk(t.Context(), request, tokens[i], nil)
+				require.NoError(t, err)
+				require.EqualValues(t, 1, result.Unchanged)
+			}
+			d.clock.Advance(2 * time.Second)
+			_, err = d.ApplyRetention(t.Context())
+			require.NoError(t, err)
+			for i, request := range requests {
+				_, err := d.ExecuteBulk(t.Context(), request, tokens[i], nil)
+				requireCode(t, err, userkit.ErrInvalid, userkit.CodeInvalidBulkToken)
+			}
+			got, err := d.User(t.Context(), user.ID)
+			require.NoError(t, err)
+			require.Equal(t, longAgo.AddDate(1, 0, 30), got.ExpiresAt)
+		}},
 		{"may be repeated from every token, which then changes nothing", func(t *testing.T, env env) {
 			d := env.desk(t)
 			d.masses(t, users)
