@@ -19,8 +19,8 @@ const (
 	partControl = "disabled.bits"  // userAccountControl of Active Directory
 )
 
-// The words by which programs in other languages than English say whether a user may log
-// in: as headings, and as values of columns of a status.
+// The words by which programs in languages other than English say whether a user may log in, as
+// headings and as values of status columns.
 const (
 	foreignActive = "aktiv, aktiviert, freigeschaltet, actif, activo, activa, habilitado, attivo, abilitato, ativo, aktywny, aktywne, wlaczony, " +
 		"активен, активна, активный, включен, включён, разблокирован, активний, увімкнено, actief, aktif, etkin, aktivni, aktivovany, activat, " +
@@ -34,7 +34,7 @@ const (
 	foreignInvited  = "eingeladen, invité, invitado, invitato, convidado, zaproszony, приглашен, приглашён, ausstehend, ожидает"
 )
 
-// foreignStatuses are statuses by the normal headings of the words above.
+// foreignStatuses maps the normal headings of the words above to statuses.
 var foreignStatuses = func() map[string]userkit.Status {
 	statuses := map[string]userkit.Status{}
 	for status, list := range map[userkit.Status]string{
@@ -47,7 +47,7 @@ var foreignStatuses = func() map[string]userkit.Status {
 	return statuses
 }()
 
-// truths are truth values in other languages than English, and as marks.
+// truths are the truth values in languages other than English, and the marks that stand for them.
 var truths = func() map[string]bool {
 	values := map[string]bool{}
 	for value, list := range map[bool]string{
@@ -73,11 +73,11 @@ func truth(text string) (any, error) {
 	return truthField.Parse(text, nil)
 }
 
-// oneOrZero is a truth value as programs write it that made a number of it, such as 1.0.
+// oneOrZero matches a truth value that a program has made a number of, such as 1.0.
 var oneOrZero = regexp.MustCompile(`^\+?0*([01])(?:[.,]0*)?$`)
 
-// mayBeStatus are headings of a status in other languages, or of something else, such as
-// the state of an address: they are a status where each of the first values is one.
+// mayBeStatus are headings that may mean a status in another language, or something else, such as
+// the state of an address. They mean a status if each of the first values is one.
 var mayBeStatus = func() map[string]bool {
 	headings := map[string]bool{}
 	for heading := range strings.SplitSeq("state, lifecycle state, condition, user access, статус, состояние, доступ, zustand, kontostatus, statut, état, "+
@@ -87,12 +87,11 @@ var mayBeStatus = func() map[string]bool {
 	return headings
 }()
 
-// bracketed is what a heading says of itself in brackets, such as [Required] or (yes/no).
+// bracketed matches what a heading says about itself in brackets, such as [Required] or (yes/no).
 var bracketed = regexp.MustCompile(`[(\[{][^)\]}]*[)\]}]`)
 
-// plainHeading returns the letters and digits of a heading alone, without what stands in
-// brackets: "Active?", "Enabled (yes/no)" and "Status [READ ONLY]" are what they are
-// without.
+// plainHeading returns the letters and digits of a heading without its remarks in brackets, so that
+// "Active?", "Enabled (yes/no)" and "Status [READ ONLY]" are the same as the plain words.
 func plainHeading(heading string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -102,8 +101,8 @@ func plainHeading(heading string) string {
 	}, normalHeading(bracketed.ReplaceAllString(heading, "")))
 }
 
-// guess returns the field, or the part of one, that other programs mean by a heading; empty:
-// none is known.
+// guess returns the field, or the part of a field, that other programs mean by a heading. It
+// returns "" if it knows none.
 func guess(heading string) string {
 	if field, ok := guesses[normalHeading(heading)]; ok {
 		return field
@@ -129,7 +128,7 @@ func guess(heading string) string {
 	return ""
 }
 
-// statesOnly reports whether the first values of a column are statuses, all of them.
+// statesOnly reports whether the first values of a column are all statuses.
 func (p *plan) statesOnly(at int) bool {
 	found := false
 	for i := range p.sample {
@@ -140,20 +139,20 @@ func (p *plan) statesOnly(at int) bool {
 			if _, err := truth(cells[at].text); err == nil { // a truth value says nothing here
 				return false
 			}
-			// What is in order may be anything, and OK is a part of a country.
+			// A column of OK may be about anything, and OK is also a part of a country.
 			found = found || !slices.Contains([]string{"ok", "normal", "confirmed"}, enumeration(cells[at].text))
 		}
 	}
 	return found
 }
 
-// foreverWords are what a time until when says of what does not end.
+// foreverWords are the values of a column of end times that mean that something never ends.
 var foreverWords = []string{"infinity", "+infinity", "inf", "forever", "permanent", "permanently", "indefinite", "indefinitely"}
 
-// zeroTime is what programs write for no time, of which time does not read all.
+// zeroTime matches the texts that programs write for no time and that package time does not parse.
 var zeroTime = regexp.MustCompile(`^\s*(?:[+-]?0+(?:\.0*)?|-infinity|0000-00-00(?:[ T]00:00:00.*)?|0001-01-01(?:[ T]00:00:00.*)?)\s*$`)
 
-// readUntil reads the time until when a user may not log in.
+// readUntil reads the time until which a user may not log in.
 func (p *plan) readUntil(c *cell) (any, error) {
 	switch {
 	case zeroTime.MatchString(c.text):
@@ -171,8 +170,8 @@ func (p *plan) readUntil(c *cell) (any, error) {
 	return string(userkit.StatusActive), nil
 }
 
-// readControl reads userAccountControl: its bits 2 and 16 are those of accounts that are
-// disabled and locked out.
+// readControl reads userAccountControl, in which bit 2 means that the account is disabled and bit
+// 16 that it is locked out.
 func readControl(text string) (any, error) {
 	text = strings.TrimSpace(text)
 	bits, err := strconv.ParseInt(text, 0, 64)
@@ -190,7 +189,7 @@ func readControl(text string) (any, error) {
 	return string(userkit.StatusActive), nil
 }
 
-// hashBegins are what the hashes of passwords begin with, as programs keep them.
+// hashBegins are the beginnings of the password hashes that programs store.
 var hashBegins = []string{
 	"$2a$", "$2b$", "$2x$", "$2y$", "$P$", "$H$", "$S$", "$1$", "$5$", "$6$", "$y$", "$7$", "$apr1$", "$argon2", "$scrypt$", "$pbkdf2", "$wp$", "$bcrypt",
 	"{ssha", "{sha", "{smd5}", "{md5}", "{crypt}", "{bcrypt}", "{pbkdf2", "{argon2", "{scrypt}", "{noop}",
@@ -198,7 +197,7 @@ var hashBegins = []string{
 	"scram-sha-", "{pkcs5s2}", "{x-issha", "$pkcs5s2", "$sha1$", "$md5", "$gy$", "$sm3$", "$2$",
 }
 
-// isHash reports whether a text is the hash of a password, by its look.
+// isHash reports whether a text looks like the hash of a password.
 func isHash(text string) bool {
 	text = strings.TrimSpace(text)
 	return len(text) >= 20 && !strings.ContainsAny(text, " \n") && slices.ContainsFunc(hashBegins, func(begin string) bool {
@@ -206,8 +205,8 @@ func isHash(text string) bool {
 	})
 }
 
-// holdsHashes reports whether half of the first values of a column, or more, are hashes of
-// passwords, whatever the column is called. Where they are fewer, keptCell leaves them out.
+// holdsHashes reports whether at least half of the first values of a column are password hashes,
+// whatever the heading says. If they are fewer, keptCell leaves out the single values.
 func (p *plan) holdsHashes(at int) bool {
 	hashes, others := 0, 0
 	for _, row := range p.sample {

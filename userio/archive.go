@@ -85,8 +85,8 @@ func (a *archive) add(record userkit.UserRecord) error {
 	return err
 }
 
-// openUntil opens the files of the kinds up to the given number, each after
-// ending the one before.
+// openUntil opens the files of the kinds up to the given number, and ends each file before it opens
+// the next.
 func (a *archive) openUntil(count int) error {
 	for a.opened < count {
 		if err := a.end(); err != nil {

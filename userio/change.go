@@ -48,8 +48,8 @@ func (im *importer) change(at place, record *userkit.UserImport, outcome userkit
 	im.report.Changes = append(im.report.Changes, row)
 }
 
-// isSecretField reports whether a field is, by its name or by the heading of its column, one
-// of passwords.
+// isSecretField reports whether the name of a field or the heading of its column is one of
+// passwords.
 func (im *importer) isSecretField(name string) bool {
 	attribute, single := strings.CutPrefix(name, attributePrefix)
 	return single && isSecret(attribute) || slices.ContainsFunc(im.columns, func(c column) bool { return c.Field == name && isSecret(c.Heading) })
@@ -60,7 +60,7 @@ func looksHashed(value any) bool {
 	return isHash(text)
 }
 
-// told returns a value without the secrets inside it, and leaves the value as it is.
+// told returns a copy of a value without the secrets in it.
 func told(value any) any {
 	switch value.(type) {
 	case map[string]any, []any: // which may be those of the store

@@ -15,11 +15,10 @@ import (
 
 const byteOrderMark = "\xEF\xBB\xBF"
 
-// flushBytes is how much a writer gathers before it writes.
+// flushBytes is how many bytes a writer collects before it writes them.
 const flushBytes = 64 << 10
 
-// csvWriter writes RFC 4180: rows end in CRLF, and a value is quoted where it
-// must be.
+// csvWriter writes RFC 4180: rows end in CRLF, and values are quoted only where they have to be.
 type csvWriter struct {
 	to        io.Writer
 	comma     byte
@@ -40,7 +39,7 @@ func newCSVWriter(to io.Writer, columns []string, comma byte, mark bool) *csvWri
 	return w
 }
 
-// attributeColumns says which columns are single attributes.
+// attributeColumns reports which columns are single attributes.
 func attributeColumns(columns []string) []bool {
 	attribute := make([]bool, len(columns))
 	for i, column := range columns {
@@ -86,8 +85,8 @@ func (w *csvWriter) row(values []any) error {
 	return nil
 }
 
-// text writes one value, in quotes where it needs them, and with an apostrophe in
-// front where a spreadsheet would run it.
+// text writes one value, in quotes if it needs them, and with an apostrophe before it if a
+// spreadsheet would run it as a formula.
 func (w *csvWriter) text(text string) {
 	if text == "" {
 		return
@@ -127,10 +126,9 @@ func (w *csvWriter) finish() error {
 
 func (w *csvWriter) discard() {}
 
-// csvReader reads RFC 4180 and what programs make of it: other separators, rows
-// that end in LF or CR alone, quotes inside a value that has none around it. The
-// package encoding/csv does not serve, since it bounds no row and changes the
-// line breaks inside of values.
+// csvReader reads RFC 4180 and the variants that programs write: other separators, rows that end in
+// LF or CR alone, and quotes inside unquoted values. Package encoding/csv cannot be used, since it
+// does not bound rows and changes the line breaks inside values.
 type csvReader struct {
 	from     *bufio.Reader
 	comma    byte
@@ -145,8 +143,8 @@ type csvReader struct {
 	lenient bool   // a row with a quote out of place is one row, and reading goes on
 }
 
-// newCSVReader reads the headings. comma 0 means the separator that the first
-// row has most of. lenient goes on behind a quote out of place.
+// newCSVReader reads the headings. A comma of 0 means the separator that is most frequent in the
+// first row. lenient continues after a misplaced quote.
 func newCSVReader(from *bufio.Reader, comma byte, lenient bool) (*csvReader, error) {
 	r := &csvReader{from: from, comma: comma, lenient: lenient}
 	start, err := from.Peek(3)
@@ -186,8 +184,8 @@ func newCSVReader(from *bufio.Reader, comma byte, lenient bool) (*csvReader, err
 	return r, nil
 }
 
-// separator finds out which character separates values: what the caller or a
-// first line such as "sep=;" says, or the one that the first row has most of.
+// separator returns the character that separates values: the one of the caller, or of a first line
+// such as "sep=;", or the one that is most frequent in the first row.
 func (r *csvReader) separator() error {
 	ahead, err := r.from.Peek(r.from.Size())
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
@@ -298,8 +296,7 @@ func (r *csvReader) next(row *tableRow) error {
 	return nil
 }
 
-// countUpTo names a number of values, of which no more than MaxColumns and one
-// are counted.
+// countUpTo describes a number of values, which are counted only up to MaxColumns and one more.
 func countUpTo(count int) string {
 	if count > MaxColumns {
 		return "more than " + strconv.Itoa(MaxColumns)
@@ -307,9 +304,8 @@ func countUpTo(count int) string {
 	return strconv.Itoa(count)
 }
 
-// read reads one row into record and ends. broken says what is wrong with a row
-// behind which reading may go on; err is io.EOF at the end, or why reading
-// cannot go on.
+// read reads one row into record and ends. broken describes a row that is wrong, after which
+// reading may continue. err is io.EOF at the end, or the reason why reading cannot continue.
 func (r *csvReader) read() (broken *userkit.Error, err error) {
 	r.record, r.ends, r.size, r.inside = r.record[:0], r.ends[:0], 0, 0
 	r.number++
@@ -402,8 +398,8 @@ func (r *csvReader) read() (broken *userkit.Error, err error) {
 	}
 }
 
-// ahead returns bytes that are to be read, at least one and no more than the row
-// may still have and one.
+// ahead returns the bytes that come next: at least one, and at most one more than the row may still
+// have.
 func (r *csvReader) ahead() ([]byte, error) {
 	if r.from.Buffered() == 0 {
 		if _, err := r.from.Peek(1); err != nil {

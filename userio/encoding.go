@@ -15,7 +15,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// encodingOf returns the encoding of a name of ImportOptions.Encoding; nil for UTF-8.
+// encodingOf returns the encoding that ImportOptions.Encoding names, or nil for UTF-8.
 func encodingOf(name string) (encoding.Encoding, error) {
 	if name == "" {
 		return nil, nil
@@ -33,9 +33,9 @@ func encodingOf(name string) (encoding.Encoding, error) {
 	return found, nil
 }
 
-// decoded reads a text in the encoding that the options name, or that its byte-order mark
-// is of, as UTF-8. What is no character of the encoding becomes a byte that is not
-// UTF-8, so that the value is refused, and not changed without a word.
+// decoded converts a text to UTF-8 from the encoding that the options or its byte-order mark name.
+// A byte sequence that is invalid in the encoding becomes a byte that is invalid in UTF-8, so that
+// the value is refused and not silently changed.
 func decoded(from *bufio.Reader, named encoding.Encoding) (*bufio.Reader, error) {
 	start, err := from.Peek(len(byteOrderMark))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -55,8 +55,8 @@ func decoded(from *bufio.Reader, named encoding.Encoding) (*bufio.Reader, error)
 	return bufio.NewReaderSize(transform.NewReader(from, decoder), from.Size()), nil
 }
 
-// replacementsToBadBytes replaces U+FFFD, which decoders write for what they cannot read,
-// with a byte that is not UTF-8.
+// replacementsToBadBytes replaces each U+FFFD, which decoders write for what they cannot read, with
+// a byte that is invalid in UTF-8.
 type replacementsToBadBytes struct{ transform.NopResetter }
 
 func (replacementsToBadBytes) Transform(to, from []byte, atEnd bool) (written, read int, err error) {

@@ -153,7 +153,7 @@ func newTableWriter(to io.Writer, names []string, options ExportOptions, cut fun
 	return nil, errFormat(options.Format)
 }
 
-// exportColumns returns the names of the columns and what reads their values.
+// exportColumns returns the names of the columns and the functions that read their values.
 func exportColumns(names []string, moment userkit.Moment) ([]string, []func(*userkit.User) any, error) {
 	if names == nil {
 		for _, field := range userkit.UserFields() {
@@ -200,14 +200,14 @@ func exportColumn(name string, moment userkit.Moment) (func(*userkit.User) any, 
 	return nil, userkit.NewError(userkit.CodeUnknownField, "columns", "%q is not a field of a user", clip(name))
 }
 
-// userPage is a page of users, or why there is none.
+// userPage is a page of users, or the error that reading it returned.
 type userPage struct {
 	users []userkit.User
 	err   error
 }
 
-// readPages reads the pages of a query, one ahead of whoever takes them, to the
-// last one or an error, or until stop is closed.
+// readPages reads the pages of a query until the last one, an error, or the closing of stop. It is
+// one page ahead of whoever takes them.
 func readPages(ctx context.Context, users userkit.UserManager, query userkit.UserQuery, stop <-chan struct{}) <-chan userPage {
 	pages := make(chan userPage)
 	go func() {

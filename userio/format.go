@@ -52,20 +52,20 @@ func checkComma(comma rune) error {
 	return nil
 }
 
-// How workbooks begin.
+// The bytes with which workbooks begin.
 const (
 	zipStart         = "PK\x03\x04"
 	oldWorkbookStart = "\xD0\xCF\x11\xE0" // and what is encrypted
 )
 
-// startsWorkbook reports whether a file begins as a workbook, which no encoding is
-// asked about.
+// startsWorkbook reports whether a file begins as a workbook, for which the encoding of a text does
+// not matter.
 func startsWorkbook(from *bufio.Reader) bool {
 	start, _ := from.Peek(len(zipStart)) // an error shows again when the file is read
 	return string(start) == zipStart || string(start) == oldWorkbookStart
 }
 
-// detect finds out the format of a file by how it begins.
+// detect returns the format of a file, which it recognizes by the beginning.
 func detect(from *bufio.Reader) (Format, error) {
 	start, err := from.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -141,7 +141,7 @@ func formatOf(reader tableReader) Format {
 	return XLSX
 }
 
-// countingReader counts what is read through it.
+// countingReader counts the bytes that are read through it.
 type countingReader struct {
 	from  io.Reader
 	count atomic.Int64
@@ -153,13 +153,13 @@ func (r *countingReader) Read(to []byte) (int, error) {
 	return count, err
 }
 
-// file is what a workbook is read from in place; others are copied first.
+// file is a file from which a workbook is read in place; other readers are copied first.
 type file interface {
 	io.ReaderAt
 	io.Seeker
 }
 
-// countingFile counts what is read of a file at any place too.
+// countingFile counts the bytes that are read from a file, also by ReadAt.
 type countingFile struct {
 	*countingReader
 	file
@@ -171,7 +171,7 @@ func (f countingFile) ReadAt(to []byte, offset int64) (int, error) {
 	return count, err
 }
 
-// countingWriter counts what is written through it.
+// countingWriter counts the bytes that are written through it.
 type countingWriter struct {
 	to    io.Writer
 	count atomic.Int64

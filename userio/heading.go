@@ -34,8 +34,7 @@ func normalHeading(heading string) string {
 	}, userkit.Fold(heading))
 }
 
-// fieldNames are the fields by their normal headings, those that are read-only
-// and derived ones too.
+// fieldNames are the fields by their normal headings, including read-only and derived fields.
 var fieldNames = func() map[string]string {
 	names := map[string]string{}
 	for _, field := range userkit.UserFields() {
@@ -47,7 +46,7 @@ var fieldNames = func() map[string]string {
 	return names
 }()
 
-// What columns can be beside the fields: a part of a field.
+// The parts of fields, which columns can be besides whole fields.
 const (
 	partEnabled  = "enabled"  // a truth value: whether the status is active or disabled
 	partDisabled = "disabled" // the other way round, or the time since when
@@ -59,7 +58,7 @@ const (
 // nameParts are the parts of a name in their order.
 var nameParts = [...]string{partFirst, partMiddle, partLast}
 
-// partField returns the field that something is a part of; empty: it is no part.
+// partField returns the field of which something is a part, or "" if it is no part.
 func partField(part string) string {
 	switch part {
 	case partEnabled, partDisabled, partState, partUntil, partControl:
@@ -70,8 +69,8 @@ func partField(part string) string {
 	return ""
 }
 
-// guesses are what other programs call the fields and their parts, by normal
-// headings. None of them ever says which user a row is about.
+// guesses are the names that other programs use for the fields and their parts, by normal headings.
+// None of them ever identifies the user of a row.
 var guesses = func() map[string]string {
 	fields := map[string]string{}
 	for field, headings := range map[string]string{
@@ -134,8 +133,7 @@ var foreignIDs = []string{
 	"id", "userid", "uid", "uuid", "guid", "localid", "contactid", "customerid", "objectid", "memberid", "personid", "recordid", "accountid", "identityid", "sub",
 }
 
-// secretWords are what headings of passwords and the like have in them, as
-// normal headings.
+// secretWords are the words in the headings of passwords and other secrets, as normal headings.
 var secretWords = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "passhash", "hashedpass", "encryptedpass", "userpass", "credential", "secret",
 	"privatekey", "apikey", "accesskey", "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "resettoken", "remembertoken", "bearertoken",
@@ -147,25 +145,25 @@ var secretWords = []string{
 	"κωδικος", "συνθηματικο", "סיסמה", "סיסמא", "كلمةالمرور", "كلمةالسر", "รหัสผ่าน", "katasandi", "katalaluan", "पासवर्ड", "口令",
 }
 
-// secretTokens are whole words that say the same.
+// secretTokens are words that mean a secret only if they stand alone.
 var secretTokens = []string{"pass", "pw", "salt", "hash", "token", "pin", "otp", "psk", "jwt", "pepper"}
 
-// secretHeadings are normal headings that say the same where nothing is added to them.
+// secretHeadings are normal headings that mean a secret only if they are the whole heading.
 var secretHeadings = []string{"clave", "ha1", "bearer", "nthash", "lmhash"}
 
-// shortSecrets are those of secretWords that also begin or stand in other words, such as
-// haslogged: they end a word.
+// shortSecrets are those secretWords that are also the beginning or the middle of other words, such
+// as haslogged. They mean a secret only at the end of a word.
 var shortSecrets = []string{"totp", "haslo", "heslo", "geslo", "senha"}
 
-// measures are last words of headings that say how many or when, and hold no secret.
+// measures are the last words of headings that say how many or when, and so contain no secret.
 var measures = []string{"count", "balance", "limit", "quota", "usage", "total", "at"}
 
-// innocent are the beginnings of words, and pairs of words, that say nothing of a secret.
+// innocent are beginnings of words, and pairs of words, that do not mean a secret.
 var innocent = regexp.MustCompile(`^secretar|^secretair|^hash tags?$` +
 	`|^(?:season|boarding|bus|train|rail|travel|ski|day|week|month|year|annual|gym|guest|visitor|park|parking|museum|city|press|backstage|event|festival|library) pass(?:es)?$` +
 	`|^(?:commit|git|block|transaction|tx|file|content|image|document|parent|tree) hash(?:es)?$`)
 
-// isSecret reports whether a heading is that of passwords or of what they are
+// isSecret reports whether a heading is one of passwords or of the values that passwords are
 // checked with.
 func isSecret(heading string) bool {
 	if slices.Contains(secretHeadings, normalHeading(heading)) {
@@ -185,7 +183,7 @@ func isSecret(heading string) bool {
 		slices.ContainsFunc(secretWords, func(secret string) bool { return speakOf(words, normalHeading(secret)) })
 }
 
-// wordsOf returns the words of a heading, folded: of fooBar_baz2, foo, bar and baz.
+// wordsOf returns the folded words of a heading: foo, bar and baz for fooBar_baz2.
 func wordsOf(heading string) (words []string) {
 	begin, before := -1, ' ' // begin is -1 between words
 	add := func(end int) {
@@ -210,8 +208,8 @@ func wordsOf(heading string) (words []string) {
 	return words
 }
 
-// speakOf reports whether a secret stands in one of the words, or is several of them, so
-// that has_logo does not speak of a haslo.
+// speakOf reports whether a secret is in one of the words, or consists of several of them, so that
+// has_logo does not mean a haslo.
 func speakOf(words []string, secret string) bool {
 	for at, word := range words {
 		if strings.HasSuffix(word, secret) || strings.Contains(word, secret) && !slices.Contains(shortSecrets, secret) {
@@ -229,8 +227,8 @@ func speakOf(words []string, secret string) bool {
 	return false
 }
 
-// withoutSecrets returns a value without the members that isSecret tells, and with nil in
-// the place of what isHash tells, at any depth. It reports whether there were any.
+// withoutSecrets returns a value without the members whose names isSecret reports, and with nil in
+// place of the values that isHash reports, at any depth. It also reports whether there were any.
 func withoutSecrets(value any) (any, bool) {
 	found := false
 	switch value := value.(type) {
@@ -267,7 +265,7 @@ func withoutSecrets(value any) (any, bool) {
 	return value, found
 }
 
-// statusWords are what other programs call a status, as enumeration writes it.
+// statusWords are the words that other programs use for a status, as enumeration writes them.
 var statusWords = func() map[string]userkit.Status {
 	statuses := map[string]userkit.Status{}
 	for status, words := range map[userkit.Status]string{
@@ -310,8 +308,8 @@ func readEnabled(text string) (any, error) {
 	return string(userkit.StatusDisabled), nil
 }
 
-// readDisabled reads whether a user may not log in: a truth value, or the time since
-// when.
+// readDisabled reads whether a user may not log in: from a truth value, or from the time since
+// which this is so.
 func (p *plan) readDisabled(c *cell) (any, error) {
 	if _, isTime := c.value.(time.Time); isTime {
 		return string(userkit.StatusDisabled), nil
@@ -385,8 +383,8 @@ var countryNames = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// country returns the ISO 3166 code of a country by its code or its name. What is
-// neither stays as it is, for the check.
+// country returns the ISO 3166 code of a country, given its code or its name. It returns any other
+// text unchanged, which the check then refuses.
 func country(text string) string {
 	trimmed := strings.TrimSpace(text)
 	code := strings.ToUpper(trimmed)
@@ -418,7 +416,7 @@ func country(text string) string {
 	return code
 }
 
-// listed returns names in quotes, the first ones of many.
+// listed returns the first of several names, in quotes.
 func listed(names []string) string {
 	const most = 40
 	var text strings.Builder

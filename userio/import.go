@@ -296,7 +296,7 @@ type batch struct {
 	err      error
 }
 
-// place is where in a file a row stands, and which row of its batch it is.
+// place is the position of a row in its file and in its batch.
 type place struct {
 	sheet  string
 	number int64
@@ -405,7 +405,7 @@ func (im *importer) run(ctx context.Context) (err error) {
 	return im.flush(ctx, next)
 }
 
-// check checks what can be wrong in options, whatever the file is.
+// check checks those options whose validity does not depend on the file.
 func (o ImportOptions) check() error {
 	if o.Key != "" && !slices.Contains(keyFields[:], o.Key) {
 		return userkit.NewError(userkit.CodeUnknownValue, "key", "%q is not id, extref, login or email", clip(o.Key))
@@ -438,7 +438,7 @@ func (b *batch) place(row *tableRow) place {
 	return place{row.sheet, row.number, len(b.places) + len(b.rejections)}
 }
 
-// take makes a record of a row and adds it to a batch, or says what is wrong.
+// take makes a record of a row and adds it to a batch, or returns what is wrong with the row.
 func (im *importer) take(row *tableRow, b *batch) *rowError {
 	if broken := im.noUser(row); broken != nil {
 		return broken
@@ -466,7 +466,7 @@ func (im *importer) take(row *tableRow, b *batch) *rowError {
 	return nil
 }
 
-// repeated refuses a row about a user whom a row before it is about.
+// repeated refuses a row about a user whom an earlier row is about.
 func (im *importer) repeated(record *userkit.UserImport, keys rowKeys) *rowError {
 	field := record.Key.Field()
 	if !im.keys.add(keys[slices.Index(keyFields[:], field)]) {
@@ -480,7 +480,7 @@ func (im *importer) repeated(record *userkit.UserImport, keys rowKeys) *rowError
 	return nil
 }
 
-// overlaps reports whether a unique value stands in both batches.
+// overlaps reports whether two batches have a unique value in common.
 func (b *batch) overlaps(other *batch) bool {
 	if len(other.values) < len(b.values) {
 		b, other = other, b
@@ -493,8 +493,8 @@ func (b *batch) overlaps(other *batch) bool {
 	return false
 }
 
-// start starts the call of a batch, once there is room and no call under way is
-// about one of its users.
+// start starts the call of a batch as soon as there is room for it and no call under way is about
+// one of its users.
 func (im *importer) start(ctx context.Context, b *batch) error {
 	wait := max(0, len(im.flying)-importCalls+1)
 	for i := wait; i < len(im.flying); i++ {
@@ -524,7 +524,7 @@ func (im *importer) start(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// flush does the last batch and waits for all.
+// flush starts the call of the last batch and waits for all calls.
 func (im *importer) flush(ctx context.Context, last *batch) error {
 	if err := im.start(ctx, last); err != nil {
 		return err
@@ -537,7 +537,7 @@ func (im *importer) flush(ctx context.Context, last *batch) error {
 	return nil
 }
 
-// settle waits for the oldest call and counts what it did.
+// settle waits for the oldest call and counts its outcomes.
 func (im *importer) settle() error {
 	b := im.flying[0]
 	<-b.done
@@ -601,8 +601,7 @@ func (im *importer) settle() error {
 	return nil
 }
 
-// rehearse corrects the outcome of a dry run by what earlier rows would have
-// written.
+// rehearse corrects the outcome of a dry run by what earlier rows would have written.
 func (im *importer) rehearse(record *userkit.UserImport, keys rowKeys, outcome userkit.ImportOutcome) userkit.ImportOutcome {
 	if outcome.Action == userkit.ImportFailed {
 		return outcome
@@ -644,9 +643,9 @@ func failed(outcome userkit.ImportOutcome, code userkit.Code, field string) user
 	return outcome
 }
 
-// guarded does something of the host's on a goroutine that is not the host's: a panic
-// there becomes the error, and so does that it ends the goroutine, which leaves it in
-// failed.
+// guarded calls do on a goroutine of this package, where it may run code of the host. A panic
+// becomes the returned error. Until do returns, *failed says that the goroutine was ended, which is
+// what remains if do ends it.
 func guarded(failed *error, do func() error) (err error) {
 	*failed = errors.New("userio: the goroutine was ended")
 	defer func() {

@@ -13,11 +13,11 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// listKeys are what programs call the list that their only object holds.
+// listKeys are the names that programs use for the list in an object that contains nothing else.
 var listKeys = []string{"users", "data", "items", "results", "members", "Resources", "resources", "value", "identities", "contacts", "records"}
 
-// layout finds out how the objects of a JSON file stand in it, and reads up to the
-// first one: one in each line, or anywhere in a list or one after another.
+// layout determines how the objects of a JSON file are arranged, one per line or anywhere in a list
+// or in a sequence, and reads up to the first one.
 func (r *ndjsonReader) layout() error {
 	ahead, err := r.from.Peek(r.from.Size())
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
@@ -71,8 +71,8 @@ func unfinished(text []byte) bool {
 	return errors.Is(decoder.Decode(&value), io.ErrUnexpectedEOF)
 }
 
-// listStart returns the place behind the bracket of the list that the first member
-// of an object is; 0: it is none.
+// listStart returns the offset after the opening bracket of the list that is the first member of an
+// object, or 0 if the member is no list.
 func listStart(text []byte) int {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
@@ -100,7 +100,7 @@ func listStart(text []byte) int {
 	return 0
 }
 
-// readFree reads the next object of a list, or of objects one after another.
+// readFree reads the next object of a list or of a sequence of objects.
 func (r *ndjsonReader) readFree() ([]byte, error) {
 	r.line = r.line[:0]
 	for {
@@ -158,8 +158,8 @@ func (r *ndjsonReader) byte() (byte, error) {
 	return c, err
 }
 
-// takePath takes the member of a path out of a value: the rest of it, the member
-// and whether it is there. A number in a path is a place in a list, from 0.
+// takePath removes the member at a path from a value. It returns the rest of the value, the member,
+// and whether it exists. A number in a path is an index into a list, from 0.
 func takePath(value any, path []string) (rest, member any, ok bool) {
 	switch value := value.(type) {
 	case map[string]any:
@@ -193,7 +193,7 @@ func takePath(value any, path []string) (rest, member any, ok bool) {
 	return value, nil, false
 }
 
-// pathsOf returns the headings that are paths into objects, by the first key.
+// pathsOf returns the headings that are paths into objects, by their first key.
 func pathsOf(columns map[string]string) map[string][]string {
 	paths := map[string][]string{}
 	for heading := range columns {

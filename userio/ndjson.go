@@ -74,11 +74,11 @@ func (w *ndjsonWriter) finish() error {
 
 func (w *ndjsonWriter) discard() {}
 
-// maxKey bounds a key, which stays in memory until the end of the file.
+// maxKey is the maximum length of a key, which stays in memory until the end of the file.
 const maxKey = 1024
 
-// ndjsonReader reads one JSON object from each line, or objects that stand in a
-// list or one after another over as many lines as they like.
+// ndjsonReader reads one JSON object per line, or objects in a list or in a sequence that span any
+// number of lines.
 type ndjsonReader struct {
 	from     *bufio.Reader
 	headings []string
@@ -90,8 +90,7 @@ type ndjsonReader struct {
 	paths    map[string][]string // headings that are paths, by their first key
 }
 
-// newNDJSONReader reads objects, of which columns may name members of members by
-// their path.
+// newNDJSONReader reads objects. columns may be paths to members of nested objects.
 func newNDJSONReader(from *bufio.Reader, columns map[string]string) (*ndjsonReader, error) {
 	start, err := from.Peek(len(byteOrderMark))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -190,7 +189,7 @@ func (r *ndjsonReader) put(row *tableRow, key string, value any) error {
 	return nil
 }
 
-// notObject says that a line is not one JSON object; cause may be nil.
+// notObject returns the error about a line that is not one JSON object; cause may be nil.
 func notObject(cause error) *rowError {
 	return &rowError{err: userkit.NewError(userkit.CodeBadFormat, "", "the line is not one JSON object").Because(cause)}
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Spreadsheets and reports have rows that are about no user: totals, a line about the
-// report at the end, the headings once more. None of them may become a user, and each is
-// told, since the evidence is weak: it may be somebody after all.
+// Spreadsheets and reports contain rows that are about no user: totals, a line about the report at
+// the end, the headings repeated. None of them may become a user. Each is reported, since the
+// evidence is weak and the row may be about a user after all.
 
-// summaryWords are what rows of totals begin or end with, as normal headings.
+// summaryWords are the words with which rows of totals begin or end, as normal headings.
 var summaryWords = func() map[string]bool {
 	words := map[string]bool{}
 	for word := range strings.FieldsSeq("total totals subtotal subtotals sum sums count итого всего итог подытог сумма разом усього summe gesamt gesamtsumme zwischensumme " +
@@ -23,20 +23,19 @@ var summaryWords = func() map[string]bool {
 	return words
 }()
 
-// amount is a number as a spreadsheet shows it, perhaps with a currency or a sign for
-// percent.
+// amount matches a number as a spreadsheet shows it, with or without a currency or a percent sign.
 var amount = regexp.MustCompile(`^[^\pL]*\d[^\pL]*\pL{0,3}\.?$`)
 
-// follow goes on to a row, be it one that cannot be read, and reports whether an empty row or a
-// line about the file is before it.
+// follow continues to the next row, even if it cannot be read, and reports whether an empty row or
+// a line about the file precedes it.
 func (p *plan) follow(row *tableRow) (alone bool) {
 	alone = row.sheet == p.before.sheet && p.before.number > 0 && (p.apart || row.number > p.before.number+1)
 	p.before.sheet, p.before.number, p.apart = row.sheet, row.number, false
 	return alone
 }
 
-// noUser refuses a row that is about no user, as far as that can be seen. Rows of NDJSON
-// are never such.
+// noUser refuses a row that, as far as can be seen, is about no user. Rows of NDJSON are never
+// refused.
 func (p *plan) noUser(row *tableRow) *rowError {
 	if p.open {
 		return nil
@@ -92,7 +91,7 @@ func isSummary(text string) bool {
 	return len(words) > 0 && len(words) <= 4 && (summaryWords[normalHeading(words[0])] || summaryWords[normalHeading(words[len(words)-1])])
 }
 
-// headed returns how many columns have a heading.
+// headed returns the number of columns that have a heading.
 func (p *plan) headed() (count int) {
 	for i := range p.columns {
 		if p.columns[i].Ignored != IgnoredUnnamed {
@@ -102,13 +101,15 @@ func (p *plan) headed() (count int) {
 	return count
 }
 
-// nullWords are what programs write for no value, whatever the column is.
+// nullWords are the texts that programs write for no value in any column.
 var nullWords = []string{"NULL", `\N`, "(null)", "<null>", "[NULL]", "#N/A"}
 
-// fillers are what people write for no value, as far as the field can have none of them as its value.
+// fillers are the texts that people write for no value. They count only in fields of which they
+// cannot be a value.
 var fillers = []string{"n/a", "none", "nil", "null", "nan", "undefined", "-", "--", "–", "—"}
 
-// spreadsheetErrors are what a spreadsheet shows, and saves as CSV, where a formula has failed.
+// spreadsheetErrors are the texts that a spreadsheet shows, and saves as CSV, where a formula has
+// failed.
 var spreadsheetErrors = []string{"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
 
 // own reports whether a column is an attribute by its name or the caller's word, whose

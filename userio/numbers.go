@@ -7,10 +7,10 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// numberColumns reads a file of CSV once more, from start, and keeps the columns of
-// other programs that hold nothing but numbers as numbers, so that filters compare them as
-// such. A file that cannot be read twice, such as a pipe, has texts alone: what its last
-// row holds is not known when the first one goes in.
+// numberColumns reads a CSV file once more from the start, and marks the columns of other programs
+// that contain only numbers, so that their values are kept as numbers and filters compare them as
+// such. A file that cannot be read twice, such as a pipe, has only texts: what its last row
+// contains is not known when the first row is imported.
 func (im *importer) numberColumns(ctx context.Context, start int64) (err error) {
 	file, seekable := im.from.from.(io.ReadSeeker)
 	var candidates []int
@@ -79,5 +79,5 @@ func (im *importer) numberColumns(ctx context.Context, start int64) (err error) 
 	return nil
 }
 
-// onlyReader hides what else a file can do.
+// onlyReader hides all methods of a file except Read.
 type onlyReader struct{ io.Reader }

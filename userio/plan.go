@@ -14,7 +14,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// plan says what the columns of a table are, and makes records of its rows.
+// plan assigns the columns of a table to fields, and makes records of its rows.
 type plan struct {
 	options ImportOptions
 	open    bool // rows may add columns
@@ -41,8 +41,8 @@ type column struct {
 	kept    bool                       // an attribute only because it is no field
 }
 
-// newPlan decides on the headings that are known by now, with a look at the first
-// rows. open means that rows may add more.
+// newPlan decides on the headings that are known so far, with regard to the first rows. open means
+// that later rows may add headings.
 func newPlan(options ImportOptions, open bool, headings []string, sample []tableRow) (*plan, error) {
 	p := &plan{options: options, open: open, taken: map[string]int{}, whole: -1, sample: sample}
 	if options.Zone == nil {
@@ -70,7 +70,7 @@ func newPlan(options ImportOptions, open bool, headings []string, sample []table
 	return p, p.checkKey(headings)
 }
 
-// checkKey checks that a column says which user a row is about.
+// checkKey checks that a column identifies the user of a row.
 func (p *plan) checkKey(headings []string) error {
 	field, wanted := "key", "id, extref, login or email"
 	if p.options.Key != "" {
@@ -101,9 +101,8 @@ func isAttribute(field string) bool {
 	return strings.HasPrefix(field, attributePrefix) && new(userkit.UserDraft).Set(field, nil) == nil
 }
 
-// extend decides on headings that are new. What the caller says and what is the
-// name of a field goes first, and then what other programs call the fields that
-// are left.
+// extend decides on new headings. Columns that the caller assigns or that have the name of a field
+// come first, and then what other programs call the remaining fields.
 func (p *plan) extend(headings []string) error {
 	first := len(p.columns)
 	if len(headings) == first {
@@ -167,11 +166,11 @@ func (p *plan) extend(headings []string) error {
 	return nil
 }
 
-// undecided reports whether nothing was said of a column.
+// undecided reports whether nothing has been decided about a column.
 func (c *column) undecided() bool { return c.Field == "" && c.Ignored == "" }
 
-// letGo takes a column for none of its field when the caller has not said that it
-// is, and not one of its first values can be read as it.
+// letGo releases a column from its field if the caller has not assigned it and none of its first
+// values can be read as that field.
 func (p *plan) letGo(at int) {
 	c := &p.columns[at]
 	if c.hand || c.read == nil || c.single != "" || p.options.UnknownColumns == UnknownRefuse {
@@ -215,9 +214,9 @@ func (p *plan) letGo(at int) {
 	p.columns[at] = column{ColumnUse: ColumnUse{Heading: c.Heading, Note: "not " + field + ": " + text}, key: -1}
 }
 
-// concernsRights reports whether a cell that cannot be read is about what a user may do:
-// its row stays out, since an attribute would let the user in, or for longer. What counts
-// something, under a heading that does not speak of a time, is of something else.
+// concernsRights reports whether a cell that cannot be read determines what a user may do. Its row
+// is rejected, since as an attribute it would let the user in, or for longer. A number under a
+// heading that does not mention a time is about something else.
 func (p *plan) concernsRights(c *column, cell *cell) bool {
 	_, notTruth := truth(cell.text)
 	number, notNumber := strconv.ParseFloat(strings.TrimSpace(cell.text), 64)
@@ -236,7 +235,7 @@ func (p *plan) concernsRights(c *column, cell *cell) bool {
 	return !counts
 }
 
-// plausible reports what is wrong with a value that the manager would refuse.
+// plausible returns what is wrong with a value that the manager would refuse, or nil.
 func (p *plan) plausible(field string, value any) error {
 	text, _ := value.(string)
 	switch field {
@@ -265,15 +264,15 @@ func (p *plan) plausible(field string, value any) error {
 	return nil
 }
 
-// offer suggests what an id of another system may be.
+// offer suggests a field for an id of another system.
 func (p *plan) offer(c *column) {
 	if _, taken := p.taken["extref"]; !taken && slices.Contains(foreignIDs, normalHeading(c.Heading)) {
 		c.Suggested = "extref"
 	}
 }
 
-// named returns the field that the caller says a heading is (hand), or whose name it
-// is.
+// named returns the field that the caller assigns to a heading (hand), or the field that has the
+// heading as its name.
 func (p *plan) named(heading string) (field string, hand bool) {
 	if field, ok := p.options.Columns[heading]; ok {
 		return field, true
@@ -295,8 +294,8 @@ func (p *plan) named(heading string) (field string, hand bool) {
 	return fieldNames[normalHeading(heading)], false
 }
 
-// assign makes a column a field. kept means that it is an attribute only because
-// it is no field.
+// assign assigns a column to a field. kept means that it is an attribute only because it is no
+// field.
 func (p *plan) assign(at int, field string, kept bool) error {
 	c := &p.columns[at]
 	if field == "-" {
@@ -517,7 +516,7 @@ func (p *plan) draft(row *tableRow, record *userkit.UserImport) (rowKeys, *rowEr
 	return p.setKey(&keys, record)
 }
 
-// checkShared refuses a row that has two columns of one field.
+// checkShared refuses a row that has values in two columns of one field.
 func (p *plan) checkShared(row *tableRow) *rowError {
 	seen := map[string]bool{}
 	for at := range row.cells {
@@ -533,7 +532,7 @@ func (p *plan) checkShared(row *tableRow) *rowError {
 	return nil
 }
 
-// setKey finds out which user a record is about.
+// setKey determines which user a record is about.
 func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport) (hashes rowKeys, broken *rowError) {
 	chosen := -1
 	for i, value := range values {
@@ -557,7 +556,7 @@ func (p *plan) setKey(values *[len(keyFields)]string, record *userkit.UserImport
 	}
 }
 
-// decides reports whether a key field may say which user a row is about.
+// decides reports whether a key field may identify the user of a row.
 func (p *plan) decides(field int) bool {
 	if p.options.Key != "" && p.options.Key != keyFields[field] {
 		return false
@@ -579,7 +578,7 @@ func makeKey(field int, value string) userkit.UserKey {
 	return userkit.ByEmail(value)
 }
 
-// blame says that a column of a row is wrong.
+// blame returns the error that a column of a row is wrong.
 func (p *plan) blame(c *column, err error) *rowError {
 	fault, ok := errors.AsType[*userkit.Error](err)
 	if !ok {
@@ -603,15 +602,14 @@ func (p *plan) heading(err error) string {
 	return p.headingOf(fault.Field)
 }
 
-// limitColumns are the columns of the parts of a traffic limit, which errors call
-// by other names.
+// limitColumns are the columns of the parts of a traffic limit, which errors name differently.
 var limitColumns = map[string]string{
 	"traffic_limit.bytes":      "traffic_limit",
 	"traffic_limit.reset":      "traffic_reset",
 	"traffic_limit.anchor_day": "traffic_anchor_day",
 }
 
-// headingOf returns the heading of the column of a field; empty: there is none.
+// headingOf returns the heading of the column of a field, or "" if there is none.
 func (p *plan) headingOf(field string) string {
 	if at, ok := p.taken[field]; ok {
 		return p.columns[at].Heading
@@ -619,7 +617,7 @@ func (p *plan) headingOf(field string) string {
 	return ""
 }
 
-// attributeCell reads a cell of a column that is named like an attribute.
+// attributeCell reads a cell of a column that has the name of an attribute.
 func attributeCell(c *cell) (any, error) {
 	if _, isTime := c.value.(time.Time); c.exact || isTime {
 		return c.text, nil
@@ -630,8 +628,8 @@ func attributeCell(c *cell) (any, error) {
 	return userkit.ParseAttribute(c.text), nil
 }
 
-// keptCell reads a cell of a column of another program: a text stays one,
-// whatever it looks like, since the rows below may look otherwise.
+// keptCell reads a cell of a column of another program. A text remains a text even if it looks like
+// a number, since later rows may contain other texts.
 func keptCell(c *cell) (any, error) {
 	if _, isTime := c.value.(time.Time); c.value == nil || isTime {
 		text, _ := withoutSecrets(c.text)
@@ -641,7 +639,7 @@ func keptCell(c *cell) (any, error) {
 	return value, nil
 }
 
-// emptyValue is what empties a field; nil: it always has a value.
+// emptyValue returns the value that clears a field, or nil if the field always has a value.
 func emptyValue(field userkit.Field[userkit.User]) any {
 	switch {
 	case field.Values != nil || field.Name == "id" || field.Name == "currency" || field.Name == "registered_at":
@@ -656,7 +654,7 @@ func emptyValue(field userkit.Field[userkit.User]) any {
 	return nil
 }
 
-// reader returns what reads the cells of a field.
+// reader returns the function that reads the cells of a field.
 func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error) {
 	text := func(read func(string) (any, error)) func(*cell) (any, error) {
 		return func(c *cell) (any, error) {
@@ -685,8 +683,8 @@ func (p *plan) reader(field userkit.Field[userkit.User]) func(*cell) (any, error
 	return text(func(text string) (any, error) { return field.Parse(text, p.options.Zone) })
 }
 
-// rounds reports whether the cell of a text is a number that a spreadsheet has
-// rounded, such as 1.15123E+20: then different texts have become one.
+// rounds reports whether the cell of a text field contains a number that a spreadsheet has rounded,
+// such as 1.15123E+20: different texts have then become one.
 func rounds(field userkit.Field[userkit.User], c *cell) bool {
 	if field.Kind != userkit.KindText && field.Kind != userkit.KindCode {
 		return false
@@ -714,7 +712,7 @@ func enumeration(text string) string {
 
 var wordGaps = strings.NewReplacer(" ", "_", "-", "_")
 
-// Values that several columns have, by the kind of the field that they would be of.
+// Values that mean the same in several columns, by the kind of field.
 var (
 	truthField = userkit.Field[userkit.User]{Kind: userkit.KindBool}
 	timeField  = userkit.Field[userkit.User]{Kind: userkit.KindTime}
@@ -738,10 +736,10 @@ func (p *plan) time(field userkit.Field[userkit.User], c *cell) (any, error) {
 	return field.Parse(text, p.options.Zone)
 }
 
-// dottedDate is a date such as 31.12.2026, perhaps with a time of day.
+// dottedDate matches a date such as 31.12.2026, with or without a time of day.
 var dottedDate = regexp.MustCompile(`^(\d{1,2})\.(\d{1,2})\.(\d{4})( \d{2}:\d{2}(?::\d{2})?)?$`)
 
-// neverWords are what a column of expirations says of what does not expire.
+// neverWords are the values of a column of expirations that mean that a user does not expire.
 var neverWords = []string{"never", "unlimited", "no expiry", "does not expire", "doesn't expire", "nie", "unbegrenzt", "jamais", "nunca", "mai", "никогда", "бессрочно", "never expires"}
 
 // attributes reads a cell of all attributes.

@@ -8,8 +8,8 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// presets are what the columns of other systems are. Headings that a file does not
-// have count for nothing.
+// presets map the columns of other systems to fields. Headings that a file does not have are
+// ignored.
 var presets = map[string]map[string]string{
 	"auth0": {
 		"user_id": "extref", "email": "email", "email_verified": "email_verified", "name": "name", "username": "login", "phone_number": "phone",
@@ -71,7 +71,7 @@ var presets = map[string]map[string]string{
 // Presets returns the names that ImportOptions.Preset accepts.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
-// apply puts the columns of a preset under those that the caller names.
+// apply adds the columns of a preset to those that the caller assigns, which take precedence.
 func (o *ImportOptions) apply() error {
 	if o.Preset == "" {
 		return nil

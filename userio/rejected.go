@@ -12,7 +12,7 @@ import (
 // file and imported again.
 const ReasonHeading = "rejected_because"
 
-// rejectedRows writes the rows that are rejected as they stood in the file.
+// rejectedRows writes the rejected rows as they are in the file.
 type rejectedRows struct {
 	to   io.Writer
 	json bool // of NDJSON; else CSV
@@ -41,11 +41,11 @@ func newRejectedRows(to io.Writer, from tableReader, columns []column) *rejected
 	return r
 }
 
-// returned reports whether a column is written with the rows that are rejected:
-// passwords and earlier reasons are not.
+// returned reports whether a column is written with rejected rows: columns of passwords and of
+// earlier reasons are not.
 func (c *column) returned() bool { return c.Ignored != IgnoredSecret && c.Ignored != IgnoredReason }
 
-// add writes a row, of which cells are what could be read.
+// add writes a row; cells is the part of it that could be read.
 func (r *rejectedRows) add(columns []column, cells []cell, reason string) error {
 	if r.json {
 		return r.addObject(columns, cells, reason)
@@ -106,8 +106,8 @@ func (r *rejectedRows) finish() error {
 	return r.csv.finish()
 }
 
-// keepCells returns the cells of a row for as long as its outcome is not known; nil where
-// nobody asks for them.
+// keepCells returns the cells of a row, to be kept until its outcome is known, or nil if rejected
+// rows are not written.
 func (im *importer) keepCells(row *tableRow) []cell {
 	if im.options.RejectedRows == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// The first rows of a file, which tell what its columns hold.
+// The first rows of a file, which show what its columns contain.
 const (
 	sampleRows  = 100
 	sampleBytes = 256 << 10
@@ -21,7 +21,7 @@ type sampledReader struct {
 	at   int
 }
 
-// sampledRow is what next has given for a row.
+// sampledRow is what next returned for a row.
 type sampledRow struct {
 	tableRow
 	err error
@@ -57,8 +57,8 @@ func (s *sampledReader) good() []tableRow {
 	return rows
 }
 
-// explain adds to the error of a file without a key where its headings may be: a title
-// stands above them, which was taken for the headings.
+// explain adds to the error about a file without a key where the headings may be, if a title above
+// them was taken for the headings.
 func (s *sampledReader) explain(err error) error {
 	fault, ok := errors.AsType[*userkit.Error](err)
 	if !ok || fault.Code != userkit.CodeRequired {
@@ -92,8 +92,8 @@ func (s *sampledReader) next(row *tableRow) error {
 	return kept.err
 }
 
-// hashSet is a set of hashes, none of them 0, which takes some 12 bytes for each.
-// It is many small tables, so that growing copies little at a time.
+// hashSet is a set of nonzero hashes, which needs about 12 bytes for each. It consists of many
+// small tables, so that growing copies little at a time.
 type hashSet struct {
 	shards [256]struct {
 		slots []uint64
@@ -101,7 +101,7 @@ type hashSet struct {
 	}
 }
 
-// add adds a hash and reports whether it was not there; 0 never is.
+// add adds a hash and reports whether it was new; 0 is never added.
 func (s *hashSet) add(hash uint64) bool {
 	if hash == 0 {
 		return true
@@ -123,7 +123,7 @@ func (s *hashSet) add(hash uint64) bool {
 	return true
 }
 
-// put puts a hash into a table with room, and reports whether it was not there.
+// put inserts a hash into a table that has room for it, and reports whether it was new.
 func put(slots []uint64, hash uint64) bool {
 	for at := hash & uint64(len(slots)-1); ; at = (at + 1) & uint64(len(slots)-1) {
 		switch slots[at] {

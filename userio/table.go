@@ -22,10 +22,10 @@ type tableWriter interface {
 	// int64, float64, string, []any, map[string]any). The writer keeps neither the
 	// slice nor what is in it.
 	row(values []any) error
-	// finish writes what is still held back. It closes nothing of the caller's.
+	// finish writes what has been buffered. It closes nothing of the caller's.
 	finish() error
-	// discard gives back what the writer holds, such as temporary files. It is
-	// called once, after finish or instead of it.
+	// discard releases what the writer holds, such as temporary files. It is called once, after
+	// finish or instead of it.
 	discard()
 }
 
@@ -40,7 +40,7 @@ type tableReader interface {
 	// one can be read, and any other error when reading cannot go on. The number of
 	// the row is set in either case.
 	next(row *tableRow) error
-	// close gives back what the reader holds, such as temporary files.
+	// close releases what the reader holds, such as temporary files.
 	close() error
 }
 
@@ -62,8 +62,8 @@ type cell struct {
 	// time.Time (UTC), or of NDJSON also []any and map[string]any. It is nil for a
 	// text and for an empty cell.
 	value any
-	// absent means that the row says nothing about the column, not even that it
-	// is empty: a key that an object of NDJSON does not have.
+	// absent means that the row has no value for the column, not even an empty one, as when an
+	// object of NDJSON lacks the key.
 	absent bool
 	// exact means that the text is the value itself, whatever it looks like: a
 	// text of NDJSON, where numbers come as numbers. Other texts of an attribute
@@ -71,7 +71,7 @@ type cell struct {
 	exact bool
 }
 
-// empty reports whether the cell holds nothing.
+// empty reports whether the cell is empty.
 func (c *cell) empty() bool { return c.text == "" && c.value == nil }
 
 // rowError says that a row, or one column of it, is wrong, and that the rows
@@ -84,17 +84,17 @@ type rowError struct {
 func (e *rowError) Error() string { return e.err.Error() }
 func (e *rowError) Unwrap() error { return e.err }
 
-// errEmptyFile is what opening a file without any heading returns.
+// errEmptyFile is the error about a file without any heading.
 func errEmptyFile() error {
 	return userkit.NewError(userkit.CodeRequired, "", "the file is empty: a row of headings is needed")
 }
 
-// errTooManyColumns is what a table wider than MaxColumns is refused with.
+// errTooManyColumns is the error about a table that is wider than MaxColumns.
 func errTooManyColumns() *userkit.Error {
 	return userkit.NewError(userkit.CodeTooLong, "", "more than %d columns", MaxColumns)
 }
 
-// errRowTooLong is what a row longer than MaxRowBytes is refused with.
+// errRowTooLong is the error about a row that is longer than MaxRowBytes.
 func errRowTooLong(number int64) *userkit.Error {
 	return userkit.NewError(userkit.CodeTooLong, "", "row %d is longer than %d bytes", number, MaxRowBytes)
 }

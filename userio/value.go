@@ -10,11 +10,11 @@ import (
 	"github.com/userkit/userkit/internal/jsonvalue"
 )
 
-// attributePrefix begins the name of a column that is a single attribute.
+// attributePrefix is the beginning of the name of a column that is a single attribute.
 const attributePrefix = "attributes."
 
-// formatValue returns a value of a column as cells show it: as FieldKind.Format
-// does, and what attributes hold as JSON. The value nil is an empty cell.
+// formatValue returns a value of a column as cells show it: as FieldKind.Format does, and values of
+// attributes as JSON. A nil value is an empty cell.
 func formatValue(value any) string {
 	switch value := value.(type) {
 	case nil:
@@ -55,11 +55,10 @@ func appendJSONText(to []byte, text string) []byte {
 	return append(to, '"')
 }
 
-// runsAsFormula reports whether a spreadsheet that opens a CSV file might take
-// the text for a formula, by its first character. A sign before nothing but
-// digits is no more than a number, so telephone numbers stay as they are. What
-// neutralise made of such a text counts too, so that it gets one more apostrophe
-// and undoing it is exact.
+// runsAsFormula reports whether a spreadsheet that opens a CSV file might take the text for a
+// formula, by its first character. A sign followed only by digits is just a number, so telephone
+// numbers stay as they are. A text that neutralise has already prefixed counts too: it gets one
+// more apostrophe, so that undoing it is exact.
 func runsAsFormula(text string) bool {
 	if text == "" || 'a' <= text[0] && text[0] <= 'z' || 'A' <= text[0] && text[0] <= 'Z' {
 		return false
@@ -75,20 +74,20 @@ func runsAsFormula(text string) bool {
 	return false
 }
 
-// restoreFormula undoes the apostrophe that the CSV writer puts before a text
-// that would run as a formula, and what other programs do to the same end.
+// restoreFormula removes the apostrophe that the CSV writer puts before a text that would run as a
+// formula, and what other programs write for the same purpose.
 func restoreFormula(text string) string {
 	if text != "" && text[0] == '\'' && runsAsFormula(text) {
 		return text[1:]
 	}
-	// Programs write ="007" so that a spreadsheet takes the text for no number.
+	// Programs write ="007" so that a spreadsheet does not take the text for a number.
 	if inner, ok := strings.CutPrefix(text, `="`); ok && strings.Count(inner, `"`) == 1 && strings.HasSuffix(inner, `"`) {
 		return inner[:len(inner)-1]
 	}
 	return text
 }
 
-// clip shortens a value that goes into an error message.
+// clip shortens a value for an error message.
 func clip(text string) string {
 	const most = 60
 	if len(text) <= most {

@@ -20,17 +20,16 @@ import (
 const (
 	xlsxMaxFile  = 2 << 30 // bytes of the file
 	xlsxMaxParts = 10_000
-	// Of the parts that are read there may be xlsxFreeBytes, and beyond it
-	// xlsxMaxRatio times the bytes of the file: workbooks have 10 to 30 times, a
-	// ZIP that is made to burst has 1000. A row that holds something counts for
-	// xlsxRowBytes at most, since users may well have the same long texts.
+	// The parts that are read may have xlsxFreeBytes, and beyond that xlsxMaxRatio times the bytes
+	// of the file: workbooks have 10 to 30 times, a ZIP bomb has 1000. A row that is not empty
+	// counts as at most xlsxRowBytes, since users may well have the same long texts.
 	xlsxFreeBytes = 8 << 20
 	xlsxMaxRatio  = 100
 	xlsxRowBytes  = 1 << 10
 	xlsxMaxDepth  = 64 // of XML elements
 )
 
-// errNotXLSX is what a file that is no workbook, or a damaged one, is refused with.
+// errNotXLSX is the error about a file that is no workbook or is damaged.
 func errNotXLSX(format string, args ...any) *userkit.Error {
 	return userkit.NewError(userkit.CodeBadFormat, "", format, args...)
 }
@@ -42,8 +41,8 @@ type xlsxArchive struct {
 	close  func() error
 }
 
-// openXLSXArchive opens a workbook. What cannot be read at any place is copied
-// into a temporary file first.
+// openXLSXArchive opens a workbook. A reader without random access is copied into a temporary file
+// first.
 func openXLSXArchive(from io.Reader) (*xlsxArchive, error) {
 	file, size, done, err := randomAccess(from)
 	if err != nil {
@@ -57,8 +56,8 @@ func openXLSXArchive(from io.Reader) (*xlsxArchive, error) {
 	return archive, nil
 }
 
-// randomAccess returns what is left of a reader as something that can be read at
-// any place, its size, and how to give it back.
+// randomAccess returns the rest of a reader with random access, its size, and a function that
+// releases it.
 func randomAccess(from io.Reader) (file io.ReaderAt, size int64, done func() error, err error) {
 	if seeker, ok := from.(io.ReadSeeker); ok {
 		if at, ok := from.(io.ReaderAt); ok {
@@ -128,8 +127,8 @@ func readXLSXDirectory(file io.ReaderAt, size int64) (*xlsxArchive, error) {
 	return &xlsxArchive{parts: parts, budget: xlsxFreeBytes + xlsxMaxRatio*size}, nil
 }
 
-// zipEntries returns the number of entries that the end of a ZIP declares:
-// archive/zip makes room for them before it has seen one.
+// zipEntries returns the number of entries that the end of a ZIP declares, for which archive/zip
+// allocates memory before it has read one.
 func zipEntries(file io.ReaderAt, size int64) (uint64, error) {
 	const endSize, locatorSize, end64Size = 22, 20, 56
 	tail := make([]byte, min(size, endSize+0xFFFF+locatorSize))
@@ -155,7 +154,7 @@ func zipEntries(file io.ReaderAt, size int64) (uint64, error) {
 	return count, nil
 }
 
-// boundedReaderAt reads no more than left bytes; below zero: no bound.
+// boundedReaderAt reads at most left bytes; a negative left means no bound.
 type boundedReaderAt struct {
 	from io.ReaderAt
 	left int64
@@ -171,7 +170,7 @@ func (r *boundedReaderAt) ReadAt(data []byte, at int64) (int, error) {
 	return r.from.ReadAt(data, at)
 }
 
-// xlsxPart reads the XML of one part, an element at a time, in bounded memory.
+// xlsxPart reads the XML of one part element by element, in bounded memory.
 type xlsxPart struct {
 	name    string
 	decoder *xml.Decoder
@@ -183,7 +182,7 @@ type xlsxPart struct {
 	failed  error
 }
 
-// open opens a part; nil when there is none of the name.
+// open opens a part; it returns nil if there is none of the name.
 func (a *xlsxArchive) open(name string) (*xlsxPart, error) {
 	file := a.parts[strings.ToLower(strings.TrimPrefix(name, "/"))]
 	if file == nil {
@@ -198,7 +197,7 @@ func (a *xlsxArchive) open(name string) (*xlsxPart, error) {
 	return part, nil
 }
 
-// ReadByte is what the decoder reads by.
+// ReadByte is the method by which the decoder reads.
 func (p *xlsxPart) ReadByte() (byte, error) {
 	if p.left--; p.left < 0 {
 		return 0, p.fail(p.tooLong())
@@ -209,7 +208,7 @@ func (p *xlsxPart) ReadByte() (byte, error) {
 	return p.buffer.ReadByte()
 }
 
-// Read is there because a decoder asks for an io.Reader.
+// Read exists because a decoder demands an io.Reader.
 func (p *xlsxPart) Read(data []byte) (int, error) {
 	if len(data) == 0 {
 		return 0, nil
@@ -233,8 +232,8 @@ func (p *xlsxPart) fail(err *userkit.Error) error {
 
 func (p *xlsxPart) close() error { return p.content.Close() }
 
-// token returns the next token, valid until the next call, and io.EOF at the end
-// of a part that is whole.
+// token returns the next token, which is valid until the next call, and io.EOF at the end of a
+// complete part.
 func (p *xlsxPart) token() (xml.Token, error) {
 	p.left = MaxRowBytes
 	token, err := p.decoder.Token()
@@ -260,8 +259,8 @@ func (p *xlsxPart) token() (xml.Token, error) {
 	return token, nil
 }
 
-// child returns the next element directly inside of the open one at a depth, and
-// false where that ends. What the caller has left of the last child is skipped.
+// child returns the next direct child of the element that is open at a depth, and false after the
+// last one. Whatever the caller has not read of the previous child is skipped.
 func (p *xlsxPart) child(depth int) (xml.StartElement, bool, error) {
 	for {
 		token, err := p.token()
@@ -281,7 +280,7 @@ func (p *xlsxPart) child(depth int) (xml.StartElement, bool, error) {
 	}
 }
 
-// elements calls visit for each element of the part, whatever it is in.
+// elements calls visit for each element of the part, at any depth.
 func (p *xlsxPart) elements(visit func(element xml.StartElement) error) error {
 	for {
 		token, err := p.token()
@@ -299,7 +298,7 @@ func (p *xlsxPart) elements(visit func(element xml.StartElement) error) error {
 	}
 }
 
-// visit reads a whole part; one that is missing has no elements.
+// visit reads a complete part; a missing part has no elements.
 func (a *xlsxArchive) visit(name string, visit func(element xml.StartElement) error) error {
 	part, err := a.open(name)
 	if err != nil || part == nil {
@@ -308,8 +307,7 @@ func (a *xlsxArchive) visit(name string, visit func(element xml.StartElement) er
 	return errors.Join(part.elements(visit), part.close())
 }
 
-// attribute returns an attribute of an element by its local name, "" when there is
-// none.
+// attribute returns the attribute of an element with a local name, or "".
 func attribute(element xml.StartElement, name string) string {
 	for _, attribute := range element.Attr {
 		if attribute.Name.Local == name {
@@ -319,13 +317,13 @@ func attribute(element xml.StartElement, name string) string {
 	return ""
 }
 
-// xlsxRelation is how a part names another.
+// xlsxRelation is a reference from one part to another.
 type xlsxRelation struct {
 	kind   string // the end of its type, such as "worksheet"
 	target string // the name of the other part
 }
 
-// relations reads what a part names others by.
+// relations reads the references of a part to others.
 func (a *xlsxArchive) relations(name string) (map[string]xlsxRelation, error) {
 	relations := map[string]xlsxRelation{}
 	directory, base := path.Split(name)

@@ -21,21 +21,18 @@ const (
 	xlsxMaxStyles    = 65_536
 )
 
-// xlsxReader reads the rows of a workbook, all of them as a stream: of a sheet
-// of any size, one row is in memory. (excelize, which writes workbooks here,
-// holds all small parts in memory, takes a damaged sheet for one that ends, and
-// does not tell whether a formula has a last result.)
+// xlsxReader streams the rows of a workbook: whatever the size of a sheet, one row is in memory.
+// (excelize, which writes workbooks here, keeps all small parts in memory, takes a damaged sheet
+// for a complete one, and does not report whether a formula has a cached result.)
 //
-// The headings are the first row that is not empty of the first sheet that has
-// one. Sheets behind it that have the same headings go on where it ends, as
-// exports of more users than a sheet has rows do. Of a sheet with other headings
-// the first row is a *rowError, and the rest is passed over; hidden sheets, which
-// hold what people are not meant to edit, are passed over without a word.
+// The headings are the first row that is not empty, of the first sheet that has one. Later sheets
+// with the same headings continue it, as in exports of more users than fit on a sheet. For a sheet
+// with other headings the first row is a *rowError and the rest is skipped. Hidden sheets, which
+// contain what people are not meant to edit, are skipped silently.
 //
-// In merged cells the value is that of the first one, the others are empty. Of a
-// formula, the value is the one that the program that saved the workbook has
-// written beside it; nothing is calculated here. LibreOffice writes each truth
-// value as a formula.
+// In merged cells, the first one has the value and the others are empty. The value of a formula is
+// the one that the program that saved the workbook has stored with it; nothing is calculated here.
+// LibreOffice writes each truth value as a formula.
 type xlsxReader struct {
 	archive *xlsxArchive
 	texts   *xlsxTexts
@@ -84,7 +81,7 @@ func (r *xlsxReader) open() error {
 	}
 }
 
-// workbook reads all but the sheets.
+// workbook reads everything but the sheets.
 func (r *xlsxReader) workbook() error {
 	name := "xl/workbook.xml"
 	roots, err := r.archive.relations("")
@@ -145,7 +142,7 @@ func (r *xlsxReader) workbook() error {
 	return nil
 }
 
-// readStyles reads what the number formats of the cells mean.
+// readStyles reads the meaning of the cells' number formats.
 func (r *xlsxReader) readStyles(name string) error {
 	custom := map[int]xlsxFormat{}
 	inside := false // of cellXfs, which the cells count into
@@ -177,9 +174,8 @@ func (r *xlsxReader) readStyles(name string) error {
 
 func (r *xlsxReader) columns() []string { return r.headings }
 
-// firstRow opens the next sheet and gives the texts of its first row that is not
-// empty, and nil for a sheet that is. Without a next sheet it returns
-// errEmptyFile.
+// firstRow opens the next sheet and returns the texts of its first row that is not empty, or nil
+// for an empty sheet. If there is no further sheet, it returns errEmptyFile.
 func (r *xlsxReader) firstRow() ([]string, error) {
 	if len(r.sheets) == 0 {
 		return nil, errEmptyFile()
@@ -253,9 +249,9 @@ func (r *xlsxReader) close() error {
 	return errors.Join(r.closeSheet(), r.texts.close(), r.archive.close())
 }
 
-// sheetRow reads the next row of the sheet that is not empty, of at most so many
-// columns, and fills it up to len(r.headings). At the end of the sheet, which is
-// whole then, it closes the sheet and returns io.EOF.
+// sheetRow reads the next row of the sheet that is not empty, of at most the given number of
+// columns, and pads it to len(r.headings). At the end of a complete sheet, it closes the sheet and
+// returns io.EOF.
 func (r *xlsxReader) sheetRow(row *tableRow, columns int) error {
 	for {
 		token, err := r.part.token()
@@ -372,7 +368,7 @@ func (r *xlsxReader) cells(row *tableRow, element xml.StartElement, columns int)
 	return nil
 }
 
-// cell reads a cell. The problem is what is wrong with it.
+// cell reads a cell. problem describes what is wrong with it.
 func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string, err error) {
 	kind, style := attribute(element, "t"), attribute(element, "s")
 	formula, cached := false, false
@@ -477,8 +473,7 @@ func (r *xlsxReader) numberCell(text, style string) (cell, string, error) {
 	return cell{text: strconv.FormatFloat(number, 'f', -1, 64), value: number}, "", nil
 }
 
-// wholeCell returns the cell of a whole number, as a text where the format fills it up
-// with zeros.
+// wholeCell returns the cell of a whole number, as a text if the format pads it with zeros.
 func (f xlsxFormat) wholeCell(whole int64) cell {
 	if f.digits > 0 && whole >= 0 {
 		return cell{text: fmt.Sprintf("%0*d", f.digits, whole)}
@@ -488,7 +483,7 @@ func (f xlsxFormat) wholeCell(whole int64) cell {
 
 func timeCell(t time.Time) cell { return cell{text: formatTime(t), value: t} }
 
-// text reads the text of the element that is open, to its end.
+// text reads the text of the open element up to its end.
 func (p *xlsxPart) text() (string, error) {
 	var text []byte
 	for depth := p.depth; p.depth >= depth; {
@@ -505,8 +500,8 @@ func (p *xlsxPart) text() (string, error) {
 	return string(text), nil
 }
 
-// richText reads the text of the element that is open, to its end: one text, or
-// pieces of different looks. Phonetic hints are none of it.
+// richText reads the text of the open element up to its end: one text, or several runs with
+// different formats. Phonetic hints are not a part of it.
 func (p *xlsxPart) richText() (string, error) {
 	text, err := p.appendRichText(nil)
 	return string(text), err

@@ -20,10 +20,10 @@ const (
 	xlsxBlockBytes    = 64 << 10
 )
 
-// xlsxTexts are the texts that the cells of a workbook share: the first ones in
-// memory, the others in a temporary file, in blocks of which some are kept. A
-// workbook has its texts in the order in which its cells first use them, so
-// that the common ones are in front and the rest is read in order.
+// xlsxTexts are the texts that the cells of a workbook share: the first ones in memory, and the
+// others in blocks in a temporary file, some of which are cached. A workbook lists its texts in the
+// order in which its cells first use them, so the common ones come first and the rest is read in
+// order.
 type xlsxTexts struct {
 	memory []string
 	size   int64 // of all texts, with their overhead
@@ -39,7 +39,7 @@ type xlsxTexts struct {
 	}
 }
 
-// xlsxBlock is where a block is.
+// xlsxBlock is the position of a block.
 type xlsxBlock struct {
 	first int   // of its texts
 	at    int64 // in the file
@@ -112,7 +112,7 @@ func (t *xlsxTexts) flush() (err error) {
 	return err
 }
 
-// text returns a text by its number from 0, and whether there is one.
+// text returns the text with a number, from 0, and reports whether there is one.
 func (t *xlsxTexts) text(number int) (string, bool, error) {
 	if number < 0 || number >= t.count {
 		return "", false, nil

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A time in a cell is a number of days since an epoch, whose fraction is the
-// time of the day, and a number format that says so.
+// A time in a cell is a number of days since an epoch, whose fraction is the time of day, with a
+// number format that marks it as a time.
 var (
-	// The system of 1900 counts a 29 February 1900 that never was. This epoch is
-	// right for the days behind it.
+	// The system of 1900 counts a 29 February 1900 that did not exist. This epoch is correct for
+	// the days after it.
 	xlsxEpoch1900 = time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
 	xlsxEpoch1904 = time.Date(1904, 1, 1, 0, 0, 0, 0, time.UTC)
 )
@@ -28,17 +28,17 @@ func xlsxDays(t, epoch time.Time) float64 {
 	return float64(days) + float64(seconds%86400*1e6+int64(t.Nanosecond()/1e3))/86400e6
 }
 
-// xlsxSerial returns the number of days of a time in the system of 1900, and
-// whether reading it gives the very same time.
+// xlsxSerial returns a time as a number of days in the system of 1900, and reports whether reading
+// it returns exactly the same time.
 func xlsxSerial(t time.Time) (float64, bool) {
 	serial := xlsxDays(t, xlsxEpoch1900)
 	back, ok := parseXLSXSerial(strconv.FormatFloat(serial, 'f', -1, 64), xlsxEpoch1900)
 	return serial, ok && back.Equal(t)
 }
 
-// parseXLSXSerial reads a number of days, to the microsecond. A program that
-// writes 15 digits, as many do, is up to 5 microseconds off: a whole second or
-// millisecond that would be written with these digits is what was meant.
+// parseXLSXSerial reads a number of days, to the microsecond. A program that writes 15 digits, as
+// many do, is off by up to 5 microseconds; if these digits are those of a whole second or
+// millisecond, that is what was meant.
 func parseXLSXSerial(text string, epoch time.Time) (time.Time, bool) {
 	serial, err := strconv.ParseFloat(text, 64)
 	first, end := float64(xlsxFirstSerial), float64(xlsxEndSerial)
@@ -64,7 +64,7 @@ func parseXLSXSerial(text string, epoch time.Time) (time.Time, bool) {
 	return t, true
 }
 
-// xlsxNumberKind says what the numbers of a number format mean.
+// xlsxNumberKind is the meaning of the numbers of a number format.
 type xlsxNumberKind byte
 
 const (
@@ -73,7 +73,7 @@ const (
 	xlsxSpan                 // days that went by, as in [h]:mm
 )
 
-// xlsxFormat is what a number format says of the numbers that have it.
+// xlsxFormat is what a number format says about the numbers that have it.
 type xlsxFormat struct {
 	kind xlsxNumberKind
 	// digits is how many digits a whole number is filled up to with zeros, as in 00000 for
@@ -82,10 +82,10 @@ type xlsxFormat struct {
 	digits int
 }
 
-// xlsxMostDigits is the most digits that a whole number is filled up to.
+// xlsxMostDigits is the maximum number of digits to which a whole number is padded.
 const xlsxMostDigits = 64
 
-// xlsxZeros is the code of a number format that fills up with zeros, for a locale or not.
+// xlsxZeros matches the code of a number format that pads with zeros, with or without a locale.
 var xlsxZeros = regexp.MustCompile(`^(?:\[\$-[^\]]*\])?(0{2,})$`)
 
 // xlsxFormatOf reads the code of a number format.
@@ -98,8 +98,8 @@ func xlsxFormatOf(code string) xlsxFormat {
 	return format
 }
 
-// xlsxBuiltinKind returns the kind of a number format that workbooks do not spell
-// out.
+// xlsxBuiltinKind returns the kind of a built-in number format, whose code workbooks do not
+// contain.
 func xlsxBuiltinKind(id int) xlsxNumberKind {
 	switch {
 	case id == 46:
@@ -110,9 +110,9 @@ func xlsxBuiltinKind(id int) xlsxNumberKind {
 	return xlsxPlain
 }
 
-// xlsxFormatKind returns the kind of a number format from its code: what counts
-// are the letters of dates and times that are not quoted, escaped or in
-// brackets, and hours, minutes or seconds in brackets.
+// xlsxFormatKind returns the kind of a number format from its code. What counts are the letters of
+// dates and times that are not quoted, escaped or in brackets, and hours, minutes or seconds in
+// brackets.
 func xlsxFormatKind(code string) xlsxNumberKind {
 	code, _, _ = strings.Cut(strings.ToLower(code), ";")
 	if strings.TrimSpace(code) == "general" {

@@ -17,9 +17,8 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// What a sheet and a cell can hold. These are bounds of the format, but for
-// xlsxSheetBytes: a part of 4 GiB and more needs extensions of ZIP that
-// spreadsheets do not open.
+// The limits of a sheet and a cell. They are those of the format, except xlsxSheetBytes: a part of
+// 4 GiB or more needs extensions of ZIP that spreadsheets do not open.
 const (
 	xlsxSheetRows  = 1_048_576
 	xlsxCellChars  = 32_767 // UTF-16 units
@@ -27,14 +26,13 @@ const (
 	xlsxExactBelow = 1e15 // a spreadsheet shows 15 digits of a number
 )
 
-// xlsxPieceBytes is how much of a sheet excelize is given at a time.
+// xlsxPieceBytes is how many bytes of a sheet excelize is given at a time.
 const xlsxPieceBytes = 1 << 20
 
-// xlsxWriter writes a workbook as a stream, in bounded memory and without
-// temporary files. excelize can do neither: its stream writer gathers a sheet in
-// memory and then in a file, and it builds the whole archive in memory before it
-// writes any of it. So it is given a piece of a sheet at a time, each in a
-// workbook of its own, and the pieces are put together here, in the archive.
+// xlsxWriter streams a workbook, in bounded memory and without temporary files. excelize can do
+// neither: its stream writer collects a sheet in memory and then in a file, and it builds the whole
+// archive in memory before it writes any of it. So it is given one piece of a sheet at a time, each
+// in a workbook of its own, and the pieces are joined here, in the archive.
 type xlsxWriter struct {
 	out      *zip.Writer
 	columns  []string
@@ -53,7 +51,7 @@ type xlsxWriter struct {
 	cells      []any
 }
 
-// xlsxBook is a workbook of excelize with the looks of the cells.
+// xlsxBook is a workbook of excelize with the styles of the cells.
 type xlsxBook struct {
 	*excelize.File
 	headingStyle, timeStyle int
@@ -72,8 +70,8 @@ func newXLSXBook() (*xlsxBook, error) {
 	return book, nil
 }
 
-// newXLSXWriter begins a workbook of a sheet "Users"; when that is full, "Users
-// 2" and so on follow.
+// newXLSXWriter begins a workbook with the sheet "Users"; when that is full, "Users 2" and so on
+// follow.
 func newXLSXWriter(to io.Writer, columns []string, cut func(CutCell)) (tableWriter, error) {
 	w, err := newXLSXSheets(to, columns, xlsxSheetRows, cut)
 	if err != nil {
@@ -189,9 +187,8 @@ func (w *xlsxWriter) row(values []any) error {
 	return w.setRow()
 }
 
-// cell returns a value as excelize takes it. What a spreadsheet would change goes
-// as a text: whole numbers of more than 15 digits and times that a number of
-// days cannot say.
+// cell returns a value in the form that excelize takes. A value that a spreadsheet would change is
+// a text: a whole number of more than 15 digits, and a time that a number of days cannot express.
 func (w *xlsxWriter) cell(column string, value any) (any, error) {
 	w.pieceBytes += 80
 	switch value := value.(type) {
@@ -218,8 +215,8 @@ func (w *xlsxWriter) cell(column string, value any) (any, error) {
 	return w.text(column, formatValue(value))
 }
 
-// text returns a text as excelize takes it, which would cut it or put U+FFFD into
-// it without a word.
+// text returns a text in a form that excelize writes unchanged; it would silently cut other texts
+// or put U+FFFD into them.
 func (w *xlsxWriter) text(column, text string) (any, error) {
 	if text == "" {
 		return nil, nil
@@ -262,8 +259,8 @@ func (w *xlsxWriter) cut(column, text string) string {
 // xlsxCutMark ends a text that was cut.
 const xlsxCutMark = "… [cut: a cell holds no more]"
 
-// cutByExport reports whether a text was cut by cut: it ends with the mark, and fills its
-// cell but for half of a character.
+// cutByExport reports whether a text was cut by cut: it ends with the mark and fills its cell,
+// except for half of a character.
 func cutByExport(text string) bool {
 	return strings.HasSuffix(text, xlsxCutMark) && len(utf16.Encode([]rune(text))) >= xlsxCellChars-1
 }
@@ -273,8 +270,8 @@ func (w *xlsxWriter) setRow() error {
 	return w.rowsOf.SetRow("A"+strconv.Itoa(w.rows), w.cells)
 }
 
-// endPiece puts the rows of the piece into the sheet, and what stands before
-// them when it is the first piece.
+// endPiece writes the rows of the piece into the sheet, preceded for the first piece by what stands
+// before the rows.
 func (w *xlsxWriter) endPiece() error {
 	if err := w.rowsOf.Flush(); err != nil {
 		return err
@@ -314,7 +311,7 @@ func (w *xlsxWriter) endSheet() error {
 	return err
 }
 
-// finish writes what is left of the last sheet, and the parts that are not sheets.
+// finish writes the rest of the last sheet, and the parts that are not sheets.
 func (w *xlsxWriter) finish() error {
 	if err := w.endSheet(); err != nil {
 		return err
@@ -349,7 +346,7 @@ func (w *xlsxWriter) finish() error {
 
 func (w *xlsxWriter) discard() { _ = w.close() }
 
-// close gives back what excelize holds.
+// close releases what excelize holds.
 func (w *xlsxWriter) close() error {
 	if w.piece == nil {
 		return nil
@@ -359,7 +356,7 @@ func (w *xlsxWriter) close() error {
 	return book.Close()
 }
 
-// writeParts writes the parts of a workbook to where create says.
+// writeParts writes the parts of a workbook to the writers that create returns.
 func (b *xlsxBook) writeParts(create func(name string) (io.Writer, error)) error {
 	b.SetZipWriter(func(io.Writer) excelize.ZipWriter { return xlsxParts(create) })
 	return b.Write(io.Discard)
@@ -377,18 +374,18 @@ func (xlsxParts) AddFS(fs.FS) error { return errors.ErrUnsupported }
 // Close has nothing to close.
 func (xlsxParts) Close() error { return nil }
 
-// Characters that XML cannot hold are written in XLSX as _xHHHH_, a UTF-16 unit
-// in hexadecimal digits, and a text that looks so has its first character
-// written that way. excelize does the latter with every text, so the former
-// pass through it as xlsxEscape and the four digits, and are put right behind it.
+// Characters that are not allowed in XML are written in XLSX as _xHHHH_, a UTF-16 unit in
+// hexadecimal digits, and the first character of a text that looks like this is escaped in the same
+// way. excelize does the latter for every text, so the former are passed through it as xlsxEscape
+// and the four digits, and are corrected afterwards.
 const xlsxEscape = '\U0010FFFD'
 
-// xlsxMarked reports whether XML cannot hold a character, or it is the mark.
+// xlsxMarked reports whether a character is not allowed in XML or is the mark.
 func xlsxMarked(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF || r == xlsxEscape
 }
 
-// xlsxMark puts marks in place of the characters that xlsxMarked tells.
+// xlsxMark replaces the characters that xlsxMarked reports with marks.
 func xlsxMark(text string) string {
 	var marked strings.Builder
 	for _, r := range text {
