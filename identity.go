@@ -28,13 +28,15 @@ import (
 
 // LoginKey returns the form in which logins compare: that of the profile
 // UsernameCaseMapped of PRECIS (RFC 8265), for each of the parts between spaces. Logins that differ
-// in accents or in letters that look alike are different.
+// in accents or in letters that look alike are different. The key of a text that no login may be
+// is never that of a login.
 //
 // For writers of stores.
 func LoginKey(login string) string {
 	key, err := loginKey(login)
 	if err != nil {
-		return foldCase(login)
+		// Full case folding would make a login of it, as of a ligature its letters.
+		return lowerCase(login)
 	}
 	return key
 }
@@ -245,8 +247,17 @@ func (o *options) loginSkeleton(login string) (skeleton string, err error) {
 			err = NewError(CodeBadFormat, "login", "%q cannot be checked: the check panicked", clip(login))
 		}
 	}()
-	// A skeleton may have capital letters, such as the O that 0 looks like.
-	skeleton = foldCase(o.skeleton(LoginKey(login)))
+	// People see the login as it is written, in which I is l, and others write it in small
+	// letters, in which m is rn. A skeleton may have capital letters, such as the O that 0 looks
+	// like.
+	skeleton = strings.Join(strings.Fields(width.Fold.String(login)), " ")
+	for range 4 {
+		next := foldCase(o.skeleton(skeleton))
+		if next == skeleton {
+			break
+		}
+		skeleton = next
+	}
 	if len(skeleton) > SortKeyBytes || !utf8.ValidString(skeleton) || strings.Contains(skeleton, "\x00") {
 		digest := sha256.Sum256([]byte(skeleton))
 		skeleton = hex.EncodeToString(digest[:])

@@ -3,6 +3,7 @@ package userkit
 import (
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -71,6 +72,26 @@ func TestPartsOfEmailAddressesHaveTheirLengths(t *testing.T) {
 func TestInvisibleLogins(t *testing.T) {
 	for _, login := range []string{"ada\u200b", "a\u00adda", "\ufeffada", "\u202eada", "\u200b", "\u3164", "ada\u2028", "ﬁn", "ada\U000E0041"} {
 		require.ErrorIs(t, checkLogin(login), ErrInvalid, "%+q", login)
+	}
+}
+
+// Whoever looks a login up that nobody may have finds none of those that people have.
+func TestKeysOfRefusedLogins(t *testing.T) {
+	require.Equal(t, "ﬁ@x.de", LoginKey("ﬁ@x.de"))
+	require.Equal(t, EmailKey("ﬁ@x.de"), LoginEmailKey("ﬁ@x.de"))
+	for char := rune(0); char <= unicode.MaxRune; char++ {
+		if !unicode.IsGraphic(char) && !unicode.Is(unicode.Cf, char) {
+			continue
+		}
+		for _, login := range []string{string(char) + "a", "a" + string(char) + "a", "Aς" + string(char)} {
+			if _, err := loginKey(login); err == nil {
+				continue
+			}
+			key := LoginKey(login)
+			if _, err := loginKey(key); err == nil {
+				t.Fatalf("%+q is refused, and its key %+q is that of a login", login, key)
+			}
+		}
 	}
 }
 

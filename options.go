@@ -366,8 +366,9 @@ func WithPhoneParser(parser PhoneParser) Option {
 
 // WithConfusableCheck refuses a login that looks like the login of another user, such as раураl in
 // Cyrillic letters beside paypal, with ErrExists and CodeLoginConfusable. skeleton returns the same
-// text for texts that look the same; it is called with LoginKey of a login, by many goroutines at
-// once, and must not block. The package confusable has one by the data of Unicode (UTS 39).
+// text for texts that look the same; it is called with a login as it is written, and again with
+// what it returned, the case folded, until that changes nothing. It is called by many goroutines
+// at once, and must not block. The package confusable has one by the data of Unicode (UTS 39).
 // By default logins that look alike are allowed.
 //
 // Logins that exist already stay as they are, and are compared with new ones once

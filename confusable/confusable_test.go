@@ -22,13 +22,21 @@ func TestLoginsThatLookTheSame(t *testing.T) {
 		require.NoError(t, err, login)
 	}
 	for _, login := range []string{
-		"раураl", "PАYPAL", "paypa1", "payрal", // Cyrillic letters, and a digit
+		"раураl", "PАYPAL", "paypaI", "ｐaypaI", "paypa1", "payрal", // Cyrillic letters, and a digit
 		"Cергей", "bobo", "bobО", "modem", "naïvе", "adа@example.org",
 	} {
 		_, err := users.CreateUser(t.Context(), userkit.NewUser{Login: login})
 		require.Equal(t, userkit.CodeLoginConfusable, userkit.ErrorCode(err), login)
 	}
-	for _, login := range []string{"paypal2", "Сергеи", "bobb", "大明", "naive", "ada"} {
+	for written, others := range map[string][]string{"lll": {"Ill", "IlI", "1ll"}, "Ian": {"lan", "Iаn"}, "Modes": {"rnodes", "Мodes"}} {
+		_, err := users.CreateUser(t.Context(), userkit.NewUser{Login: written})
+		require.NoError(t, err, written)
+		for _, login := range others {
+			_, err := users.CreateUser(t.Context(), userkit.NewUser{Login: login})
+			require.Equal(t, userkit.CodeLoginConfusable, userkit.ErrorCode(err), login)
+		}
+	}
+	for _, login := range []string{"klm", "paypai", "paypal2", "Сергеи", "bobb", "大明", "naive", "ada"} {
 		_, err := users.CreateUser(t.Context(), userkit.NewUser{Login: login})
 		require.NoError(t, err, login)
 	}

@@ -26,6 +26,7 @@ func TestMigrateWorksOutKeys(t *testing.T) {
 		return user
 	}
 	first, second := withEmail("Сергей", "u@bücher.de"), withEmail("Сергеи", "other@example.org")
+	createUser(t, store, "first")
 	segment := userkit.Segment{ID: userkit.NewID[userkit.Segment](), Name: "суп", Revision: 1}
 	segment.CreatedAt, segment.UpdatedAt = segment.ID.Time(), segment.ID.Time()
 	_, err := store.CommitSegment(t.Context(), userkit.SegmentChange{ID: segment.ID, Segment: segment, Event: newEvent(userkit.UserID{})})
@@ -44,6 +45,10 @@ func TestMigrateWorksOutKeys(t *testing.T) {
 		require.NoError(t, store.Migrate(t.Context()))
 		require.NoError(t, store.CheckSchema(t.Context()))
 	}
+
+	// Nobody else has the login of an earlier version that no login may be any more.
+	_, err = store.FindUser(t.Context(), userkit.ByLogin("ﬁrst"))
+	requireCode(t, userkit.CodeUserNotFound, err)
 
 	conflicts, err := store.Conflicts(t.Context())
 	require.NoError(t, err)
