@@ -156,7 +156,7 @@ func occupy(ctx context.Context, manager userkit.Manager, people int) error {
 	}
 	err := each(ctx, len(active), func(number int) error {
 		id := active[number]
-		device, err := manager.RegisterDevice(ctx, id, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid, PushToken: "token", LocationConsent: true})
+		device, err := manager.RegisterDevice(ctx, id, userkit.NewDevice{Name: "phone", Type: userkit.DeviceAndroid, PushToken: id.String(), LocationConsent: true})
 		if err != nil {
 			return err
 		}

@@ -336,13 +336,18 @@ func TestPushMail(t *testing.T) {
 	s.post(of + "/push-mail").leads(of)
 	first, err := s.users.PushMail(t.Context(), user.ID)
 	require.NoError(t, err)
-	s.get(of).says(200, "The address is new.", `data-copy="`+first.Address+`"`)
+	body := s.get(of).says(200, "The address is new.", `data-copy="`+first.Address+`"`).body
+	require.NotContains(t, body, of+`/push-mail"`, "an address that is in use is not replaced without a question")
+	require.NotContains(t, body, of+`/revoke-push-mail"`)
+	s.get(of+"?do=renew-push-mail").says(200, "Replace the address?", first.Address, of+`/push-mail"`)
+	s.get(of+"?do=revoke-push-mail").says(200, "Revoke the address?", first.Address, of+`/revoke-push-mail"`)
 	s.post(of + "/push-mail").leads(of)
 	second, err := s.users.PushMail(t.Context(), user.ID)
 	require.NoError(t, err)
 	require.NotEqual(t, first.Address, second.Address)
 	s.post(of + "/revoke-push-mail").leads(of)
 	s.get(of).says(200, "The address is revoked.", "No address.")
+	require.NotContains(t, s.get(of+"?do=revoke-push-mail").ok(), "<dialog")
 }
 
 func TestStatusLimitAndDeletion(t *testing.T) {
@@ -783,7 +788,11 @@ func TestMessagesOfAUser(t *testing.T) {
 	s.get("/users/"+other.ID.String()+"/messages?do=message&target="+sent.Items[0].ID.String()).says(404, "There is no such message.")
 	s.get(of+"?do=message&target=x").says(404, "There is no such message.")
 
+	require.NotContains(t, s.get(of).ok(), of+`/read"`, "no message is read without a question")
+	s.get(of+"?do=read&target="+sent.Items[0].ID.String()).says(200, "Mark this message as read?", "Maintenance", of+`/read"`)
+	s.get(of + "?do=read&target=nothing").says(404)
 	s.post(of+"/read", "target", sent.Items[0].ID.String()).leads(of)
+	require.NotContains(t, s.get(of+"?do=read&target="+sent.Items[0].ID.String()).ok(), "<dialog")
 	s.get(of+"?unread=1").says(200, "No messages.", `id="unread">0<`)
 	s.get("/messages").says(200, "Devices that were not notified", "Gone", "Ada ada")
 }

@@ -61,7 +61,7 @@ func (c *console) showUserMessagesPage(v *view, w http.ResponseWriter, r *http.R
 			return err
 		}
 	}
-	if v.Do() == "message" {
+	if v.Do() == "message" || v.Do() == "read" {
 		if err := c.openMessage(r, &p); err != nil {
 			return err
 		}
@@ -94,9 +94,7 @@ func (p *userMessagesPage) fill(messages []userkit.Message) {
 			if !m.ReadAt.IsZero() || !p.Can("messages.mark_read") {
 				return ""
 			}
-			text := escaped(v.T("Mark as read"))
-			return `<form action="` + escaped(p.URL("messages", "read")) + `" method="post"><input type="hidden" name="target" value="` + escaped(m.ID.String()) + `">` +
-				`<button class="quiet small" title="` + text + `" aria-label="` + text + ` ` + escaped(m.Subject) + `">` + v.Icon("check") + `</button></form>`
+			return v.action("check", v.T("Mark as read"), m.Subject, p.Dialog("read", m.ID.String()))
 		}},
 	}}.of(messages)
 }
@@ -109,7 +107,7 @@ func (v *view) sender(m *userkit.Message) template.HTML {
 	return escaped(v.T("Mail")) + " " + isolated(cmp.Or(m.Origin.Mail.FromName, m.Origin.Mail.From))
 }
 
-// openMessage reads the message of the dialog, and what became of telling devices of it.
+// openMessage reads the message of the dialog, and where it is shown, what became of telling devices of it.
 func (c *console) openMessage(r *http.Request, p *userMessagesPage) error {
 	id, err := userkit.ParseID[userkit.Message](p.Target)
 	if err != nil {
@@ -121,7 +119,7 @@ func (c *console) openMessage(r *http.Request, p *userMessagesPage) error {
 	if p.Message.UserID != p.User.ID {
 		return errNoMessage()
 	}
-	if !p.Can("messages.deliveries") {
+	if p.Do() == "read" || !p.Can("messages.deliveries") {
 		return nil
 	}
 	deliveries, err := c.users.Deliveries(r.Context(), userkit.DeliveryQuery{

@@ -274,7 +274,7 @@ func (s *site) pages() []string {
 		"/", "/users", "/users?open=" + s.ada.ID.String(), "/users?filter=login+pr+and+country+eq+%22GB%22", "/users?filter=nonsense", "/users?q=zzz", "/users?do=columns",
 		"/users?do=bulk", "/users?do=bulk&id=" + s.ada.ID.String(), "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/bulk?action=add_days&days=30", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
 		of + "?do=deactivate", of + "?do=delete", of + "?do=connect", "/connections", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/devices?do=withdraw&target=" + s.device.ID.String(), of + "/map", of + "/map?do=forget", "/map", of + "/sessions", of + "/traffic", of + "/purchases",
-		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/messages", of + "/messages?do=write", of + "/messages?do=message&target=" + s.message.ID.String(), of + "/activity", "/sessions", "/messages", "/purchases", "/segments", "/segments?do=create",
+		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/messages", of + "/messages?do=write", of + "/messages?do=read&target=" + s.message.ID.String(), of + "/messages?do=message&target=" + s.message.ID.String(), of + "/activity", "/sessions", "/messages", "/purchases", "/segments", "/segments?do=create",
 		"/segments/" + s.segment.ID.String(), "/segments/" + s.segment.ID.String() + "?do=edit", "/audit", "/jobs", "/preferences", "/find?q=ada", "/unknown",
 	}
 }

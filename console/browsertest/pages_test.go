@@ -78,7 +78,7 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b.until(`document.querySelector("dialog pre").innerText.includes("On *Sunday*.")`)
 	b.run(click("dialog a.close"))
 	b.until(`document.querySelector("dialog") === null`)
-	b.run(click(`form[action$="/messages/read"] button`))
+	b.run(click(`a[href*="do=read"]`), visible("dialog:modal"), click(`dialog form[action$="/messages/read"] button.primary`))
 	b.until(`document.getElementById("unread").innerText === "1" && window.stays`)
 
 	// A message to a segment, after its preview.
