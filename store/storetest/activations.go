@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,7 @@ func activationGroups() []group {
 			{"tells nothing to one who guesses", confirmGuesses},
 			{"takes no token that is too old", confirmLate},
 			{"lets exactly one of several callers have a token", confirmRace},
+			{"is decided before another mail, another address, or after it", confirmBesideOthers},
 			{"forgets what a deleted user was sent", confirmDeleted},
 		}},
 	}
@@ -349,6 +351,55 @@ func confirmRace(t *testing.T, env env) {
 		}
 	}
 	require.Equal(t, 1, confirmed)
+}
+
+// While a link is used, another process sends the next one or changes the address: whichever is
+// first, no address counts as verified that nobody has confirmed, and no token is left over that a
+// confirmation has made useless.
+func confirmBesideOthers(t *testing.T, env env) {
+	box := &postbox{}
+	d := env.desk(t, withPostbox(box))
+	other := d.beside(t, env.second(t), withPostbox(box))
+	for round := range 8 {
+		user := d.invite(t)
+		require.NoError(t, d.SendActivation(t.Context(), user.ID, ""))
+		token := box.token(t)
+		moved := fmt.Sprintf("moved-%d@example.com", round)
+		beside := make(chan error, 1)
+		go func() {
+			ctx := context.Background()
+			if round%2 == 0 {
+				beside <- other.SendActivation(ctx, user.ID, "")
+				return
+			}
+			_, err := other.UpdateUser(ctx, user.ID, userkit.UserPatch{Email: userkit.Set(moved)})
+			beside <- err
+		}()
+		_, confirmed := d.ConfirmEmail(t.Context(), token)
+		second := <-beside
+		if confirmed != nil {
+			requireCode(t, confirmed, userkit.ErrForbidden, userkit.CodeInvalidToken)
+			require.NoError(t, second)
+		}
+		got, err := d.User(t.Context(), user.ID)
+		require.NoError(t, err)
+		left := loadOne(t, env.store, userkit.Want{User: user.ID, Activation: true}).Activation
+		switch {
+		case round%2 == 0 && second != nil:
+			requireCode(t, second, userkit.ErrRefused, userkit.CodeAlreadyConfirmed)
+			fallthrough
+		case round%2 == 0 && confirmed == nil:
+			require.True(t, got.EmailVerified)
+			require.Zero(t, left)
+		case round%2 == 0:
+			require.False(t, got.EmailVerified)
+			require.Equal(t, user.Email, left.Email)
+		default:
+			require.Equal(t, moved, got.Email)
+			require.False(t, got.EmailVerified, "nobody has confirmed that address")
+			require.Equal(t, confirmed == nil, got.Status == userkit.StatusActive)
+		}
+	}
 }
 
 func confirmDeleted(t *testing.T, env env) {
