@@ -23,6 +23,7 @@ type csvWriter struct {
 	to        io.Writer
 	comma     byte
 	attribute []bool // by column: a single attribute
+	verbatim  bool   // texts are those of another file, and stay as they are
 	buffer    []byte
 }
 
@@ -67,10 +68,14 @@ func (w *csvWriter) row(values []any) error {
 				w.buffer = value.UTC().AppendFormat(w.buffer, time.RFC3339Nano)
 			}
 		case string:
-			if i < len(w.attribute) && w.attribute[i] {
+			if w.verbatim {
+				w.text(value)
+				continue
+			}
+			if w.attribute[i] {
 				value = userkit.FormatAttribute(value)
 			}
-			w.text(value)
+			w.text(markWord(value))
 		default:
 			w.text(formatValue(value))
 		}
@@ -288,7 +293,7 @@ func (r *csvReader) next(row *tableRow) error {
 				broken = &rowError{column: r.headings[i], err: userkit.NewError(userkit.CodeBadText, "", "not a text of the encoding of the file; name its encoding, or save it as UTF-8")}
 			}
 		}
-		row.cells = append(row.cells, cell{text: restoreFormula(value)})
+		row.cells = append(row.cells, restoreWord(restoreFormula(value)))
 	}
 	if broken != nil { // else it would be an error
 		return broken

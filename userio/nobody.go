@@ -112,6 +112,34 @@ var fillers = []string{"n/a", "none", "nil", "null", "nan", "undefined", "-", "-
 // failed.
 var spreadsheetErrors = []string{"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
 
+// noValue reports whether a text field with this text would be taken for one without a value, or
+// for the error of a formula.
+func noValue(text string) bool {
+	if text == "" || len(text) > maxWord || strings.IndexByte("Nn\\(<[#", text[0]) < 0 {
+		return false
+	}
+	return strings.EqualFold(text, "n/a") || slices.Contains(nullWords, text) || slices.Contains(spreadsheetErrors, text)
+}
+
+// markWord puts an apostrophe before a text that Import would not take for itself.
+func markWord(text string) string {
+	if noValue(strings.TrimLeft(text, "'")) {
+		return "'" + text
+	}
+	return text
+}
+
+// restoreWord returns the cell of a text as it is in a file, without the apostrophe of markWord.
+func restoreWord(text string) cell {
+	if word, marked := strings.CutPrefix(text, "'"); marked && noValue(strings.TrimLeft(word, "'")) {
+		return cell{text: word, exact: true}
+	}
+	return cell{text: text}
+}
+
+// maxWord is the maximum length of a word for no value.
+const maxWord = 16
+
 // own reports whether a column is an attribute by its name or the caller's word, whose
 // texts are what they are.
 func (c *column) own() bool { return c.single != "" && !c.kept }
@@ -122,7 +150,7 @@ func (c *column) missing(cell *cell) bool {
 	if cell.empty() {
 		return true
 	}
-	if cell.exact || cell.value != nil || len(cell.text) > 16 || c.own() {
+	if cell.exact || cell.value != nil || len(cell.text) > maxWord || c.own() {
 		return false
 	}
 	text := strings.TrimSpace(cell.text)

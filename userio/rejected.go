@@ -37,7 +37,7 @@ func newRejectedRows(to io.Writer, from tableReader, columns []column) *rejected
 		}
 	}
 	r.csv = newCSVWriter(to, append(headings, ReasonHeading), comma, true)
-	clear(r.csv.attribute) // values stand as they stood, and are not formatted again
+	r.csv.verbatim = true
 	return r
 }
 
@@ -60,6 +60,8 @@ func (r *rejectedRows) add(columns []column, cells []cell, reason string) error 
 	for at := range columns {
 		switch {
 		case !columns[at].returned():
+		case at < len(cells) && cells[at].exact:
+			values = append(values, markWord(cells[at].text))
 		case at < len(cells):
 			values = append(values, cells[at].text)
 		default:

@@ -106,6 +106,12 @@ func oddUsers(t testing.TB, manager userkit.Manager) {
 		})
 		require.NoError(t, err)
 	}
+	for i, word := range []string{"NULL", "'NULL", `\N`, "N/A", "n/a", "'n/a", "#N/A", "#REF!", "'#REF!", "''#REF!", "#NAME?", "(null)", "<null>", "[NULL]", "none", "-", "nan"} {
+		_, err := manager.CreateUser(t.Context(), userkit.NewUser{
+			Login: fmt.Sprintf("word%03d", i), Name: word, Description: word, AuthMethod: word, Attributes: userkit.Attributes{"text": word},
+		})
+		require.NoError(t, err)
+	}
 	for i, value := range []any{int64(0), int64(-1), int64(1) << 53, int64(1)<<53 + 1, int64(-1 << 63), 0.1, 1.5e300, -2.5e-7, true, false, "", map[string]any{}, []any{}} {
 		_, err := manager.CreateUser(t.Context(), userkit.NewUser{
 			Login: fmt.Sprintf("value%03d", i), Attributes: userkit.Attributes{"text": value, "list": []any{value}},

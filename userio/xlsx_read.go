@@ -398,7 +398,7 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 	case formula && (!cached || kind != "str" && strings.TrimSpace(text) == ""):
 		return cell{}, "holds a formula without the value that it had: put its value in its place", nil
 	case kind == "inlineStr":
-		return cell{text: inline}, "", nil
+		return restoreWord(inline), "", nil
 	case kind == "str":
 		return cell{text: xlsxUnescape(text)}, "", nil
 	}
@@ -416,7 +416,7 @@ func (r *xlsxReader) cell(element xml.StartElement) (value cell, problem string,
 		if err != nil || !ok {
 			return cell{}, "refers to a text that the workbook does not have", nil
 		}
-		return cell{text: shared}, "", nil
+		return restoreWord(shared), "", nil
 	case "b":
 		switch text {
 		case "1", "true":

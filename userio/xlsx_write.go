@@ -208,9 +208,9 @@ func (w *xlsxWriter) cell(column string, value any) (any, error) {
 		}
 	case string:
 		if strings.HasPrefix(column, attributePrefix) {
-			return w.text(column, userkit.FormatAttribute(value))
+			value = userkit.FormatAttribute(value)
 		}
-		return w.text(column, value)
+		return w.text(column, markWord(value))
 	}
 	return w.text(column, formatValue(value))
 }
