@@ -289,14 +289,13 @@ func closingQuote(text string) int {
 // name reads letters, digits and the signs that names hold.
 func (p *filterParser) name() string {
 	begin := p.at
-	for p.at < len(p.text) && nameCharacter(p.text[p.at]) {
-		p.at++
+	for _, r := range p.text[begin:] {
+		if r != '.' && !nameCharacter(r) {
+			break
+		}
+		p.at += utf8.RuneLen(r)
 	}
 	return p.text[begin:p.at]
-}
-
-func nameCharacter(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-' || c == '.'
 }
 
 // word reads a word, in capitals or not, and the space after it.

@@ -46,10 +46,10 @@ const (
 	MaxExtRef          = 256
 	MaxDescription     = 2000
 	MaxAdditionalInfo  = 8000
-	MaxLine            = 256 // every other text of one line
-	MaxAddress         = 500 // a postal or legal address
-	MaxAttributes      = 100 // entries
-	MaxAttributeName   = 64
+	MaxLine            = 256       // every other text of one line
+	MaxAddress         = 500       // a postal or legal address
+	MaxAttributes      = 100       // entries
+	MaxAttributeName   = 64        // characters
 	MaxAttributesBytes = 64 * 1024 // all entries together, as JSON
 )
 
@@ -63,9 +63,9 @@ type Payer struct {
 	BankAccount   string `json:"bank_account,omitempty"`
 }
 
-// Attributes are free-form facts about a user under names that the host
-// chooses. A name begins with a letter and has at most 64 letters, digits, '_'
-// and '-' (ASCII). A value is one that JSON can represent: nil, bool, int64 (whole
+// Attributes are free-form facts about a user under names that the host chooses. A name begins with
+// a letter, of any script, and has at most MaxAttributeName letters, digits, '_' and '-', in
+// normalization form C (NFC). A value is one that JSON can represent: nil, bool, int64 (whole
 // numbers), float64, string, []any or map[string]any.
 type Attributes map[string]any
 

@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/userkit/userkit/internal/jsonvalue"
 	"golang.org/x/text/language"
+	"golang.org/x/text/unicode/norm"
 )
 
 // create decides the creation of a user.
@@ -602,17 +605,20 @@ func (a Attributes) normalise() (Attributes, error) {
 
 // attributeName reports whether an attribute may have the name; see Attributes.
 func attributeName(name string) bool {
-	if len(name) == 0 || len(name) > MaxAttributeName {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '_' || c == '-')) {
+	for i, r := range name {
+		if !nameCharacter(r) || i == 0 && !unicode.IsLetter(r) {
 			return false
 		}
 	}
-	return true
+	return name != "" && utf8.RuneCountInString(name) <= MaxAttributeName && norm.NFC.IsNormalString(name)
+}
+
+// nameCharacter reports whether a name of an attribute may contain a character.
+func nameCharacter(r rune) bool {
+	if r < utf8.RuneSelf {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-'
+	}
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !ignorable(r)
 }
 
 // clone copies attributes so that the copy shares nothing with them.

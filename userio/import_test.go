@@ -112,7 +112,7 @@ func TestImportKnowsHeadings(t *testing.T) {
 		"External ID: extref", "Login: login", "Full name: name", "E-Mail Address: email", "Mobile: phone", "Country Code: country",
 		"Created at: registered_at", "E-mail verified: email_verified", "Traffic-Limit: traffic_limit", "attributes.plan: attributes.plan",
 		"Balance! read-only", "Devices! read-only", "revision! read-only", "Last seen at! read-only", "Access! read-only",
-		"Favourite Colour: attributes.favourite_colour", "! no heading", "Телефон: attributes.column_18",
+		"Favourite Colour: attributes.favourite_colour", "! no heading", "Телефон: attributes.Телефон",
 	}, uses(report))
 	ann := login(t, manager, "ann")
 	require.Equal(t, "7", ann.ExtRef)
@@ -123,7 +123,7 @@ func TestImportKnowsHeadings(t *testing.T) {
 	require.Equal(t, "BY", ann.Country)
 	require.Equal(t, time.Date(2020, 5, 6, 7, 8, 9, 0, time.UTC), ann.RegisteredAt)
 	require.EqualValues(t, 1000, ann.Traffic.Limit.Bytes)
-	require.Equal(t, userkit.Attributes{"plan": "pro", "favourite_colour": "red", "column_18": int64(1)}, ann.Attributes)
+	require.Equal(t, userkit.Attributes{"plan": "pro", "favourite_colour": "red", "Телефон": int64(1)}, ann.Attributes)
 	require.Zero(t, ann.Balance.Amount)
 
 	t.Run("of two columns for one field, the one with its name is it, and the other is kept", func(t *testing.T) {

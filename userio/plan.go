@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/userkit/userkit"
+	"golang.org/x/text/unicode/norm"
 )
 
 // plan assigns the columns of a table to fields, and makes records of its rows.
@@ -383,7 +385,7 @@ func (p *plan) unknown(at int) error {
 				break
 			}
 			suffix := "_" + strconv.Itoa(n)
-			name = base[:min(len(base), userkit.MaxAttributeName-len(suffix))] + suffix
+			name = firstCharacters(base, userkit.MaxAttributeName-len(suffix)) + suffix
 		}
 		return p.assign(at, attributePrefix+name, true)
 	}
@@ -394,35 +396,33 @@ func errUnknownColumn(heading string) *userkit.Error {
 	return userkit.NewError(userkit.CodeUnknownField, clip(heading), "the column %q is not a field of a user", clip(heading))
 }
 
-// attributeName makes a heading fit to name an attribute: as it is, where it
-// can be, else in small letters, with '_' for whatever may not stand in a name.
-// A heading with no letter that fits becomes column_<number>.
+// attributeName returns the name of the attribute for a heading: the heading if it can be a name,
+// or else its letters and digits in lower case, with '_' for whatever is between them. A heading
+// that has no letter becomes column_<number>.
 func attributeName(heading string, number int) string {
-	heading = strings.TrimSpace(heading)
+	heading = norm.NFC.String(strings.TrimSpace(heading))
 	if isAttribute(attributePrefix + heading) {
 		return heading
 	}
-	var name strings.Builder
-	gap := false
-	for _, r := range userkit.Fold(heading) {
-		letter := 'a' <= r && r <= 'z'
-		if !letter && (r < '0' || r > '9' || name.Len() == 0) {
-			gap = name.Len() > 0
-			continue
-		}
-		if gap {
-			name.WriteByte('_')
-			gap = false
-		}
-		name.WriteRune(r)
-		if name.Len() >= userkit.MaxAttributeName {
-			break
-		}
-	}
-	if name.Len() == 0 {
+	words := strings.FieldsFunc(strings.ToLower(heading), func(r rune) bool {
+		return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) || !isAttribute(attributePrefix+"x"+string(r))
+	})
+	name := strings.TrimLeftFunc(strings.Join(words, "_"), func(r rune) bool { return !unicode.IsLetter(r) })
+	name = norm.NFC.String(strings.TrimRight(firstCharacters(name, userkit.MaxAttributeName), "_"))
+	if !isAttribute(attributePrefix + name) {
 		return "column_" + strconv.Itoa(number)
 	}
-	return strings.TrimRight(name.String()[:min(name.Len(), userkit.MaxAttributeName)], "_")
+	return name
+}
+
+// firstCharacters returns at most the given number of characters from the beginning of a text.
+func firstCharacters(text string, most int) string {
+	for i := range text {
+		if most--; most < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // draft makes a record of a row.

@@ -533,6 +533,7 @@ func attributeFigures() []figure {
 		has("nothing", nil),
 		has("other", userkit.Attributes{"w": "gold"}),
 		has("capital", userkit.Attributes{"V": "gold"}),
+		has("another script", userkit.Attributes{"должность": "Gold", "Größe": int64(5), "कुंजी": true}),
 		v("null", nil), v("empty text", ""), v("accent", "\u0301"), v("empty list", []any{}), v("empty object", map[string]any{}),
 		v("list of null", []any{nil}), v("false", false), v("true", true),
 		v("zero", int64(0)), v("one", int64(1)), v("half", 0.5), v("negative", -2.5), v("text of one", "1"), v("text of true", "true"),
@@ -542,7 +543,7 @@ func attributeFigures() []figure {
 		v("object", map[string]any{"gold": int64(1), "v": "gold", "odd name.x": "gold"}),
 		v("deep", map[string]any{"w": map[string]any{"x": "gold"}}), v("deep list", map[string]any{"w": []any{"gold", int64(1)}}),
 		v("deep null", map[string]any{"w": nil}),
-		v("two objects", []any{map[string]any{"w": "gold", "n": int64(1)}, nil, map[string]any{"w": "silver", "n": int64(2), "in": map[string]any{"x": "gold"}}}),
+		v("two objects", []any{map[string]any{"w": "gold", "n": int64(1)}, nil, map[string]any{"w": "silver", "n": int64(2), "внутри": map[string]any{"字": "gold"}}}),
 		v("one object", map[string]any{"w": "gold", "n": int64(2)}),
 		v("objects in a list in a list", []any{[]any{map[string]any{"w": "gold"}}}),
 	}
@@ -552,7 +553,7 @@ func filterAttributes(t *testing.T, env env) {
 	c := newAudience(t, env.store, attributeFigures()...)
 	with := func(names ...string) []string { return names }
 	without := func(names ...string) []string { return c.others(names) }
-	absent := with("nothing", "other", "capital", "null", "empty text", "accent", "empty list", "empty object")
+	absent := with("nothing", "other", "capital", "another script", "null", "empty text", "accent", "empty list", "empty object")
 	c.requireAll(t, []expectation{
 		{`attributes pr`, without("nothing")},
 		{`attributes.v pr`, without(absent...)},
@@ -596,13 +597,13 @@ func filterAttributes(t *testing.T, env env) {
 		{`attributes.v.w ne "gold"`, without("deep list", "list of objects", "two objects", "one object")},
 		{`attributes.v.w sw "SIL"`, with("two objects")},
 		{`attributes.v.n gt 1`, with("two objects", "one object")},
-		{`attributes.v.in.x eq "gold"`, with("two objects")},
+		{`attributes.v.внутри.字 eq "gold"`, with("two objects")},
 		{`attributes.v[w eq "gold"]`, with("deep list", "list of objects", "two objects", "one object")},
 		{`not (attributes.v[w eq "gold"])`, without("deep list", "list of objects", "two objects", "one object")},
 		{`attributes.v[w eq "gold" and n eq 2]`, with("one object")},
 		{`attributes.v[w eq "GOLD" and n lt 2]`, with("two objects")},
-		{`attributes.v[n eq 2 and in.x eq "gold"]`, with("two objects")},
-		{`attributes.v.in[x co "ol"]`, with("two objects")},
+		{`attributes.v[n eq 2 and внутри.字 eq "gold"]`, with("two objects")},
+		{`attributes.v.внутри[字 co "ol"]`, with("two objects")},
 		{`attributes.v[w ne "gold"]`, with("empty object", "object", "deep", "deep null", "two objects")},
 		{`attributes.v[not (w eq "gold" or n pr)]`, with("empty object", "object", "deep", "deep null")},
 		{`attributes.v[w eq null]`, with("empty object", "object", "deep null")},
@@ -616,6 +617,8 @@ func filterAttributes(t *testing.T, env env) {
 		{`attributes.v.w.x eq null`, without("deep")},
 		{`attributes.v.w.x.y pr`, nil},
 		{`attributes.V eq "gold"`, with("capital")},
+		{`attributes.должность eq "GOLD" and attributes.Größe gt 4 and attributes.कुंजी eq true`, with("another script")},
+		{`attributes.Должность pr or attributes.größe pr`, nil},
 		{`attributes[v eq "gold" and not (v eq 1)]`, with("gold", "list of texts")},
 		{`attributes.v[w pr or gold pr]`, with("deep", "deep list", "object", "list of objects", "two objects", "one object")},
 		{`Attributes.w EQ "GOLD" or attributes.v eq false`, with("other", "false")},
