@@ -106,7 +106,7 @@ var nullWords = []string{"NULL", `\N`, "(null)", "<null>", "[NULL]", "#N/A"}
 
 // fillers are the texts that people write for no value. They count only in fields of which they
 // cannot be a value.
-var fillers = []string{"n/a", "none", "nil", "null", "nan", "undefined", "-", "--", "–", "—"}
+var fillers = []string{notApplicable, "none", "nil", "null", "nan", "undefined", "-", "--", "–", "—"}
 
 // spreadsheetErrors are the texts that a spreadsheet shows, and saves as CSV, where a formula has
 // failed.
@@ -115,11 +115,22 @@ var spreadsheetErrors = []string{"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!
 // noValue reports whether a text field with this text would be taken for one without a value, or
 // for the error of a formula.
 func noValue(text string) bool {
-	if text == "" || len(text) > maxWord || strings.IndexByte("Nn\\(<[#", text[0]) < 0 {
+	if text == "" || len(text) > maxWord || !wordBegins[text[0]] {
 		return false
 	}
-	return strings.EqualFold(text, "n/a") || slices.Contains(nullWords, text) || slices.Contains(spreadsheetErrors, text)
+	return strings.EqualFold(text, notApplicable) || slices.Contains(nullWords, text) || slices.Contains(spreadsheetErrors, text)
 }
+
+// notApplicable is the one filler that counts in texts that could be anything.
+const notApplicable = "n/a"
+
+// wordBegins are the first bytes of the words that noValue looks for, which leave out most texts.
+var wordBegins = func() (begins [256]bool) {
+	for _, word := range slices.Concat(nullWords, spreadsheetErrors, []string{notApplicable, strings.ToUpper(notApplicable)}) {
+		begins[word[0]] = true
+	}
+	return begins
+}()
 
 // markWord puts an apostrophe before a text that Import would not take for itself.
 func markWord(text string) string {
@@ -165,7 +176,7 @@ func (c *column) missing(cell *cell) bool {
 	}
 	switch c.Field {
 	case "login", "name", "extref":
-		return strings.EqualFold(text, "n/a")
+		return strings.EqualFold(text, notApplicable)
 	case "email", "phone", "country":
 		return true
 	}
