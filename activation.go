@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // Activation is a mail that was sent to a user to confirm its email address. It is kept until the
@@ -311,8 +313,8 @@ const mailTimeout = time.Minute
 func (m *manager) sendMail(ctx context.Context, mail Mail) error {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	err := askHost(ctx, func() error { return m.activation.Mailer.SendMail(ctx, mail) }, func(err error) error { return err })
-	if _, panicked := errors.AsType[*panicError](err); panicked {
+	err := hostcall.Ask(ctx, func() error { return m.activation.Mailer.SendMail(ctx, mail) }, func(err error) error { return err })
+	if _, panicked := errors.AsType[*hostcall.PanicError](err); panicked {
 		m.logger.ErrorContext(ctx, "userkit: sending a mail failed", "error", err)
 		return NewError(CodeMailNotSent, "", "the mailer panicked")
 	}

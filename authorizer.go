@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // TargetKind is the kind of the target of a call.
@@ -442,7 +444,7 @@ func (m *manager) askAuthorizer(ctx context.Context, request AuthorizationReques
 		Authorization
 		err error
 	}
-	a := askHost(within, func() (a answer) {
+	a := hostcall.Ask(within, func() (a answer) {
 		defer func() { <-m.authorizing }()
 		a.Authorization, a.err = m.authorizer.Authorize(within, request)
 		return a

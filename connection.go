@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // Connection is the right of an administrator to act on behalf of one user, for a reason and for a
@@ -310,7 +312,7 @@ func (m *manager) samePerson(ctx context.Context, administrator Actor, user User
 	}
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.logger.ErrorContext(ctx, "userkit: ConnectionPolicy.SamePerson failed", "error", panicked(reason))
+			m.logger.ErrorContext(ctx, "userkit: ConnectionPolicy.SamePerson failed", "error", hostcall.Panicked(reason))
 			err = NewError(CodeAuthorizerFailed, "", "whether the administrator is the user could not be told")
 		}
 	}()

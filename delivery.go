@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // Delivery is the delivery of one message to one device.
@@ -309,7 +311,7 @@ func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
 	defer cancel()
 	result := notify(limited, notifier, out.notification())
 	a := attempt{asked: true, token: out.device.PushToken, late: limited.Err() != nil}
-	_, a.panicked = errors.AsType[*panicError](result.Err)
+	_, a.panicked = errors.AsType[*hostcall.PanicError](result.Err)
 	switch {
 	case result.Outcome == NotificationDelivered:
 	case a.panicked:
@@ -410,7 +412,7 @@ func notify(ctx context.Context, notifier Notifier, notification Notification) N
 		text := strings.ReplaceAll(err.Error(), notification.PushToken, "(the push token)")
 		return strings.ToValidUTF8(text[:min(len(text), longest)], "")
 	}
-	return askHost(ctx, func() NotificationResult {
+	return hostcall.Ask(ctx, func() NotificationResult {
 		result := notifier.Notify(ctx, notification)
 		if result.Err != nil {
 			result.Err = errors.New(told(result.Err))
@@ -421,8 +423,8 @@ func notify(ctx context.Context, notifier Notifier, notification Notification) N
 		}
 		return Later(NewError(CodeUnknownValue, "outcome", "the notifier returned the unknown outcome %q", clip(string(result.Outcome))), time.Time{})
 	}, func(err error) NotificationResult {
-		if _, panicked := errors.AsType[*panicError](err); panicked {
-			return Later(&panicError{errors.New(told(err))}, time.Time{})
+		if _, panicked := errors.AsType[*hostcall.PanicError](err); panicked {
+			return Later(&hostcall.PanicError{Err: errors.New(told(err))}, time.Time{})
 		}
 		return Later(err, time.Time{})
 	})

@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // dispatcher does work that processes share by leases and that services outside are asked
@@ -196,7 +198,7 @@ func (d *dispatcher[T]) work(ctx context.Context, l *line[T]) {
 func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			d.panicked(ctx, next.work, panicked(reason))
+			d.panicked(ctx, next.work, hostcall.Panicked(reason))
 		}
 	}()
 	patience := next.until.Sub(d.now()) - d.timeout
@@ -213,34 +215,6 @@ func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 	}
 	if err != nil {
 		d.failed = err
-	}
-}
-
-// panicError is a panic of the host's code.
-type panicError struct{ error }
-
-// askHost calls code of the host's that asks a service outside, on a goroutine of its own: if it
-// panics, ends the goroutine or does not return in time, askHost returns what failed makes of the
-// error.
-func askHost[T any](ctx context.Context, call func() T, failed func(error) T) T {
-	answers := make(chan T, 1)
-	go func() {
-		var answer T
-		returned := false
-		defer func() { // also when it ended the goroutine
-			if !returned {
-				answer = failed(&panicError{panicked(recover())})
-			}
-			answers <- answer
-		}()
-		answer = call()
-		returned = true
-	}()
-	select {
-	case answer := <-answers:
-		return answer
-	case <-ctx.Done():
-		return failed(ctx.Err())
 	}
 }
 

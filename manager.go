@@ -2,11 +2,11 @@ package userkit
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // Manager is all of userkit behind one interface. New returns it.
@@ -257,16 +257,13 @@ func (m *manager) repeat(ctx context.Context, duty duty) {
 func (m *manager) attempt(ctx context.Context, duty duty) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = panicked(reason)
+			err = hostcall.Panicked(reason)
 		}
 	}()
 	from := callerOf(ctx)
 	from.trusted, from.connection, from.actor.OnBehalfOf = true, nil, UserID{}
 	return duty.do(m, withCaller(ctx, from))
 }
-
-// panicked returns the error that stands for what was recovered from a panic.
-func panicked(reason any) error { return fmt.Errorf("panic: %v\n%s", reason, debug.Stack()) }
 
 // now returns the time of the manager's clock in the form in which it is stored.
 func (m *manager) now() time.Time { return storedTime(m.clock()) }

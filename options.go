@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // Option sets a property of a manager. All processes that work on one project should use the same
@@ -136,7 +138,7 @@ func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled 
 func (h guardedHandler) Handle(ctx context.Context, record slog.Record) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = panicked(reason)
+			err = hostcall.Panicked(reason)
 		}
 	}()
 	return h.handler.Handle(ctx, record)

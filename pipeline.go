@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // The bounds of the corridor.
@@ -235,7 +237,7 @@ func (p *pipeline) lane() {
 // panicked counts and logs a panic on a goroutine of userkit's own, and returns the
 // error that stands for it.
 func (p *pipeline) panicked(what string, reason any) error {
-	err := panicked(reason)
+	err := hostcall.Panicked(reason)
 	p.logger.Error("userkit: "+what+" panicked", "panics", p.panics.Add(1), "error", err)
 	return NewError(CodeStoreUnavailable, "", "%s panicked", what).Because(err)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // How stores are asked.
@@ -60,7 +61,7 @@ func (m *manager) verify(ctx context.Context, verifier Verifier, receipt Receipt
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
-	_, v.panicked = errors.AsType[*panicError](v.verdict.Err)
+	_, v.panicked = errors.AsType[*hostcall.PanicError](v.verdict.Err)
 	m.doubt(ctx, &v, known)
 	if v.verdict.Outcome == VerdictUndecided && v.verdict.Err != nil {
 		m.logger.WarnContext(ctx, "userkit: a store did not verify a purchase", "store", receipt.Store, "error", v.verdict.Err)
@@ -130,7 +131,7 @@ func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Ve
 		Verdict
 		decided bool
 	}
-	o := askHost(ctx, func() (o opinion) {
+	o := hostcall.Ask(ctx, func() (o opinion) {
 		o.Verdict, o.decided = checker.CheckReceipt(ctx, receipt)
 		return o
 	}, func(err error) opinion { return opinion{Undecided(err, time.Time{}), true} })
@@ -140,7 +141,7 @@ func lookAt(ctx context.Context, verifier Verifier, receipt Receipt) (verdict Ve
 // ask calls a verifier, which is code of the host's. If it panics or does not return in time, the
 // verdict is undecided.
 func ask(ctx context.Context, verifier Verifier, receipt Receipt) Verdict {
-	return askHost(ctx, func() Verdict { return verifier.Verify(ctx, receipt) }, func(err error) Verdict {
+	return hostcall.Ask(ctx, func() Verdict { return verifier.Verify(ctx, receipt) }, func(err error) Verdict {
 		return Undecided(err, time.Time{})
 	})
 }
@@ -205,7 +206,7 @@ func spellings(token string) []string {
 
 // tell calls an acknowledger, which is code of the host's.
 func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts PurchaseFacts) error {
-	return askHost(ctx, func() error { return acknowledger.Acknowledge(ctx, receipt, facts) }, func(err error) error { return err })
+	return hostcall.Ask(ctx, func() error { return acknowledger.Acknowledge(ctx, receipt, facts) }, func(err error) error { return err })
 }
 
 // acknowledge tells the store of a purchase that it was granted. Where that fails, the next
@@ -372,11 +373,11 @@ func (m *manager) readNotification(ctx context.Context, reader NotificationReade
 		NotificationContent
 		err error
 	}
-	read := askHost(ctx, func() (r reading) {
+	read := hostcall.Ask(ctx, func() (r reading) {
 		r.NotificationContent, r.err = reader.ReadNotification(ctx, notification)
 		return r
 	}, func(err error) reading { return reading{err: err} })
-	if _, panicked := errors.AsType[*panicError](read.err); panicked {
+	if _, panicked := errors.AsType[*hostcall.PanicError](read.err); panicked {
 		m.logger.ErrorContext(ctx, "userkit: reading a notification of a store failed", "error", read.err)
 		return NotificationContent{}, NewError(CodeStoreUnavailable, "", "the reader of notifications panicked")
 	}

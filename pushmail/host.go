@@ -2,7 +2,10 @@ package pushmail
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"strings"
+
+	"github.com/userkit/userkit/internal/hostcall"
 )
 
 // askHost calls code of the host's, which may panic, end its goroutine, or not come back: nobody
@@ -12,24 +15,15 @@ func askHost[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 		found T
 		err   error
 	}
-	replies := make(chan reply, 1)
-	go func() {
-		var answer reply
-		returned := false
-		defer func() { // also when it ended the goroutine
-			if !returned {
-				answer = reply{err: fmt.Errorf("pushmail: the host's code panicked: %v", recover())}
-			}
-			replies <- answer
-		}()
-		answer.found, answer.err = ask()
-		returned = true
-	}()
-	select {
-	case answer := <-replies:
-		return answer.found, answer.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
+	answer := hostcall.Ask(ctx, func() (r reply) {
+		r.found, r.err = ask()
+		return r
+	}, func(err error) reply {
+		if _, panicked := errors.AsType[*hostcall.PanicError](err); panicked {
+			what, _, _ := strings.Cut(err.Error(), "\n") // without the stack, since a mail may tell it
+			err = errors.New("pushmail: the host's code failed: " + what)
+		}
+		return reply{err: err}
+	})
+	return answer.found, answer.err
 }
