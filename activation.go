@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/userkit/userkit/internal/hostcall"
@@ -114,8 +113,8 @@ type ActivationManager interface {
 	// longer has. It returns ErrRefused with CodeActivationExpired for a token that is too old, and
 	// with CodeUserDisabled.
 	//
-	// userkit does not limit attempts: nobody guesses 256 bits, and an attempt costs one search at
-	// most. The host limits the rate of requests, as of any page.
+	// It does not limit attempts: nobody guesses 256 bits, and an attempt costs one search at most.
+	// userhttp.Attempt bounds the attempts of each client that fail.
 	ConfirmEmail(ctx context.Context, token string) (User, error)
 }
 
@@ -205,51 +204,8 @@ func confirmEmail(state *State, o origin, digest TokenDigest) (User, Change, err
 	return user, c, nil
 }
 
-// mailPace counts the mails to each address in this process.
-type mailPace struct {
-	mu        sync.Mutex
-	addresses map[[sha256.Size]byte]mailCount
-}
-
-// mailCount is the mails to one address.
-type mailCount struct {
-	from  time.Time
-	mails int
-}
-
-// maxMailAddresses is how many addresses are remembered. Beyond it, the expired ones are forgotten,
-// and if that does not help, all of them: a limit that is too generous for a while is better than
-// one that uses unbounded memory.
+// maxMailAddresses is for how many addresses a process counts the mails at the same time.
 const maxMailAddresses = 100_000
-
-func newMailPace() *mailPace { return &mailPace{addresses: map[[sha256.Size]byte]mailCount{}} }
-
-// take counts a mail to an address, or returns the time until which none may be sent.
-func (p *mailPace) take(email string, now time.Time, most int) (until time.Time) {
-	key := sha256.Sum256([]byte(Fold(email)))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	count, known := p.addresses[key]
-	if !known || now.Before(count.from) || now.Sub(count.from) >= mailWindow {
-		count = mailCount{from: now}
-	}
-	if count.mails >= most {
-		return count.from.Add(mailWindow)
-	}
-	if !known && len(p.addresses) >= maxMailAddresses {
-		for other, old := range p.addresses {
-			if now.Sub(old.from) >= mailWindow {
-				delete(p.addresses, other)
-			}
-		}
-		if len(p.addresses) >= maxMailAddresses {
-			clear(p.addresses)
-		}
-	}
-	count.mails++
-	p.addresses[key] = count
-	return time.Time{}
-}
 
 // maxMoves is how often SendActivation begins anew because the address was changed meanwhile.
 const maxMoves = 5
@@ -277,23 +233,27 @@ func (m *manager) SendActivation(ctx context.Context, id UserID, language string
 
 // sendActivation sends one mail to the address that the user has now, outside of any change.
 func (m *manager) sendActivation(ctx context.Context, call call, id UserID, language string) error {
-	user, err := m.store.User(ctx, id)
+	want := Want{User: id, Profile: true, Activation: true}
+	states, err := m.store.Load(ctx, []Want{want})
 	if err != nil {
 		return err
 	}
+	probe := &states[0]
+	if !probe.Exists {
+		return NewError(CodeUserNotFound, "", "no user %s", id)
+	}
 	// A mail that the user may not get does not count against the address.
-	probe := State{Exists: true, User: user}
 	probe.of(id)
-	if _, _, err := m.activation.request(&probe, call.origin, user.Email, ""); err != nil {
+	user := probe.User
+	if _, _, err := m.activation.request(probe, call.origin, user.Email, ""); err != nil {
 		return err
 	}
-	if until := m.mailPace.take(user.Email, call.now, m.activation.MailsPerHour); !until.IsZero() {
+	if until := m.mailsTo.Take(Fold(user.Email)); !until.IsZero() {
 		refused := NewError(CodeTooManyMails, "email", "the address has been sent as many mails as it may receive")
 		refused.Until = until
 		return refused
 	}
 	token := newActivationToken(id)
-	want := Want{User: id, Profile: true, Activation: true}
 	activation, err := change(ctx, m, command{want: want}, func(state *State) (Activation, Change, error) {
 		return m.activation.request(state, call.origin, user.Email, token)
 	})

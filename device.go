@@ -180,8 +180,8 @@ type DeviceManager interface {
 	// It records when the device and the user were last seen, at most once in the interval of
 	// WithLastSeenInterval; a failure to record that is not returned.
 	//
-	// userkit does not limit attempts: nobody guesses 256 bits, and an attempt costs one search at
-	// most. The host limits the rate of requests, as of any page.
+	// It does not limit attempts: nobody guesses 256 bits, and an attempt costs one search at most.
+	// userhttp.Attempt bounds the attempts of each client that fail.
 	Authenticate(ctx context.Context, token string) (Authentication, error)
 
 	// Device returns one device.

@@ -113,6 +113,7 @@ const (
 	CodeTooManyMails        Code = "too_many_mails"
 	CodeTooManyAddresses    Code = "too_many_addresses"
 	CodeActivationExpired   Code = "activation_expired"
+	CodeTooManyAttempts     Code = "too_many_attempts"
 
 	CodeInvalidToken     Code = "invalid_token"
 	CodeInvalidSignature Code = "invalid_signature"
@@ -223,6 +224,7 @@ var codeTable = []CodeInfo{
 	{CodeTooManyMails, ErrRefused, "the user or the address has been sent as many mails as allowed; Error.Until is when the next may be sent"},
 	{CodeTooManyAddresses, ErrRefused, "the user has been given as many push mail addresses as allowed; Error.Until is when the next may be generated"},
 	{CodeActivationExpired, ErrRefused, "the activation has expired; a new mail has to be sent"},
+	{CodeTooManyAttempts, ErrRefused, "the client has tried too many wrong tokens; Error.Until is when it may try another one"},
 
 	{CodeInvalidToken, ErrForbidden, "the access token or the activation token is unknown"},
 	{CodeInvalidSignature, ErrForbidden, "a notification is not signed by the store that it claims to be from"},

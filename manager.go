@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit/internal/hostcall"
+	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // Manager is all of userkit behind one interface. New returns it.
@@ -123,6 +124,9 @@ func New(store Store, opts ...Option) (Manager, error) {
 		if _, err := m.license(m.defaultLicense); err != nil {
 			return nil, invalidOption("WithDefaultLicense", "%q is not among the licenses given to WithLicenses", clip(m.defaultLicense))
 		}
+	}
+	if m.activation.Mailer != nil {
+		m.mailsTo = ratelimit.New(m.activation.MailsPerHour, mailWindow, maxMailAddresses, m.now)
 	}
 	store = observe(store, m.observers, m.logger)
 	m.store = store

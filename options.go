@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit/internal/hostcall"
+	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // Option sets a property of a manager. All processes that work on one project should use the same
@@ -44,7 +45,7 @@ type options struct {
 	pace             *pace
 	activation       ActivationPolicy
 	pushMail         PushMailPolicy
-	mailPace         *mailPace
+	mailsTo          *ratelimit.Limiter // by address
 	connections      ConnectionPolicy
 	notifiers        notifiers
 	undelivered      chan struct{} // has an element when this process has sent a message
@@ -79,7 +80,6 @@ func defaultOptions() options {
 		purchasePolicy:   PurchaseRefuse,
 		purchaseGrace:    24 * time.Hour,
 		pace:             newPace(20),
-		mailPace:         newMailPace(),
 		authorizing:      make(chan struct{}, maxAuthorizing),
 		refusals:         &refusalPace{},
 		undelivered:      make(chan struct{}, 1),

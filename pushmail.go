@@ -101,6 +101,9 @@ func newPushMail(user UserID, domain string) string {
 // pushMailUser returns the user whom an address names, in the form in which it is kept. For a text
 // that is not a push mail address the user is zero, which no user has as its id.
 func pushMailUser(address string) (UserID, string) {
+	if len(address) > MaxLine {
+		return UserID{}, ""
+	}
 	address = asciiLower(address)
 	part, _, found := strings.Cut(address, "@")
 	if !found || len(part) != pushMailPart {

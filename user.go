@@ -477,15 +477,16 @@ func (m *manager) FindUser(ctx context.Context, key UserKey) (_ User, err error)
 		return User{}, err
 	}
 	defer call.leave(ctx, &err)
-	if key.value == "" {
-		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
-	}
-	if err := checkInput(key.field, key.value); err != nil {
-		return User{}, err
-	}
 	find := m.findUser
-	if key.field == pushMailKey {
+	switch {
+	case key.field == pushMailKey: // whatever the text is, the answer is the same
 		find = func(ctx context.Context, key UserKey) (User, error) { return m.findPushMail(ctx, key.value) }
+	case key.value == "":
+		return User{}, NewError(CodeUserNotFound, key.field, "no user has an empty %s as its key", key.field)
+	default:
+		if err := checkInput(key.field, key.value); err != nil {
+			return User{}, err
+		}
 	}
 	user, err := find(ctx, key)
 	if scope := scopeOf(ctx); err == nil && !scope.IsZero() {

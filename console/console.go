@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/ratelimit"
 	"github.com/userkit/userkit/userhttp"
 )
 
@@ -101,7 +102,7 @@ type console struct {
 	mux    *http.ServeMux
 	// operations of Manager, by the patterns of mux.
 	operations map[string]string
-	limits     *limiter
+	limits     *ratelimit.Limiter
 	jobs       *jobs
 	uploads    *uploads
 
@@ -128,7 +129,7 @@ func newConsole(users userkit.Manager, options ...Option) *console {
 		http.Error(w, "This request came from another site.", http.StatusForbidden)
 	}))
 	now := func() time.Time { return users.Project().Now }
-	c.limits = newLimiter(now)
+	c.limits = newCostlyLimits(now)
 	c.jobs = newJobs(now)
 	c.uploads = newUploads(now)
 	c.mux = http.NewServeMux()

@@ -3,8 +3,9 @@ package console
 import (
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
+
+	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // contentPolicy is the Content-Security-Policy of every answer: what comes from elsewhere,
@@ -49,53 +50,19 @@ func (v *view) require(operation string) error {
 // costly counts a call that takes much of the host's time, and refuses it when the person
 // has made too many of late.
 func (v *view) costly() error {
-	if v.console.limits.take(string(v.Actor.Kind) + "\x00" + v.Actor.ID) {
+	if v.console.limits.Take(string(v.Actor.Kind) + "\x00" + v.Actor.ID).IsZero() {
 		return nil
 	}
 	return &refusal{http.StatusTooManyRequests, "You have started many large jobs in a short time. Please wait a minute."}
 }
 
-// limiter gives every person a number of costly calls, which grows again with the time.
-type limiter struct {
-	now     func() time.Time
-	mutex   sync.Mutex
-	persons map[string]allowance
-}
-
-type allowance struct {
-	left float64
-	at   time.Time
-}
-
-// The bounds of a limiter.
+// The bounds of costly calls: so many at once, which come back over a minute, for each of so many
+// persons.
 const (
-	costlyBurst     = 20.0
-	costlyPerSecond = 20.0 / 60
-	maxPersons      = 10_000
+	costlyCalls = 20
+	maxPersons  = 10_000
 )
 
-func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, persons: map[string]allowance{}}
-}
-
-// take reports whether a person has a call left, and takes it.
-func (l *limiter) take(person string) bool {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	now := l.now()
-	has, ok := l.persons[person]
-	if !ok {
-		if len(l.persons) >= maxPersons { // all forget: better than to grow
-			clear(l.persons)
-		}
-		has = allowance{left: costlyBurst, at: now}
-	}
-	has.left = min(costlyBurst, has.left+max(0, now.Sub(has.at).Seconds())*costlyPerSecond)
-	has.at = now
-	allowed := has.left >= 1
-	if allowed {
-		has.left--
-	}
-	l.persons[person] = has
-	return allowed
+func newCostlyLimits(now func() time.Time) *ratelimit.Limiter {
+	return ratelimit.New(costlyCalls, time.Minute, maxPersons, now)
 }

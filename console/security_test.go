@@ -330,7 +330,7 @@ func TestJobsAndFilesOfOthersAreNotFound(t *testing.T) {
 
 func TestCostlyCallsAreLimited(t *testing.T) {
 	s := newSite(t)
-	for range int(costlyBurst) {
+	for range costlyCalls {
 		s.get("/users/export?format=csv").ok()
 	}
 	a := s.get("/users/export?format=csv").says(http.StatusTooManyRequests, "Please wait a minute.")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // The bounds of one connection.
@@ -28,14 +30,7 @@ const busy = "421 4.7.0 Too many connections, try again later\r\n"
 // network returns the name of the network of a client, for which connections and mails are
 // counted.
 func network(client net.Addr) string {
-	host, _, err := net.SplitHostPort(client.String())
-	if err != nil {
-		return "other"
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String() // one customer has a network of IPv6
-	}
-	return host
+	return ratelimit.Network(ratelimit.Address(client.String()))
 }
 
 // crowd counts the connections of a server.

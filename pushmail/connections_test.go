@@ -41,7 +41,7 @@ func TestAConnectionEnds(t *testing.T) {
 
 func TestNetworkOfAClient(t *testing.T) {
 	for address, want := range map[string]string{
-		"192.0.2.1:25": "192.0.2.1", "[2001:db8:1:2:3::4]:25": "2001:db8:1:2::", "[::ffff:192.0.2.1]:25": "::ffff:192.0.2.1",
+		"192.0.2.1:25": "192.0.2.1", "[2001:db8:1:2:3::4]:25": "2001:db8:1:2::/64", "[::ffff:192.0.2.1]:25": "::ffff:192.0.2.1",
 	} {
 		client, err := net.ResolveTCPAddr("tcp", address)
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // Users finds the user of a push mail address. A userkit.Manager implements it.
@@ -99,12 +100,15 @@ type Config struct {
 	Clock   func() time.Time
 }
 
+// maxPaced is how many addresses, and how many senders, mails are counted for at the same time.
+const maxPaced = 100_000
+
 // Server receives mails and delivers them. Its methods may be called from any goroutine.
 type Server struct {
 	config    Config
 	smtp      *smtp.Server
-	addresses *pace
-	senders   *pace
+	addresses *ratelimit.Limiter
+	senders   *ratelimit.Limiter
 	crowd     crowd
 
 	mutex     sync.Mutex
@@ -161,8 +165,10 @@ func NewServer(config Config) (*Server, error) {
 	}
 	config.Resolver = guardedResolver{config.Resolver}
 	s := &Server{
-		config: config, sessions: map[*session]bool{}, addresses: newPace(config.PerAddress), senders: newPace(config.PerSender),
-		crowd: crowd{most: config.Connections, perNetwork: config.PerNetwork, networks: map[string]int{}},
+		config: config, sessions: map[*session]bool{},
+		addresses: ratelimit.New(config.PerAddress, time.Hour, maxPaced, config.Clock),
+		senders:   ratelimit.New(config.PerSender, time.Hour, maxPaced, config.Clock),
+		crowd:     crowd{most: config.Connections, perNetwork: config.PerNetwork, networks: map[string]int{}},
 	}
 	if config.LMTP {
 		s.crowd.perNetwork = 0
@@ -315,8 +321,7 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 }
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	now := s.server.config.Clock()
-	if !s.server.senders.take(s.sender(), now) {
+	if !s.server.senders.Take(s.sender()).IsZero() {
 		return s.refuse(errTooMany)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.server.config.Timeout)
@@ -328,7 +333,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	case err != nil:
 		s.server.config.Logger.Error("pushmail: an address cannot be looked up", "error", err)
 		return s.refuse(errLater)
-	case !s.server.addresses.take(user.ID.String(), now):
+	case !s.server.addresses.Take(user.ID.String()).IsZero():
 		return s.refuse(errTooMany)
 	}
 	s.recipients = append(s.recipients, recipient{to, user})

@@ -66,3 +66,34 @@ func Example() {
 	// 200 Ada
 	// 412 revision_mismatch
 }
+
+// A handler for devices: a client that has tried too many wrong tokens has to wait.
+func ExampleAttempt() {
+	manager, err := userkit.New(memory.New())
+	if err != nil {
+		panic(err)
+	}
+	attempts, err := userhttp.NewAttempts(userhttp.AttemptPolicy{Failures: 2})
+	if err != nil {
+		panic(err)
+	}
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		proof, err := userhttp.Attempt(attempts, r, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), manager.Authenticate)
+		if err != nil {
+			userhttp.WriteProblem(w, err)
+			return
+		}
+		fmt.Fprintln(w, proof.User.Login)
+	}
+	for guess := range 3 {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", fmt.Sprintf("Bearer guess-%d", guess))
+		answer := httptest.NewRecorder()
+		handler(answer, r)
+		fmt.Println(answer.Code, answer.Header().Get("Retry-After") != "")
+	}
+	// Output:
+	// 401 false
+	// 401 false
+	// 429 true
+}

@@ -1,6 +1,6 @@
 // Package userhttp provides what an HTTP API on top of userkit needs: the status and the problem
-// details (RFC 9457) of an error, entity tags of revisions, idempotency keys, and queries in the
-// parameters of a URL.
+// details (RFC 9457) of an error, entity tags of revisions, idempotency keys, queries in the
+// parameters of a URL, and a bound on the wrong tokens that a client may try.
 //
 //	query, err := userhttp.ParseUserQuery(r.URL.Query())
 //	if err != nil {
@@ -28,7 +28,8 @@ import (
 //   - 401 for an unknown access token, and 403 for any other ErrForbidden;
 //   - 404 for ErrNotFound;
 //   - 409 for ErrExists and ErrConflict, and 412 for a revision that does not match;
-//   - 422 for ErrRefused: the request is valid, but a rule does not allow it;
+//   - 422 for ErrRefused: the request is valid, but a rule does not allow it, and 429 for too many
+//     attempts (see Attempt);
 //   - 503 for ErrUnavailable and a context that ended, 504 for its deadline;
 //   - 500 for any other error.
 func Status(err error) int {
@@ -39,6 +40,8 @@ func Status(err error) int {
 		return http.StatusUnauthorized
 	case userkit.CodeRevisionMismatch:
 		return http.StatusPreconditionFailed
+	case userkit.CodeTooManyAttempts:
+		return http.StatusTooManyRequests
 	}
 	switch {
 	case err == nil:
@@ -124,7 +127,8 @@ func (p Problem) Write(w http.ResponseWriter) {
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if !p.Until.IsZero() && header.Get("Retry-After") == "" {
-		header.Set("Retry-After", p.Until.UTC().Format(http.TimeFormat))
+		whole := p.Until.Add(time.Second - 1).Truncate(time.Second) // not before, or it is refused again
+		header.Set("Retry-After", whole.UTC().Format(http.TimeFormat))
 	}
 	if p.Status == http.StatusUnauthorized && header.Get("WWW-Authenticate") == "" {
 		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)

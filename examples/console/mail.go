@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/userhttp"
 )
 
 // printer is a mailer that sends nothing: what would be in the mail is printed where the
@@ -34,15 +35,18 @@ var confirmPage = template.Must(template.New("").Parse(`<!DOCTYPE html><html lan
 `))
 
 // confirm serves that page.
-func confirm(users userkit.ActivationManager) http.HandlerFunc {
+func confirm(users userkit.ActivationManager, attempts *userhttp.Attempts) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Referrer-Policy", "no-referrer") // the address has a secret in it
 		page := struct{ Token, Said string }{Token: r.FormValue("token")}
 		if r.Method == http.MethodPost {
-			user, err := users.ConfirmEmail(r.Context(), page.Token)
+			user, err := userhttp.Attempt(attempts, r, page.Token, users.ConfirmEmail)
 			switch {
 			case err == nil:
 				page.Said = user.Email + " is confirmed."
+			case userkit.ErrorCode(err) == userkit.CodeTooManyAttempts:
+				userhttp.WriteProblem(w, err)
+				return
 			case errors.Is(err, userkit.ErrForbidden), errors.Is(err, userkit.ErrRefused):
 				w.WriteHeader(http.StatusForbidden)
 				page.Said = "This link does not work: it has been used, is too old, or a later mail has another one."

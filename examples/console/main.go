@@ -33,6 +33,7 @@ import (
 	"github.com/userkit/userkit/console"
 	"github.com/userkit/userkit/store/memory"
 	"github.com/userkit/userkit/store/postgres"
+	"github.com/userkit/userkit/userhttp"
 )
 
 func main() {
@@ -105,6 +106,10 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 		err = fill(ctx, users, clock, people)
 	}
 	clock.run()
+	var attempts *userhttp.Attempts
+	if err == nil {
+		attempts, err = userhttp.NewAttempts(userhttp.AttemptPolicy{})
+	}
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -123,8 +128,8 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 	mux := http.NewServeMux()
 	mux.Handle("/admin/", console.New(users, console.WithActor(door.actor), console.WithTitle("Example VPN"), console.WithLogger(slog.Default())))
 	mux.HandleFunc("GET /sign-in", door.signIn)
-	mux.HandleFunc("GET /confirm", confirm(users))
-	mux.Handle("POST /confirm", http.NewCrossOriginProtection().Handler(confirm(users)))
+	mux.HandleFunc("GET /confirm", confirm(users, attempts))
+	mux.Handle("POST /confirm", http.NewCrossOriginProtection().Handler(confirm(users, attempts)))
 	mux.Handle("/{$}", http.RedirectHandler("/admin/", http.StatusSeeOther))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() }) // the example ends

@@ -25,6 +25,7 @@ import (
 	"github.com/userkit/userkit/mail"
 	"github.com/userkit/userkit/pushmail"
 	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/userhttp"
 )
 
 func main() {
@@ -42,11 +43,16 @@ type story struct {
 	mailbox *fakeMailbox
 	users   userkit.Manager
 	ada     userkit.User
+
+	attempts *userhttp.Attempts // of clients at the page
 }
 
 // run tells the story.
 func run(ctx context.Context, out io.Writer) (err error) {
 	s := &story{out: out}
+	if s.attempts, err = userhttp.NewAttempts(userhttp.AttemptPolicy{}); err != nil {
+		return err
+	}
 	if s.mailbox, err = startFakeMailbox(ctx); err != nil {
 		return err
 	}
@@ -112,10 +118,12 @@ func (s *story) pages() http.Handler {
 		_ = confirmPage.Execute(w, nil) // a reader who has gone needs no page
 	})
 	mux.HandleFunc("POST /confirm", func(w http.ResponseWriter, r *http.Request) {
-		user, err := s.users.ConfirmEmail(r.Context(), r.PostFormValue("token"))
+		user, err := userhttp.Attempt(s.attempts, r, r.PostFormValue("token"), s.users.ConfirmEmail)
 		switch {
 		case err == nil:
 			fmt.Fprintf(w, "Welcome, %s.\n", user.Name)
+		case userkit.ErrorCode(err) == userkit.CodeTooManyAttempts:
+			userhttp.WriteProblem(w, err)
 		case errors.Is(err, userkit.ErrForbidden), errors.Is(err, userkit.ErrRefused):
 			http.Error(w, "This link has been used, or it is too old.", http.StatusForbidden)
 		default: // the link is as good as before

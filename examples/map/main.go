@@ -23,6 +23,7 @@ import (
 
 	"github.com/userkit/userkit"
 	"github.com/userkit/userkit/store/memory"
+	"github.com/userkit/userkit/userhttp"
 )
 
 func main() {
@@ -42,12 +43,17 @@ type story struct {
 	ada   userkit.User
 	phone userkit.Device
 	fake  fakePhone
+
+	attempts *userhttp.Attempts // of phones to authenticate
 }
 
 // run tells the story.
 func run(ctx context.Context, out io.Writer) (err error) {
 	noon := time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
 	s := &story{out: out}
+	if s.attempts, err = userhttp.NewAttempts(userhttp.AttemptPolicy{}); err != nil {
+		return err
+	}
 	s.users, err = userkit.New(memory.New(),
 		userkit.WithClock(func() time.Time { return noon })) // so that every run prints the same; a host leaves this out
 	if err != nil {
@@ -82,9 +88,9 @@ func run(ctx context.Context, out io.Writer) (err error) {
 func (s *story) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /location", func(w http.ResponseWriter, r *http.Request) {
-		proof, err := s.users.Authenticate(r.Context(), r.Header.Get("Authorization"))
+		proof, err := userhttp.Attempt(s.attempts, r, r.Header.Get("Authorization"), s.users.Authenticate)
 		if err != nil {
-			http.Error(w, "no device has this token", http.StatusUnauthorized)
+			userhttp.WriteProblem(w, err)
 			return
 		}
 		var location userkit.Location

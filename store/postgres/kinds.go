@@ -498,7 +498,7 @@ func (l *loading) segments(ctx context.Context) error {
 
 func (l *loading) activations(ctx context.Context) error {
 	q := &statement{hot: true}
-	l.search(q, userkit.RowsActivations, activationColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+	l.search(q, userkit.RowsActivations, activationColumns.reads("t"), wantedUsers, l.gatherAll(func(want *userkit.Want, add func(wanted)) {
 		if want.Activation {
 			add(wanted{})
 		}
@@ -513,14 +513,16 @@ func (l *loading) activations(ctx context.Context) error {
 		if err := rows.Scan(to...); err != nil {
 			return err
 		}
-		l.states[l.places[found.user]].Activation = found.Activation
+		if state := &l.states[l.places[found.user]]; state.Exists {
+			state.Activation = found.Activation
+		}
 		return nil
 	})
 }
 
 func (l *loading) pushMails(ctx context.Context) error {
 	q := &statement{hot: true}
-	l.search(q, userkit.RowsPushMails, pushMailColumns.reads("t"), wantedUsers, l.gather(func(want *userkit.Want, add func(wanted)) {
+	l.search(q, userkit.RowsPushMails, pushMailColumns.reads("t"), wantedUsers, l.gatherAll(func(want *userkit.Want, add func(wanted)) {
 		if want.PushMail {
 			add(wanted{})
 		}
@@ -535,7 +537,9 @@ func (l *loading) pushMails(ctx context.Context) error {
 		if err := rows.Scan(to...); err != nil {
 			return err
 		}
-		l.states[l.places[found.user]].PushMail = found.PushMail
+		if state := &l.states[l.places[found.user]]; state.Exists {
+			state.PushMail = found.PushMail
+		}
 		return nil
 	})
 }

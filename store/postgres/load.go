@@ -86,14 +86,22 @@ var (
 
 // gather lists what the wants of the users who exist search for.
 func (l *loading) gather(of func(want *userkit.Want, add func(wanted))) []*wanted {
+	return l.gatherAll(func(want *userkit.Want, add func(wanted)) {
+		if l.states[l.places[want.User]].Exists {
+			of(want, add)
+		}
+	})
+}
+
+// gatherAll lists what the wants search for, those about users who do not exist included: whoever
+// tries secrets must not learn from the work that an answer takes which users there are.
+func (l *loading) gatherAll(of func(want *userkit.Want, add func(wanted))) []*wanted {
 	var all []*wanted
 	for i := range l.wants {
-		if l.states[i].Exists {
-			of(&l.wants[i], func(w wanted) {
-				w.user = l.wants[i].User
-				all = append(all, &w)
-			})
-		}
+		of(&l.wants[i], func(w wanted) {
+			w.user = l.wants[i].User
+			all = append(all, &w)
+		})
 	}
 	return all
 }

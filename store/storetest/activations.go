@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,13 +183,13 @@ func activationLimitsAddress(t *testing.T, env env) {
 // meddling is a store that changes a user between its profile is read and its change decided.
 type meddling struct {
 	userkit.Store
-	once   sync.Once
+	loads  atomic.Int64
 	meddle func()
 }
 
 func (m *meddling) Load(ctx context.Context, wants []userkit.Want) ([]userkit.State, error) {
-	if wants[0].Activation {
-		m.once.Do(m.meddle)
+	if wants[0].Activation && m.loads.Add(1) == 2 {
+		m.meddle()
 	}
 	return m.Store.Load(ctx, wants)
 }
