@@ -81,8 +81,9 @@ func (n *planNode) each(do func(*planNode)) {
 }
 
 // explainer is a query hook that runs each statement beforehand, on a connection of
-// its own and in a transaction that it rolls back, once for each of the settings,
-// and keeps the plans.
+// its own and in a transaction that it rolls back, and keeps the plans: once for each
+// plan that the server makes of it under the settings, since the same plan looks at
+// the same rows.
 type explainer struct {
 	t        *testing.T
 	db       *bun.DB
@@ -100,6 +101,7 @@ func (e *explainer) BeforeQuery(ctx context.Context, event *bun.QueryEvent) cont
 	case "BEGIN", "COMMIT", "ROLLBACK":
 		return ctx
 	}
+	made := map[string]bool{}
 	for _, setting := range e.settings {
 		tx, err := e.db.DB.Begin()
 		require.NoError(e.t, err)
@@ -107,9 +109,16 @@ func (e *explainer) BeforeQuery(ctx context.Context, event *bun.QueryEvent) cont
 			_, err = tx.Exec("SET LOCAL " + setting + " = off")
 			require.NoError(e.t, err)
 		}
-		root, text := planOf(e.t, tx, "ANALYZE, TIMING OFF", event.Query)
+		var plan string
+		if len(e.settings) > 1 {
+			_, plan = planOf(e.t, tx, "COSTS OFF", event.Query)
+		}
+		if !made[plan] {
+			made[plan] = true
+			root, text := planOf(e.t, tx, "ANALYZE, TIMING OFF", event.Query)
+			e.plans = append(e.plans, explained{event.Query, setting, text, root})
+		}
 		require.NoError(e.t, tx.Rollback())
-		e.plans = append(e.plans, explained{event.Query, setting, text, root})
 	}
 	return ctx
 }
@@ -121,9 +130,11 @@ func (e *explainer) AfterQuery(context.Context, *bun.QueryEvent) {}
 // statistics say, and whatever settings of the planner a role or a database has.
 func TestStatementsFindTheirRowsByKey(t *testing.T) {
 	const count = 1200
+	// Those that the rule below makes exceptions for come last, so that a plan is judged without
+	// one wherever another setting leads to it as well.
 	everySetting := []string{
-		"", "enable_seqscan", "enable_indexscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_nestloop",
-		"enable_material", "enable_hashagg", "enable_sort", "enable_tidscan", "enable_indexonlyscan",
+		"", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_nestloop", "enable_material", "enable_hashagg",
+		"enable_sort", "enable_tidscan", "enable_indexonlyscan", "enable_bitmapscan", "enable_indexscan",
 	}
 	// others fills other projects of the database.
 	others := func(t *testing.T, db *bun.DB, projects, users int) {

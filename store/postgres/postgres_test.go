@@ -157,12 +157,3 @@ func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, 
 		},
 		options)
 }
-
-// conformOverPgdriver runs the store's half of the suite as most hosts use the store.
-func conformOverPgdriver(t *testing.T, options storetest.Options) {
-	t.Helper()
-	db := sharedHandle(t, migrated.Create(t))
-	conform(t, storetest.RunStore, options, func(t *testing.T, project postgres.Option) *postgres.Store {
-		return newStore(t, db, project)
-	})
-}
