@@ -249,6 +249,9 @@ func TestAScopeIsHeededByEveryMethod(t *testing.T) {
 	count, err := nobody.CountUsers(t.Context(), userkit.UserFilter{})
 	require.NoError(t, err)
 	require.Zero(t, count)
+	names, err := nobody.UserNames(t.Context(), []userkit.UserID{user.ID})
+	require.NoError(t, err)
+	require.Empty(t, names)
 	for _, key := range []userkit.UserKey{userkit.ByLogin("ada"), userkit.ByID(user.ID)} {
 		_, err = nobody.FindUser(t.Context(), key)
 		require.Equal(t, userkit.CodeUserNotFound, userkit.ErrorCode(err))

@@ -1,6 +1,7 @@
 package userkit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
@@ -13,6 +14,12 @@ const (
 	minAvatar = 1
 	maxAvatar = 2048
 )
+
+// DisplayName returns what to call the user: the first of the name, the login, the email address, the
+// phone number, the external reference and the id that is not empty.
+func (u User) DisplayName() string {
+	return cmp.Or(u.Name, u.Login, u.Email, u.Phone, u.ExtRef, u.ID.String())
+}
 
 // GravatarURL returns the address of the user's picture at Gravatar, square, of
 // the given size in pixels (clamped to 1 to 2048); it returns "" for a user without an email

@@ -75,6 +75,7 @@ var (
 	opAccess           = reads("users.access", "Access", TargetUser).whileConnected()
 	opDeleteUser       = writes("users.delete", "DeleteUser", TargetUser).whenNamed()
 	opUsers            = reads("users.list", "Users", TargetProject).narrow().whileConnected()
+	opUserNames        = reads("users.names", "UserNames", TargetProject).narrow().whileConnected()
 	opAllUsers         = reads("users.walk", "AllUsers", TargetProject).narrow().whileConnected()
 	opCountUsers       = reads("users.count", "CountUsers", TargetProject).narrow().whileConnected()
 	opCheckLogins      = writes("users.check_logins", "CheckLogins", TargetProject)

@@ -194,6 +194,9 @@ func TestNoMethodLeavesTheConnection(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.ada.ID, user.ID)
 	}
+	called, err := c.UserNames(c.at, []userkit.UserID{c.ada.ID, c.emmy.ID})
+	require.NoError(t, err)
+	require.Equal(t, map[userkit.UserID]string{c.ada.ID: c.ada.DisplayName()}, called)
 	_, err = c.FindUser(c.at, userkit.ByLogin("emmy"))
 	requireErrorCode(t, userkit.CodeUserNotFound, err)
 	_, err = c.FindUser(c.at, userkit.ByLogin("ada"))

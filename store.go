@@ -74,6 +74,9 @@ type Store interface {
 	CountUsers(ctx context.Context, selection UserSelection) (int64, error)
 	// UserIDs lists, in order, the ids of the users of a selection after the given id.
 	UserIDs(ctx context.Context, selection UserSelection, after UserID, limit int) ([]UserID, error)
+	// UserNames returns the User.DisplayName of those of at most MaxPageLimit users, each given
+	// once, that a selection has.
+	UserNames(ctx context.Context, selection UserSelection, ids []UserID) (map[UserID]string, error)
 
 	// Segments lists segments by any sortable field of SegmentFields. Search of the
 	// filter is folded.

@@ -420,6 +420,12 @@ type UserManager interface {
 	// throughout the iteration and keeps its sort key is yielded once.
 	AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User, error]
 
+	// UserNames returns the names of at most MaxPageLimit users, as User.DisplayName returns them,
+	// for lists of their records. It reads much less than Users does. Unknown users are left out,
+	// and so are those whom the caller may not see. It returns ErrInvalid with CodeTooLong for more
+	// ids.
+	UserNames(ctx context.Context, ids []UserID) (map[UserID]string, error)
+
 	// CountUsers counts the users of a filter.
 	CountUsers(ctx context.Context, filter UserFilter) (int64, error)
 
@@ -629,6 +635,25 @@ func (m *manager) AllUsers(ctx context.Context, query UserQuery) iter.Seq2[User,
 			return m.listUsers(ctx, query)
 		})
 	})
+}
+
+func (m *manager) UserNames(ctx context.Context, ids []UserID) (_ map[UserID]string, err error) {
+	ctx, call, err := enter(ctx, m, opUserNames, noTarget)
+	if err != nil {
+		return nil, err
+	}
+	defer call.leave(ctx, &err)
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, UserID.Compare)
+	ids = slices.DeleteFunc(slices.Compact(ids), UserID.IsZero)
+	if len(ids) > MaxPageLimit {
+		return nil, NewError(CodeTooLong, "ids", "%d users exceed the limit of %d", len(ids), MaxPageLimit)
+	}
+	selection, err := m.selectUsers(ctx, UserFilter{})
+	if err != nil || len(ids) == 0 {
+		return map[UserID]string{}, err
+	}
+	return m.store.UserNames(ctx, selection, ids)
 }
 
 func (m *manager) CountUsers(ctx context.Context, filter UserFilter) (_ int64, err error) {

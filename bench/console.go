@@ -58,7 +58,7 @@ var consolePages = []struct {
 		return some(s.manager.Deliveries(ctx, userkit.DeliveryQuery{DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true}, PageQuery: newest("created_at")}))
 	}},
 	{"map", "/map", func(ctx context.Context, s *consoleSite) error {
-		_, err := s.manager.Locations(ctx, userkit.LocationQuery{})
+		_, err := s.manager.Locations(ctx, userkit.LocationQuery{PageQuery: userkit.PageQuery{Limit: devicesOnMap}})
 		return err
 	}},
 	{"connections", "/connections?all=1", func(ctx context.Context, s *consoleSite) error {
@@ -68,6 +68,9 @@ var consolePages = []struct {
 		return some(s.manager.Events(ctx, userkit.EventQuery{}))
 	}},
 }
+
+// devicesOnMap is how many devices the map of the console shows, and reads.
+const devicesOnMap = 200
 
 func newest(field string) userkit.PageQuery {
 	return userkit.PageQuery{Sort: field, Descending: true}

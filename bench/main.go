@@ -66,6 +66,7 @@ func main() {
 	flag.IntVar(&c.sessions, "sessions", 20_000, "open sessions that usage reports are about, 8000 at least, and at most as many as users")
 	flag.IntVar(&c.imported, "import-users", 200_000, "users that import-csv imports")
 	many := flag.Bool("many", false, "page through and search 10,000,000 users as well, which takes some 40 GB of disk")
+	flag.IntVar(&c.people[1], "people", c.people[1], "people whom the page, search and console measurements look at")
 	flag.IntVar(&c.threads, "pgbench-threads", 4, "threads of pgbench, at most")
 	flag.IntVar(&c.clients, "pgbench-clients", mostClients, "clients of pgbench, at most; the number that gets most done counts")
 	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each round of our side into this `folder`")

@@ -75,7 +75,7 @@ func (p *eventsPage) read(c *console, v *view, r *http.Request, query userkit.Ev
 
 // fill makes the table of events; people are the users whom they are about, for the table of the
 // project.
-func (p *eventsPage) fill(v *view, events []userkit.Event, people map[userkit.UserID]userkit.User) {
+func (p *eventsPage) fill(v *view, events []userkit.Event, people names) {
 	type event = userkit.Event
 	columns := []tableColumn[event]{
 		{plain(v.T("When")), "", func(e *event) template.HTML { return v.Time(e.At) }},
@@ -100,14 +100,14 @@ func (p *eventsPage) fill(v *view, events []userkit.Event, people map[userkit.Us
 }
 
 // auditedActor returns an actor as a link to what else the actor has done.
-func (v *view) auditedActor(actor userkit.Actor, people map[userkit.UserID]userkit.User) template.HTML {
+func (v *view) auditedActor(actor userkit.Actor, people names) template.HTML {
 	who := isolated(v.Who(actor))
 	if actor.ID != "" {
 		who = `<a href="` + escaped(v.Here("actor_kind", string(actor.Kind), "actor_id", actor.ID, "cursor", "")) + `">` + who + `</a>`
 	}
 	switch {
 	case !actor.OnBehalfOf.IsZero():
-		who += muted(escaped(v.T("on behalf of")) + " " + isolated(v.Name(people[actor.OnBehalfOf])))
+		who += muted(escaped(v.T("on behalf of")) + " " + isolated(people.of(actor.OnBehalfOf)))
 	case actor.ID != "":
 		who += muted(escaped(v.Label(actor.Kind)))
 	}
@@ -153,7 +153,7 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 	for _, event := range events {
 		ids = append(ids, event.UserID, event.Actor.OnBehalfOf)
 	}
-	people, err := c.people(r, ids)
+	people, err := c.names(r, ids)
 	if err != nil {
 		return err
 	}

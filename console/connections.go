@@ -195,7 +195,7 @@ func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Reques
 			p.End = connection
 		}
 	}
-	people, err := c.people(r, ids)
+	people, err := c.names(r, ids)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Reques
 }
 
 // fill makes the table of connections.
-func (p *connectionsPage) fill(connections []userkit.Connection, people map[userkit.UserID]userkit.User) {
+func (p *connectionsPage) fill(connections []userkit.Connection, people names) {
 	type connection = userkit.Connection
 	v := p.view
 	p.List.Table = table[connection]{label: v.Title, columns: []tableColumn[connection]{
@@ -226,7 +226,7 @@ func (p *connectionsPage) fill(connections []userkit.Connection, people map[user
 			if !c.Open(v.Now) || !v.May("connections.disconnect", c.ID) {
 				return ""
 			}
-			return v.action("unplug", v.T("End the connection"), v.Name(people[c.UserID]), v.Here("do", "end", "target", c.ID.String()))
+			return v.action("unplug", v.T("End the connection"), people.of(c.UserID), v.Here("do", "end", "target", c.ID.String()))
 		}},
 	}}.of(connections)
 }

@@ -443,3 +443,24 @@ func (v *view) fail(w http.ResponseWriter, err error) {
 		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
 	}
 }
+
+// meanwhile calls a function in a goroutine of its own, and returns a function that waits for its
+// results. A panic of the one is a panic of the other, so that it ends the page alone.
+func meanwhile[T any](work func() (T, error)) (wait func() (T, error)) {
+	var result T
+	var err error
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		result, err = work()
+	}()
+	return func() (T, error) {
+		<-done
+		if panicked != nil {
+			panic(panicked)
+		}
+		return result, err
+	}
+}

@@ -206,16 +206,6 @@ func (v *view) DeviceIcon(kind userkit.DeviceType) template.HTML {
 	return v.Icon(icon)
 }
 
-// Name returns what a user is called: the name, else the login, the email address or the id.
-func (v *view) Name(user userkit.User) string {
-	for _, name := range []string{user.Name, user.Login, user.Email, user.Phone, user.ExtRef} {
-		if name != "" {
-			return name
-		}
-	}
-	return user.ID.String()
-}
-
 // Avatar returns the picture of a user, or the initials on one of eight colours.
 func (v *view) Avatar(user userkit.User) template.HTML {
 	hash := fnv.New32a()
@@ -231,9 +221,9 @@ func (v *view) Avatar(user userkit.User) template.HTML {
 // Person returns a user as an element: the picture, the name and the address below it. The
 // name is a link to the user, if the person may follow it.
 func (v *view) Person(user userkit.User, link bool) template.HTML {
-	name := isolated(v.Name(user))
+	name := isolated(user.DisplayName())
 	if link {
-		name = v.UserLink(user.ID, "", v.Name(user))
+		name = v.UserLink(user.ID, "", user.DisplayName())
 	}
 	return `<span class="person">` + v.Avatar(user) + `<span><b>` + name + `</b><small>` + isolated(cmp.Or(user.Email, user.Login, user.Phone)) + `</small></span></span>`
 }

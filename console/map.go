@@ -382,9 +382,9 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 	for _, feature := range found.Features {
 		ids = append(ids, feature.Properties.UserID)
 	}
-	var people map[userkit.UserID]userkit.User
+	var people names
 	if user.IsZero() {
-		if people, err = c.people(r, ids); err != nil {
+		if people, err = c.names(r, ids); err != nil {
 			return 0, err
 		}
 	}
@@ -393,7 +393,7 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 }
 
 // list makes the table of devices; people are their users, for the map of the project.
-func (p *mapPage) list(v *view, features []userkit.Feature, people map[userkit.UserID]userkit.User) {
+func (p *mapPage) list(v *view, features []userkit.Feature, people names) {
 	type feature = userkit.Feature
 	var columns []tableColumn[feature]
 	if p.userPage == nil {

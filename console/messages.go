@@ -243,6 +243,7 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 	if err := r.ParseForm(); err != nil {
 		return &refusal{http.StatusBadRequest, "The form cannot be read."}
 	}
+	offers := func() (segments userkit.Page[userkit.Segment], err error) { return segments, nil }
 	if v.MaySend() {
 		for _, name := range audience {
 			if values := r.Form[name]; len(values) > 0 && values[0] != "" {
@@ -261,45 +262,54 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 			}
 			p.Filter = strings.TrimSpace(request.Users.Search + " " + request.Users.Filter.String())
 		} else if v.May("segments.list") {
-			segments, err := c.users.Segments(r.Context(), userkit.SegmentQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}})
-			if err != nil {
-				return err
-			}
-			for _, segment := range segments.Items {
-				id := segment.ID.String()
-				p.Segments = append(p.Segments, choice{id, segment.Name, r.Form.Get("segment") == id})
-			}
+			offers = meanwhile(func() (userkit.Page[userkit.Segment], error) {
+				return c.users.Segments(r.Context(), userkit.SegmentQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}})
+			})
 		}
 	}
+	var unread error
 	if v.May("messages.deliveries") {
-		found, err := c.users.Deliveries(r.Context(), userkit.DeliveryQuery{
-			DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true}, PageQuery: p.List.page(),
-		})
-		if err != nil {
-			return err
-		}
-		p.List.beside(found.Next, found.Previous)
-		var ids []userkit.UserID
-		for _, delivery := range found.Items {
-			ids = append(ids, delivery.UserID)
-		}
-		people, err := c.people(r, ids)
-		if err != nil {
-			return err
-		}
-		p.fill(found.Items, people)
+		unread = p.readDeliveries(c, r)
+	}
+	segments, err := offers()
+	if err := cmp.Or(unread, err); err != nil {
+		return err
+	}
+	for _, segment := range segments.Items {
+		id := segment.ID.String()
+		p.Segments = append(p.Segments, choice{id, segment.Name, r.Form.Get("segment") == id})
 	}
 	return v.render(w, status, "messages", p)
 }
 
+// readDeliveries reads the devices that were not told, with the names of their users.
+func (p *messagesPage) readDeliveries(c *console, r *http.Request) error {
+	found, err := c.users.Deliveries(r.Context(), userkit.DeliveryQuery{
+		DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true}, PageQuery: p.List.page(),
+	})
+	if err != nil {
+		return err
+	}
+	p.List.beside(found.Next, found.Previous)
+	var ids []userkit.UserID
+	for _, delivery := range found.Items {
+		ids = append(ids, delivery.UserID)
+	}
+	people, err := c.names(r, ids)
+	if err == nil {
+		p.fill(found.Items, people)
+	}
+	return err
+}
+
 // fill makes the table of the devices that were not told.
-func (p *messagesPage) fill(deliveries []userkit.Delivery, people map[userkit.UserID]userkit.User) {
+func (p *messagesPage) fill(deliveries []userkit.Delivery, people names) {
 	type delivery = userkit.Delivery
 	v, l := p.view, p.List
 	p.List.Table = table[delivery]{label: v.T("Devices that were not notified"), columns: []tableColumn[delivery]{
 		{l.sorted("created_at", v.T("Sent")), "", func(d *delivery) template.HTML { return v.Time(d.CreatedAt) }},
 		{plain(v.T("User")), "", func(d *delivery) template.HTML {
-			return v.UserLink(d.UserID, "messages?do=message&target="+d.MessageID.String(), v.Name(people[d.UserID]))
+			return v.UserLink(d.UserID, "messages?do=message&target="+d.MessageID.String(), people.of(d.UserID))
 		}},
 		{plain(v.T("Device")), "mono", func(d *delivery) template.HTML { return escaped(d.DeviceID.String()) }},
 		{l.sorted("state", v.T("State")), "", func(d *delivery) template.HTML { return v.Badge(d.State) }},

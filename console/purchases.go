@@ -44,7 +44,7 @@ func (c *console) showUserPurchasesPage(v *view, w http.ResponseWriter, r *http.
 }
 
 // fill makes the table of purchases; people are the users who made them, for the table of the project.
-func (p *purchasesPage) fill(v *view, purchases []userkit.Purchase, people map[userkit.UserID]userkit.User) {
+func (p *purchasesPage) fill(v *view, purchases []userkit.Purchase, people names) {
 	type purchase = userkit.Purchase
 	l, user := p.List, p.userPage
 	var columns []tableColumn[purchase]
@@ -139,7 +139,7 @@ func (c *console) showPurchases(v *view, w http.ResponseWriter, r *http.Request)
 	for _, purchase := range found.Items {
 		ids = append(ids, purchase.UserID)
 	}
-	people, err := c.people(r, ids)
+	people, err := c.names(r, ids)
 	if err != nil {
 		return err
 	}

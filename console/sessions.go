@@ -1,8 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"html/template"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -103,7 +106,7 @@ func (p *sessionsPage) read(c *console, r *http.Request, query userkit.SessionQu
 
 // fill makes the table of sessions; people are the users whose sessions they are, for the table of
 // the project.
-func (p *sessionsPage) fill(v *view, sessions []userkit.Session, people map[userkit.UserID]userkit.User) {
+func (p *sessionsPage) fill(v *view, sessions []userkit.Session, people names) {
 	type session = userkit.Session
 	l, user := p.List, p.userPage
 	var columns []tableColumn[session]
@@ -189,7 +192,7 @@ func (c *console) showSessions(v *view, w http.ResponseWriter, r *http.Request) 
 	for _, session := range found {
 		ids = append(ids, session.UserID)
 	}
-	people, err := c.people(r, ids)
+	people, err := c.names(r, ids)
 	if err != nil {
 		return err
 	}
@@ -203,29 +206,24 @@ type sessionsView struct {
 	Page sessionsPage
 }
 
-// people reads the users with the ids, for showing their names. Those who are gone are
-// left out.
-func (c *console) people(r *http.Request, ids []userkit.UserID) (map[userkit.UserID]userkit.User, error) {
-	people := map[userkit.UserID]userkit.User{}
-	var filters []userkit.Filter
-	for _, id := range ids {
-		if _, ok := people[id]; !ok && !id.IsZero() {
-			people[id] = userkit.User{ID: id}
-			filters = append(filters, userkit.Equal("id", id))
-		}
+// names are what users are called, by their ids.
+type names map[userkit.UserID]string
+
+// of returns what a user is called: the id for one who is gone, or whom the person may not see.
+func (n names) of(id userkit.UserID) string { return cmp.Or(n[id], id.String()) }
+
+// names reads what the users with some ids are called.
+func (c *console) names(r *http.Request, ids []userkit.UserID) (names, error) {
+	all := names{}
+	if !viewOf(r).May("users.names") {
+		return all, nil
 	}
-	for len(filters) > 0 && viewOf(r).May("users.list") {
-		some := filters[:min(len(filters), 200)]
-		filters = filters[len(some):]
-		found, err := c.users.Users(r.Context(), userkit.UserQuery{
-			UserFilter: userkit.UserFilter{Filter: userkit.AnyOf(some...)}, PageQuery: userkit.PageQuery{Limit: len(some), Sort: "id"},
-		})
+	for some := range slices.Chunk(ids, userkit.MaxPageLimit) {
+		found, err := c.users.UserNames(r.Context(), some)
 		if err != nil {
 			return nil, err
 		}
-		for _, user := range found.Items {
-			people[user.ID] = user
-		}
+		maps.Copy(all, found)
 	}
-	return people, nil
+	return all, nil
 }

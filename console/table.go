@@ -53,6 +53,9 @@ func (l list) sorted(field, text string) head {
 	return h
 }
 
+// roomForCell is how many bytes a cell has as a rule.
+const roomForCell = 100
+
 // of returns the table of some items, or nothing if there are none: the page then says what to do
 // next.
 func (t table[T]) of(items []T) template.HTML {
@@ -60,6 +63,7 @@ func (t table[T]) of(items []T) template.HTML {
 		return ""
 	}
 	var text strings.Builder
+	text.Grow(roomForCell * len(items) * len(t.columns))
 	write := func(parts ...template.HTML) {
 		for _, part := range parts {
 			text.WriteString(string(part))
@@ -153,12 +157,12 @@ func (v *view) action(icon, text, about, address string) template.HTML {
 
 // userColumn returns the column of the users that the items of a table belong to, with links to a
 // tab of theirs.
-func userColumn[T any](v *view, people map[userkit.UserID]userkit.User, heading, tab string, of func(item *T) userkit.UserID) tableColumn[T] {
+func userColumn[T any](v *view, people names, heading, tab string, of func(item *T) userkit.UserID) tableColumn[T] {
 	return tableColumn[T]{plain(heading), "", func(item *T) template.HTML {
 		id := of(item)
 		if id.IsZero() {
 			return ""
 		}
-		return v.UserLink(id, tab, v.Name(people[id]))
+		return v.UserLink(id, tab, people.of(id))
 	}}
 }

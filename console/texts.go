@@ -29,7 +29,8 @@ type catalogue struct {
 	texts   map[string]string
 	plurals map[string]map[string]string // by the English plural: zero, one, two, few, many, other
 	printer *message.Printer
-	decimal string // what stands between a whole number and its fraction
+	small   [100]string // the first numbers, of which pages are full
+	decimal string      // what stands between a whole number and its fraction
 }
 
 // catalogueFile is how a catalogue is written in the folder texts.
@@ -57,10 +58,14 @@ var catalogues = sync.OnceValue(func() []*catalogue {
 		}
 		tag := language.MustParse(strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())))
 		printer := message.NewPrinter(tag)
-		all = append(all, &catalogue{
+		made := &catalogue{
 			tag: tag, name: file.Name, texts: file.Texts, plurals: file.Plurals, printer: printer,
 			decimal: strings.Trim(printer.Sprint(number.Decimal(0.5)), "05"),
-		})
+		}
+		for n := range made.small {
+			made.small[n] = printer.Sprint(number.Decimal(n))
+		}
+		all = append(all, made)
 	}
 	slices.SortStableFunc(all, func(a, b *catalogue) int {
 		return strings.Compare(strings.Replace(a.tag.String(), "en", "", 1), strings.Replace(b.tag.String(), "en", "", 1))
@@ -116,7 +121,12 @@ func (c *catalogue) count(key string, n int64) string {
 }
 
 // number returns a whole number with its thousands apart.
-func (c *catalogue) number(n int64) string { return c.printer.Sprint(number.Decimal(n)) }
+func (c *catalogue) number(n int64) string {
+	if n >= 0 && n < int64(len(c.small)) {
+		return c.small[n]
+	}
+	return c.printer.Sprint(number.Decimal(n))
+}
 
 // label returns the name of a field, a status or another word of a table, which is known by
 // its identifier: registered_at is "Registered".

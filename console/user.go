@@ -89,7 +89,7 @@ func (c *console) loadUser(v *view, r *http.Request, tab string) (*userPage, err
 	if err != nil {
 		return nil, err
 	}
-	v.Title = v.Name(user)
+	v.Title = user.DisplayName()
 	p := &userPage{
 		view: v, User: user, Tab: tab, Target: r.FormValue("target"),
 		Access: user.Access(v.Now, c.zone), Subscribed: user.Subscribed(v.Now) && c.users.Project().Kind != userkit.ProjectBusiness, Used: user.Traffic.UsedIn(v.Now, c.zone),

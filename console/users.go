@@ -152,7 +152,7 @@ func (p *usersPage) fill(v *view, users []userkit.User) {
 	isOpen := func(u *userkit.User) bool { return open == u.ID.String() }
 	columns := []tableColumn[userkit.User]{
 		{head{Text: `<input type="checkbox" data-all="id" aria-label="` + escaped(v.T("Select all on this page")) + `">`}, "narrow", func(u *userkit.User) template.HTML {
-			return `<input type="checkbox" name="id" value="` + escaped(u.ID.String()) + `" aria-label="` + tick + ` ` + escaped(v.Name(*u)) + `">`
+			return `<input type="checkbox" name="id" value="` + escaped(u.ID.String()) + `" aria-label="` + tick + ` ` + escaped(u.DisplayName()) + `">`
 		}},
 		{hidden(v.T("Details")), "narrow", func(u *userkit.User) template.HTML {
 			id, icon, expanded := u.ID.String(), "plus", template.HTML("false")
@@ -160,7 +160,7 @@ func (p *usersPage) fill(v *view, users []userkit.User) {
 				id, icon, expanded = "", "minus", "true"
 			}
 			return `<a class="plus" href="` + escaped(v.Here("open", id, "do", "")) + `" aria-expanded="` + expanded + `" aria-label="` +
-				escaped(v.T("Details of")+" "+v.Name(*u)) + `">` + v.Icon(icon) + `</a>`
+				escaped(v.T("Details of")+" "+u.DisplayName()) + `">` + v.Icon(icon) + `</a>`
 		}},
 		{p.sorted("name", v.T("User")), "", func(u *userkit.User) template.HTML { return v.Person(*u, true) }},
 	}

@@ -536,6 +536,26 @@ func (s *Store) UserIDs(ctx context.Context, selection userkit.UserSelection, af
 	return convert(rows, func(u *user) userkit.UserID { return u.profile.id }), nil
 }
 
+// UserNames returns what those of some users are called that a selection has.
+func (s *Store) UserNames(ctx context.Context, selection userkit.UserSelection, ids []userkit.UserID) (map[userkit.UserID]string, error) {
+	wanted := make([]userkit.Filter, len(ids))
+	for i, id := range ids {
+		wanted[i] = userkit.Equal("id", id)
+	}
+	selection.Filter = userkit.AllOf(selection.Filter, userkit.AnyOf(wanted...))
+	rows, err := s.listUsers(ctx, selection, userkit.ListRange{Order: userkit.Order{Field: "id"}, Limit: len(ids)})
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[userkit.UserID]string, len(rows))
+	for _, row := range rows {
+		var user userkit.User
+		row.fillPlain(&user)
+		names[user.ID] = user.DisplayName()
+	}
+	return names, nil
+}
+
 func (s *Store) listUsers(ctx context.Context, selection userkit.UserSelection, list userkit.ListRange) ([]*user, error) {
 	query := query[user, userkit.User]{
 		fields: userFields,

@@ -193,6 +193,11 @@ func (c columns[R]) list(item func(column[R]) string) string {
 	return strings.Join(items, ", ")
 }
 
+// only returns the columns with some names.
+func (c columns[R]) only(names ...string) columns[R] {
+	return slices.DeleteFunc(slices.Clone(c), func(column column[R]) bool { return !slices.Contains(names, column.name) })
+}
+
 // targets appends where the columns are read to.
 func (c columns[R]) targets(to []any, record *R) []any {
 	for _, column := range c {

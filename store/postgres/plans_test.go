@@ -856,6 +856,15 @@ func TestAudienceStatementsUseIndexes(t *testing.T) {
 				return err
 			})
 		}
+		for name, selection := range map[string]userkit.UserSelection{"everybody": {Moment: moment}, "a search": rare, "a segment": {Segment: small, Moment: moment}} {
+			for _, size := range []int{1, 1000} {
+				ids := []userkit.UserID{template.ID}
+				for i := 1; i < size; i++ {
+					ids = append(ids, userkit.NewID[userkit.User]())
+				}
+				check(t, fmt.Sprintf("%d UserNames of %s", size, name), nil, func() error { _, err := store.UserNames(ctx, selection, ids); return err })
+			}
+		}
 		for field, value := range map[string]string{"id": template.ID.String(), "login": "template", "email": "nobody", "extref": "ref7"} {
 			for _, size := range []int{1, 1000} {
 				values := []string{value}

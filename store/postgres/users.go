@@ -113,6 +113,38 @@ func (s *Store) UserIDs(ctx context.Context, selection userkit.UserSelection, af
 	return listUsers(ctx, s, selection, list, userIDRead)
 }
 
+// nameColumns are what userkit.User.DisplayName needs.
+var nameColumns = userColumns.only("id", "name", "login", "email", "phone", "extref")
+
+// UserNames implements userkit.Store.
+func (s *Store) UserNames(ctx context.Context, selection userkit.UserSelection, ids []userkit.UserID) (map[userkit.UserID]string, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	selected, err := s.selection(selection)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]*wanted, len(ids))
+	for i, id := range ids {
+		rows[i] = &wanted{user: id}
+	}
+	q := &statement{hot: selected.plain, expected: len(ids)}
+	q.add("SELECT " + nameColumns.reads("u") + "\nFROM ")
+	unnest(q, wantedUsers, rows)
+	q.lookUp(s, "users", "u", "u.id = n.user_id")
+	if selected.accounts {
+		q.lookUp(s, "accounts", "a", "a.user_id = n.user_id")
+	}
+	q.add("\nWHERE "+selected.where.text.String(), selected.where.args...)
+	users, err := selectRecords(ctx, s, q, nameColumns.targets)
+	names := make(map[userkit.UserID]string, len(users))
+	for _, user := range users {
+		names[user.ID] = user.DisplayName()
+	}
+	return names, err
+}
+
 // CountUsers implements userkit.Store.
 func (s *Store) CountUsers(ctx context.Context, selection userkit.UserSelection) (int64, error) {
 	if err := s.ready(ctx); err != nil {

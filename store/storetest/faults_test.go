@@ -12,7 +12,7 @@ import (
 
 // reads are the methods of Store that change nothing. Whoever adds a method decides here.
 var reads = []string{
-	"Load", "User", "FindUser", "FindUsers", "Users", "CountUsers", "UserIDs", "Segments", "FindSegments",
+	"Load", "User", "FindUser", "FindUsers", "Users", "CountUsers", "UserIDs", "UserNames", "Segments", "FindSegments",
 	"Device", "DeviceByToken", "DeviceByPushToken", "Devices", "Locations", "SealedDevices", "Session",
 	"SessionOwners", "Sessions", "StaleSessions", "Usage", "Purchase", "FindPurchases", "Purchases",
 	"Connection", "Connections", "Message", "Messages", "Deliveries", "Transactions", "Ledgers",

@@ -704,6 +704,10 @@ func calls(d dossier) []call {
 			_, err := store.UserIDs(ctx, userkit.UserSelection{WithoutDisabled: true}, userkit.UserID{}, 10)
 			return err
 		}),
+		read("UserNames", func(ctx context.Context, store userkit.Store) error {
+			_, err := store.UserNames(ctx, userkit.UserSelection{}, []userkit.UserID{d.user.ID})
+			return err
+		}),
 		read("CountSegments", func(ctx context.Context, store userkit.Store) error {
 			_, err := store.CountSegments(ctx, userkit.SegmentFilter{})
 			return err

@@ -46,6 +46,9 @@ func storeFilterGroups() []group {
 		{"UserIDs", []testCase{
 			{"lists ids in order, after one of them, up to a limit", userIDs},
 		}},
+		{"UserNames", []testCase{
+			{"names those users of a selection whose ids are given", userNames},
+		}},
 		{"FindUsers", []testCase{
 			{"finds users by each field", findUsers},
 		}},
@@ -1289,6 +1292,59 @@ func userIDs(t *testing.T, env env) {
 		got, err := env.store.UserIDs(ctx, filter, after, 2)
 		require.NoError(t, err)
 		require.Equal(t, want, append([]userkit.UserID{}, got...), "after %s", after)
+	}
+}
+
+func userNames(t *testing.T, env env) {
+	ctx, all := t.Context(), userkit.UserSelection{Moment: userkit.Moment{At: base}}
+	want := map[userkit.UserID]string{}
+	var users []userkit.User
+	var ids []userkit.UserID
+	for n := range 40 {
+		user := newUser(n)
+		user.Devices = n % 2
+		for i, name := range []*string{&user.Name, &user.Login, &user.Email, &user.Phone, &user.ExtRef} {
+			if i < n%6 { // so that each of them is the first that is not empty
+				*name = ""
+			}
+		}
+		users = append(users, user)
+		ids = append(ids, user.ID)
+		want[user.ID] = user.DisplayName()
+	}
+	require.Contains(t, want, users[5].ID)
+	require.Equal(t, users[5].ID.String(), want[users[5].ID])
+	create(t, env.store, users...)
+	unknown := userID(1000)
+	for _, some := range [][]userkit.UserID{ids[:1], ids[3:5], ids, append(slices.Clone(ids), unknown)} {
+		got, err := env.store.UserNames(ctx, all, some)
+		require.NoError(t, err)
+		for _, id := range some {
+			require.Equal(t, want[id], got[id])
+		}
+		require.NotContains(t, got, unknown)
+		require.LessOrEqual(t, len(got), len(some))
+	}
+	got, err := env.store.UserNames(ctx, all, []userkit.UserID{unknown})
+	require.NoError(t, err)
+	require.Empty(t, got)
+
+	// A selection may look at the account, and at segments.
+	list := newList(1)
+	createSegments(t, env.store, list)
+	for n := 1; n < len(users); n += 2 {
+		commit(t, env.store, joined(&users[n], list.ID))
+	}
+	byAccount, inList, byFilter := all, all, all
+	byAccount.Filter, inList.Segment, byFilter.Filter = filterOf(`devices gt 0`), list.ID, userkit.InSegment(list.ID)
+	for _, odd := range []userkit.UserSelection{byAccount, inList, byFilter} {
+		for _, some := range [][]userkit.UserID{ids[:2], ids} {
+			got, err := env.store.UserNames(ctx, odd, some)
+			require.NoError(t, err)
+			require.Len(t, got, len(some)/2)
+			require.NotContains(t, got, ids[0])
+			require.Equal(t, want[ids[1]], got[ids[1]])
+		}
 	}
 }
 
