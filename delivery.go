@@ -291,8 +291,7 @@ func (out *outgoing) nextDue(attempts int, now time.Time, a attempt) time.Time {
 }
 
 // attempt notifies a device of a message, if the message and the device still exist.
-func (m *manager) attemptDelivery(ctx context.Context, out *outgoing) attempt {
-	now := m.now()
+func (m *manager) attemptDelivery(ctx context.Context, now time.Time, out *outgoing) attempt {
 	switch {
 	case out.message == nil || !now.Before(out.endsAt()):
 		return attempt{state: DeliveryExpired}
@@ -504,17 +503,17 @@ func (m *manager) DeliverDueMessages(ctx context.Context) (_ DeliveryReport, err
 	}
 	var mu sync.Mutex // of the report
 	d := &dispatcher[outgoing]{
-		now: m.now, services: m.notifiers.services(), lease: deliveryLease, timeout: notifyTimeout, workers: notifiersAtWork,
+		clock: m.dutyClock, services: m.notifiers.services(), lease: deliveryLease, timeout: notifyTimeout, workers: notifiersAtWork,
 		interval: deliveryInterval, woken: m.undelivered,
 		take:    m.leaseDeliveries,
 		service: func(out *outgoing) string { return m.notifiers.service(out.DeviceType) },
-		do: func(ctx context.Context, out outgoing, _ time.Duration) (late bool, err error) {
-			a := m.attemptDelivery(ctx, &out)
+		do: func(ctx context.Context, clock dutyClock, out outgoing, _ time.Duration) (late bool, err error) {
+			a := m.attemptDelivery(ctx, clock.now(), &out)
 			if err := ctx.Err(); err != nil {
 				return a.late, err
 			}
 			o := call.again()
-			o.now = m.now()
+			o.now = clock.now()
 			want := Want{User: out.UserID, Deliveries: []DeliveryID{out.ID}, Devices: []DeviceID{out.DeviceID}}
 			settled, err := change(ctx, m, command{want: want}, func(state *State) (Delivery, Change, error) {
 				return out.settle(state, o, a)

@@ -14,7 +14,7 @@ import (
 // from the others': one that hangs keeps its own workers busy, and nobody else's, and a backlog of
 // one keeps no work of another waiting.
 type dispatcher[T any] struct {
-	now      func() time.Time
+	clock    func(ctx context.Context) (dutyClock, error)
 	services []string        // those that there are
 	lease    time.Duration   // of work that is taken
 	timeout  time.Duration   // what one piece of work takes at most
@@ -25,10 +25,10 @@ type dispatcher[T any] struct {
 	// take leases some work of each of the services.
 	take    func(ctx context.Context, services []string, now, until time.Time) ([]T, error)
 	service func(work *T) string
-	// do does one piece of work. patience is how long it may wait before it begins, so that it
-	// ends within its lease. late reports that the service took all of its time; an error ends the
-	// run.
-	do func(ctx context.Context, work T, patience time.Duration) (late bool, err error)
+	// do does one piece of work, by the clock that it was leased by. patience is how long it may
+	// wait before it begins, so that it ends within its lease. late reports that the service took all
+	// of its time; an error ends the run.
+	do func(ctx context.Context, clock dutyClock, work T, patience time.Duration) (late bool, err error)
 	// panicked is called with panics of the host's code. The work is done again when its lease is
 	// over.
 	panicked func(ctx context.Context, work T, reason error)
@@ -52,6 +52,7 @@ type line[T any] struct {
 type leased[T any] struct {
 	work  T
 	until time.Time
+	clock dutyClock // by which it was leased
 }
 
 // mostLate is after how many late pieces of work in a row a service is not asked again in this run.
@@ -78,13 +79,17 @@ func (d *dispatcher[T]) dispatch(ctx context.Context) error {
 		case err != nil:
 			return err
 		case len(services) > 0:
-			now := d.now()
+			clock, err := d.clock(ctx)
+			if err != nil {
+				return err
+			}
+			now := clock.now()
 			until := now.Add(d.lease)
 			taken, err := d.take(ctx, services, now, until)
 			if err != nil {
 				return err
 			}
-			d.add(ctx, services, taken, until)
+			d.add(ctx, services, taken, until, clock)
 			continue
 		case !busy:
 			return nil
@@ -117,7 +122,7 @@ func (d *dispatcher[T]) idle() (services []string, busy bool, err error) {
 }
 
 // add puts leased work into the lines of its services, for which it was leased.
-func (d *dispatcher[T]) add(ctx context.Context, services []string, taken []T, until time.Time) {
+func (d *dispatcher[T]) add(ctx context.Context, services []string, taken []T, until time.Time, clock dutyClock) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, service := range services {
@@ -126,7 +131,7 @@ func (d *dispatcher[T]) add(ctx context.Context, services []string, taken []T, u
 	for _, work := range taken {
 		l := d.lines[d.service(&work)]
 		l.empty = false
-		l.waiting = append(l.waiting, leased[T]{work, until})
+		l.waiting = append(l.waiting, leased[T]{work, until, clock})
 		if l.workers < d.workers {
 			l.workers++
 			d.group.Go(func() { d.work(ctx, l) })
@@ -201,11 +206,11 @@ func (d *dispatcher[T]) doOne(ctx context.Context, l *line[T], next leased[T]) {
 			d.panicked(ctx, next.work, hostcall.Panicked(reason))
 		}
 	}()
-	patience := next.until.Sub(d.now()) - d.timeout
+	patience := next.until.Sub(next.clock.now()) - d.timeout
 	if patience <= 0 {
 		return
 	}
-	late, err := d.do(ctx, next.work, patience)
+	late, err := d.do(ctx, next.clock, next.work, patience)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if late {

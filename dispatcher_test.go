@@ -125,12 +125,13 @@ func TestCallsToTheHostHaveATimeOfTheirOwn(t *testing.T) {
 func TestWorkEndsWithinItsLease(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var waits []time.Duration
-	d := &dispatcher[string]{now: func() time.Time { return now }, timeout: time.Minute, do: func(_ context.Context, _ string, patience time.Duration) (bool, error) {
+	clock := dutyClock{own: func() time.Time { return now.Add(time.Hour) }, ahead: time.Hour}
+	d := &dispatcher[string]{timeout: time.Minute, do: func(_ context.Context, _ dutyClock, _ string, patience time.Duration) (bool, error) {
 		waits = append(waits, patience)
 		return false, nil
 	}}
 	for _, left := range []time.Duration{3 * time.Minute, 61 * time.Second, time.Minute, time.Second, -time.Hour} {
-		d.doOne(t.Context(), &line[string]{}, leased[string]{"work", now.Add(left)})
+		d.doOne(t.Context(), &line[string]{}, leased[string]{"work", now.Add(left), clock})
 	}
 	require.Equal(t, []time.Duration{2 * time.Minute, time.Second}, waits)
 }
@@ -142,7 +143,8 @@ func TestServicesDoNotWaitForOneAnother(t *testing.T) {
 	due := map[string][]string{"slow": {"slow"}, "quick": {"quick 1"}}
 	var done []string // of quick
 	d := &dispatcher[string]{
-		now: time.Now, services: []string{"slow", "quick"}, lease: time.Hour, timeout: time.Second, workers: 2,
+		clock:    func(context.Context) (dutyClock, error) { return dutyClock{own: time.Now}, nil },
+		services: []string{"slow", "quick"}, lease: time.Hour, timeout: time.Second, workers: 2,
 		interval: time.Hour, woken: woken,
 		take: func(_ context.Context, services []string, _, _ time.Time) (taken []string, err error) {
 			for _, service := range services {
@@ -155,7 +157,7 @@ func TestServicesDoNotWaitForOneAnother(t *testing.T) {
 		panicked: func(context.Context, string, error) { t.Error("nothing panics") },
 	}
 	again := false
-	d.do = func(_ context.Context, work string, _ time.Duration) (bool, error) {
+	d.do = func(_ context.Context, _ dutyClock, work string, _ time.Duration) (bool, error) {
 		switch work {
 		case "slow":
 			<-slow

@@ -234,12 +234,16 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 	if err != nil {
 		return Purchase{}, err
 	}
+	clock, err := m.dutyClock(ctx)
+	if err != nil {
+		return Purchase{}, err
+	}
 	v, err := m.verify(ctx, verifier, receipt, &owner, nil, turn{share: submissions})
 	if err != nil {
 		return Purchase{}, err
 	}
 	o := call.origin
-	o.now = m.now()
+	o.now = clock.now()
 	fresh := NewID[Purchase]()
 	want := Want{User: user, Purchases: true, Marks: v.marks()}
 	purchase, err := change(ctx, m, command{want: want}, func(state *State) (Purchase, Change, error) {
@@ -262,7 +266,7 @@ func (m *manager) SubmitPurchase(ctx context.Context, user UserID, receipt Recei
 		v.verdict.Reason = purchase.Reason
 		return Purchase{}, v.refusal()
 	}
-	return m.acknowledge(ctx, verifier, purchase, v), nil
+	return m.acknowledge(ctx, o.now, verifier, purchase, v), nil
 }
 
 // transferPurchase moves the purchase that a verification is about to a user from
@@ -365,7 +369,11 @@ func (m *manager) ActivatePurchase(ctx context.Context, id PurchaseID) (_ Purcha
 	if err != nil {
 		return Purchase{}, err
 	}
-	after, v, err := m.verifyAgain(ctx, call.origin, purchase, EventID{}, true, turn{share: submissions})
+	clock, err := m.dutyClock(ctx)
+	if err != nil {
+		return Purchase{}, err
+	}
+	after, v, err := m.verifyAgain(ctx, clock, call.origin, purchase, EventID{}, true, turn{share: submissions})
 	switch {
 	case err != nil:
 		return Purchase{}, err

@@ -213,7 +213,7 @@ func tell(ctx context.Context, acknowledger Acknowledger, receipt Receipt, facts
 // verification does it, which is soon while the purchase is young: Google takes back what
 // nobody has acknowledged after three days, of a prepaid plan of a day after twelve hours,
 // and of a test after five minutes.
-func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase Purchase, v verification) Purchase {
+func (m *manager) acknowledge(ctx context.Context, now time.Time, verifier Verifier, purchase Purchase, v verification) Purchase {
 	acknowledger, ok := verifier.(Acknowledger)
 	if !ok || purchase.Acknowledged || !purchase.Active {
 		return purchase
@@ -224,7 +224,7 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 	defer cancel()
 	if err := tell(limited, acknowledger, receipt, v.verdict.Facts); err != nil {
 		m.logger.WarnContext(ctx, "userkit: a purchase was not acknowledged", "store", purchase.Store, "purchase", purchase.ID, "error", err)
-		soon := purchase.acknowledgeAgain(m.now())
+		soon := purchase.acknowledgeAgain(now)
 		if soon.IsZero() || !purchase.DueAt.IsZero() && !soon.Before(purchase.DueAt) {
 			return purchase
 		}
@@ -251,7 +251,7 @@ func (m *manager) acknowledge(ctx context.Context, verifier Verifier, purchase P
 
 // verifyAgain verifies a purchase and keeps the result. event, unless zero, is the id of the event:
 // where it is recorded already, nothing is done.
-func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, event EventID, revive bool, by turn) (Purchase, verification, error) {
+func (m *manager) verifyAgain(ctx context.Context, clock dutyClock, o origin, purchase Purchase, event EventID, revive bool, by turn) (Purchase, verification, error) {
 	verifier, err := m.verifierOf(purchase.Store)
 	if err != nil {
 		return Purchase{}, verification{}, err
@@ -265,7 +265,7 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 	if err != nil || revive && v.verdict.Outcome == VerdictUndecided {
 		return purchase, v, err
 	}
-	o.now = m.now()
+	o.now = clock.now()
 	want := Want{User: purchase.UserID, Purchases: true}
 	if !purchase.identified() {
 		want.Marks = v.marks()
@@ -294,7 +294,7 @@ func (m *manager) verifyAgain(ctx context.Context, o origin, purchase Purchase, 
 		return Purchase{}, v, err
 	}
 	if v.verdict.Outcome == VerdictValid {
-		after = m.acknowledge(ctx, verifier, after, v)
+		after = m.acknowledge(ctx, o.now, verifier, after, v)
 	}
 	return after, v, nil
 }
@@ -314,14 +314,14 @@ func (m *manager) VerifyDuePurchases(ctx context.Context) (_ VerificationReport,
 	}
 	var mu sync.Mutex // of the report
 	d := &dispatcher[Purchase]{
-		now: m.now, lease: purchaseLease, timeout: 3 * verifyTimeout, // it is looked at, verified, and acknowledged
+		clock: m.dutyClock, lease: purchaseLease, timeout: 3 * verifyTimeout, // it is looked at, verified, and acknowledged
 		workers: verifiersAtWork, interval: verifyInterval,
 		take: func(ctx context.Context, stores []string, now, until time.Time) ([]Purchase, error) {
 			return m.store.LeasePurchases(ctx, stores, now, until, purchasesLeased)
 		},
 		service: func(p *Purchase) string { return p.Store },
-		do: func(ctx context.Context, purchase Purchase, patience time.Duration) (late bool, err error) {
-			after, v, err := m.verifyAgain(ctx, call.again(), purchase, EventID{}, false, turn{dueWork, patience})
+		do: func(ctx context.Context, clock dutyClock, purchase Purchase, patience time.Duration) (late bool, err error) {
+			after, v, err := m.verifyAgain(ctx, clock, call.again(), purchase, EventID{}, false, turn{dueWork, patience})
 			if errors.Is(err, errPatience) { // it is due still, for whoever leases it next
 				return false, nil
 			}
@@ -415,6 +415,10 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	if err != nil {
 		return err
 	}
+	clock, err := m.dutyClock(ctx)
+	if err != nil {
+		return err
+	}
 	if content.RefundRequest != nil && len(purchases) == 0 {
 		return m.refundRequested(ctx, call.again(), store, content, Purchase{})
 	}
@@ -438,7 +442,7 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 				continue
 			}
 		}
-		if _, _, err := m.verifyAgain(ctx, call.again(), purchase, event, false, turn{share: notifications}); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, _, err := m.verifyAgain(ctx, clock, call.again(), purchase, event, false, turn{share: notifications}); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

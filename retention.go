@@ -110,8 +110,8 @@ const dutyRetention = "retention"
 // WithRetention sets how long records are kept; records without a rule are kept as long as their
 // user. Each kind, and each name of events, has at most one rule. See RetentionManager.
 //
-// The age of a record is the smaller of its ages by WithClock and by the clock of the store (of the
-// database server, with PostgreSQL), so that a process whose clock is ahead deletes nothing early.
+// The age of a record is the smaller of its ages by WithClock and by the clock of the store, so that
+// a process whose clock is ahead deletes nothing early; see WithClock.
 func WithRetention(rules ...RetentionRule) Option {
 	return func(o *options) error {
 		for i, rule := range rules {
@@ -155,24 +155,10 @@ func (r RetentionRule) check() error {
 	return nil
 }
 
-// cautious returns the earlier of a time by the manager's clock and that of the store: a process
-// whose clock is ahead must neither delete what it cannot bring back nor keep a duty for years.
-func (m *manager) cautious(ctx context.Context, now time.Time) (time.Time, error) {
-	stored, err := m.store.Now(ctx)
-	if err == nil && stored.Before(now) {
-		now = stored
-	}
-	return now, err
-}
-
 // expiries returns what the rules delete at a moment, of events by name.
 func (m *manager) expiries(ctx context.Context, now time.Time) ([]Expiry, error) {
 	if len(m.retention) == 0 {
 		return nil, nil
-	}
-	now, err := m.cautious(ctx, now)
-	if err != nil {
-		return nil, err
 	}
 	var expiries []Expiry
 	for _, rule := range m.retention {
@@ -212,7 +198,11 @@ func (m *manager) PreviewRetention(ctx context.Context) (_ []RetentionCount, err
 		return nil, err
 	}
 	defer call.leave(ctx, &err)
-	expiries, err := m.expiries(ctx, call.now)
+	clock, err := m.dutyClock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	expiries, err := m.expiries(ctx, clock.now())
 	if err != nil {
 		return nil, err
 	}
@@ -237,12 +227,17 @@ func (m *manager) ApplyRetention(ctx context.Context) (_ []RetentionCount, err e
 		return nil, err
 	}
 	defer call.leave(ctx, &err)
-	return m.applyRetention(ctx, call.origin, time.Time{})
+	clock, err := m.dutyClock(ctx)
+	if err != nil {
+		return []RetentionCount{}, err
+	}
+	o := call.origin
+	o.now = clock.now()
+	return m.applyRetention(ctx, o, func() bool { return false })
 }
 
-// applyRetention deletes what is no longer kept, until the given time or, if that is zero, until it
-// is done.
-func (m *manager) applyRetention(ctx context.Context, o origin, until time.Time) ([]RetentionCount, error) {
+// applyRetention deletes what is no longer kept, until it is done or its time is over.
+func (m *manager) applyRetention(ctx context.Context, o origin, over func() bool) ([]RetentionCount, error) {
 	counts := []RetentionCount{}
 	expiries, err := m.expiries(ctx, o.now)
 	if err != nil {
@@ -250,7 +245,7 @@ func (m *manager) applyRetention(ctx context.Context, o origin, until time.Time)
 	}
 	for _, expiry := range expiries {
 		count := expiry.count(0)
-		for err == nil && (until.IsZero() || m.now().Before(until)) {
+		for err == nil && !over() {
 			var deleted int64
 			if deleted, err = m.store.DeleteExpired(ctx, expiry, retentionChunk); deleted == 0 {
 				break // none is left, or the remaining ones are being changed
@@ -284,16 +279,17 @@ func (m *manager) tell(ctx context.Context, event Event) error {
 // retain is the duty: it deletes in the one process that has the lease, for as long as it
 // has it.
 func (m *manager) retain(ctx context.Context) error {
-	began := m.now()
-	now, err := m.cautious(ctx, began)
+	clock, err := m.dutyClock(ctx)
 	if err != nil {
 		return err
 	}
-	ours, err := m.store.LeaseDuty(ctx, dutyRetention, now, now.Add(retentionInterval))
+	now := clock.now()
+	until := now.Add(retentionInterval)
+	ours, err := m.store.LeaseDuty(ctx, dutyRetention, now, until)
 	if err != nil || !ours {
 		return err
 	}
-	o := origin{now: began, actor: ActorFrom(ctx), event: NewID[Event]()}
-	_, err = m.applyRetention(ctx, o, began.Add(retentionInterval))
+	o := origin{now: now, actor: ActorFrom(ctx), event: NewID[Event]()}
+	_, err = m.applyRetention(ctx, o, func() bool { return !clock.now().Before(until) })
 	return err
 }

@@ -504,6 +504,11 @@ func (m *manager) CloseStaleSessions(ctx context.Context) (_ int, err error) {
 	const pageSize = 1000
 	closed := 0
 	for {
+		clock, err := m.dutyClock(ctx)
+		if err != nil {
+			return closed, err
+		}
+		call.now = clock.now()
 		before := call.now.Add(-m.staleAfter)
 		stale, err := m.store.StaleSessions(ctx, before, pageSize)
 		if err != nil {

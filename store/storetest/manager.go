@@ -25,6 +25,7 @@ func runManager(t *testing.T, open Open, options Options) {
 		pushMailGroups(),
 		messageGroups(),
 		deliveryGroups(),
+		dutyGroups(),
 		deviceGroups(),
 		locationGroups(),
 		sessionGroups(),
