@@ -21,6 +21,10 @@ golangci-lint = $(shell go -C tools tool -n golangci-lint)
 # "make test FLAGS='-run Balance -v'".
 FLAGS ?= -timeout 1h
 
+# Most cases wait for a server part of the time, so twice as many run at once as there
+# are processors.
+parallel = -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+
 # The versions of PostgreSQL that "make test-versions" runs on, as tools/postgresql
 # knows them.
 VERSIONS ?= all
@@ -35,10 +39,10 @@ help: ## Show this list
 test: prepare ## Run all tests of all modules, with the race detector where goroutines meet, installing what they need (FLAGS=… for go test)
 	@status=0; for module in $(tested); do \
 	  echo "== go test -race ./... in $$module"; \
-	  go -C $$module test -vet=off -race $(FLAGS) ./... || status=1; \
+	  go -C $$module test -vet=off -race $(parallel) $(FLAGS) ./... || status=1; \
 	done; \
 	echo "== go test $(plain_packages), what needs no race detector"; \
-	go test -vet=off $(FLAGS) -run '$(plain_tests)' $(plain_packages) || status=1; \
+	go test -vet=off $(parallel) $(FLAGS) -run '$(plain_tests)' $(plain_packages) || status=1; \
 	exit $$status
 
 # What needs a server, a browser or large files is left to "make test".
@@ -60,7 +64,7 @@ test-versions: prepare ## Run the tests of the PostgreSQL store on versions 14, 
 	  binaries=$$(tools/postgresql $$version) || exit 1; \
 	  for directory in $$binaries; do \
 	    echo "== go test ./store/postgres with $$directory"; \
-	    USERKIT_TEST_DSN= USERKIT_TEST_POSTGRESQL=$$directory go test -vet=off $(FLAGS) ./store/postgres || status=1; \
+	    USERKIT_TEST_DSN= USERKIT_TEST_POSTGRESQL=$$directory go test -vet=off $(parallel) $(FLAGS) ./store/postgres || status=1; \
 	  done; \
 	done; exit $$status
 
