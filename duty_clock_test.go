@@ -12,13 +12,13 @@ import (
 	"github.com/userkit/userkit/store/memory"
 )
 
-// timedStore is a store with a clock of its own.
+// timedStore is a store as a process sees it whose clock is off.
 type timedStore struct {
 	userkit.Store
-	now *time.Time
+	off time.Duration
 }
 
-func (s timedStore) Now(context.Context) (time.Time, error) { return *s.now, nil }
+func (s timedStore) Now(context.Context) (time.Time, error) { return time.Now().Add(-s.off), nil }
 
 // shopAndPush is a store of purchases and a push service.
 type shopAndPush struct {
@@ -56,9 +56,9 @@ type dutyWorld struct {
 func newDutyWorld(t *testing.T, off time.Duration) *dutyWorld {
 	w := &dutyWorld{T: t, shopAndPush: &shopAndPush{}, now: time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)}
 	w.expires = w.now.AddDate(0, 1, 0)
-	store := timedStore{memory.New(), &w.now}
+	store := memory.New()
 	manager := func(off time.Duration) userkit.Manager {
-		m, err := userkit.New(store,
+		m, err := userkit.New(timedStore{store, off},
 			userkit.WithClock(func() time.Time { return w.now.Add(off) }),
 			userkit.WithStaleAfter(time.Hour),
 			userkit.WithVerifiers(w.shopAndPush),
@@ -198,4 +198,18 @@ func TestClocksThatAreALittleAhead(t *testing.T) {
 	report, err := w.wrong.DeliverDueMessages(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Delivered)
+}
+
+// The clock that a host gives may be far from that of the store, as in a test of the host that lets a
+// month pass.
+func TestDutiesGoByTheClockOfTheHost(t *testing.T) {
+	w := newDutyWorld(t, 0)
+	w.now = time.Now().AddDate(10, 0, 0)
+	w.expires = w.now.AddDate(0, 1, 0)
+	purchase, err := w.right.SubmitPurchase(t.Context(), w.user.ID, userkit.Receipt{Store: "shop", Token: "t", ProductID: "p"})
+	require.NoError(t, err)
+	w.now = purchase.DueAt
+	report, err := w.right.VerifyDuePurchases(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Verified)
 }

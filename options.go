@@ -93,10 +93,11 @@ func invalidOption(name, format string, args ...any) *Error {
 // WithClock sets the function that returns the current time. The default is time.Now. It is called
 // by many goroutines at once.
 //
-// The duties of Run and the verification of purchases do not rely on this clock alone: if it is more
-// than two seconds ahead of the clock of the store (of the database server, with PostgreSQL), they
-// go by that of the store. So a process whose clock is ahead neither ends sessions and purchases,
-// expires deliveries and deletes records early, nor keeps work from other processes.
+// The duties of Run and the verification of purchases do not rely on the clock of the process alone:
+// if that is more than two seconds ahead of the clock of the store (of the database server, with
+// PostgreSQL), they take off as much from the time that now returns. So a process whose clock is ahead
+// neither ends sessions and purchases, expires deliveries and deletes records early, nor keeps work
+// from other processes.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) error {
 		if now == nil {

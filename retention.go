@@ -110,8 +110,7 @@ const dutyRetention = "retention"
 // WithRetention sets how long records are kept; records without a rule are kept as long as their
 // user. Each kind, and each name of events, has at most one rule. See RetentionManager.
 //
-// The age of a record is the smaller of its ages by WithClock and by the clock of the store, so that
-// a process whose clock is ahead deletes nothing early; see WithClock.
+// A process whose clock is ahead deletes nothing early; see WithClock.
 func WithRetention(rules ...RetentionRule) Option {
 	return func(o *options) error {
 		for i, rule := range rules {

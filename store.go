@@ -192,6 +192,7 @@ type Store interface {
 
 	// EventNames returns, in order, the Retainable names of the events that are recorded.
 	EventNames(ctx context.Context) ([]EventName, error)
+
 	// Now returns the time by the clock of the store, which is independent of WithClock: that of the
 	// database server, or of the process if the store is in it.
 	Now(ctx context.Context) (time.Time, error)

@@ -628,9 +628,9 @@ func resumeCases() []testCase {
 		}},
 		{"does nothing twice whose marks retention has deleted", func(t *testing.T, env env) {
 			day := userkit.Duration(userkit.MinRetention)
-			d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: day}, userkit.RetentionRule{Kind: userkit.RowsMessages, Keep: day})).longAgo()
+			d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: day}, userkit.RetentionRule{Kind: userkit.RowsMessages, Keep: day}))
 			user := d.signUp(t, func(user *userkit.NewUser) { user.Login = "mass-1" })
-			_, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ExpiresAt: userkit.Set(longAgo.AddDate(1, 0, 0))})
+			_, err := d.UpdateUser(t.Context(), user.ID, userkit.UserPatch{ExpiresAt: userkit.Set(base.AddDate(1, 0, 0))})
 			require.NoError(t, err)
 			requests := []userkit.BulkRequest{
 				{Action: userkit.BulkAddDays, Days: 30, Users: everyMass()},
@@ -662,7 +662,7 @@ func resumeCases() []testCase {
 			}
 			got, err := d.User(t.Context(), user.ID)
 			require.NoError(t, err)
-			require.Equal(t, longAgo.AddDate(1, 0, 30), got.ExpiresAt)
+			require.Equal(t, base.AddDate(1, 0, 30), got.ExpiresAt)
 		}},
 		{"may be repeated from every token, which then changes nothing", func(t *testing.T, env env) {
 			d := env.desk(t)

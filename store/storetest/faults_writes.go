@@ -67,7 +67,6 @@ func refusalThroughFaults(t *testing.T, _ *desk, store *faultyStore, sound *desk
 // oldSessions makes sessions of a user that are over, and one that is not, and lets time pass.
 func oldSessions(t *testing.T, d *desk) (userkit.User, userkit.Session) {
 	t.Helper()
-	d.longAgo()
 	user := d.signUp(t)
 	for range 3 {
 		d.end(t, d.connect(t, user.ID, userkit.DeviceID{}).ID)

@@ -223,7 +223,7 @@ func storeNow(t *testing.T, env env) {
 	before, err := env.store.Now(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, before, before.UTC().Truncate(time.Microsecond))
-	require.True(t, before.After(longAgo))
+	require.True(t, before.After(time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)))
 	after, err := env.second(t).Now(t.Context())
 	require.NoError(t, err)
 	require.False(t, after.Before(before))
@@ -332,13 +332,15 @@ func retentionGroups() []group {
 	}}}
 }
 
-// longAgo is a time that no store's clock is behind, however much time a case lets pass after it.
-var longAgo = time.Date(2020, time.January, 1, 12, 0, 0, 0, time.UTC)
+// slowStore is a store as a process sees it whose clock is ahead.
+type slowStore struct {
+	userkit.Store
+	ahead time.Duration
+}
 
-// longAgo is a desk whose clock is far behind that of its store.
-func (d *desk) longAgo() *desk {
-	d.clock.Set(longAgo)
-	return d
+func (s slowStore) Now(ctx context.Context) (time.Time, error) {
+	now, err := s.Store.Now(ctx)
+	return now.Add(-s.ahead), err
 }
 
 // A process whose clock is years ahead deletes nothing that is young.
@@ -357,14 +359,16 @@ func retentionClockAhead(t *testing.T, env env) {
 	d.report(t, session.ID, 700, 0)
 	d.end(t, session.ID)
 	before := d.picture(t, user.ID)
-	d.clock.Advance(10 * 365 * 24 * time.Hour)
-	preview, err := d.PreviewRetention(t.Context())
+	const years = 10 * 365 * 24 * time.Hour
+	ahead := d.beside(t, slowStore{env.store, years}, rule)
+	d.clock.Advance(years)
+	preview, err := ahead.PreviewRetention(t.Context())
 	require.NoError(t, err)
 	for _, count := range preview {
 		require.Zero(t, count.Records, "%s %s", count.Kind, count.Event)
 		require.True(t, count.Before.Before(now))
 	}
-	applied, err := d.ApplyRetention(t.Context())
+	applied, err := ahead.ApplyRetention(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, applied)
 	require.Equal(t, before.Sessions, d.picture(t, user.ID).Sessions)
@@ -376,7 +380,7 @@ func retentionClockAhead(t *testing.T, env env) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	running.Go(func() { _ = d.Run(ctx) })
+	running.Go(func() { _ = ahead.Run(ctx) })
 	lease := func(at time.Time) bool {
 		ours, err := env.store.LeaseDuty(t.Context(), "retention", at, at)
 		require.NoError(t, err)
@@ -397,7 +401,7 @@ func retentionApplies(t *testing.T, env env) {
 		userkit.RetentionRule{Kind: userkit.RowsEvents, Event: userkit.EventSessionStarted, Keep: day},
 		userkit.RetentionRule{Kind: userkit.RowsMessages, Keep: 2 * day},
 		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: day},
-	)).longAgo()
+	))
 	user := d.signUp(t)
 	session, open := d.connect(t, user.ID, userkit.DeviceID{}), d.connect(t, user.ID, userkit.DeviceID{})
 	d.end(t, session.ID)
@@ -462,7 +466,7 @@ func retentionApplies(t *testing.T, env env) {
 }
 
 func retentionKeepsLimits(t *testing.T, env env) {
-	d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsDays, Keep: userkit.Duration(userkit.MinDaysRetention)})).longAgo()
+	d := env.desk(t, userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsDays, Keep: userkit.Duration(userkit.MinDaysRetention)}))
 	user := d.signUp(t)
 	session := d.connect(t, user.ID, userkit.DeviceID{})
 	d.report(t, session.ID, 700, 0)
@@ -483,7 +487,7 @@ func retentionKeepsLimits(t *testing.T, env env) {
 
 func retentionShared(t *testing.T, env env) {
 	rule := userkit.WithRetention(userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)})
-	d := env.desk(t, rule).longAgo()
+	d := env.desk(t, rule)
 	user := d.signUp(t)
 	for range 3 {
 		d.end(t, d.connect(t, user.ID, userkit.DeviceID{}).ID)
@@ -513,7 +517,7 @@ func retentionBesideChanges(t *testing.T, env env) {
 		userkit.RetentionRule{Kind: userkit.RowsSessions, Keep: userkit.Duration(24 * time.Hour)},
 		userkit.RetentionRule{Kind: userkit.RowsEvents, Keep: userkit.Duration(24 * time.Hour)},
 	)
-	d := env.desk(t, rule).longAgo()
+	d := env.desk(t, rule)
 	users := []userkit.User{d.signUp(t), d.signUp(t)}
 	const each = 10
 	for _, user := range users {
