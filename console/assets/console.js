@@ -42,14 +42,29 @@
     if (all) for (const box of document.querySelectorAll('input[name="' + all.dataset.all + '"]')) box.checked = all.checked;
   });
 
+  // The row that the keyboard has come to stays current when a table is replaced: what comes
+  // from the server does not say which one it is.
+  const rows = () => [...document.querySelectorAll("main tbody tr[data-row]")];
+  const recordOf = (row) => row.id || row.querySelector("a[data-open]")?.getAttribute("href");
+  let current, focused = false; // the record of that row, and whether the focus is in it
+  const keepRow = () => {
+    const row = current && !document.querySelector("tr.current") && rows().find((row) => recordOf(row) === current);
+    if (!row) return;
+    row.classList.add("current");
+    if (focused && document.activeElement === document.body) row.querySelector("a[data-open]")?.focus({ preventScroll: true });
+  };
+
   let path = location.pathname;
   document.addEventListener("htmx:before:swap", (event) => {
+    focused = !!document.activeElement?.closest("tr.current");
     if ((event.detail?.ctx?.target || document.body) === document.body) closeDialogs();
   });
   const swapped = () => {
     openDialogs(document);
-    if (location.pathname !== path) {
+    if (location.pathname === path) keepRow();
+    else {
       path = location.pathname;
+      current = undefined;
       scrollTo(0, 0);
       for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
     }
@@ -59,7 +74,6 @@
   document.addEventListener("htmx:after:history:push", () => queueMicrotask(swapped));
 
   // The keyboard: Ctrl-K and / search, j and k go through a table, Enter opens the row.
-  const rows = () => [...document.querySelectorAll("main tbody tr[data-row]")];
   const open = (selector) => { const link = document.querySelector(selector); if (link) { link.click(); return true; } return false; };
   document.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
@@ -85,6 +99,7 @@
       const to = Math.max(0, Math.min(all.length - 1, at + (event.key === "j" ? 1 : -1)));
       all[at]?.classList.remove("current");
       all[to].classList.add("current");
+      current = recordOf(all[to]);
       all[to].querySelector("a[data-open]")?.focus({ preventScroll: true });
       all[to].scrollIntoView({ block: "nearest" });
     } else if (event.key === "n") open("[data-key=n]");

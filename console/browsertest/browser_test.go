@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -239,6 +240,16 @@ func focus(selector string) step       { return chromedp.Focus(chromedp.CSS(sele
 func typed(selector, text string) step { return chromedp.SendKeys(chromedp.CSS(selector), text) }
 func set(selector, text string) step   { return chromedp.SetValue(chromedp.CSS(selector), text) }
 
+// pressed presses keys as a person does: a character that a handler of its key prevents is not
+// typed, which it is after the "keyDown" that KeyEvent sends.
+func pressed(keys string, options ...chromedp.KeyOption) step {
+	return chromedp.KeyEvent(keys, append(options, func(event *input.DispatchKeyEventParams) {
+		if event.Type == kb.KeyDown {
+			event.Type = kb.KeyRawDown
+		}
+	})...)
+}
+
 // call sends a command of the protocol.
 func call[P, R any](command cdp.Command[P, R], params P) step {
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
@@ -441,27 +452,54 @@ func TestKeyboard(t *testing.T) {
 	b := newTab(t, s)
 	b.run(chromedp.Navigate(s.url("/")), ready("#find"))
 	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined && document.cookie.includes("userkit_console_zone")`)
-	ctrlK := func() step { return chromedp.KeyEvent("k", chromedp.KeyModifiers(kb.ModifierCtrl)) }
+	ctrlK := func() step { return pressed("k", chromedp.KeyModifiers(kb.ModifierCtrl)) }
 	b.run(ctrlK())
 	b.until(`document.activeElement.id === "find"`)
-	b.run(chromedp.KeyEvent("vip"), chromedp.KeyEvent(kb.Enter))
+	b.run(pressed("vip"), pressed(kb.Enter))
 	b.until(`document.querySelector("#found a[href*='/segments/']") !== null`)
-	b.run(ctrlK(), chromedp.KeyEvent("users"), chromedp.KeyEvent(kb.Enter))
+	b.run(ctrlK(), pressed("users"), pressed(kb.Enter))
 	b.until(`document.querySelector("#found a[href$='/users']") !== null`)
-	b.run(focus("#found a[href$='/users']"), chromedp.KeyEvent(kb.Enter), visible("tr[data-row]"))
-	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("/"))
+	b.run(focus("#found a[href$='/users']"), pressed(kb.Enter), visible("tr[data-row]"))
+	b.run(script(`document.activeElement.blur()`), pressed("/"))
 	b.until(`document.activeElement.id === "search"`)
-	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("k"), chromedp.KeyEvent("x"))
+	require.Empty(t, evaluate[string](b, `document.getElementById("search").value`), "the key leads to the field and is not typed into it")
+	b.run(script(`document.activeElement.blur()`), pressed("j"), pressed("j"), pressed("k"), pressed("x"))
 	b.until(`document.querySelector("tr.current input[name=id]").checked`)
-	b.run(focus("tr.current a[data-open]"), chromedp.KeyEvent(kb.Enter))
+	b.run(focus("tr.current a[data-open]"), pressed(kb.Enter))
 	b.sees("At a glance")
-	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("e"), visible("#field-name"))
+	b.run(script(`document.activeElement.blur()`), pressed("e"), visible("#field-name"))
 	b.run(chromedp.Navigate(s.url("/users/"+s.ada.ID.String()+"/balance?do=refill")), visible("dialog:modal"))
 	b.until(`document.activeElement.id === "field-amount" && document.querySelector(".brand")._htmx !== undefined`)
-	b.run(chromedp.KeyEvent("1.00"), chromedp.KeyEvent(kb.Enter))
+	b.run(pressed("1.00"), pressed(kb.Enter))
 	b.until(`document.getElementById("balance")?.innerText === "11.00 EUR" && document.querySelector("dialog") === null`)
-	b.run(script(`document.activeElement.blur()`), chromedp.KeyEvent("n"), visible("dialog:modal"), chromedp.KeyEvent(kb.Escape))
+	b.run(script(`document.activeElement.blur()`), pressed("n"), visible("dialog:modal"), pressed(kb.Escape))
 	b.until(`document.querySelector("dialog") === null`)
+}
+
+// TestTheCurrentRowStays replaces tables after a key has made one of their rows current: a search
+// that arrives late, and the live sessions.
+func TestTheCurrentRowStays(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s)
+	replaced := func(request string) {
+		b.run(script(`window.swaps = 0; document.addEventListener("htmx:after:swap", () => swaps++, { once: true }); ` + request))
+		b.until(`swaps === 1`)
+		require.True(t, evaluate[bool](b, `document.querySelectorAll("tr.current").length === 1 && document.activeElement.closest("tr.current") !== null`), request)
+	}
+	b.run(chromedp.Navigate(s.url("/users")), visible("tr[data-row]"))
+	b.until(loaded + ` && document.getElementById("count").innerText === "5"`)
+	b.run(pressed("j"), pressed("j"))
+	second := `document.querySelector("tr.current a[data-open]").getAttribute("href")`
+	before := evaluate[string](b, second)
+	replaced(`document.getElementById("search").form.requestSubmit()`)
+	require.Equal(t, before, evaluate[string](b, second))
+	b.run(pressed("k"))
+	require.NotEqual(t, before, evaluate[string](b, second), "the keys go on from the current row")
+
+	b.run(chromedp.Navigate(s.url("/sessions")), visible("tr[data-row]"))
+	b.until(loaded)
+	b.run(pressed("j"))
+	replaced(`document.getElementById("live").dispatchEvent(new Event("every"))`)
 }
 
 func TestWithoutJavaScript(t *testing.T) {
