@@ -134,7 +134,7 @@ func (s *site) url(path string) string { return s.server.URL + "/admin" + path }
 // tab is a page of the browser that collects what went wrong in it.
 type tab struct {
 	context.Context
-	t      *testing.T
+	t      testing.TB
 	mutex  sync.Mutex
 	faults []string
 }
@@ -167,8 +167,9 @@ func (e ending) Run() int {
 	return e.M.Run()
 }
 
-// newTab opens a page with cookies of its own.
-func newTab(t *testing.T, s *site) *tab {
+// newTab opens a page with cookies of its own, for the pages of one server. The console knows the
+// zone of the browser, so that it does not load its first page a second time.
+func newTab(t testing.TB, server string) *tab {
 	t.Helper()
 	shared, err := browser()
 	require.NoError(t, err)
@@ -188,7 +189,7 @@ func newTab(t *testing.T, s *site) *tab {
 		case *runtime.EventExceptionThrown:
 			fault = fmt.Sprintf("exception: %v", event.ExceptionDetails)
 		case *network.EventRequestWillBeSent:
-			if !strings.HasPrefix(event.Request.URL, s.server.URL) && !strings.HasPrefix(event.Request.URL, "data:") && event.Request.URL != "about:blank" {
+			if !strings.HasPrefix(event.Request.URL, server) && !strings.HasPrefix(event.Request.URL, "data:") && event.Request.URL != "about:blank" {
 				fault = "request to " + event.Request.URL
 			}
 		}
@@ -204,6 +205,8 @@ func newTab(t *testing.T, s *site) *tab {
 		defer opened.mutex.Unlock()
 		require.Empty(t, opened.faults)
 	})
+	opened.run(call(emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "UTC"}),
+		call(network.SetCookie, network.SetCookieParams{Name: "userkit_console_zone", Value: "UTC", URL: server + "/admin/", Path: "/admin/"}))
 	return opened
 }
 
@@ -328,9 +331,7 @@ func (b *tab) hasNoFaults(page string) {
 
 func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 	s := newSite(t)
-	b := newTab(t, s)
-	b.run(chromedp.Navigate(s.url("/"))) // the zone is known from here on
-	b.until(`document.cookie.includes("userkit_console_zone")`)
+	b := newTab(t, s.server.URL)
 	for _, path := range s.pages() {
 		b.run(chromedp.Navigate(s.url(path)), ready("main"))
 		b.until(`document.querySelector("dialog[data-modal]") === null || document.querySelector("dialog:modal") !== null`)
@@ -338,12 +339,23 @@ func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 	}
 }
 
+// TestZone travels to another zone, which the console learns.
+func TestZone(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s.server.URL)
+	b.run(chromedp.Navigate(s.url("/users/"+s.ada.ID.String())), ready("main"))
+	b.run(call(emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"}), chromedp.Navigate(s.url("/users")))
+	for again := false; !again; { // while the page is loaded again, there may be none to ask
+		require.NoError(t, b.Err())
+		again, _ = chromedp.Run(b, chromedp.Evaluate[bool](`document.cookie.includes("zone=Asia%2FTokyo") && performance.getEntriesByType("navigation")[0].type === "reload"`))
+	}
+}
+
 // TestConnected connects to a user and looks at the bar that stays until the end.
 func TestConnected(t *testing.T) {
 	s := newSite(t)
-	b := newTab(t, s)
+	b := newTab(t, s.server.URL)
 	of := "/users/" + s.ada.ID.String()
-	loaded := `window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`
 	connect := func() {
 		b.run(chromedp.Navigate(s.url(of)), ready(".hero"))
 		b.until(loaded)
@@ -395,9 +407,9 @@ func newest(t *testing.T, s *site) userkit.ConnectionID {
 func TestMouse(t *testing.T) { everyStore(t, mouse) }
 
 func mouse(t *testing.T, s *site) {
-	b := newTab(t, s)
+	b := newTab(t, s.server.URL)
 	b.run(chromedp.Navigate(s.url("/users")), ready("#search"))
-	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`)
+	b.until(loaded)
 	b.run(script(`window.stays = true`))
 
 	// Search while typing, without a new page.
@@ -449,9 +461,9 @@ func mouse(t *testing.T, s *site) {
 
 func TestKeyboard(t *testing.T) {
 	s := newSite(t)
-	b := newTab(t, s)
+	b := newTab(t, s.server.URL)
 	b.run(chromedp.Navigate(s.url("/")), ready("#find"))
-	b.until(`window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined && document.cookie.includes("userkit_console_zone")`)
+	b.until(loaded)
 	ctrlK := func() step { return pressed("k", chromedp.KeyModifiers(kb.ModifierCtrl)) }
 	b.run(ctrlK())
 	b.until(`document.activeElement.id === "find"`)
@@ -480,7 +492,7 @@ func TestKeyboard(t *testing.T) {
 // that arrives late, and the live sessions.
 func TestTheCurrentRowStays(t *testing.T) {
 	s := newSite(t)
-	b := newTab(t, s)
+	b := newTab(t, s.server.URL)
 	replaced := func(request string) {
 		b.run(script(`window.swaps = 0; document.addEventListener("htmx:after:swap", () => swaps++, { once: true }); ` + request))
 		b.until(`swaps === 1`)
@@ -504,7 +516,7 @@ func TestTheCurrentRowStays(t *testing.T) {
 
 func TestWithoutJavaScript(t *testing.T) {
 	s := newSite(t)
-	b := newTab(t, s)
+	b := newTab(t, s.server.URL)
 	b.run(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
 	text := func() string {
 		body, err := chromedp.Run(b, chromedp.OuterHTML(chromedp.CSS("main")))

@@ -8,18 +8,15 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
 	"image/png"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -30,6 +27,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+
+	"github.com/userkit/userkit/console/browsertest/example"
 )
 
 func main() {
@@ -54,40 +53,12 @@ func run(ctx context.Context, root string, names []string) error {
 		return err
 	}
 	defer os.RemoveAll(directory) //nolint:errcheck // it is temporary
-	link, end, err := startExample(ctx, root, directory)
+	link, end, err := example.Start(ctx, root, directory)
 	if err != nil {
 		return err
 	}
 	err = take(ctx, root, directory, link, names)
 	return errors.Join(err, end())
-}
-
-// startExample builds and starts the example, and gives the link that it prints.
-func startExample(ctx context.Context, root, directory string) (link string, end func() error, err error) {
-	program := filepath.Join(directory, "console")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./examples/console")
-	build.Dir, build.Stderr = root, os.Stderr
-	if err := build.Run(); err != nil {
-		return "", nil, err
-	}
-	example := exec.CommandContext(ctx, program, "-listen", "127.0.0.1:0")
-	example.Stderr = os.Stderr
-	out, err := example.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := example.Start(); err != nil {
-		return "", nil, err
-	}
-	end = func() error { return errors.Join(example.Process.Signal(os.Interrupt), example.Wait()) }
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if link = regexp.MustCompile(`http://\S+`).FindString(lines.Text()); link != "" {
-			go func() { _, _ = io.Copy(io.Discard, out) }() // so that the example never waits to write
-			return link, end, nil
-		}
-	}
-	return "", nil, errors.Join(errors.New("the example prints no address"), lines.Err(), end())
 }
 
 // step is something to do in the browser.
