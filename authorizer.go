@@ -145,7 +145,7 @@ func WithAuthorizer(authorizer Authorizer) Option {
 type Role struct {
 	// Operations are names of operations, such as "users.update". "users.*" means all operations of
 	// that group, "users.read" those of the group that only read, "*" all operations, and "read"
-	// all that only read.
+	// all that only read. "users.list" means "users.names" too: a list of users has their names.
 	Operations []string `json:"operations"`
 	// Scope selects the users for whom the operations are allowed; the zero Filter means all users.
 	Scope Filter `json:"scope,omitzero"`
@@ -198,6 +198,8 @@ func (op *operation) matches(pattern string) bool {
 		return true
 	case "read", group + ".read":
 		return !op.changes
+	case opUsers.name:
+		return op == opUserNames
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package userkit_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,4 +40,29 @@ func TestUserNames(t *testing.T) {
 	_, err = users.UserNames(t.Context(), many)
 	require.ErrorIs(t, err, userkit.ErrInvalid)
 	require.Equal(t, userkit.CodeTooLong, userkit.ErrorCode(err))
+}
+
+// A role that may list users may see what they are called; another does not.
+func TestWhoListsUsersSeesTheirNames(t *testing.T) {
+	roles, err := userkit.NewRoles(map[string]userkit.Role{
+		"list": {Operations: []string{"users.list"}, Scope: userkit.Equal("country", "DE")}, "read": {Operations: []string{"users.get"}},
+	}, func(_ context.Context, actor userkit.Actor) []string { return []string{actor.ID} })
+	require.NoError(t, err)
+	store := memory.New()
+	host, err := userkit.New(store)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, host.Close(context.WithoutCancel(t.Context()))) })
+	emmy, err := host.CreateUser(t.Context(), userkit.NewUser{Name: "Emmy Noether", Country: "DE"})
+	require.NoError(t, err)
+	ada, err := host.CreateUser(t.Context(), userkit.NewUser{Name: "Ada Lovelace", Country: "GB"})
+	require.NoError(t, err)
+	manager := authorizing(t, store, roles)
+	as := func(role string) context.Context {
+		return userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: role})
+	}
+	names, err := manager.UserNames(as("list"), []userkit.UserID{emmy.ID, ada.ID})
+	require.NoError(t, err)
+	require.Equal(t, map[userkit.UserID]string{emmy.ID: "Emmy Noether"}, names)
+	_, err = manager.UserNames(as("read"), []userkit.UserID{emmy.ID})
+	require.Equal(t, userkit.CodeNotAllowed, userkit.ErrorCode(err))
 }

@@ -126,3 +126,13 @@ func TestPoliciesThatChange(t *testing.T) {
 		require.Error(t, err, filter)
 	}
 }
+
+// Whom the policies let somebody list is called by name.
+func TestWhoListsUsersSeesTheirNames(t *testing.T) {
+	users, _, _, _ := managerOf(t, policyText)
+	called, err := users.CreateUser(t.Context(), userkit.NewUser{Login: "sofya", Country: "RU", Attributes: userkit.Attributes{"callback": true}})
+	require.NoError(t, err)
+	names, err := users.UserNames(administrator(t.Context(), "emil"), []userkit.UserID{called.ID})
+	require.NoError(t, err)
+	require.Equal(t, map[userkit.UserID]string{called.ID: "sofya"}, names)
+}
