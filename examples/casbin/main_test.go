@@ -48,8 +48,8 @@ func managerOf(t *testing.T, policies string) (users userkit.Manager, change fun
 	}, emmy.ID, ada.ID
 }
 
-func administrator(ctx context.Context, id string) context.Context {
-	return userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorAdministrator, ID: id})
+func asEmil(ctx context.Context) context.Context {
+	return userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorAdministrator, ID: "emil"})
 }
 
 // A list has those for whom it is allowed and no others, on every page and in the count.
@@ -62,7 +62,7 @@ g, administrator:emil, support
 		_, err := users.CreateUser(t.Context(), userkit.NewUser{Login: login, Country: "DE"})
 		require.NoError(t, err)
 	}
-	emil := administrator(t.Context(), "emil")
+	emil := asEmil(t.Context())
 	var seen []string
 	for user, err := range userkit.All(emil, users.Users, userkit.UserQuery{PageQuery: userkit.PageQuery{Sort: "login", Limit: 2}}) {
 		require.NoError(t, err)
@@ -84,7 +84,7 @@ g, administrator:emil, support
 // is a stranger.
 func TestActorsOfOtherKindsAreStrangers(t *testing.T) {
 	users, _, german, _ := managerOf(t, "p, support, everybody, *, any\ng, administrator:emil, support\n")
-	_, err := users.User(administrator(t.Context(), "emil"), german)
+	_, err := users.User(asEmil(t.Context()), german)
 	require.NoError(t, err)
 	for _, actor := range []userkit.Actor{
 		{Kind: userkit.ActorUser, ID: "emil"},
@@ -101,7 +101,7 @@ func TestActorsOfOtherKindsAreStrangers(t *testing.T) {
 // does one without a filter.
 func TestPoliciesThatChange(t *testing.T) {
 	users, add, german, british := managerOf(t, "g, administrator:emil, support\n")
-	emil := administrator(t.Context(), "emil")
+	emil := asEmil(t.Context())
 	_, err := users.User(emil, german)
 	require.ErrorIs(t, err, userkit.ErrForbidden)
 
@@ -132,7 +132,7 @@ func TestWhoListsUsersSeesTheirNames(t *testing.T) {
 	users, _, _, _ := managerOf(t, policyText)
 	called, err := users.CreateUser(t.Context(), userkit.NewUser{Login: "sofya", Country: "RU", Attributes: userkit.Attributes{"callback": true}})
 	require.NoError(t, err)
-	names, err := users.UserNames(administrator(t.Context(), "emil"), []userkit.UserID{called.ID})
+	names, err := users.UserNames(asEmil(t.Context()), []userkit.UserID{called.ID})
 	require.NoError(t, err)
 	require.Equal(t, map[userkit.UserID]string{called.ID: "sofya"}, names)
 }
