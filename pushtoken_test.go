@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,7 @@ import (
 // last, of whichever user.
 func TestAPushTokenBelongsToOneDevice(t *testing.T) {
 	ctx := t.Context()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	users, err := userkit.New(memory.New(), userkit.WithClock(func() time.Time { now = now.Add(time.Second); return now }),
+	users, err := userkit.New(memory.New(), userkit.WithClock(tickingClock()),
 		userkit.WithLicenses(userkit.License{Name: "one", Devices: 1}))
 	require.NoError(t, err)
 	create := func(user userkit.NewUser) userkit.UserID {
@@ -184,11 +184,18 @@ func TestRegisteringAgainRecordsConsent(t *testing.T) {
 	require.Equal(t, []any{nil, false, true}, said)
 }
 
+// tickingClock returns a clock that is a second later each time.
+func tickingClock() func() time.Time {
+	var seconds atomic.Int64
+	return func() time.Time {
+		return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(seconds.Add(1)) * time.Second)
+	}
+}
+
 // pushClocks opens two processes on one store: the clock of the second is an hour behind.
 func pushClocks(t *testing.T, notifier userkit.Notifier) (right, slow userkit.Manager, now func() time.Time) {
 	store := memory.New()
-	moment := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	now = func() time.Time { moment = moment.Add(time.Second); return moment }
+	now = tickingClock()
 	open := func(clock func() time.Time) userkit.Manager {
 		manager, err := userkit.New(store, userkit.WithClock(clock), userkit.WithLogger(slog.New(slog.DiscardHandler)),
 			userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": notifier}))
