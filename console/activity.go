@@ -149,11 +149,9 @@ func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	var ids []userkit.UserID
-	for _, event := range events {
-		ids = append(ids, event.UserID, event.Actor.OnBehalfOf)
-	}
-	people, err := c.names(r, ids)
+	people, err := namesIn(c, r, events,
+		func(e *userkit.Event) userkit.UserID { return e.UserID },
+		func(e *userkit.Event) userkit.UserID { return e.Actor.OnBehalfOf })
 	if err != nil {
 		return err
 	}

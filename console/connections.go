@@ -188,14 +188,12 @@ func (c *console) showConnections(v *view, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	p.List.beside(found.Next, found.Previous)
-	var ids []userkit.UserID
 	for _, connection := range found.Items {
-		ids = append(ids, connection.UserID)
 		if connection.ID.String() == v.Query("target") {
 			p.End = connection
 		}
 	}
-	people, err := c.names(r, ids)
+	people, err := namesIn(c, r, found.Items, func(c *userkit.Connection) userkit.UserID { return c.UserID })
 	if err != nil {
 		return err
 	}

@@ -378,13 +378,10 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 	}
 	p.More = found.Next != ""
 	p.Map = v.newMap(box, found.Features)
-	var ids []userkit.UserID
-	for _, feature := range found.Features {
-		ids = append(ids, feature.Properties.UserID)
-	}
 	var people names
 	if user.IsZero() {
-		if people, err = c.names(r, ids); err != nil {
+		people, err = namesIn(c, r, found.Features, func(f *userkit.Feature) userkit.UserID { return f.Properties.UserID })
+		if err != nil {
 			return 0, err
 		}
 	}

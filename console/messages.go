@@ -291,11 +291,7 @@ func (p *messagesPage) readDeliveries(c *console, r *http.Request) error {
 		return err
 	}
 	p.List.beside(found.Next, found.Previous)
-	var ids []userkit.UserID
-	for _, delivery := range found.Items {
-		ids = append(ids, delivery.UserID)
-	}
-	people, err := c.names(r, ids)
+	people, err := namesIn(c, r, found.Items, func(d *userkit.Delivery) userkit.UserID { return d.UserID })
 	if err == nil {
 		p.fill(found.Items, people)
 	}

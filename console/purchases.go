@@ -135,11 +135,7 @@ func (c *console) showPurchases(v *view, w http.ResponseWriter, r *http.Request)
 		return err
 	}
 	p.List.beside(found.Next, found.Previous)
-	var ids []userkit.UserID
-	for _, purchase := range found.Items {
-		ids = append(ids, purchase.UserID)
-	}
-	people, err := c.names(r, ids)
+	people, err := namesIn(c, r, found.Items, func(p *userkit.Purchase) userkit.UserID { return p.UserID })
 	if err != nil {
 		return err
 	}

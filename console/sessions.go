@@ -188,11 +188,7 @@ func (c *console) showSessions(v *view, w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	var ids []userkit.UserID
-	for _, session := range found {
-		ids = append(ids, session.UserID)
-	}
-	people, err := c.names(r, ids)
+	people, err := namesIn(c, r, found, func(s *userkit.Session) userkit.UserID { return s.UserID })
 	if err != nil {
 		return err
 	}
@@ -212,11 +208,17 @@ type names map[userkit.UserID]string
 // of returns what a user is called: the id for one who is gone, or whom the person may not see.
 func (n names) of(id userkit.UserID) string { return cmp.Or(n[id], id.String()) }
 
-// names reads what the users with some ids are called.
-func (c *console) names(r *http.Request, ids []userkit.UserID) (names, error) {
+// namesIn reads what the users are called whose ids some items have.
+func namesIn[T any](c *console, r *http.Request, items []T, of ...func(item *T) userkit.UserID) (names, error) {
 	all := names{}
 	if !viewOf(r).May("users.names") {
 		return all, nil
+	}
+	var ids []userkit.UserID
+	for i := range items {
+		for _, id := range of {
+			ids = append(ids, id(&items[i]))
+		}
 	}
 	for some := range slices.Chunk(ids, userkit.MaxPageLimit) {
 		found, err := c.users.UserNames(r.Context(), some)
