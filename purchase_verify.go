@@ -415,10 +415,6 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 	if err != nil {
 		return err
 	}
-	clock, err := m.dutyClock(ctx)
-	if err != nil {
-		return err
-	}
 	if content.RefundRequest != nil && len(purchases) == 0 {
 		return m.refundRequested(ctx, call.again(), store, content, Purchase{})
 	}
@@ -441,6 +437,10 @@ func (m *manager) HandleStoreNotification(ctx context.Context, store string, not
 			if len(states[0].Events) > 0 {
 				continue
 			}
+		}
+		clock, err := m.dutyClock(ctx)
+		if err != nil {
+			return err
 		}
 		if _, _, err := m.verifyAgain(ctx, clock, call.again(), purchase, event, false, turn{share: notifications}); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
