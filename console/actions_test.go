@@ -1001,9 +1001,14 @@ func TestJobsAreStopped(t *testing.T) {
 	}))
 	<-held
 	s.get("/jobs").says(200, "long", "30 %")
-	s.get("/jobs/"+stopped.ID).says(200, `<progress max="100" value="30"`, "Stop")
-	s.post("/jobs/" + stopped.ID + "/stop").leads("/jobs/" + stopped.ID)
-	require.Contains(t, s.ended("/jobs/"+stopped.ID), "The job was stopped. What was done stays done.")
+	of := "/jobs/" + stopped.ID
+	shown := s.get(of).says(200, `<progress max="100" value="30"`, of+"?do=stop").body
+	require.NotContains(t, shown, of+"/stop", "it is asked for first")
+	s.get(of+"?do=stop").says(200, "<dialog open", "Stop this job?", "long", `action="/admin`+of+`/stop"`)
+	require.True(t, stopped.State().Running(), "nobody has confirmed it")
+	s.post(of + "/stop").leads(of)
+	require.Contains(t, s.ended(of), "The job was stopped. What was done stays done.")
+	require.NotContains(t, s.get(of+"?do=stop").ok(), "<dialog", "there is nothing to stop any more")
 }
 
 // TestTheAuditOfAnActorGoesBack reads the audit of one of two actors to its end, and back

@@ -85,6 +85,12 @@ func newSite(t *testing.T) *site {
 
 func newSiteOn(t *testing.T, store userkit.Store) *site {
 	t.Helper()
+	return newSiteWith(t, store, func(users userkit.Manager) userkit.Manager { return users })
+}
+
+// newSiteWith is newSiteOn with a console on what wrap makes of the manager.
+func newSiteWith(t *testing.T, store userkit.Store, wrap func(userkit.Manager) userkit.Manager) *site {
+	t.Helper()
 	ctx := t.Context()
 	users, err := userkit.New(store, userkit.WithLicenses(userkit.License{Name: "Duo", Devices: 2}), userkit.WithVerifiers(shop{}), userkit.WithSealingKeys(make([]byte, 32)),
 		userkit.WithActivation(userkit.ActivationPolicy{Mailer: postman{}, Link: "https://example.org/confirm#{token}", MailsPerHour: 1}))
@@ -118,7 +124,7 @@ func newSiteOn(t *testing.T, store userkit.Store) *site {
 	require.NoError(t, err)
 
 	mux := http.NewServeMux()
-	mux.Handle("/admin/", console.New(users, console.WithActor(func(*http.Request) (userkit.Actor, error) {
+	mux.Handle("/admin/", console.New(wrap(users), console.WithActor(func(*http.Request) (userkit.Actor, error) {
 		return userkit.Actor{Kind: userkit.ActorAdministrator, ID: "alex", Name: "Alex Morgan"}, nil
 	})))
 	s.server = httptest.NewServer(mux)

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/store/memory"
 )
 
 // loaded is true in a page whose links and forms htmx has taken over.
@@ -242,4 +244,43 @@ func TestMessagesMapAndManyWithoutJavaScript(t *testing.T) {
 	done()
 	require.Contains(t, main(), "Rejected rows, to mend and import again")
 	require.Equal(t, userkit.StatusInactive, s.status(t, "kim"), "it waits for its activation")
+}
+
+// endless is a manager whose actions for many go on until they are stopped.
+type endless struct{ userkit.Manager }
+
+func (endless) ExecuteBulk(ctx context.Context, _ userkit.BulkRequest, _ userkit.BulkToken, _ func(userkit.BulkProgress) error) (userkit.BulkResult, error) {
+	<-ctx.Done()
+	return userkit.BulkResult{}, ctx.Err()
+}
+
+// TestAJobIsStopped stops jobs by mouse, by keyboard and without JavaScript, after a confirmation.
+func TestAJobIsStopped(t *testing.T) {
+	s := newSiteWith(t, memory.New(), func(users userkit.Manager) userkit.Manager { return endless{users} })
+	b := newTab(t, s.server.URL)
+	start := func() {
+		b.run(chromedp.Navigate(s.url("/bulk?action=deactivate")), ready("main button.danger"), click("main button.danger"), ready("#job progress"))
+	}
+	const stopped = "The job was stopped. What was done stays done."
+	start()
+	b.until(loaded)
+	b.run(click(`a[href$="?do=stop"]`), visible("dialog:modal"), click(".actions a.button"))
+	b.until(`document.querySelector("dialog") === null && document.querySelector("#job progress") !== null`)
+	b.run(click(`a[href$="?do=stop"]`), visible("dialog:modal"), click("dialog button.danger"))
+	b.sees(stopped)
+	b.until(`document.querySelector("dialog") === null && !location.search`)
+
+	start()
+	b.until(loaded)
+	b.run(focus(`a[href$="?do=stop"]`), pressed(kb.Enter), visible("dialog:modal"))
+	b.hasNoFaults("stopping a job")
+	b.run(focus("dialog button.danger"), pressed(kb.Enter))
+	b.sees(stopped)
+
+	b.run(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	start()
+	b.run(click(`a[href$="?do=stop"]`), visible("dialog"), click("dialog button.danger"), ready("#job [role=alert]"))
+	body, err := chromedp.Run(b, chromedp.OuterHTML(chromedp.CSS("main")))
+	require.NoError(t, err)
+	require.Contains(t, body, stopped)
 }
