@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/xml"
 	"fmt"
+	"html/template"
 	"net/http"
 	"path"
 	"strconv"
@@ -53,6 +55,24 @@ var assets = sync.OnceValue(func() map[string]*asset {
 		add(entry.Name(), content)
 	}
 	add("world.svg", worldPicture(world()))
+	return all
+})
+
+// icons are the shapes of the icons by their names.
+var icons = sync.OnceValue(func() map[string]template.HTML {
+	var sprite struct {
+		Symbols []struct {
+			Name   string `xml:"id,attr"`
+			Shapes string `xml:",innerxml"`
+		} `xml:"symbol"`
+	}
+	if err := xml.Unmarshal(assets()["icons.svg"].content, &sprite); err != nil {
+		panic(err) // it is in the program
+	}
+	all := map[string]template.HTML{}
+	for _, symbol := range sprite.Symbols {
+		all[symbol.Name] = template.HTML(symbol.Shapes) //nolint:gosec // it comes from the program
+	}
 	return all
 })
 

@@ -167,6 +167,7 @@ func (a answer) ok() string {
 func (a answer) says(status int, texts ...string) answer {
 	a.t.Helper()
 	require.Equal(a.t, status, a.status, alert(a.body))
+	require.NotContains(a.t, a.body, `focusable="false"></svg>`, "an icon that there is none of")
 	for _, text := range texts {
 		require.Contains(a.t, html.UnescapeString(a.body), text)
 	}

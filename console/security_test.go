@@ -381,7 +381,7 @@ func TestAssets(t *testing.T) {
 			require.NotEmpty(t, a.header.Get("Content-Type"))
 			loaded[found[1]] = len(a.body)
 		}
-		require.GreaterOrEqual(t, len(loaded), 8)
+		require.GreaterOrEqual(t, len(loaded), 7)
 		total := 0
 		for _, size := range loaded {
 			total += size

@@ -69,7 +69,7 @@ func (t table[T]) of(items []T) template.HTML {
 			text.WriteString(string(part))
 		}
 	}
-	write(`<div class="scroll" tabindex="0" role="region" aria-label="`, escaped(t.label), `"><table><thead><tr>`)
+	write(`<div class="scroll" tabindex="0" role="region" hx-boost:inherited="false" aria-label="`, escaped(t.label), `"><table><thead><tr>`)
 	opening := make([]template.HTML, len(t.columns)) // of the cells
 	for i, column := range t.columns {
 		opening[i] = `<td>`

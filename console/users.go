@@ -3,9 +3,11 @@ package console
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"html/template"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +79,16 @@ type usersPage struct {
 
 // ListQuery returns the parameters of the list, for forms that come back to it.
 func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
+
+// CountID is the id of the element that says how many users meet the filter. The count of one filter
+// stays in the page while the person goes through the list: it is not made again.
+func (p usersPage) CountID() string {
+	sum := fnv.New64a()
+	for _, name := range []string{"q", "all", "filter", "segment"} {
+		_, _ = fmt.Fprintf(sum, "%q", p.Query(name))
+	}
+	return "count-" + strconv.FormatUint(sum.Sum64(), 36)
+}
 
 // NewURL is the address of the form of a new user; empty: the person may create none.
 func (p usersPage) NewURL() string {

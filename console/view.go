@@ -80,8 +80,7 @@ type view struct {
 	Sent     *sharedFile // the file of the form; nil: none, or a page has taken it
 	SentName string
 
-	secret bool   // the page shows a secret
-	sprite string // the address of the icons; empty: not looked for yet
+	secret bool // the page shows a secret
 	may    map[string]bool
 	// columns are those of the table of users; nil: not made yet.
 	columns []column

@@ -494,6 +494,31 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.querySelector("dialog") === null`)
 }
 
+// TestLinksOfTablesStayInThePage follows links of a table with the mouse: the page is not loaded
+// again, its count is not made again, the address can be shared, and back leads back. A click with
+// a key that opens another tab is the browser's.
+func TestLinksOfTablesStayInThePage(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t, s.server.URL)
+	b.run(chromedp.Navigate(s.url("/users")), visible("tr[data-row]"))
+	b.until(loaded + ` && document.getElementById("count").innerText === "5"`)
+	b.run(script(`window.stayed = true`), click(`th a[href*="sort=name"]`))
+	b.until(`location.search.includes("sort=name") && document.querySelector("th[aria-sort=ascending]")`)
+	b.run(click("tr[data-row] a.plus"), visible("tr.details"))
+	require.True(t, evaluate[bool](b, `stayed && location.search.includes("open=") && document.getElementById("count").innerText === "5"`))
+	require.Equal(t, 1, evaluate[int](b, `performance.getEntriesByType("resource").filter((entry) => entry.name.includes("count=1")).length`))
+	require.True(t, evaluate[bool](b, `(() => {
+		const click = new MouseEvent("click", { bubbles: true, cancelable: true, ctrlKey: true });
+		document.addEventListener("click", (event) => { window.kept = !event.defaultPrevented; event.preventDefault(); }, { once: true });
+		document.querySelector("a[data-open]").dispatchEvent(click);
+		return kept;
+	})()`))
+	b.run(click("tr[data-row] a[data-open]"), visible(".hero"))
+	require.True(t, evaluate[bool](b, `stayed && location.pathname.includes("/users/")`))
+	b.run(script(`history.back()`))
+	b.until(`document.querySelector("tr.details") && location.search.includes("open=")`)
+}
+
 // TestTheCurrentRowStays replaces tables after a key has made one of their rows current: a search
 // that arrives late, and the live sessions.
 func TestTheCurrentRowStays(t *testing.T) {

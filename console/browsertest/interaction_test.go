@@ -13,7 +13,7 @@ import (
 )
 
 // interact does something in the page so many times, and returns how many milliseconds each took
-// from the event to the page that shows what comes of it.
+// from the event to the frame that shows what comes of it.
 const interact = `(async (act, state, times) => {
 	const took = [];
 	for (let n = 0; n < times; n++) {
@@ -21,12 +21,11 @@ const interact = `(async (act, state, times) => {
 		const changed = new Promise((resolve) => new MutationObserver((_, observer) => {
 			if (state() === before) return;
 			observer.disconnect();
-			resolve(performance.now());
+			requestAnimationFrame(() => setTimeout(() => resolve(performance.now()))); // when it is painted
 		}).observe(document, { subtree: true, childList: true, attributes: true, characterData: true }));
 		const began = performance.now();
 		act(n);
 		took.push(await changed - began);
-		await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 	}
 	return took;
 })`
