@@ -256,17 +256,13 @@ func (m *manager) repeat(ctx context.Context, duty duty) {
 	}
 }
 
-// attempt does a duty once. A duty calls what the host has plugged in, on a goroutine
-// that is not the host's: a panic there becomes an error, and does not end the process.
-func (m *manager) attempt(ctx context.Context, duty duty) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = hostcall.Panicked(reason)
-		}
-	}()
+// attempt does a duty once. A duty calls what the host has plugged in: a panic there, or the end of
+// the goroutine, becomes an error, and the duty is done again.
+func (m *manager) attempt(ctx context.Context, duty duty) error {
 	from := callerOf(ctx)
 	from.trusted, from.connection, from.actor.OnBehalfOf = true, nil, UserID{}
-	return duty.do(m, withCaller(ctx, from))
+	do := func() error { return duty.do(m, withCaller(ctx, from)) }
+	return hostcall.Ask(context.WithoutCancel(ctx), do, func(err error) error { return err })
 }
 
 // now returns the time of the manager's clock in the form in which it is stored.

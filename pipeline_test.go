@@ -644,6 +644,17 @@ func TestLanesOutliveWhatTheStoreDoes(t *testing.T) {
 	}
 }
 
+// What the host has plugged in may panic or end the goroutine in a duty as well: the duty has failed
+// then, and is done again.
+func TestDutiesOutliveWhatTheHostDoes(t *testing.T) {
+	m := testManager(t, newAccountStore()).(*manager)
+	for name, does := range map[string]func(){"panics": func() { panic("the host is broken") }, "ends the goroutine": runtime.Goexit} {
+		err := m.attempt(t.Context(), duty{do: func(*manager, context.Context) error { does(); return nil }})
+		require.Error(t, err, name)
+	}
+	require.NoError(t, m.attempt(t.Context(), duty{do: func(*manager, context.Context) error { return nil }}))
+}
+
 // What a store returns in another number than was asked for is a fault of the store.
 func TestStoresThatMiscountAreFaulty(t *testing.T) {
 	m := testManager(t, miscounting{newAccountStore()}, WithAccountCache(0))

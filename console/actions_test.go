@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -1009,6 +1010,29 @@ func TestJobsAreStopped(t *testing.T) {
 	s.post(of + "/stop").leads(of)
 	require.Contains(t, s.ended(of), "The job was stopped. What was done stays done.")
 	require.NotContains(t, s.get(of+"?do=stop").ok(), "<dialog", "there is nothing to stop any more")
+}
+
+// panicking is a logger of the host's that panics.
+type panicking struct{ slog.Handler }
+
+func (panicking) Handle(context.Context, slog.Record) error { panic("no log") }
+
+// TestAJobMayFail runs jobs that panic or end their goroutine. The person and the log are told, even
+// by a logger that panics in its turn.
+func TestAJobMayFail(t *testing.T) {
+	s := newSite(t)
+	for name, does := range disasters {
+		var log bytes.Buffer
+		text := slog.NewTextHandler(&log, nil)
+		for _, handler := range []slog.Handler{text, panicking{text}} {
+			failing := &job{Kind: "bulk", Title: "failing", Actor: administrator}
+			c := newConsole(s.users, WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }), WithPath("/admin"), WithLogger(slog.New(handler)))
+			s.handler = http.HandlerFunc(c.serve)
+			require.NoError(t, c.jobs.start(t.Context(), failing, func(context.Context, *job) error { does(); return nil }))
+			require.Contains(t, s.ended("/jobs/"+failing.ID), "The host’s log says more.", name)
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "a job failed"), name)
+	}
 }
 
 // TestTheAuditOfAnActorGoesBack reads the audit of one of two actors to its end, and back

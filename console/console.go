@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/hostcall"
 	"github.com/userkit/userkit/internal/ratelimit"
 	"github.com/userkit/userkit/userhttp"
 )
@@ -130,7 +131,7 @@ func newConsole(users userkit.Manager, options ...Option) *console {
 	}))
 	now := func() time.Time { return users.Project().Now }
 	c.limits = newCostlyLimits(now)
-	c.jobs = newJobs(now)
+	c.jobs = newJobs(now, c.logger)
 	c.uploads = newUploads(now)
 	c.mux = http.NewServeMux()
 	c.operations = map[string]string{}
@@ -445,22 +446,18 @@ func (v *view) fail(w http.ResponseWriter, err error) {
 }
 
 // meanwhile calls a function in a goroutine of its own, and returns a function that waits for its
-// results. A panic of the one is a panic of the other, so that it ends the page alone.
-func meanwhile[T any](work func() (T, error)) (wait func() (T, error)) {
-	var result T
-	var err error
-	var panicked any
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { panicked = recover() }()
-		result, err = work()
-	}()
+// results. A panic in it is an error, so that it ends the page alone.
+func meanwhile[T any](ctx context.Context, work func() (T, error)) (wait func() (T, error)) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	finished := hostcall.Start(ctx, func() (o outcome) {
+		o.result, o.err = work()
+		return o
+	}, func(err error) outcome { return outcome{err: err} })
 	return func() (T, error) {
-		<-done
-		if panicked != nil {
-			panic(panicked)
-		}
-		return result, err
+		o := finished()
+		return o.result, o.err
 	}
 }

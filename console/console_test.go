@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,47 @@ func (s *site) do(r *http.Request) answer {
 func (s *site) get(path string) answer {
 	s.t.Helper()
 	return s.do(httptest.NewRequest(http.MethodGet, "/admin"+path, nil))
+}
+
+// faulty is a manager whose list of segments does what the host's code should not.
+type faulty struct {
+	userkit.Manager
+	does func()
+}
+
+func (f faulty) Segments(context.Context, userkit.SegmentQuery) (userkit.Page[userkit.Segment], error) {
+	f.does()
+	return userkit.Page[userkit.Segment]{}, nil
+}
+
+// disasters are what code of the host may do on a goroutine of the console.
+var disasters = map[string]func(){
+	"panic": func() { panic("on fire") },
+	"end":   runtime.Goexit,
+}
+
+// TestWhatIsReadMeanwhileMayPanic opens a page that reads on two goroutines. What goes wrong on the
+// one that is not the request's ends the page, and neither the process nor the wait for it.
+func TestWhatIsReadMeanwhileMayPanic(t *testing.T) {
+	s := newSite(t)
+	for name, does := range disasters {
+		var log bytes.Buffer
+		s.handler = New(faulty{s.users, does}, WithPath("/admin"), WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }),
+			WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		s.get("/messages").says(http.StatusInternalServerError, "This did not work", "The host’s log says more.")
+		require.Contains(t, log.String(), "path=/messages", name)
+		s.get("/users").ok()
+	}
+}
+
+// TestWhatIsReadMeanwhileMayHang leaves a page while a goroutine of its own hangs.
+func TestWhatIsReadMeanwhileMayHang(t *testing.T) {
+	s := newSite(t)
+	hold := make(chan struct{})
+	defer close(hold)
+	ctx, leave := context.WithCancel(t.Context())
+	s.handler = New(faulty{s.users, func() { leave(); <-hold }}, WithPath("/admin"), WithActor(func(*http.Request) (userkit.Actor, error) { return administrator, nil }))
+	s.do(httptest.NewRequestWithContext(ctx, http.MethodGet, "/admin/messages", nil)) // returns
 }
 
 // TestWhoLeavesIsNoFault opens a page and goes away before it comes: the log, which newSite

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -151,7 +152,7 @@ func TestFilesEndByThemselves(t *testing.T) {
 		_, ok = kept.open() // and one more, at once
 		require.True(t, ok)
 
-		all := newJobs(time.Now)
+		all := newJobs(time.Now, slog.New(slog.DiscardHandler))
 		ended := &job{Kind: "import", Actor: administrator}
 		require.NoError(t, all.start(t.Context(), ended, func(_ context.Context, j *job) error {
 			j.mutex.Lock()

@@ -5,8 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"html/template"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/userkit/userkit"
+	"github.com/userkit/userkit/internal/hostcall"
 	"github.com/userkit/userkit/userio"
 )
 
@@ -74,9 +75,10 @@ func (s jobState) Running() bool { return s.Ended.IsZero() }
 
 // jobs are the jobs of this process. Those that have ended are kept for an hour.
 type jobs struct {
-	now   func() time.Time
-	mutex sync.Mutex
-	all   map[string]*job
+	now    func() time.Time
+	logger *slog.Logger
+	mutex  sync.Mutex
+	all    map[string]*job
 }
 
 const (
@@ -85,7 +87,9 @@ const (
 	maxKeptJobs = 500
 )
 
-func newJobs(now func() time.Time) *jobs { return &jobs{now: now, all: map[string]*job{}} }
+func newJobs(now func() time.Time, logger *slog.Logger) *jobs {
+	return &jobs{now: now, logger: logger, all: map[string]*job{}}
+}
 
 // start runs a job on a goroutine of its own. The job ends when it is done or cancelled,
 // and not with the request.
@@ -106,24 +110,30 @@ func (j *jobs) start(ctx context.Context, started *job, run func(ctx context.Con
 	started.ID, started.Began = rand.Text(), j.now()
 	j.all[started.ID] = started
 	go func() {
-		err := errors.New("the goroutine was ended")
-		defer func() { // also when it panics, or ends the goroutine
-			if reason := recover(); reason != nil {
-				err = fmt.Errorf("panic: %v", reason)
+		lasting := context.WithoutCancel(ctx)
+		err := hostcall.Ask(lasting, func() error { return run(ctx, started) }, func(err error) error { return err })
+		at := hostcall.Ask(lasting, func() time.Time {
+			if err != nil && ctx.Err() == nil && statusOf(err) == http.StatusInternalServerError {
+				j.logger.ErrorContext(ctx, "console: a job failed", "job", started.Title, "error", err)
 			}
-			started.cancel()
-			started.mutex.Lock()
-			defer started.mutex.Unlock()
-			started.state.Ended, started.state.Err = j.now(), err
-			started.expiry = time.AfterFunc(keptJobs, func() {
-				j.mutex.Lock()
-				defer j.mutex.Unlock()
-				j.forget(started)
-			})
-		}()
-		err = run(ctx, started)
+			return j.now()
+		}, func(error) time.Time { return time.Now() }) // the host's logger and clock may panic as well
+		j.end(started, at, err)
 	}()
 	return nil
+}
+
+// end notes when and how a job has ended.
+func (j *jobs) end(ended *job, at time.Time, err error) {
+	ended.cancel()
+	ended.mutex.Lock()
+	defer ended.mutex.Unlock()
+	ended.state.Ended, ended.state.Err = at, err
+	ended.expiry = time.AfterFunc(keptJobs, func() {
+		j.mutex.Lock()
+		defer j.mutex.Unlock()
+		j.forget(ended)
+	})
 }
 
 // sweep forgets the jobs that ended long ago by the host's clock, which may be another one than

@@ -262,7 +262,7 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 			}
 			p.Filter = strings.TrimSpace(request.Users.Search + " " + request.Users.Filter.String())
 		} else if v.May("segments.list") {
-			offers = meanwhile(func() (userkit.Page[userkit.Segment], error) {
+			offers = meanwhile(r.Context(), func() (userkit.Page[userkit.Segment], error) {
 				return c.users.Segments(r.Context(), userkit.SegmentQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}})
 			})
 		}

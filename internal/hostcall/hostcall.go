@@ -19,6 +19,12 @@ func Panicked(reason any) error { return fmt.Errorf("panic: %v\n%s", reason, deb
 // says. If it panics, ends the goroutine or does not return in time, Ask returns what failed makes
 // of the error: a *PanicError, or that of the context.
 func Ask[T any](ctx context.Context, call func() T, failed func(error) T) T {
+	return Start(ctx, call, failed)()
+}
+
+// Start is Ask without the waiting: it returns at once, and the function that it returns waits for
+// the answer. That function is called once at most.
+func Start[T any](ctx context.Context, call func() T, failed func(error) T) (wait func() T) {
 	answers := make(chan T, 1)
 	go func() {
 		var answer T
@@ -32,10 +38,12 @@ func Ask[T any](ctx context.Context, call func() T, failed func(error) T) T {
 		answer = call()
 		returned = true
 	}()
-	select {
-	case answer := <-answers:
-		return answer
-	case <-ctx.Done():
-		return failed(ctx.Err())
+	return func() T {
+		select {
+		case answer := <-answers:
+			return answer
+		case <-ctx.Done():
+			return failed(ctx.Err())
+		}
 	}
 }
