@@ -33,6 +33,8 @@
       if (event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom) event.target.querySelector("a.close")?.click();
     }
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+    const opened = event.target.closest?.("a.plus");
+    if (opened) current = recordOf(opened.closest("tr"));
     const copy = event.target.closest?.("[data-copy]");
     if (copy) {
       navigator.clipboard?.writeText(copy.dataset.copy);
@@ -42,14 +44,15 @@
     if (all) for (const box of document.querySelectorAll('input[name="' + all.dataset.all + '"]')) box.checked = all.checked;
   });
 
-  // The row that the keyboard has come to stays current when a table is replaced: what comes
-  // from the server does not say which one it is.
+  // The row that the keyboard has come to, or whose details were opened since, stays current when
+  // a table is replaced: what comes from the server knows only which details are open.
   const rows = () => [...document.querySelectorAll("main tbody tr[data-row]")];
   const recordOf = (row) => row.id || row.querySelector("a[data-open]")?.getAttribute("href");
   let current, focused = false; // the record of that row, and whether the focus is in it
   const keepRow = () => {
-    const row = current && !document.querySelector("tr.current") && rows().find((row) => recordOf(row) === current);
+    const row = current && rows().find((row) => recordOf(row) === current);
     if (!row) return;
+    for (const other of document.querySelectorAll("tr.current")) other.classList.remove("current");
     row.classList.add("current");
     if (focused && document.activeElement === document.body) row.querySelector("a[data-open]")?.focus({ preventScroll: true });
   };

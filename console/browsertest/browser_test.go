@@ -539,6 +539,20 @@ func TestTheCurrentRowStays(t *testing.T) {
 	b.run(pressed("k"))
 	require.NotEqual(t, before, evaluate[string](b, second), "the keys go on from the current row")
 
+	// The row whose details are open is another one, unless they were opened since.
+	opened := func(row int) string {
+		return fmt.Sprintf(`document.querySelectorAll("tr.current").length === 1 && document.querySelectorAll("tr[data-row]")[%d].matches(".current")`, row)
+	}
+	b.run(click("tr[data-row] a.plus"), visible("tr.details"))
+	b.until(opened(0))
+	b.run(pressed("j"), pressed("j"), click(`a[href*="do=columns"]`), visible("dialog:modal"))
+	require.True(t, evaluate[bool](b, opened(2)))
+	b.run(click("dialog a.close"))
+	b.until(`document.querySelector("dialog") === null && document.querySelector("tr.details") !== null`)
+	require.True(t, evaluate[bool](b, opened(2)))
+	b.run(script(`document.querySelectorAll("tr[data-row] a.plus")[3].click()`))
+	b.until(opened(3))
+
 	b.run(chromedp.Navigate(s.url("/sessions")), visible("tr[data-row]"))
 	b.until(loaded)
 	b.run(pressed("j"))
