@@ -144,6 +144,7 @@ var conformed atomic.Int64
 func conform(t *testing.T, run func(*testing.T, func(*testing.T) userkit.Store, storetest.Options), options storetest.Options,
 	open func(t *testing.T, project postgres.Option) *postgres.Store) {
 	var known projects
+	options.Rows = true
 	options.Reopen = func(t *testing.T, store userkit.Store) userkit.Store {
 		name := known.of(store)
 		return known.note(open(t, postgres.WithProject(name)), name)

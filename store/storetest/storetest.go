@@ -44,6 +44,12 @@ type Options struct {
 	// to which a thousand records of one goroutine are as good as two.
 	Brief bool
 
+	// Rows says that each record is one row, which every way of reading it looks up, as in
+	// a database: no index is kept by hand that a change could forget. What a change has
+	// left is then read once by most cases of the store's half, and in every way by
+	// those of the kinds of record and of their values.
+	Rows bool
+
 	// Groups are the groups of cases that are run, by their names as -run has them. None
 	// means all. It is meant for a second run, too.
 	Groups []string
@@ -102,6 +108,26 @@ func (e env) second(t *testing.T) userkit.Store {
 	return e.reopen(t, e.store)
 }
 
+// rowStore is a store of which Options.Rows is said.
+type rowStore struct{ userkit.Store }
+
+// unwrapped returns the store that a rowStore is made of, and any other as it is.
+func unwrapped(store userkit.Store) userkit.Store {
+	if rows, ok := store.(rowStore); ok {
+		return rows.Store
+	}
+	return store
+}
+
+// inEveryWay makes a case read in every way what a change has left, whatever the options
+// say.
+func inEveryWay(run func(t *testing.T, env env)) func(t *testing.T, env env) {
+	return func(t *testing.T, env env) {
+		env.store = unwrapped(env.store)
+		run(t, env)
+	}
+}
+
 // runGroups runs every case on a store of its own. Groups of one name run as one.
 func runGroups(t *testing.T, open Open, options Options, groups ...group) {
 	var merged []group
@@ -147,6 +173,15 @@ func runStore(t *testing.T, open Open, options Options) {
 	)
 	if !options.Brief {
 		groups = append(groups, storeLongGroups()...)
+	}
+	if options.Rows {
+		openStore, reopen := open, options.Reopen
+		open = func(t *testing.T) userkit.Store { return rowStore{openStore(t)} }
+		if reopen != nil {
+			options.Reopen = func(t *testing.T, store userkit.Store) userkit.Store {
+				return rowStore{reopen(t, unwrapped(store))}
+			}
+		}
 	}
 	runGroups(t, open, options, groups...)
 }
