@@ -89,11 +89,7 @@ func (p *eventsPage) fill(v *view, events []userkit.Event, people names) {
 	columns = append(columns, []tableColumn[event]{
 		{plain(v.T("By")), "", by},
 		{plain(v.T("Data")), "wrap mono muted", func(e *event) template.HTML {
-			data := v.Compact(e.Data)
-			if data == "" {
-				return ""
-			}
-			return `<bdi class="brief" title="` + escaped(data) + `">` + escaped(data) + `</bdi>`
+			return brief(v.Compact(e.Data))
 		}},
 	}...)
 	p.List.Table = table[event]{label: label, columns: columns}.of(events)

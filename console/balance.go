@@ -72,7 +72,7 @@ func (p *balancePage) fill(transactions []userkit.Transaction) {
 			return "+" + amount
 		}},
 		{plain(v.T("Balance afterwards")), "number", func(t *transaction) template.HTML { return escaped(v.Money(t.Balance)) }},
-		{plain(v.T("Note")), "wrap", func(t *transaction) template.HTML { return isolated(t.Note) }},
+		{plain(v.T("Note")), "wrap", func(t *transaction) template.HTML { return brief(t.Note) }},
 		{plain(v.T("Reference")), "", func(t *transaction) template.HTML { return isolated(t.Reference) }},
 		{plain(v.T("By")), "", func(t *transaction) template.HTML { return v.By(t.Actor) }},
 		{hidden(v.T("Actions")), "number", func(t *transaction) template.HTML {

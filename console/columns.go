@@ -148,6 +148,7 @@ func (v *view) back(r *http.Request) string {
 type fact struct {
 	Name  string
 	Shown template.HTML // empty: there is none
+	Wide  bool          // it needs the whole width
 }
 
 // valueOf returns what a column shows of a user; empty: nothing.

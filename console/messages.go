@@ -76,7 +76,7 @@ func (p *userMessagesPage) fill(messages []userkit.Message) {
 	p.List.Table = table[message]{label: v.T("Messages"), columns: []tableColumn[message]{
 		{l.sorted("sent_at", v.T("Sent")), "", func(m *message) template.HTML { return v.Time(m.SentAt) }},
 		{plain(v.T("Message")), "wrap", func(m *message) template.HTML {
-			subject := `<b>` + isolated(cmp.Or(m.Subject, v.T("Without a subject"))) + `</b>`
+			subject := `<b>` + brief(cmp.Or(m.Subject, v.T("Without a subject"))) + `</b>`
 			if !p.Can("messages.get") {
 				return subject
 			}

@@ -135,6 +135,16 @@ func escaped(text string) template.HTML {
 // isolated returns a text of unknown direction as an element.
 func isolated(text string) template.HTML { return `<bdi>` + escaped(text) + `</bdi>` }
 
+// brief returns a long text of unknown direction as an element that shows its first two lines, and
+// the whole of it on hover.
+func brief(text string) template.HTML {
+	if text == "" {
+		return ""
+	}
+	said := escaped(text)
+	return `<bdi class="brief" title="` + said + `">` + said + `</bdi>`
+}
+
 // muted returns HTML in the colour of what is said beside the matter.
 func muted(html template.HTML) template.HTML { return `<span class="muted">` + html + `</span>` }
 

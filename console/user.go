@@ -189,6 +189,9 @@ var maxima = map[string]int{
 	"legal_address": userkit.MaxAddress, "postal_address": userkit.MaxAddress,
 }
 
+// isLong reports whether a field holds more than a line, and needs the whole width.
+func isLong(field string) bool { return maxima[field] > userkit.MaxLine }
+
 // inputOf makes the input of a field.
 func (v *view) inputOf(field userkit.Field[userkit.User], value string, f *form, licenses []choice) input {
 	value = f.Value(field.Name, value)
@@ -213,7 +216,7 @@ func (v *view) inputOf(field userkit.Field[userkit.User], value string, f *form,
 		in.Type = "email"
 	case field.Name == "phone":
 		in.Type, in.Placeholder = "tel", "+375291234567"
-	case field.Name == "description" || field.Name == "additional_info" || field.Name == "legal_address" || field.Name == "postal_address":
+	case isLong(field.Name):
 		in.Type, in.Wide, in.Rows = "textarea", true, 2
 	}
 	return in
@@ -274,7 +277,7 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	for _, group := range []factGroup{{Name: "profile", Title: v.T("Profile")}, {Name: "billing", Title: v.T("Billing")}} {
 		for _, field := range fieldsOf(group.Name) {
 			column, _ := v.columnNamed(field.Name)
-			shown := fact{field.Name, v.valueOf(column, &base.User)}
+			shown := fact{field.Name, v.valueOf(column, &base.User), isLong(field.Name)}
 			if field.Name == "license" && base.User.License == "" {
 				shown.Shown = escaped(v.T("None: no limits"))
 			}

@@ -199,7 +199,11 @@ func (v *view) factsOf(user *userkit.User) template.HTML {
 	var facts template.HTML
 	for _, column := range v.columnsOf() {
 		if shown := v.valueOf(column, user); shown != "" {
-			facts += `<div><dt>` + escaped(column.Label) + `</dt><dd>` + shown + `</dd></div>`
+			div := template.HTML(`<div>`)
+			if column.Kind == userkit.KindJSON || isLong(column.Name) {
+				div = `<div class="wide">`
+			}
+			facts += div + `<dt>` + escaped(column.Label) + `</dt><dd>` + shown + `</dd></div>`
 		}
 	}
 	return `<dl class="facts">` + facts + `</dl>`

@@ -44,6 +44,13 @@
     if (all) for (const box of document.querySelectorAll('input[name="' + all.dataset.all + '"]')) box.checked = all.checked;
   });
 
+  // What there is no room for is shown in whole on hover.
+  document.addEventListener("pointerover", (event) => {
+    const cell = event.target.closest?.("td, .connected > *, .crumbs > *, .results a, .chip");
+    if (!cell || cell.title || cell.querySelector("[title]")) return;
+    if ([cell, ...cell.querySelectorAll("*")].some((part) => part.scrollWidth > part.clientWidth && getComputedStyle(part).textOverflow === "ellipsis")) cell.title = cell.innerText;
+  });
+
   // The row that the keyboard has come to, or whose details were opened since, stays current when
   // a table is replaced: what comes from the server knows only which details are open.
   const rows = () => [...document.querySelectorAll("main tbody tr[data-row]")];
@@ -207,7 +214,9 @@
   addEventListener("beforeunload", (event) => { if (document.querySelector("form[data-typed]")) event.preventDefault(); });
 
   // Where the pages do not fit side by side, the one that is open is in sight.
-  const showWhere = () => document.querySelector(".nav[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const showWhere = () => {
+    for (const open of document.querySelectorAll(".nav[aria-current], .tabs [aria-current]")) open.scrollIntoView({ block: "nearest", inline: "nearest" });
+  };
   const start = () => { openDialogs(document); showWhere(); };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();
