@@ -90,12 +90,12 @@ func (p usersPage) CountID() string {
 	return "count-" + strconv.FormatUint(sum.Sum64(), 36)
 }
 
-// NewURL is the address of the form of a new user; empty: the person may create none.
-func (p usersPage) NewURL() string {
-	if !p.May("users.create") {
+// NewUserURL is the address of the form of a new user; empty: the person may create none.
+func (v *view) NewUserURL() string {
+	if !v.May("users.create") {
 		return ""
 	}
-	return p.Base + "/users/new"
+	return v.Base + "/users/new"
 }
 
 func (c *console) listUsers(v *view, w http.ResponseWriter, r *http.Request) error {
