@@ -8,6 +8,5 @@ import (
 	"github.com/userkit/userkit/store/storetest"
 )
 
-// The manager's half of the suite is whole: this is where the race detector watches the
-// rules.
+// This is where the race detector watches the rules, by the manager's half of the suite.
 func TestStore(t *testing.T) { storetest.RunWith(t, openMemory, storetest.Options{Brief: true}) }

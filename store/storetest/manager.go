@@ -18,7 +18,7 @@ import (
 
 // runManager checks what a manager promises, on the store.
 func runManager(t *testing.T, open Open, options Options) {
-	runGroups(t, open, options, slices.Concat(
+	groups := slices.Concat(
 		managerGroups(),
 		userGroups(),
 		activationGroups(),
@@ -44,7 +44,11 @@ func runManager(t *testing.T, open Open, options Options) {
 		concurrencyGroups(),
 		purchaseGroups(),
 		faultGroups(),
-	)...)
+	)
+	if !options.Brief {
+		groups = append(groups, managerLongGroups()...)
+	}
+	runGroups(t, open, options, groups...)
 }
 
 // manualClock is a clock that stands still until a case sets it.

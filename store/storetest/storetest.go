@@ -38,7 +38,7 @@ type Options struct {
 	// that need two handles then use the store twice.
 	Reopen func(t *testing.T, store userkit.Store) userkit.Store
 
-	// Brief leaves out the long cases of the store's half, which repeat with many
+	// Brief leaves out the long cases, which repeat with many
 	// records or many variations what others show with few. It is meant for a second
 	// run of a store that passes whole: over another driver, or with the race detector,
 	// to which a thousand records of one goroutine are as good as two.

@@ -38,3 +38,13 @@ func storeLongGroups() []group {
 		}},
 	}
 }
+
+// managerLongGroups are the long cases of the manager's half.
+func managerLongGroups() []group {
+	return []group{
+		{"Thousands", []testCase{{"of everything are read, verified, sealed and closed to the last", thousands}}},
+		{"Users", []testCase{
+			{"are sorted by every field both ways, whole and in pages of every size", usersSorted},
+		}},
+	}
+}
