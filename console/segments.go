@@ -100,6 +100,9 @@ func (v *view) segmentLink(segment *userkit.Segment, link bool) template.HTML {
 }
 
 func (c *console) createSegment(v *view, w http.ResponseWriter, r *http.Request) error {
+	if f, status := v.builtRule(r); f != nil {
+		return c.showSegmentsPage(v, w, r, status, f)
+	}
 	var segment userkit.Segment
 	rule, err := userkit.ParseFilter(strings.TrimSpace(r.PostForm.Get("rule")))
 	if err == nil {
@@ -112,6 +115,20 @@ func (c *console) createSegment(v *view, w http.ResponseWriter, r *http.Request)
 		return c.showSegmentsPage(v, w, r, statusOf(err), v.rejectedRule(r, err))
 	}
 	return v.done(w, "/segments/"+segment.ID.String(), v.T("The segment is created."))
+}
+
+// builtRule returns the form of a segment to go on with, and the status of the page that shows it, if
+// the person has built another condition of its rule; nil: the form is to be saved. A condition with a value is meant, even if the form was
+// sent by another button or a key.
+func (v *view) builtRule(r *http.Request) (f *form, status int) {
+	if r.PostForm.Get("add") == "" && r.PostForm.Get("value") == "" {
+		return nil, 0
+	}
+	v.addCondition("rule", r.PostForm)
+	if _, err := userkit.ParseFilter(r.PostForm.Get("rule")); err != nil {
+		return v.rejectedRule(r, err), statusOf(err)
+	}
+	return &form{Values: r.PostForm}, http.StatusOK
 }
 
 // rejectedRule is rejected for a form with a rule, whose errors name the field filter.
@@ -182,6 +199,9 @@ func (c *console) editSegment(v *view, w http.ResponseWriter, r *http.Request) e
 	id, err := segmentOf(r)
 	if err != nil {
 		return err
+	}
+	if f, status := v.builtRule(r); f != nil {
+		return c.showSegmentPage(v, w, r, status, f)
 	}
 	patch := userkit.SegmentPatch{Name: userkit.Set(strings.TrimSpace(r.PostForm.Get("name")))}
 	if patch.Revision, err = strconv.ParseInt(r.PostForm.Get("revision"), 10, 64); err != nil {

@@ -251,19 +251,30 @@ func (v *view) FilterFields() []choice {
 // addFilter adds a condition to the filter of the list and goes back to it.
 func (c *console) addFilter(v *view, w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	field, operator, value := query.Get("field"), query.Get("operator"), strings.TrimSpace(query.Get("value"))
-	if attribute := strings.TrimSpace(query.Get("attribute")); attribute != "" {
+	v.addCondition("filter", query)
+	query.Del("cursor")
+	query.Del("open")
+	query.Del("do")
+	http.Redirect(w, r, v.Base+"/users?"+query.Encode(), http.StatusSeeOther)
+	return nil
+}
+
+// addCondition moves the condition that a person has built (the template "condition") into the filter
+// of the form, which is in one of its fields.
+func (v *view) addCondition(filter string, form url.Values) {
+	field, operator, value := form.Get("field"), form.Get("operator"), strings.TrimSpace(form.Get("value"))
+	if attribute := strings.TrimSpace(form.Get("attribute")); attribute != "" {
 		field = "attributes." + attribute
 	}
 	condition := field + " " + operator
 	if operator != "pr" {
 		condition += " " + v.filterValue(field, value)
 	}
-	text := query.Get("filter")
+	text := strings.TrimSpace(form.Get(filter))
 	switch {
 	case text == "":
 		text = condition
-	case query.Get("join") == "or":
+	case form.Get("join") == "or":
 		text = "(" + text + ") or " + condition
 	default:
 		text = "(" + text + ") and " + condition
@@ -271,12 +282,10 @@ func (c *console) addFilter(v *view, w http.ResponseWriter, r *http.Request) err
 	if filter, err := userkit.ParseFilter(text); err == nil {
 		text = filter.String()
 	}
-	for _, name := range []string{"field", "operator", "value", "attribute", "join", "cursor", "open", "do"} {
-		query.Del(name)
+	for _, name := range []string{"field", "operator", "value", "attribute", "join"} {
+		form.Del(name)
 	}
-	query.Set("filter", text)
-	http.Redirect(w, r, v.Base+"/users?"+query.Encode(), http.StatusSeeOther)
-	return nil
+	form.Set(filter, text)
 }
 
 // filterValue writes a value as the grammar of filters needs it for a field.

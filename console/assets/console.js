@@ -17,7 +17,7 @@
       if (dialog.matches(":modal")) continue;
       dialog.removeAttribute("open");
       dialog.showModal();
-      (dialog.querySelector("[aria-invalid], [autofocus]") || dialog.querySelector("input:not([type=hidden], [type=checkbox]), select, textarea, button"))?.focus();
+      (dialog.querySelector("[aria-invalid], [autofocus]") || dialog.querySelector("input:not([type=hidden], [type=checkbox]), select, textarea, button:not([tabindex])"))?.focus();
     }
   };
   const closeDialogs = () => {

@@ -83,6 +83,15 @@ func messagesMapAndMany(t *testing.T, s *site) {
 	b.run(click(`a[href*="do=read"]`), visible("dialog:modal"), click(`dialog form[action$="/messages/read"] button.primary`))
 	b.until(`document.getElementById("unread").innerText === "1" && window.stays`)
 
+	// A rule is built condition by condition, and saved only then.
+	b.run(click(`nav a[href$="/segments"]`), visible("[data-key=n]"), click("[data-key=n]"), visible("dialog:modal #field-name"), typed("#field-name", "Londoners"))
+	b.run(set("#filter-field", "country"), typed("#filter-value", "GB"), click("dialog [name=add]"))
+	b.until(`document.querySelector("dialog:modal #field-rule")?.value.includes('country eq "GB"') && document.getElementById("field-name").value === "Londoners"`)
+	b.run(set("#filter-field", "login"), set("#filter-operator", "sw"), typed("#filter-value", "a"), pressed(kb.Enter))
+	b.until(`document.querySelector("dialog:modal #field-rule")?.value === 'country eq "GB" and login sw "a"'`)
+	b.run(click("dialog button.primary"), visible(".crumbs"))
+	b.until(`document.querySelector("main code").innerText === 'country eq "GB" and login sw "a"'`)
+
 	// A message to a segment, after its preview.
 	b.run(click(`nav a[href$="/messages"]`), visible("#field-segment"))
 	b.run(set("#field-segment", s.segment.ID.String()), set("#field-subject", "To all of you"), set("#field-body", "Hello"), click("main button.primary"))
