@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -38,14 +39,12 @@ type cluster struct {
 // newCluster makes a data directory and starts a server on it. A durable one
 // writes through to the disk; others are made for speed.
 func newCluster(durable bool) (_ *cluster, err error) {
-	c := &cluster{}
-	if c.binaries, c.libraries, err = findBinaries(os.Getenv(BinariesEnvironment)); err != nil {
+	first, err := pristine.get()
+	if err != nil {
 		return nil, err
 	}
-	if c.user, err = serverUser(); err != nil {
-		return nil, err
-	}
-	if c.directory, err = os.MkdirTemp("", "userkit-pgtest-"); err != nil {
+	c, err := newDirectory()
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -53,16 +52,9 @@ func newCluster(durable bool) (_ *cluster, err error) {
 			c.remove()
 		}
 	}()
-	if err := c.startWatchdog(); err != nil {
-		return nil, err
-	}
-	if c.user != nil {
-		if err := os.Chown(c.directory, int(c.user.Uid), int(c.user.Gid)); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.initialise(); err != nil {
-		return nil, err
+	copying := c.command("cp", "-R", first.data(), c.data())
+	if output, err := copying.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("cp: %w: %s", err, output)
 	}
 	// Another process may take the port between its choice and its use.
 	for range 5 {
@@ -77,6 +69,68 @@ func newCluster(durable bool) (_ *cluster, err error) {
 		}
 	}
 	return nil, err
+}
+
+// pristine has a data directory on which no server has run. All others of this process are
+// copies of it, since initdb takes twenty times as long as a copy.
+var pristine pristineCluster
+
+type pristineCluster struct {
+	mu   sync.Mutex
+	made *cluster
+}
+
+func (p *pristineCluster) get() (*cluster, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.made != nil {
+		return p.made, nil
+	}
+	c, err := newDirectory()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.initialise(); err != nil {
+		c.remove()
+		return nil, err
+	}
+	p.made = c
+	return c, nil
+}
+
+// remove removes the directory, if there is one.
+func (p *pristineCluster) remove() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.made != nil {
+		p.made.remove()
+		p.made = nil
+	}
+}
+
+// newDirectory makes the directory of a cluster, with a watchdog and without data.
+func newDirectory() (_ *cluster, err error) {
+	c := &cluster{}
+	if c.binaries, c.libraries, err = findBinaries(os.Getenv(BinariesEnvironment)); err != nil {
+		return nil, err
+	}
+	if c.user, err = serverUser(); err != nil {
+		return nil, err
+	}
+	if c.directory, err = os.MkdirTemp("", "userkit-pgtest-"); err != nil {
+		return nil, err
+	}
+	if err := c.startWatchdog(); err != nil {
+		c.remove()
+		return nil, err
+	}
+	if c.user != nil {
+		if err := os.Chown(c.directory, int(c.user.Uid), int(c.user.Gid)); err != nil {
+			c.remove()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // findBinaries returns the directory of initdb and postgres: the chosen one if
@@ -176,10 +230,15 @@ func (c *cluster) dsn() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", c.port)
 }
 
+// program makes a command of one of the server's programs.
+func (c *cluster) program(name string, args ...string) *exec.Cmd {
+	return c.command(filepath.Join(c.binaries, name), args...)
+}
+
 // command makes a command that runs as the server's user and keeps its
 // distance from signals to the tests' process group, such as Ctrl-C.
-func (c *cluster) command(name string, args ...string) *exec.Cmd {
-	command := exec.Command(filepath.Join(c.binaries, name), args...)
+func (c *cluster) command(path string, args ...string) *exec.Cmd {
+	command := exec.Command(path, args...)
 	command.Dir = c.directory
 	command.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	if c.libraries != "" {
@@ -198,14 +257,14 @@ func (c *cluster) initialise() error {
 	letters := append(slices.Clone(args), "--lc-ctype=C.UTF-8")
 	linguistic := append(slices.Clone(letters), "--locale-provider=icu", "--icu-locale=en-US")
 	for _, wanted := range [][]string{linguistic, letters} {
-		if c.command("initdb", wanted...).Run() == nil {
+		if c.program("initdb", wanted...).Run() == nil {
 			return nil
 		}
 		if err := os.RemoveAll(c.data()); err != nil {
 			return err
 		}
 	}
-	if output, err := c.command("initdb", args...).CombinedOutput(); err != nil {
+	if output, err := c.program("initdb", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, output)
 	}
 	return nil
@@ -242,7 +301,7 @@ func (c *cluster) start() error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the server has a handle of its own
-	server := c.command("postgres", "-D", c.data())
+	server := c.program("postgres", "-D", c.data())
 	server.Stdout, server.Stderr = log, log
 	if err := server.Start(); err != nil {
 		return err

@@ -55,6 +55,7 @@ const patience = 2 * time.Minute
 func Main(m interface{ Run() int }) {
 	code := m.Run()
 	shared.end()
+	pristine.remove()
 	os.Exit(code)
 }
 
