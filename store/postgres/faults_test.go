@@ -60,7 +60,7 @@ func TestServerKilledUnderLoad(t *testing.T) {
 						return
 					}
 					failed.Add(1)
-					time.Sleep(time.Millisecond) // a caller's own pause; nothing is decided by it
+					time.Sleep(20 * time.Millisecond) // a caller's own pause; nothing is decided by it
 				}
 				acknowledged[number].Add(1)
 				total.Add(1)
@@ -72,11 +72,11 @@ func TestServerKilledUnderLoad(t *testing.T) {
 		require.Eventually(t, func() bool { return count.Load() >= goal || t.Failed() }, 2*time.Minute, 5*time.Millisecond)
 	}
 	for range 3 {
-		reach(&total, 500)
+		reach(&total, 200)
 		require.NoError(t, server.Kill())
 		reach(&failed, 32)
 		require.NoError(t, server.Restart())
-		reach(&total, 500)
+		reach(&total, 200)
 	}
 	stop.Store(true)
 	group.Wait()
@@ -186,7 +186,7 @@ func TestServerKilledDuringLeases(t *testing.T) {
 				mu.Unlock()
 				switch {
 				case errors.Is(err, userkit.ErrUnavailable):
-					time.Sleep(time.Millisecond) // a caller's own pause; nothing is decided by it
+					time.Sleep(20 * time.Millisecond) // a caller's own pause; nothing is decided by it
 				case err != nil:
 					t.Error(err)
 				case len(leased) == 0:
