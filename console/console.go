@@ -376,15 +376,20 @@ func (c *console) locate(r *http.Request) (base, path string) {
 	return base, r.URL.Path
 }
 
+// pageBuffers are those in which pages were made, whose room others take.
+var pageBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // render writes a page as HTML. It is made whole first, so that a fault in a template is
 // an error page and not half of a page.
 func (v *view) render(w http.ResponseWriter, status int, name string, data any) error {
-	var buffer bytes.Buffer
 	template, ok := templates[name]
 	if !ok {
 		return fmt.Errorf("no template %s", name)
 	}
-	if err := template.ExecuteTemplate(&buffer, "layout", data); err != nil {
+	buffer := pageBuffers.Get().(*bytes.Buffer)
+	defer pageBuffers.Put(buffer)
+	buffer.Reset()
+	if err := template.ExecuteTemplate(buffer, "layout", data); err != nil {
 		return err
 	}
 	header := w.Header()

@@ -28,7 +28,8 @@ func (v *view) At(t time.Time) string {
 
 // Exact returns a time to the second with its zone, for the text that appears on hover.
 func (v *view) Exact(t time.Time) string {
-	return t.In(v.Zone).Format("2006-01-02 15:04:05 -07:00") + " · " + t.UTC().Format(time.RFC3339Nano)
+	text := t.In(v.Zone).AppendFormat(make([]byte, 0, 64), "2006-01-02 15:04:05 -07:00")
+	return string(t.UTC().AppendFormat(append(text, " · "...), time.RFC3339Nano))
 }
 
 // Time returns a time as an element: short, and exact on hover.

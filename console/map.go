@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -210,16 +211,44 @@ type worldMap struct {
 	Drawing template.HTML
 }
 
+// place is a device on a map, as it is told to a person.
+type place struct {
+	*userkit.Feature
+	name, coordinates string
+}
+
+// placesOf returns the devices of some features.
+func (v *view) placesOf(features []userkit.Feature) []place {
+	places := make([]place, len(features))
+	for i := range features {
+		feature := &features[i]
+		places[i] = place{feature, cmp.Or(feature.Properties.Name, v.T("without a name")), v.coordinates(feature.Geometry.Coordinates)}
+	}
+	return places
+}
+
+// roomForPlace is how many bytes a device has on a map as a rule.
+const roomForPlace = 400
+
 // newMap draws a map of a box.
-func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature) *worldMap {
+func (v *view) newMap(box userkit.BoundingBox, places []place) *worldMap {
 	shown := window{left: box.West * unitsPerDegree, top: -box.North * unitsPerDegree, width: width(box) * unitsPerDegree, height: (box.North - box.South) * unitsPerDegree}
 	var drawing strings.Builder
+	drawing.Grow(roomForPlace * (len(places) + 4))
 	write := func(parts ...template.HTML) {
 		for _, part := range parts {
 			drawing.WriteString(string(part))
 		}
 	}
 	number := func(value float64) template.HTML { return escaped(strconv.FormatFloat(value, 'f', -1, 64)) }
+	// at returns where a place is.
+	at := func(p place) (x, y template.HTML) {
+		longitude, latitude := p.Geometry.Coordinates[0], p.Geometry.Coordinates[1]
+		if longitude < box.West {
+			longitude += 360
+		}
+		return number(longitude * unitsPerDegree), number(-latitude * unitsPerDegree)
+	}
 	write(`<svg viewBox="`, escaped(fmt.Sprintf("%.4f %.4f %.4f %.4f", shown.left, shown.top, shown.width, shown.height)),
 		`" preserveAspectRatio="xMidYMid meet" role="group" aria-label="`, escaped(v.T("Map of the devices")), "\">\n")
 	picture := escaped(v.Base + assets()["world.svg"].address)
@@ -229,56 +258,55 @@ func (v *view) newMap(box userkit.BoundingBox, features []userkit.Feature) *worl
 		}
 	}
 	dot := shown.width / 200   // the radius of a device
-	var places strings.Builder // above what shows how accurate they are
-	for _, feature := range features {
-		longitude, latitude := feature.Geometry.Coordinates[0], feature.Geometry.Coordinates[1]
-		if longitude < box.West {
-			longitude += 360
-		}
-		x, y := number(longitude*unitsPerDegree), number(-latitude*unitsPerDegree)
+	for _, p := range places { // below the devices
 		// A degree of a meridian is 111.2 km; that of a parallel shrinks towards the poles.
-		high := feature.Properties.Accuracy / 111_200 * unitsPerDegree
+		high := p.Properties.Accuracy / 111_200 * unitsPerDegree
 		if high > dot && high < shown.height {
-			write(`<ellipse class="accuracy" cx="`, x, `" cy="`, y, `" rx="`, number(high/max(math.Cos(latitude*math.Pi/180), 0.01)), `" ry="`, number(high), `"/>`)
+			x, y := at(p)
+			wide := high / max(math.Cos(p.Geometry.Coordinates[1]*math.Pi/180), 0.01)
+			write(`<ellipse class="accuracy" cx="`, x, `" cy="`, y, `" rx="`, number(wide), `" ry="`, number(high), `"/>`)
 		}
-		description := escaped(v.DeviceName(feature) + ", " + v.Coordinates(feature))
-		place := `<title>` + description + `</title><circle cx="` + x + `" cy="` + y + `" r="` + number(dot) + `"/>`
-		if address := v.UserURL(feature.Properties.UserID, "devices"); address != "" {
-			place = `<a href="` + escaped(address) + `" aria-label="` + description + `">` + place + `</a>`
-		} else {
-			place = `<g>` + place + `</g>`
-		}
-		places.WriteString(string(place))
 	}
-	write("\n", template.HTML(places.String()), "\n</svg>")                       //nolint:gosec // every part is template.HTML
+	write("\n")
+	radius := number(dot)
+	for _, p := range places {
+		x, y := at(p)
+		description := escaped(p.name + ", " + p.coordinates)
+		closing := template.HTML(`</g>`)
+		if address := v.UserURL(p.Properties.UserID, "devices"); address != "" {
+			write(`<a href="`, escaped(address), `" aria-label="`, description, `">`)
+			closing = `</a>`
+		} else {
+			write(`<g>`)
+		}
+		write(`<title>`, description, `</title><circle cx="`, x, `" cy="`, y, `" r="`, radius, `"/>`, closing)
+	}
+	write("\n</svg>")
 	return &worldMap{view: v, Box: box, Drawing: template.HTML(drawing.String())} //nolint:gosec // every part is template.HTML
 }
 
-// DeviceName returns the name of a device to a person.
-func (v *view) DeviceName(feature userkit.Feature) string {
-	if feature.Properties.Name == "" {
-		return v.T("without a name")
-	}
-	return feature.Properties.Name
-}
-
-// Coordinates writes where a device is.
-func (v *view) Coordinates(feature userkit.Feature) string {
-	half := func(angle float64, positive, negative string) string {
+// coordinates writes a longitude and a latitude.
+func (v *view) coordinates(at [2]float64) string {
+	text := make([]byte, 0, 32)
+	half := func(angle float64, positive, negative string) {
+		side := positive
 		if angle < 0 {
-			return strconv.FormatFloat(-angle, 'f', 4, 64) + "° " + negative
+			angle, side = -angle, negative
 		}
-		return strconv.FormatFloat(angle, 'f', 4, 64) + "° " + positive
+		text = append(append(strconv.AppendFloat(text, angle, 'f', 4, 64), "° "...), side...)
 	}
-	return half(feature.Geometry.Coordinates[1], v.T("N"), v.T("S")) + ", " + half(feature.Geometry.Coordinates[0], v.T("E"), v.T("W"))
+	half(at[1], v.T("N"), v.T("S"))
+	text = append(text, ", "...)
+	half(at[0], v.T("E"), v.T("W"))
+	return string(text)
 }
 
-// Metres writes how accurate a location is.
-func (v *view) Metres(feature userkit.Feature) string {
-	if feature.Properties.Accuracy == 0 {
+// metres writes how accurate a location is; empty: nobody knows.
+func (v *view) metres(accuracy float64) string {
+	if accuracy == 0 {
 		return ""
 	}
-	return v.T("± %s m", v.Number(int64(math.Ceil(feature.Properties.Accuracy))))
+	return v.T("± %s m", v.Number(int64(math.Ceil(accuracy))))
 }
 
 // width is how many degrees of longitude a box has.
@@ -377,34 +405,35 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 		}
 	}
 	p.More = found.Next != ""
-	p.Map = v.newMap(box, found.Features)
-	var people names
+	places := v.placesOf(found.Features)
+	people := func() (names, error) { return nil, nil }
 	if user.IsZero() {
-		people, err = namesIn(c, r, found.Features, func(f *userkit.Feature) userkit.UserID { return f.Properties.UserID })
-		if err != nil {
-			return 0, err
-		}
+		people = startNames(c, r, places, func(p *place) userkit.UserID { return p.Properties.UserID })
 	}
-	p.list(v, found.Features, people)
+	p.Map = v.newMap(box, places)
+	called, err := people()
+	if err != nil {
+		return 0, err
+	}
+	p.list(v, places, called)
 	return status, nil
 }
 
 // list makes the table of devices; people are their users, for the map of the project.
-func (p *mapPage) list(v *view, features []userkit.Feature, people names) {
-	type feature = userkit.Feature
-	var columns []tableColumn[feature]
+func (p *mapPage) list(v *view, places []place, people names) {
+	var columns []tableColumn[place]
 	if p.userPage == nil {
-		columns = append(columns, userColumn(v, people, v.T("User"), "map", func(f *feature) userkit.UserID { return f.Properties.UserID }))
+		columns = append(columns, userColumn(v, people, v.T("User"), "map", func(p *place) userkit.UserID { return p.Properties.UserID }))
 	}
-	columns = append(columns, []tableColumn[feature]{
-		{plain(v.T("Device")), "", func(f *feature) template.HTML {
-			return `<span class="row">` + v.DeviceIcon(f.Properties.Type) + isolated(v.DeviceName(*f)) + `</span>`
+	columns = append(columns, []tableColumn[place]{
+		{plain(v.T("Device")), "", func(p *place) template.HTML {
+			return `<span class="row">` + v.DeviceIcon(p.Properties.Type) + isolated(p.name) + `</span>`
 		}},
-		{plain(v.T("Location")), "mono", func(f *feature) template.HTML { return escaped(v.Coordinates(*f)) }},
-		{plain(v.T("Accuracy")), "number", func(f *feature) template.HTML { return escaped(v.Metres(*f)) }},
-		{plain(v.T("Measured")), "", func(f *feature) template.HTML { return v.Ago(f.Properties.At) }},
+		{plain(v.T("Location")), "mono", func(p *place) template.HTML { return escaped(p.coordinates) }},
+		{plain(v.T("Accuracy")), "number", func(p *place) template.HTML { return escaped(v.metres(p.Properties.Accuracy)) }},
+		{plain(v.T("Measured")), "", func(p *place) template.HTML { return v.Ago(p.Properties.At) }},
 	}...)
-	p.Table = table[feature]{label: v.T("Devices"), columns: columns}.of(features)
+	p.Table = table[place]{label: v.T("Devices"), columns: columns}.of(places)
 }
 
 func (c *console) showUserMap(v *view, w http.ResponseWriter, r *http.Request) error {

@@ -19,6 +19,10 @@ func contentPolicy(gravatar bool) string {
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
+// question is what may be asked about a person: an operation, and what it is about; empty: it is
+// asked in general.
+type question struct{ operation, about string }
+
 // May reports whether the person may do an operation: about a user, a device or another
 // record, or else about the project or in general. What cannot be found out is not
 // offered.
@@ -27,7 +31,7 @@ func (v *view) May(operation string, about ...fmt.Stringer) bool {
 	if len(about) > 0 {
 		id = about[0].String()
 	}
-	question := operation + " " + id
+	question := question{operation, id}
 	if answer, known := v.may[question]; known {
 		return answer
 	}

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"html/template"
 	"maps"
 	"net/http"
@@ -206,26 +205,37 @@ type sessionsView struct {
 type names map[userkit.UserID]string
 
 // of returns what a user is called: the id for one who is gone, or whom the person may not see.
-func (n names) of(id userkit.UserID) string { return cmp.Or(n[id], id.String()) }
+func (n names) of(id userkit.UserID) string {
+	if name := n[id]; name != "" {
+		return name
+	}
+	return id.String()
+}
 
 // namesIn reads what the users are called whose ids some items have.
 func namesIn[T any](c *console, r *http.Request, items []T, of ...func(item *T) userkit.UserID) (names, error) {
-	all := names{}
-	if !viewOf(r).May("users.names") {
-		return all, nil
-	}
+	return startNames(c, r, items, of...)()
+}
+
+// startNames is namesIn for a page that does something else meanwhile.
+func startNames[T any](c *console, r *http.Request, items []T, of ...func(item *T) userkit.UserID) (wait func() (names, error)) {
 	var ids []userkit.UserID
-	for i := range items {
-		for _, id := range of {
-			ids = append(ids, id(&items[i]))
+	if viewOf(r).May("users.names") {
+		for i := range items {
+			for _, id := range of {
+				ids = append(ids, id(&items[i]))
+			}
 		}
 	}
-	for some := range slices.Chunk(ids, userkit.MaxPageLimit) {
-		found, err := c.users.UserNames(r.Context(), some)
-		if err != nil {
-			return nil, err
+	return meanwhile(r.Context(), func() (names, error) {
+		all := names{}
+		for some := range slices.Chunk(ids, userkit.MaxPageLimit) {
+			found, err := c.users.UserNames(r.Context(), some)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(all, found)
 		}
-		maps.Copy(all, found)
-	}
-	return all, nil
+		return all, nil
+	})
 }

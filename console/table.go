@@ -53,9 +53,6 @@ func (l list) sorted(field, text string) head {
 	return h
 }
 
-// roomForCell is how many bytes a cell has as a rule.
-const roomForCell = 100
-
 // of returns the table of some items, or nothing if there are none: the page then says what to do
 // next.
 func (t table[T]) of(items []T) template.HTML {
@@ -63,7 +60,6 @@ func (t table[T]) of(items []T) template.HTML {
 		return ""
 	}
 	var text strings.Builder
-	text.Grow(roomForCell * len(items) * len(t.columns))
 	write := func(parts ...template.HTML) {
 		for _, part := range parts {
 			text.WriteString(string(part))
@@ -99,6 +95,9 @@ func (t table[T]) of(items []T) template.HTML {
 		write("</tr>\n")
 		if details != "" {
 			write(`<tr class="details"><td colspan="`, escaped(strconv.Itoa(len(t.columns))), `">`, details, "</td></tr>\n")
+		}
+		if i == 0 { // the other rows are about as long
+			text.Grow(text.Len() * len(items))
 		}
 	}
 	write("</tbody></table></div>\n")

@@ -81,13 +81,13 @@ type view struct {
 	SentName string
 
 	secret bool // the page shows a secret
-	may    map[string]bool
+	may    map[question]bool
 	// columns are those of the table of users; nil: not made yet.
 	columns []column
 }
 
 func (c *console) newView(r *http.Request, actor userkit.Actor, base string) *view {
-	v := &view{console: c, request: r, texts: catalogueFor(r), Base: base, Actor: actor, Zone: c.zone, Now: c.users.Project().Now, may: map[string]bool{}}
+	v := &view{console: c, request: r, texts: catalogueFor(r), Base: base, Actor: actor, Zone: c.zone, Now: c.users.Project().Now, may: map[question]bool{}}
 	if cookie, err := r.Cookie(cookieZone); err == nil {
 		if name, err := url.QueryUnescape(cookie.Value); err == nil && name != "Local" {
 			if zone, err := zoneNamed(name); err == nil {
