@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,39 +59,69 @@ var (
 	}
 )
 
-// fill makes the history of the service: the users, and what they did in the last month.
-func fill(ctx context.Context, users userkit.Manager, clock *clock, people int) error {
+// history makes up what happened before the example began, by a manager whose clock it moves.
+type history struct {
+	users userkit.Manager
+	clock *clock
+}
+
+// createUsers creates the people, a month ago, and returns their ids.
+func (h history) createUsers(ctx context.Context, people int) ([]userkit.UserID, error) {
 	now := time.Now()
-	clock.set(now.AddDate(0, 0, -30))
+	h.clock.set(now.AddDate(0, 0, -30))
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same people each time, on purpose
-	ids, err := fillUsers(ctx, users, random, now, people)
-	if err != nil {
-		return err
+	records := make([]userkit.UserImport, people)
+	ids := make([]userkit.UserID, people)
+	for i := range records {
+		user := newUser(random, i, now)
+		ids[i] = userkit.NewID[userkit.User]()
+		user.ID = ids[i]
+		records[i] = userkit.UserImport{Key: userkit.ByID(user.ID), Draft: userkit.UserDraft{Create: user}}
 	}
-	if err := fillSegments(ctx, users, ids); err != nil {
+	return ids, each(slices.Collect(slices.Chunk(records, userkit.MaxImport)), func(_ int, some []userkit.UserImport) error {
+		outcomes, err := h.users.ImportUsers(ctx, userkit.ImportOptions{Mode: userkit.ImportCreate}, some)
+		for i, outcome := range outcomes {
+			if outcome.Err != nil {
+				return fmt.Errorf("%+v: %w", some[i].Draft.Create, outcome.Err)
+			}
+		}
+		return err
+	})
+}
+
+// tell makes up what users did in the last month.
+func (h history) tell(ctx context.Context, ids []userkit.UserID) error {
+	now := time.Now()
+	h.clock.set(now.AddDate(0, 0, -30))
+	if len(ids) == 0 {
+		return nil // it was told before
+	}
+	if err := fillSegments(ctx, h.users, ids); err != nil {
 		return err
 	}
 	// Of each user some things happened, day by day; those of one day side by side.
 	lives := ids[:min(len(ids), 300)]
 	devices := make([][]userkit.Device, len(lives))
-	if err := each(lives, func(i int, id userkit.UserID) error { return fillDevices(ctx, users, id, i, &devices[i]) }); err != nil {
+	if err := each(lives, func(i int, id userkit.UserID) error { return fillDevices(ctx, h.users, id, i, &devices[i]) }); err != nil {
 		return err
 	}
 	for day := 10; day >= 1; day-- {
-		clock.set(now.AddDate(0, 0, -day))
-		if err := each(lives, func(i int, id userkit.UserID) error { return fillDay(ctx, users, id, i, day, devices[i], clock.now()) }); err != nil {
+		h.clock.set(now.AddDate(0, 0, -day))
+		if err := each(lives, func(i int, id userkit.UserID) error {
+			return fillDay(ctx, h.users, id, i, day, devices[i], h.clock.now())
+		}); err != nil {
 			return err
 		}
 	}
 	// Today some came earlier than others.
 	arrivals := []time.Duration{170, 121, 86, 55, 38, 21, 9, 2} // minutes ago
 	for group, minutes := range arrivals {
-		clock.set(now.Add(-minutes * time.Minute))
+		h.clock.set(now.Add(-minutes * time.Minute))
 		err := each(lives, func(i int, id userkit.UserID) error {
 			if i/4%len(arrivals) != group {
 				return nil
 			}
-			return fillToday(ctx, users, id, i, devices[i])
+			return fillToday(ctx, h.users, id, i, devices[i])
 		})
 		if err != nil {
 			return err
@@ -99,40 +130,16 @@ func fill(ctx context.Context, users userkit.Manager, clock *clock, people int) 
 	return nil
 }
 
-// each does something for every user, all of them side by side: what waits at the same
+// each does something with every item, with all of them side by side: what waits at the same
 // time is committed together, so a history takes few commits.
-func each(ids []userkit.UserID, do func(i int, id userkit.UserID) error) error {
+func each[T any](items []T, do func(i int, item T) error) error {
 	var workers sync.WaitGroup
-	errs := make([]error, len(ids))
-	for i, id := range ids {
-		workers.Go(func() { errs[i] = do(i, id) })
+	errs := make([]error, len(items))
+	for i, item := range items {
+		workers.Go(func() { errs[i] = do(i, item) })
 	}
 	workers.Wait()
 	return errors.Join(errs...)
-}
-
-func fillUsers(ctx context.Context, users userkit.Manager, random *rand.Rand, now time.Time, people int) ([]userkit.UserID, error) {
-	var ids []userkit.UserID
-	for len(ids) < people {
-		var records []userkit.UserImport
-		for len(records) < min(userkit.MaxImport, people-len(ids)) {
-			i := len(ids) + len(records)
-			user := newUser(random, i, now)
-			user.ID = userkit.NewID[userkit.User]()
-			records = append(records, userkit.UserImport{Key: userkit.ByID(user.ID), Draft: userkit.UserDraft{Create: user}})
-		}
-		outcomes, err := users.ImportUsers(ctx, userkit.ImportOptions{Mode: userkit.ImportCreate}, records)
-		if err != nil {
-			return nil, err
-		}
-		for i, outcome := range outcomes {
-			if outcome.Err != nil {
-				return nil, fmt.Errorf("%+v: %w", records[i].Draft.Create, outcome.Err)
-			}
-			ids = append(ids, outcome.UserID)
-		}
-	}
-	return ids, nil
 }
 
 // newUser makes up a person.

@@ -7,7 +7,8 @@
 //	console                    # on the in-memory store
 //	console -dsn postgres://…  # on PostgreSQL, in a project of its own that stays
 //
-// It prints an address that signs in once, and listens on this machine only.
+// It prints an address that signs in once, and listens on this machine only. What the people did in
+// the last month is made up while the console already shows them; when it is complete, a line says so.
 package main
 
 import (
@@ -64,9 +65,7 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	clock := newClock()
-	users, err := userkit.New(store,
-		userkit.WithClock(clock.now),
+	options := []userkit.Option{
 		userkit.WithLicenses(
 			userkit.License{Name: "Solo", Devices: 1}, userkit.License{Name: "Duo", Devices: 2},
 			userkit.License{Name: "Family", Devices: 6}, userkit.License{Name: "Office"},
@@ -78,12 +77,18 @@ func run(ctx context.Context, out io.Writer, dsn, project, address string, peopl
 		userkit.WithNotifiers(map[userkit.DeviceType]userkit.Notifier{"": phones{}}),
 		userkit.WithSandboxPurchases(),
 		userkit.WithActivation(userkit.ActivationPolicy{Mailer: &printer{out: out}, Link: "http://" + listener.Addr().String() + "/confirm?token={token}"}),
-	)
+	}
+	users, err := userkit.New(store, options...)
 	if err != nil {
 		return errors.Join(err, store.Close(), listener.Close())
 	}
-	serveErr := serve(ctx, out, users, clock, listener, people)
-	return errors.Join(serveErr, users.Close(context.WithoutCancel(ctx)), store.Close())
+	clock := &clock{}
+	past, err := userkit.New(store, append(options, userkit.WithClock(clock.now))...)
+	if err != nil {
+		return errors.Join(err, users.Close(context.WithoutCancel(ctx)), store.Close(), listener.Close())
+	}
+	serveErr := serve(ctx, out, users, history{past, clock}, listener, people)
+	return errors.Join(serveErr, past.Close(context.WithoutCancel(ctx)), users.Close(context.WithoutCancel(ctx)), store.Close())
 }
 
 func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
@@ -100,12 +105,12 @@ func open(ctx context.Context, dsn, project string) (userkit.Store, error) {
 	return store, nil
 }
 
-func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clock, listener net.Listener, people int) error {
+func serve(ctx context.Context, out io.Writer, users userkit.Manager, past history, listener net.Listener, people int) error {
+	var ids []userkit.UserID // of the users who have no history yet
 	there, err := users.CountUsers(ctx, userkit.UserFilter{})
 	if err == nil && there == 0 {
-		err = fill(ctx, users, clock, people)
+		ids, err = past.createUsers(ctx, people)
 	}
-	clock.run()
 	var attempts *userhttp.Attempts
 	if err == nil {
 		attempts, err = userhttp.NewAttempts(userhttp.AttemptPolicy{})
@@ -119,10 +124,6 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 	var duties sync.WaitGroup
 	defer duties.Wait()
 	defer stop()
-	reports := node{users: users, counters: map[userkit.SessionID]int64{}}
-	reports.report(ctx)                      // before Run finds sessions that have been silent for long
-	duties.Go(func() { _ = users.Run(ctx) }) // ends with the context
-	duties.Go(func() { reports.run(ctx) })
 
 	door := newDoor()
 	mux := http.NewServeMux()
@@ -134,6 +135,19 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, clock *clo
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() }) // the example ends
 	fmt.Fprintf(out, "The console, for one sign-in:\n\n  http://%s/sign-in?token=%s\n\n", listener.Addr(), door.token)
+	duties.Go(func() {
+		if err := past.tell(ctx, ids); err != nil {
+			if ctx.Err() == nil {
+				slog.Error("what the people did could not be made up", "error", err)
+			}
+			return
+		}
+		fmt.Fprintln(out, "The demo data is complete.")
+		reports := node{users: users, counters: map[userkit.SessionID]int64{}}
+		reports.report(ctx)                      // before Run finds sessions that have been silent for long
+		duties.Go(func() { _ = users.Run(ctx) }) // ends with the context
+		reports.run(ctx)
+	})
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -185,21 +199,15 @@ func (d *door) actor(r *http.Request) (userkit.Actor, error) {
 	return userkit.Actor{Kind: userkit.ActorAdministrator, ID: "alex", Name: "Alex Morgan"}, nil
 }
 
-// clock is the time of the example: while the history is made it stands where it is put,
-// and then it runs.
+// clock is the time of the history: it stands where it is put.
 type clock struct {
 	mutex sync.Mutex
-	at    time.Time // zero: it runs
+	at    time.Time
 }
-
-func newClock() *clock { return &clock{} }
 
 func (c *clock) now() time.Time {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.at.IsZero() {
-		return time.Now()
-	}
 	return c.at
 }
 
@@ -208,8 +216,6 @@ func (c *clock) set(at time.Time) {
 	defer c.mutex.Unlock()
 	c.at = at
 }
-
-func (c *clock) run() { c.set(time.Time{}) }
 
 // shop is a store of the example's own: it says that every receipt is good, for a month
 // or a year, but one that begins with "waits", about which it never says anything.

@@ -10,10 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // Start builds examples/console of the repository at root into a directory and starts it with its
-// 5,000 users in memory. It returns the link for a sign-in, and a function that ends the example.
+// 5,000 users in memory. When its data is complete, Start returns the link for a sign-in, and a
+// function that ends the example.
 func Start(ctx context.Context, root, directory string) (link string, end func() error, err error) {
 	program := filepath.Join(directory, "console")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./examples/console")
@@ -33,10 +35,13 @@ func Start(ctx context.Context, root, directory string) (link string, end func()
 	end = func() error { return errors.Join(example.Process.Signal(os.Interrupt), example.Wait()) }
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if link = regexp.MustCompile(`http://\S+`).FindString(lines.Text()); link != "" {
+		if found := regexp.MustCompile(`http://\S+/sign-in\S+`).FindString(lines.Text()); found != "" {
+			link = found
+		}
+		if link != "" && strings.Contains(lines.Text(), "data is complete") {
 			go func() { _, _ = io.Copy(io.Discard, out) }() // so that the example never waits to write
 			return link, end, nil
 		}
 	}
-	return "", nil, errors.Join(errors.New("the example prints no address"), lines.Err(), end())
+	return "", nil, errors.Join(errors.New("the example does not begin"), lines.Err(), end())
 }
