@@ -128,7 +128,7 @@ const someone = "CRM-00057"
 func pictures(table string) []picture {
 	mapping := []step{chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{table}), click("main button.primary"), visible("select[name=field-0]")}
 	connected := []step{typed("#field-reason", "Ticket 4711: no connection on the iPhone"), click("dialog button.primary"), visible(".connected")}
-	disconnect := []step{click(".connected button"), visible(".notice")}
+	disconnect := []step{click(".connected button"), until(`document.querySelector(".connected") === null`)}
 	rows := []step{visible("tr[data-row]")}
 	const filter = "/users?filter=country+eq+%22JP%22+and+attributes.plan+eq+%22gold%22"
 	return []picture{
