@@ -107,7 +107,7 @@ func (v *view) auditedActor(actor userkit.Actor, people names) template.HTML {
 	case actor.ID != "":
 		who += muted(escaped(v.Label(actor.Kind)))
 	}
-	return `<span class="row nowrap">` + who + `</span>`
+	return `<span class="actor">` + who + `</span>`
 }
 
 // maxScanned is how many events one page of a search by actor looks at.
