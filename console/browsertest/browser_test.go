@@ -617,9 +617,9 @@ func TestLongTextsFit(t *testing.T) {
 		"/users?open=" + user.ID.String(), of, of + "?do=profile", of + "?do=attributes", of + "/devices", of + "/devices?do=edit&target=" + device.ID.String(), of + "/sessions", of + "/balance", of + "/segments",
 		of + "/messages?do=message&target=" + message.ID.String(), of + "/activity", "/audit", "/segments/" + segment.ID.String(), "/find?q=xxx",
 	} {
+		b.run(chromedp.Navigate(s.url(path)), ready(".connected"))
 		for _, look := range []string{"light", "phone"} {
 			b.run(as(look)...)
-			b.run(chromedp.Navigate(s.url(path)), ready(".connected"))
 			b.fits(path + ", " + look)
 		}
 	}
