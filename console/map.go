@@ -18,17 +18,17 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// worldFiles is the world of world-atlas, a TopoJSON, with its licence. Nobody but this
-// program learns where devices are: no server of maps is asked.
+// worldFiles is the world of world-atlas, a TopoJSON, with its licence. No server of maps is asked,
+// so nobody but this program learns where devices are.
 //
 //go:embed world
 var worldFiles embed.FS
 
-// unitsPerDegree is the scale of the map: its coordinates are tenths of a degree east and
-// south.
+// unitsPerDegree is the scale of the map, whose coordinates are tenths of a degree to the east and
+// to the south.
 const unitsPerDegree = 10
 
-// line is a line of the map. Each point is x, y.
+// line is a line of the map. Each of its points is an x and a y.
 type line [][2]int
 
 // atlas is what the map shows of the world.
@@ -36,7 +36,7 @@ type atlas struct {
 	land, borders []line
 }
 
-// world is the atlas.
+// world returns the atlas.
 var world = sync.OnceValue(func() atlas {
 	content, err := worldFiles.ReadFile("world/countries-110m.json")
 	if err != nil {
@@ -49,8 +49,8 @@ var world = sync.OnceValue(func() atlas {
 	return read
 })
 
-// readAtlas reads the TopoJSON of world-atlas: its land as rings, and the borders between
-// countries.
+// readAtlas reads the land, as rings, and the borders between countries from the TopoJSON of
+// world-atlas.
 func readAtlas(content []byte) (atlas, error) {
 	type geometry struct {
 		Type       string          `json:"type"`
@@ -75,7 +75,7 @@ func readAtlas(content []byte) (atlas, error) {
 			arcs[i] = append(arcs[i], [2]int{int(math.Round(longitude * unitsPerDegree)), -int(math.Round(latitude * unitsPerDegree))})
 		}
 	}
-	// rings yields the rings of a geometry, each a list of arcs; one below zero is reversed.
+	// rings returns the rings of a geometry, each as a list of arcs. An arc below zero is reversed.
 	var rings func(g geometry) ([][]int, error)
 	rings = func(g geometry) ([][]int, error) {
 		var polygons [][][]int
@@ -153,8 +153,8 @@ func unwrapped(points [][2]int) [][2]int {
 	return points
 }
 
-// around is unwrapped for a ring. One that goes around the world is that of the south pole,
-// and is closed by way of it.
+// around is unwrapped for a ring. Only the ring of the south pole goes around the world, and it is
+// closed by way of the pole.
 func around(points [][2]int) [][2]int {
 	points = unwrapped(points)
 	first, last := points[0], points[len(points)-1]
@@ -167,8 +167,8 @@ func around(points [][2]int) [][2]int {
 // lineOf returns the line through some points, without those that are where the one before is.
 func lineOf(points [][2]int) line { return slices.Compact(points) }
 
-// worldPicture draws the atlas as an SVG, which maps refer to: a browser gets it once, and no page
-// draws it again. Each map shows a part of it, and those that cross the antimeridian show it twice.
+// worldPicture draws the atlas as an SVG to which maps refer, so that a browser gets it once and no
+// page draws it again. Each map shows a part of it, and those that cross the antimeridian show it twice.
 func worldPicture(drawn atlas) []byte {
 	var picture bytes.Buffer
 	path := func(id, attributes string, lines []line, end string) {
@@ -195,10 +195,10 @@ func worldPicture(drawn atlas) []byte {
 // window is a part of the map in its units; it may reach past the antimeridian in the east.
 type window struct{ left, top, width, height float64 }
 
-// The bounds of what a map shows, in degrees of longitude.
+// These are the bounds of what a map shows.
 const (
-	narrowest = 0.05
-	mapLimit  = 200 // devices
+	narrowest = 0.05 // degrees of longitude
+	mapLimit  = 200  // devices
 )
 
 // everywhere is the box that a map of the project begins with.
@@ -215,14 +215,20 @@ type worldMap struct {
 type place struct {
 	*userkit.Feature
 	name, coordinates string
+	device, measured  template.HTML // in the table
 }
 
-// placesOf returns the devices of some features.
+// placesOf returns the devices of some features. What takes time of the table is made here, while
+// the names of users are read.
 func (v *view) placesOf(features []userkit.Feature) []place {
 	places := make([]place, len(features))
 	for i := range features {
-		feature := &features[i]
-		places[i] = place{feature, cmp.Or(feature.Properties.Name, v.T("without a name")), v.coordinates(feature.Geometry.Coordinates)}
+		of := features[i].Properties
+		name := cmp.Or(of.Name, v.T("without a name"))
+		places[i] = place{
+			&features[i], name, v.coordinates(features[i].Geometry.Coordinates),
+			`<span class="row">` + v.DeviceIcon(of.Type) + isolated(name) + `</span>`, v.Ago(of.At),
+		}
 	}
 	return places
 }
@@ -317,8 +323,8 @@ func width(box userkit.BoundingBox) float64 {
 	return box.East - box.West
 }
 
-// Moved returns the address of the map with another box: moved by parts of what it shows, and
-// zoomed by a factor, below 1 to see more closely.
+// Moved returns the address of the map with another box. It is moved by parts of its width and its
+// height, and made larger by the factor zoom, so that a factor below 1 shows less more closely.
 func (m *worldMap) Moved(east, north, zoom float64) string {
 	wide, high := width(m.Box), m.Box.North-m.Box.South
 	return m.Here("bbox", bboxText(boxAt(m.Box.West+wide/2+east*wide, m.Box.South+high/2+north*high, wide*zoom, high*zoom)), "cursor", "")
@@ -342,7 +348,7 @@ func boxAt(longitude, latitude, wide, high float64) userkit.BoundingBox {
 	return box
 }
 
-// fitted returns a box of the form of a map around the devices of another.
+// fitted returns a box that has the shape of a map and contains another one.
 func fitted(box userkit.BoundingBox) userkit.BoundingBox {
 	wide, high := max(1.3*width(box), 24), max(1.5*(box.North-box.South), 12)
 	wide, high = max(wide, 2*high), max(high, wide/2)
@@ -372,7 +378,7 @@ func (v *view) parseBox() (box userkit.BoundingBox, given bool, err error) {
 	return box, true, nil
 }
 
-// mapPage is a map of devices: of one user, or of the project.
+// mapPage is a map of the devices of one user or of the project.
 type mapPage struct {
 	*userPage // nil: of the project
 	Map       *worldMap
@@ -405,11 +411,11 @@ func (p *mapPage) fill(c *console, v *view, r *http.Request, user userkit.UserID
 		}
 	}
 	p.More = found.Next != ""
-	places := v.placesOf(found.Features)
 	people := func() (names, error) { return nil, nil }
 	if user.IsZero() {
-		people = startNames(c, r, places, func(p *place) userkit.UserID { return p.Properties.UserID })
+		people = startNames(c, r, found.Features, func(f *userkit.Feature) userkit.UserID { return f.Properties.UserID })
 	}
+	places := v.placesOf(found.Features)
 	p.Map = v.newMap(box, places)
 	called, err := people()
 	if err != nil {
@@ -426,12 +432,10 @@ func (p *mapPage) list(v *view, places []place, people names) {
 		columns = append(columns, userColumn(v, people, v.T("User"), "map", func(p *place) userkit.UserID { return p.Properties.UserID }))
 	}
 	columns = append(columns, []tableColumn[place]{
-		{plain(v.T("Device")), "", func(p *place) template.HTML {
-			return `<span class="row">` + v.DeviceIcon(p.Properties.Type) + isolated(p.name) + `</span>`
-		}},
+		{plain(v.T("Device")), "", func(p *place) template.HTML { return p.device }},
 		{plain(v.T("Location")), "mono", func(p *place) template.HTML { return escaped(p.coordinates) }},
 		{plain(v.T("Accuracy")), "number", func(p *place) template.HTML { return escaped(v.metres(p.Properties.Accuracy)) }},
-		{plain(v.T("Measured")), "", func(p *place) template.HTML { return v.Ago(p.Properties.At) }},
+		{plain(v.T("Measured")), "", func(p *place) template.HTML { return p.measured }},
 	}...)
 	p.Table = table[place]{label: v.T("Devices"), columns: columns}.of(places)
 }
