@@ -10,7 +10,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// eventsPage is a list of events: of one user, or those of the project.
+// eventsPage is a list of the events of one user or of the project.
 type eventsPage struct {
 	*userPage // nil: of the project
 	List      list
@@ -21,7 +21,7 @@ type eventsPage struct {
 	By        string
 }
 
-// EventNames are the names to search for: userkit's own.
+// EventNames returns the names of userkit's own events, to search for.
 func (v *view) EventNames() []choice {
 	var all []choice
 	for _, name := range userkit.EventNames() {
@@ -113,7 +113,7 @@ func (v *view) auditedActor(actor userkit.Actor, people names) template.HTML {
 // maxScanned is how many events one page of a search by actor looks at.
 const maxScanned = 2000
 
-// showAudit shows what was done in the project: by whom, to whom, when.
+// showAudit shows what was done in the project, by whom, to whom and when.
 func (c *console) showAudit(v *view, w http.ResponseWriter, r *http.Request) error {
 	v.Title = v.T("Audit")
 	p := eventsPage{
@@ -199,8 +199,8 @@ type auditView struct {
 	Page eventsPage
 }
 
-// findUserID finds a user by what a person types: the id, the login, the email address or
-// the external reference.
+// findUserID finds a user by the id, the login, the email address or the external reference,
+// whichever a person has typed.
 func (c *console) findUserID(r *http.Request, text string) (userkit.UserID, error) {
 	if id, err := userkit.ParseID[userkit.User](text); err == nil {
 		return id, nil // also of a user who was deleted

@@ -76,8 +76,8 @@ var icons = sync.OnceValue(func() map[string]template.HTML {
 	return all
 })
 
-// The writers of gzip, which are larger than most pages: fast ones for pages, and ones that
-// make the smallest files for assets.
+// The writers of gzip are larger than most pages, so they are used again. Pages have fast ones, and
+// assets have those that make the smallest files.
 var (
 	fast     = gzipWriters(gzip.BestSpeed)
 	smallest = gzipWriters(gzip.BestCompression)
@@ -116,7 +116,7 @@ func (v *view) Asset(name string) (string, error) {
 	return v.Base + file.address, nil
 }
 
-// serveAsset serves hash/name.
+// serveAsset serves the asset at an address of the form hash/name.
 func serveAsset(w http.ResponseWriter, r *http.Request, address string) {
 	_, name, _ := strings.Cut(address, "/")
 	file, ok := assets()[name]

@@ -10,7 +10,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// balancePage is the tab of a user's money.
+// balancePage is the tab that shows the balance of a user.
 type balancePage struct {
 	*userPage
 	List      list
@@ -84,7 +84,7 @@ func (p *balancePage) fill(transactions []userkit.Transaction) {
 	}}.of(transactions)
 }
 
-// move refills or charges from a dialog.
+// move returns a page that refills or charges a balance with what was typed into a dialog.
 func (c *console) move(done string, act func(context.Context, userkit.UserID, userkit.Entry) (userkit.Transaction, error)) page {
 	return func(v *view, w http.ResponseWriter, r *http.Request) error {
 		user, err := c.users.User(r.Context(), userOf(r))
@@ -130,7 +130,7 @@ func (c *console) cancelLast(v *view, w http.ResponseWriter, r *http.Request) er
 // maxMismatches is how many wrong balances a job lists.
 const maxMismatches = 100
 
-// verifyBalances adds up the transactions of every user, as a job.
+// verifyBalances starts a job that adds up the transactions of every user.
 func (c *console) verifyBalances(v *view, w http.ResponseWriter, r *http.Request) error {
 	if err := v.costly(); err != nil {
 		return err

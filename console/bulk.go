@@ -11,10 +11,10 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// Selected are the users that are ticked in the list.
+// Selected returns the ids of the users that are ticked in the list.
 func (p usersPage) Selected() []string { return p.request.URL.Query()["id"] }
 
-// ExportURL returns the address of the list as a file, as it is shown.
+// ExportURL returns the address of a file with the list as it is shown.
 func (p usersPage) ExportURL(format string) string {
 	return p.at(p.request.URL.Query(), "/users/export", "format", format, "cursor", "", "open", "", "do", "", "limit", "")
 }
@@ -33,7 +33,7 @@ type bulkPage struct {
 	Expected string // what is typed to confirm a deletion
 }
 
-// bulkOperations are what a bulk action does to each user.
+// bulkOperations are the operations that bulk actions carry out on each user.
 var bulkOperations = map[userkit.BulkAction]string{
 	userkit.BulkActivate: "users.activate", userkit.BulkDeactivate: "users.deactivate", userkit.BulkDelete: "users.delete",
 	userkit.BulkAddToSegments: "segments.add_user", userkit.BulkRemoveFromSegment: "segments.remove_user",
@@ -42,10 +42,10 @@ var bulkOperations = map[userkit.BulkAction]string{
 	userkit.BulkSendMessage: "messages.send",
 }
 
-// bulkInputs are what a bulk action is asked for with, beside the users.
+// bulkInputs are the parameters of a bulk action beside those that select the users.
 var bulkInputs = []string{"action", "to", "days", "license", "traffic_limit", "traffic_reset"}
 
-// Actions are the bulk actions that the person may do.
+// Actions returns the bulk actions that the person may do.
 func (p usersPage) Actions() []userkit.BulkAction {
 	if !p.May("users.preview_bulk") || !p.May("users.execute_bulk") {
 		return nil
@@ -63,7 +63,7 @@ func (p usersPage) Actions() []userkit.BulkAction {
 	return all
 }
 
-// maxTicked is how many users can be ticked: a filter has this many comparisons.
+// maxTicked is how many users can be ticked, since a filter can have this many comparisons.
 const maxTicked = 200
 
 // bulkRequest reads a bulk action from an address or a form.
@@ -103,7 +103,7 @@ func (v *view) bulkRequest(query url.Values) (userkit.BulkRequest, *filterFault)
 	return request, fault
 }
 
-// Detail says what the action does to each user, beyond its name.
+// Detail returns what the action does to each user beyond what its name says.
 func (p bulkPage) Detail() string {
 	if name, ok := p.Request.License.Get(); ok {
 		return cmp.Or(name, "—")
@@ -120,7 +120,7 @@ func (p bulkPage) Detail() string {
 	return ""
 }
 
-// ResetChoices are the strategies of resetting traffic.
+// ResetChoices returns the strategies of resetting traffic.
 func (p usersPage) ResetChoices() []choice {
 	field, _ := userkit.UserField("traffic_reset")
 	var all []choice
@@ -186,7 +186,7 @@ func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inpu
 	return v.render(w, status, "bulk", p)
 }
 
-// executeBulk does what was previewed, as a job.
+// executeBulk starts a job that does what was previewed.
 func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) error {
 	request, fault := v.bulkRequest(r.PostForm)
 	if fault != nil {
@@ -199,8 +199,8 @@ func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) e
 		f := &form{Values: r.PostForm, Errors: map[string]string{"confirm": v.T("This is not the number of users.")}}
 		return c.showBulk(v, w, r, r.PostForm, http.StatusUnprocessableEntity, f)
 	}
-	// The set is looked at again at once, so that a preview that is out of date is refused
-	// here and not in a job.
+	// The users are looked up again before the job starts, so that a preview that is out of date
+	// is refused here and not in the job.
 	token := userkit.BulkToken(r.PostForm.Get("token"))
 	again, err := c.users.PreviewBulk(r.Context(), request)
 	if err != nil {
@@ -213,7 +213,7 @@ func (c *console) executeBulk(v *view, w http.ResponseWriter, r *http.Request) e
 	return c.startBulk(v, w, r, request, token)
 }
 
-// startBulk executes a bulk action as a job.
+// startBulk starts a job that executes a bulk action.
 func (c *console) startBulk(v *view, w http.ResponseWriter, r *http.Request, request userkit.BulkRequest, token userkit.BulkToken) error {
 	started := &job{Kind: "bulk", Title: v.Label(request.Action), Actor: v.Actor}
 	err := c.jobs.start(r.Context(), started, func(ctx context.Context, j *job) error {

@@ -20,7 +20,7 @@ var standardColumns = []string{"status", "license", "country", "devices", "balan
 // maxColumns is how many columns a person can choose.
 const maxColumns = 60
 
-// column is what the console knows about a column of the table of users: it comes from
+// column is what the console knows about a column of the table of users. Columns come from
 // the tables of fields, so a new field needs nothing here.
 type column struct {
 	Name     string
@@ -31,7 +31,7 @@ type column struct {
 	get      func(*userkit.User) any
 }
 
-// columnsOf are all columns that a table of users can have.
+// columnsOf returns all columns that a table of users can have.
 func (v *view) columnsOf() []column {
 	if v.columns != nil {
 		return v.columns
@@ -49,7 +49,7 @@ func (v *view) columnsOf() []column {
 	return all
 }
 
-// columnNamed returns one column; attributes.<name> is the column of an attribute.
+// columnNamed returns the column of a name. The name attributes.<name> stands for an attribute.
 func (v *view) columnNamed(name string) (column, bool) {
 	if attribute, ok := strings.CutPrefix(name, "attributes."); ok && attribute != "" && len(attribute) <= 64 {
 		return column{Name: name, Label: attribute, Kind: userkit.KindJSON,
@@ -62,7 +62,7 @@ func (v *view) columnNamed(name string) (column, bool) {
 	return column{}, false
 }
 
-// chosenColumns are those that the person has chosen, in their order.
+// chosenColumns returns the columns that the person has chosen, in their order.
 func (v *view) chosenColumns() []column {
 	names := standardColumns
 	if cookie, err := v.request.Cookie(cookieColumns); err == nil {
@@ -86,7 +86,7 @@ type columnChoice struct {
 	Position    int
 }
 
-// ColumnChoices are the chosen columns in their order, and then the others.
+// ColumnChoices returns the chosen columns in their order, followed by the others.
 func (v *view) ColumnChoices() []columnChoice {
 	var all []columnChoice
 	chosen := v.chosenColumns()
@@ -151,10 +151,10 @@ type fact struct {
 	Wide  bool          // it needs the whole width
 }
 
-// valueOf returns what a column shows of a user; empty: nothing.
+// valueOf returns what a column shows of a user. It is empty if the user has no value.
 func (v *view) valueOf(c column, user *userkit.User) template.HTML { return v.shown(c, c.get(user)) }
 
-// shown returns how a value of a column is shown; empty: it is none.
+// shown returns how a value of a column is shown. It is empty if there is no value.
 func (v *view) shown(c column, value any) template.HTML {
 	switch value := value.(type) {
 	case time.Time:
@@ -183,7 +183,7 @@ func (v *view) shown(c column, value any) template.HTML {
 // isSize reports whether the numbers of a column are bytes.
 func (c column) isSize() bool { return c.Name == "traffic_limit" || c.Name == "traffic_used" }
 
-// textOf returns a value of a column as text; empty: it is none.
+// textOf returns a value of a column as text. It is empty if there is no value.
 func (v *view) textOf(c column, value any) string {
 	switch value := value.(type) {
 	case nil:

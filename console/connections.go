@@ -23,7 +23,7 @@ const (
 	connectedField = "connected"
 )
 
-// resume continues the connection that a request is made in, if any.
+// resume continues the connection that a request is made in, if there is one.
 func (v *view) resume(ctx context.Context) (context.Context, error) {
 	cookie, err := v.request.Cookie(cookieConnection)
 	if err != nil {
@@ -64,13 +64,13 @@ func (v *view) over(w http.ResponseWriter, err error) {
 // Connected reports whether the person is connected to a user.
 func (v *view) Connected() bool { return !v.Connection.ID.IsZero() }
 
-// SecondsLeft is how long the connection can be used for.
+// SecondsLeft returns for how many seconds the connection can still be used.
 func (v *view) SecondsLeft() int {
 	return int(max(0, v.Connection.ExpiresAt.Sub(v.Now)+time.Second-1) / time.Second)
 }
 
-// sameConnection returns a refusal of a form that was made in another connection than the
-// one that it is sent in, or in none: what it does would be recorded wrongly.
+// sameConnection refuses a form that was made in another connection than the one that it is sent
+// in, or in none, because what it does would be recorded wrongly.
 func (v *view) sameConnection(r *http.Request) error {
 	id := ""
 	if v.Connected() {
@@ -82,10 +82,10 @@ func (v *view) sameConnection(r *http.Request) error {
 	return nil
 }
 
-// postForms finds the forms that do something.
+// postForms matches the forms that change something.
 var postForms = regexp.MustCompile(`<form[^>]* method="post"[^>]*>`)
 
-// bind says in every form of a page in which connection it was made.
+// bind notes in every form of a page the connection in which the page was made.
 func (v *view) bind(page []byte) []byte {
 	if !v.Connected() {
 		return page
@@ -99,7 +99,7 @@ func (p *userPage) CanConnect() bool {
 		p.Actor.Kind == userkit.ActorAdministrator && p.Actor.ID != "" && p.Can("connections.connect")
 }
 
-// ConnectionDurations are the times that a person can connect for.
+// ConnectionDurations returns the lengths of time for which a person can connect.
 func (p *userPage) ConnectionDurations() []choice {
 	limits := p.console.users.Project().Connections
 	standard, most := time.Duration(limits.Duration), time.Duration(limits.MaxDuration)
@@ -114,10 +114,10 @@ func (p *userPage) ConnectionDurations() []choice {
 	return all
 }
 
-// connectionDurations are offered beside those of the policy.
+// connectionDurations are the lengths of time that are offered beside those of the policy.
 var connectionDurations = []time.Duration{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour}
 
-// lasting says a length of time to a person.
+// lasting returns a length of time in words.
 func (v *view) lasting(duration time.Duration) string {
 	switch {
 	case duration%time.Hour == 0:
@@ -128,7 +128,7 @@ func (v *view) lasting(duration time.Duration) string {
 	return v.N("%s seconds", int64(duration/time.Second))
 }
 
-// connect connects the person to a user: from then on every page is about that user.
+// connect connects the person to a user. From then on every page is about that user.
 func (c *console) connect(v *view, w http.ResponseWriter, r *http.Request) error {
 	duration, err := time.ParseDuration(r.PostForm.Get("duration"))
 	if err != nil {
@@ -153,7 +153,7 @@ func (c *console) disconnect(v *view, w http.ResponseWriter, r *http.Request) er
 	if !v.Connected() {
 		return &redirect{"/"}
 	}
-	// Whoever may not end connections leaves this one all the same.
+	// A person who may not end connections may still leave this one.
 	_, err := c.users.Disconnect(r.Context(), v.Connection.ID)
 	if err != nil && !errors.Is(err, userkit.ErrForbidden) && !errors.Is(err, userkit.ErrNotFound) {
 		return err
@@ -229,7 +229,7 @@ func (p *connectionsPage) fill(connections []userkit.Connection, people names) {
 	}}.of(connections)
 }
 
-// endConnection ends a connection of anybody.
+// endConnection ends a connection of any administrator.
 func (c *console) endConnection(v *view, w http.ResponseWriter, r *http.Request) error {
 	id, err := userkit.ParseID[userkit.Connection](r.PostForm.Get("target"))
 	if err != nil {

@@ -139,13 +139,13 @@ func newConsole(users userkit.Manager, options ...Option) *console {
 	return c
 }
 
-// page is a handler of one of the console's addresses. An error that it returns is
-// shown on a page of its own.
+// page handles one of the console's addresses. An error that it returns is shown on a page of its
+// own.
 type page func(v *view, w http.ResponseWriter, r *http.Request) error
 
-// handle registers a page that carries out or shows an operation of Manager: whoever may
-// not do it gets a refusal. It is asked about the user or the segment in the path, where
-// that is what the operation is about.
+// handle registers a page that carries out or shows an operation of Manager. A person who may not
+// do it is refused. If the operation is about a user or a segment, the question whether it may be
+// done is about the one in the path.
 func (c *console) handle(pattern, operation string, serve page) {
 	kind := operationTargets()[operation]
 	c.operations[pattern] = operation
@@ -240,13 +240,13 @@ const maxParts = 1000
 // maxForm bounds every request body but an upload.
 const maxForm = 1 << 20
 
-// userOf returns the user that an address names; zero: none.
+// userOf returns the id of the user that an address names. It is zero if there is none.
 func userOf(r *http.Request) userkit.UserID {
 	id, _ := userkit.ParseID[userkit.User](r.PathValue("user"))
 	return id
 }
 
-// operationTargets says what each operation is about.
+// operationTargets returns what each operation is about, by its name.
 var operationTargets = sync.OnceValue(func() map[string]userkit.TargetKind {
 	targets := map[string]userkit.TargetKind{}
 	for _, operation := range userkit.Operations() {
@@ -255,8 +255,8 @@ var operationTargets = sync.OnceValue(func() map[string]userkit.TargetKind {
 	return targets
 })
 
-// targetOf returns the id in an address of what an operation is about; empty: none, or one
-// that is no id, which the page then does not find.
+// targetOf returns the id in an address of what an operation is about. It is empty if there is none,
+// or if it is no id; the page then finds nothing.
 func targetOf(r *http.Request, kind userkit.TargetKind) string {
 	if kind != userkit.TargetUser && kind != userkit.TargetSegment {
 		return ""
@@ -326,7 +326,7 @@ func (c *console) serve(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, v.request)
 }
 
-// within makes the request of a view one in a context, at a path below the base.
+// within replaces the request of a view by one with a context and with a path below the base.
 func (v *view) within(ctx context.Context, path string) {
 	address := *v.request.URL
 	address.Path, address.RawPath = path, ""
@@ -334,8 +334,8 @@ func (v *view) within(ctx context.Context, path string) {
 	v.request.URL = &address
 }
 
-// noSuchPage is the error of an address that no page has. An address that only forms
-// are sent to leads back to the page that the form is on.
+// noSuchPage returns the error for an address that no page has. An address to which only forms are
+// sent leads back to the page of the form.
 func (c *console) noSuchPage(r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		post := r.Clone(r.Context())
@@ -376,11 +376,11 @@ func (c *console) locate(r *http.Request) (base, path string) {
 	return base, r.URL.Path
 }
 
-// pageBuffers are those in which pages were made, whose room others take.
+// pageBuffers are the buffers in which pages are made, one after another.
 var pageBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// render writes a page as HTML. It is made whole first, so that a fault in a template is
-// an error page and not half of a page.
+// render writes a page as HTML. It executes the template before it writes anything, so that a
+// fault in the template leads to an error page and not to half of a page.
 func (v *view) render(w http.ResponseWriter, status int, name string, data any) error {
 	template, ok := templates[name]
 	if !ok {
@@ -410,7 +410,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// redirect is no error but an answer: the person goes on at another address below the base.
+// redirect is an answer in the place of an error: the person goes on at another address below the
+// base.
 type redirect struct{ path string }
 
 func (r *redirect) Error() string { return "see " + r.path }

@@ -11,8 +11,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// overview is what the first page shows of what its viewer may see. It is made anew once
-// a minute at most.
+// overview is what the first page shows to a person. It is made anew once a minute at most.
 type overview struct {
 	At            time.Time
 	Total         int64
@@ -46,15 +45,16 @@ type attention struct {
 	Tone   string
 }
 
-// overviews keeps the overviews of people for a minute: each may see other users.
+// overviews keeps the overview of each person for a minute. Each person may see other users, so
+// nobody is shown the overview of somebody else.
 type overviews struct {
 	mutex sync.Mutex
 	all   map[overviewKey]*lastOverview
 }
 
-// lastOverview is the overview that was made last for a person. Whoever makes it anew has
-// an element in turn, so that a person who opens several pages costs one overview, and
-// nobody waits for that of another person.
+// lastOverview is the overview that was made last for a person. A request that makes it anew holds
+// an element in turn meanwhile, so that a person who opens several pages costs one overview, and
+// nobody waits for the overview of another person.
 type lastOverview struct {
 	turn chan struct{}
 	made *overview
@@ -166,7 +166,7 @@ func (c *console) overviewNow(ctx context.Context, v *view) (*overview, error) {
 	return o, nil
 }
 
-// addMoney adds up what was paid in and taken in the last thirty days.
+// addMoney adds up the refills and the charges of the last thirty days.
 func (c *console) addMoney(ctx context.Context, o *overview, now time.Time) error {
 	query := userkit.TransactionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}}
 	query.From, query.IncludeCancelled = now.AddDate(0, 0, -30), true
@@ -223,7 +223,7 @@ var watchedUsers = []struct {
 	}},
 }
 
-// What else a person should look at.
+// These texts say what else a person should look at.
 const (
 	silentSessions     = "%s sessions are open but have not reported for long. Does a process run Manager.Run?"
 	undecidedPurchases = "%s purchases are undecided: their stores have not answered"
@@ -259,8 +259,8 @@ func (c *console) addAttention(ctx context.Context, v *view, o *overview, count 
 	return nil
 }
 
-// addFailedDeliveries counts the newest messages that a device was not told of. An application
-// that was uninstalled is nothing that a person could mend, so it does not count.
+// addFailedDeliveries counts the newest messages of which a device was not notified. An application
+// that was uninstalled does not count, since nobody can do anything about it.
 func (c *console) addFailedDeliveries(ctx context.Context, o *overview, now time.Time) error {
 	newest := userkit.DeliveryQuery{
 		DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true},
@@ -302,8 +302,8 @@ func (c *console) addSilent(ctx context.Context, o *overview, now time.Time) err
 	return nil
 }
 
-// addUndecided counts the purchases of which a store has said nothing yet: they come
-// first in the order of verified_at.
+// addUndecided counts the purchases of which a store has said nothing yet, which come first in the
+// order of verified_at.
 func (c *console) addUndecided(ctx context.Context, o *overview) error {
 	purchases, err := c.users.Purchases(ctx, userkit.PurchaseQuery{PageQuery: userkit.PageQuery{Limit: 200, Sort: "verified_at"}})
 	if err != nil {
@@ -321,7 +321,7 @@ func (c *console) addUndecided(ctx context.Context, o *overview) error {
 	return nil
 }
 
-// UsersURL returns the address of users; empty: the person may see no list of them.
+// UsersURL returns the address of the list of users. It is empty if the person may not see one.
 func (v *view) UsersURL(pairs ...string) string {
 	if !v.May("users.list") {
 		return ""

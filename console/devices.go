@@ -18,8 +18,8 @@ type devicesPage struct {
 	Rotated bool
 }
 
-// deviceRow is a device with its slot, counted from 1 in the order of registration; 0: not known on
-// this page.
+// deviceRow is a device with its slot. Slots are counted from 1 in the order of registration; 0
+// means that the slot is not known on this page.
 type deviceRow struct {
 	userkit.Device
 	slot int
@@ -118,7 +118,7 @@ func (p *devicesPage) fill(rows []deviceRow) {
 	}}.of(rows)
 }
 
-// deviceOf reads a device of a user; that of another user is not found.
+// deviceOf reads a device of a user. It does not find a device of another user.
 func (c *console) deviceOf(r *http.Request, user userkit.UserID, id userkit.DeviceID) (userkit.Device, error) {
 	device, err := c.users.Device(r.Context(), id)
 	if err == nil && device.UserID != user {
@@ -127,8 +127,8 @@ func (c *console) deviceOf(r *http.Request, user userkit.UserID, id userkit.Devi
 	return device, err
 }
 
-// actOnDevice is an action on the device that a dialog is about. A device that it returns
-// with a token is shown once.
+// actOnDevice returns a page that acts on the device of a dialog. If act returns the device with a
+// token, the token is shown once.
 func (c *console) actOnDevice(done string, act func(r *http.Request, device userkit.Device) (*userkit.Device, error)) page {
 	return func(v *view, w http.ResponseWriter, r *http.Request) error {
 		id, err := userkit.ParseID[userkit.Device](r.PostForm.Get("target"))
@@ -177,8 +177,8 @@ func (c *console) updateDevice(r *http.Request, device userkit.Device) (*userkit
 	return nil, err
 }
 
-// withdrawConsent takes back that the device's location may be kept. To give it is for
-// whoever uses the device.
+// withdrawConsent withdraws the consent to keep the location of the device. Only the person who
+// uses the device can give it.
 func (c *console) withdrawConsent(r *http.Request, device userkit.Device) (*userkit.Device, error) {
 	_, err := c.users.UpdateDevice(r.Context(), device.ID, userkit.DevicePatch{LocationConsent: userkit.Set(false)})
 	return nil, err
@@ -198,7 +198,7 @@ func (c *console) registerDevice(v *view, w http.ResponseWriter, r *http.Request
 	return c.showDevicesPage(v, w, r, http.StatusOK, nil, &device)
 }
 
-// TypeChoices are the types of device.
+// TypeChoices returns the types of device.
 func (p devicesPage) TypeChoices() []choice {
 	current := p.Form.Value("type", string(p.Device.Type))
 	var all []choice

@@ -44,7 +44,7 @@ func (f *sharedFile) open() (*io.SectionReader, bool) {
 	return io.NewSectionReader(f.content, 0, f.size), true
 }
 
-// done ends what open began.
+// done says that a reader which open returned is no longer needed.
 func (f *sharedFile) done() {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -62,7 +62,7 @@ func (f *sharedFile) drop() {
 	}
 }
 
-// close closes the file when nobody needs it. The lock is held.
+// close closes the file if nobody needs it any more. The lock is held.
 func (f *sharedFile) close() {
 	if f.dropped && f.readers == 0 {
 		_ = f.content.Close() // nothing of it is needed

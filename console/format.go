@@ -32,7 +32,7 @@ func (v *view) Exact(t time.Time) string {
 	return string(t.UTC().AppendFormat(append(text, " · "...), time.RFC3339Nano))
 }
 
-// Time returns a time as an element: short, and exact on hover.
+// Time returns a time as an element that is short, and exact on hover.
 func (v *view) Time(t time.Time) template.HTML {
 	if t.IsZero() {
 		return ""
@@ -40,7 +40,8 @@ func (v *view) Time(t time.Time) template.HTML {
 	return v.timeElement(t, v.At(t))
 }
 
-// Ago returns how long ago a time was, or in how long it will be, exact on hover.
+// Ago returns as an element how long ago a time was, or how far ahead it is. The exact time is shown
+// on hover.
 func (v *view) Ago(t time.Time) template.HTML {
 	if t.IsZero() {
 		return ""
@@ -114,12 +115,12 @@ func readable(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + byteUnits[unit]
 }
 
-// Size returns a size as an element: readable, and exact on hover.
+// Size returns a size as an element that is readable, and exact on hover.
 func (v *view) Size(n any) template.HTML {
 	return `<span title="` + escaped(v.N("%s bytes", n)) + `">` + escaped(v.Bytes(n)) + `</span>`
 }
 
-// Percent returns how full something is, in percent, 0 to 100.
+// Percent returns which part of a whole something is, in percent from 0 to 100.
 func (v *view) Percent(part, whole int64) int {
 	if whole <= 0 {
 		return 0
@@ -171,7 +172,7 @@ var countryCodes = sync.OnceValue(func() []string {
 	return codes
 })
 
-// Countries are the countries by their names in the person's language.
+// Countries returns the countries in the order of their names in the person's language.
 func (v *view) Countries(selected string) []choice {
 	names := display.Regions(v.texts.tag)
 	var all []choice
@@ -187,8 +188,8 @@ func (v *view) Countries(selected string) []choice {
 	return all
 }
 
-// Icon returns an icon, whose shapes stand in the page: a browser takes half as long again to show
-// a table whose rows refer to shapes of another file.
+// Icon returns an icon. Its shapes are part of the page, since a browser takes half as long again to
+// show a table whose rows refer to shapes in another file.
 func (v *view) Icon(name string) template.HTML {
 	return `<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">` + icons()[name] + `</svg>`
 }
@@ -217,8 +218,8 @@ func (v *view) Avatar(user userkit.User) template.HTML {
 		`<span>` + escaped(user.Initials()) + `</span></span>`
 }
 
-// Person returns a user as an element: the picture, the name and the address below it. The
-// name is a link to the user, if the person may follow it.
+// Person returns a user as an element with the picture, the name and the address below it. With link,
+// the name is a link to the user if the person may follow it.
 func (v *view) Person(user userkit.User, link bool) template.HTML {
 	name := isolated(user.DisplayName())
 	if link {
@@ -236,10 +237,10 @@ func (v *view) UserLink(id userkit.UserID, tab, name string) template.HTML {
 	return `<a data-open href="` + escaped(address) + `">` + isolated(name) + `</a>`
 }
 
-// Badge returns a word of a table as a badge in its colour.
+// Badge returns a word of a table as a badge of its tone.
 func (v *view) Badge(word any) template.HTML { return badge(v.Tone(word), v.Label(word)) }
 
-// Tone returns the colour of a status: good, warn, bad or plain.
+// Tone returns the tone of a status: good, warn, bad or plain.
 func (v *view) Tone(word any) string {
 	switch fmt.Sprint(word) {
 	case "active", "allowed", "refill", "production", "created", "delivered":
@@ -265,7 +266,7 @@ func (v *view) JSON(raw json.RawMessage) string {
 	return string(text)
 }
 
-// Compact returns a JSON value in one line, for a table.
+// Compact returns a JSON value on one line, for a table.
 func (v *view) Compact(raw json.RawMessage) string {
 	text := strings.Join(strings.Fields(string(raw)), " ")
 	if runes := []rune(text); len(runes) > 160 {
@@ -287,7 +288,8 @@ func (v *view) Who(actor userkit.Actor) string {
 	return v.Label(actor.Kind)
 }
 
-// By returns the name of an actor as an element, and whether the actor did it for the user.
+// By returns the name of an actor as an element, which also says if the actor acted on behalf of the
+// user.
 func (v *view) By(actor userkit.Actor) template.HTML {
 	name := isolated(v.Who(actor))
 	if actor.OnBehalfOf.IsZero() {
@@ -296,7 +298,7 @@ func (v *view) By(actor userkit.Actor) template.HTML {
 	return name + " " + muted(escaped(v.T("on behalf of the user")))
 }
 
-// reasons say what an access reason means, and what helps.
+// reasons are texts that say what an access reason means and how access can be restored.
 var reasons = map[userkit.AccessReason]string{
 	userkit.CodeUserDisabled: "An administrator has deactivated the user. Activate the user to restore access.",
 	userkit.CodeUserInactive: "The user was created by an administrator and waits for activation.",
@@ -305,5 +307,5 @@ var reasons = map[userkit.AccessReason]string{
 	userkit.CodeNoDeviceSlot: "The device is beyond the number that the licence allows.",
 }
 
-// Reason says what an access reason means.
+// Reason returns what an access reason means.
 func (v *view) Reason(reason userkit.AccessReason) string { return v.T(reasons[reason]) }

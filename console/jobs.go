@@ -33,7 +33,7 @@ type job struct {
 	rejects *sharedFile // the rejected rows; nil: none
 }
 
-// jobState is where a job stands.
+// jobState is the progress of a job, and what came of it.
 type jobState struct {
 	Done, Total int64 // Total 0: not known
 	Ended       time.Time
@@ -47,7 +47,7 @@ type jobState struct {
 	HasRejects  bool
 }
 
-// State returns where the job stands.
+// State returns the progress of the job, and what came of it.
 func (j *job) State() jobState {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -62,7 +62,7 @@ func (j *job) progress(done, total int64) {
 	j.state.Done, j.state.Total = done, total
 }
 
-// Percent returns how far the job is.
+// Percent returns which part of the job is done, in percent from 0 to 100.
 func (s jobState) Percent() int {
 	if s.Total <= 0 {
 		return 0
@@ -70,7 +70,7 @@ func (s jobState) Percent() int {
 	return int(min(100, s.Done*100/s.Total))
 }
 
-// Running reports whether the job goes on.
+// Running reports whether the job has not ended yet.
 func (s jobState) Running() bool { return s.Ended.IsZero() }
 
 // jobs are the jobs of this process. Those that have ended are kept for an hour.
@@ -91,8 +91,8 @@ func newJobs(now func() time.Time, logger *slog.Logger) *jobs {
 	return &jobs{now: now, logger: logger, all: map[string]*job{}}
 }
 
-// start runs a job on a goroutine of its own. The job ends when it is done or cancelled,
-// and not with the request.
+// start runs a job on a goroutine of its own. The job ends when it is done or stopped, and not
+// with the request that started it.
 func (j *jobs) start(ctx context.Context, started *job, run func(ctx context.Context, j *job) error) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -172,7 +172,7 @@ func (j *jobs) of(actor userkit.Actor) []*job {
 	return all
 }
 
-// find returns a job of a person; that of another one is not found.
+// find returns a job of a person. It does not find a job of somebody else.
 func (j *jobs) find(actor userkit.Actor, id string) (*job, error) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -218,8 +218,8 @@ type fieldDifference struct {
 	Old, New template.HTML
 }
 
-// Differences returns what the rows of a dry run would change. Who may not see a user is not
-// told what is known of it.
+// Differences returns what the rows of a dry run would change. A person who may not see a user is
+// not told what is known about the user.
 func (v *view) Differences(changes []userio.RowChange) []difference {
 	columns := map[string]column{}
 	for _, c := range v.columnsOf() {
@@ -254,8 +254,8 @@ func (v *view) Differences(changes []userio.RowChange) []difference {
 // maxDiffering is how many characters of a value a difference shows.
 const maxDiffering = 500
 
-// differing returns a value so that it can be told from another one: whole where a table
-// would round it.
+// differing returns a value in a form that can be told from another value: unlike in a table, it is
+// not rounded.
 func (v *view) differing(c column, value any) template.HTML {
 	text := ""
 	switch value := value.(type) {
@@ -285,7 +285,7 @@ func (s jobState) Unlisted() int64 {
 	return s.Import.Created + s.Import.Updated - int64(len(s.Import.Changes))
 }
 
-// JobError says to a person why a job ended early.
+// JobError returns a text that says to a person why a job ended early.
 func (v *view) JobError(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return v.T("The job was stopped. What was done stays done.")
@@ -328,7 +328,7 @@ func (c *console) downloadRejects(v *view, w http.ResponseWriter, r *http.Reques
 
 var errNoRejects = &refusal{http.StatusNotFound, "There are no rejected rows."}
 
-// attachment sets the headers of a file to keep. name is ASCII.
+// attachment sets the headers of an answer that a browser saves as a file. The name must be ASCII.
 func attachment(w http.ResponseWriter, kind, name string) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)

@@ -24,7 +24,7 @@ type userMessagesPage struct {
 	Devices    map[userkit.DeviceID]userkit.Device
 }
 
-// DeviceName returns the name of a device of the user, or its id where it has been deleted.
+// DeviceName returns the name of a device of the user, or its id if it has been deleted.
 func (p userMessagesPage) DeviceName(id userkit.DeviceID) string {
 	device := p.Devices[id]
 	switch {
@@ -107,7 +107,8 @@ func (v *view) sender(m *userkit.Message) template.HTML {
 	return escaped(v.T("Mail")) + " " + isolated(cmp.Or(m.Origin.Mail.FromName, m.Origin.Mail.From))
 }
 
-// openMessage reads the message of the dialog, and where it is shown, what became of telling devices of it.
+// openMessage reads the message of the dialog. If the dialog shows it, openMessage also reads what
+// became of its deliveries to devices.
 func (c *console) openMessage(r *http.Request, p *userMessagesPage) error {
 	id, err := userkit.ParseID[userkit.Message](p.Target)
 	if err != nil {
@@ -146,10 +147,10 @@ func errNoMessage() error {
 	return userkit.NewError(userkit.CodeMessageNotFound, "message", "no message of the user")
 }
 
-// newMessageKey makes the key of a form that sends a message.
+// newMessageKey returns a new key for a form that sends a message.
 func newMessageKey() string { return "console-" + userkit.NewID[userkit.Message]().String() }
 
-// messageFormats are the formats to choose from.
+// messageFormats returns the formats to choose from.
 func (v *view) messageFormats(f *form) []choice {
 	var all []choice
 	for _, format := range []userkit.MessageFormat{userkit.MessagePlain, userkit.MessageMarkdown} {
@@ -161,8 +162,8 @@ func (v *view) messageFormats(f *form) []choice {
 // messageFields are the fields of the form of a message.
 var messageFields = []string{"subject", "body", "format", "expires_at"}
 
-// readMessage reads the form of a message. Its body stays as it was typed, but for the ends
-// of lines.
+// readMessage reads the form of a message. The body stays as it was typed, except for the ends of
+// lines.
 func (v *view) readMessage(form url.Values) (userkit.NewMessage, error) {
 	message := userkit.NewMessage{
 		Subject: strings.TrimSpace(form.Get("subject")), Body: strings.ReplaceAll(form.Get("body"), "\r\n", "\n"),
@@ -203,7 +204,8 @@ func (c *console) markRead(v *view, w http.ResponseWriter, r *http.Request) erro
 	return v.done(w, "/users/"+userOf(r).String()+"/messages", v.T("The message is marked as read."))
 }
 
-// messagesPage writes to many users, and shows which devices were not told.
+// messagesPage is the page on which a person writes to many users, and sees which devices were not
+// notified.
 type messagesPage struct {
 	*view
 	Form     *form
@@ -227,7 +229,7 @@ func (v *view) MaySend() bool {
 // MayMessages reports whether the person may see the page of messages.
 func (v *view) MayMessages() bool { return v.MaySend() || v.May("messages.deliveries") }
 
-// audience are the inputs that say which users of a list are meant.
+// audience are the parameters that say which users of a list are meant.
 var audience = []string{"q", "filter", "id"}
 
 func (c *console) showMessages(v *view, w http.ResponseWriter, r *http.Request) error {
@@ -282,7 +284,7 @@ func (c *console) showMessagesPage(v *view, w http.ResponseWriter, r *http.Reque
 	return v.render(w, status, "messages", p)
 }
 
-// readDeliveries reads the devices that were not told, with the names of their users.
+// readDeliveries reads the deliveries that failed, with the names of their users.
 func (p *messagesPage) readDeliveries(c *console, r *http.Request) error {
 	found, err := c.users.Deliveries(r.Context(), userkit.DeliveryQuery{
 		DeliveryFilter: userkit.DeliveryFilter{OnlyFailed: true}, PageQuery: p.List.page(),
@@ -298,7 +300,7 @@ func (p *messagesPage) readDeliveries(c *console, r *http.Request) error {
 	return err
 }
 
-// fill makes the table of the devices that were not told.
+// fill makes the table of the devices that were not notified.
 func (p *messagesPage) fill(deliveries []userkit.Delivery, people names) {
 	type delivery = userkit.Delivery
 	v, l := p.view, p.List
@@ -351,7 +353,7 @@ func (c *console) previewMessageAgain(v *view, w http.ResponseWriter, r *http.Re
 	return c.showMessagesPage(v, w, r, status, p)
 }
 
-// sendToMany sends the message that was previewed, as a job.
+// sendToMany starts a job that sends the message that was previewed.
 func (c *console) sendToMany(v *view, w http.ResponseWriter, r *http.Request) error {
 	request, err := v.readMessageToMany(r.PostForm)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// purchasesPage is a table of purchases: of one user, or those of the project.
+// purchasesPage is a table of the purchases of one user or of the project.
 type purchasesPage struct {
 	*userPage // nil: of the project
 	List      list
@@ -93,7 +93,7 @@ func (p *purchasesPage) fill(v *view, purchases []userkit.Purchase, people names
 	p.List.Table = table[purchase]{label: v.T("Purchases"), columns: columns}.of(purchases)
 }
 
-// purchaseOf reads a purchase of a user; that of another user is not found.
+// purchaseOf reads a purchase of a user. It does not find a purchase of another user.
 func (c *console) purchaseOf(r *http.Request, user userkit.UserID, text string) (userkit.Purchase, error) {
 	id, err := userkit.ParseID[userkit.Purchase](text)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *console) purchaseOf(r *http.Request, user userkit.UserID, text string) 
 	return purchase, err
 }
 
-// actOnPurchase is an action on the purchase that a dialog is about.
+// actOnPurchase returns a page that acts on the purchase of a dialog.
 func (c *console) actOnPurchase(done string, act func(r *http.Request, id userkit.PurchaseID) error) page {
 	return func(v *view, w http.ResponseWriter, r *http.Request) error {
 		purchase, err := c.purchaseOf(r, userOf(r), r.PostForm.Get("target"))

@@ -6,8 +6,8 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// routes are the addresses of the console below its base, each with the operation of
-// Manager that it shows or does.
+// routes registers the pages of the console at their addresses below its base, each with the
+// operation of Manager that it shows or carries out.
 func (c *console) routes() {
 	c.handle("GET /{$}", "", c.showOverview)
 	c.handle("GET /find", "", c.find)

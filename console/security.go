@@ -8,8 +8,8 @@ import (
 	"github.com/userkit/userkit/internal/ratelimit"
 )
 
-// contentPolicy is the Content-Security-Policy of every answer: what comes from elsewhere,
-// and what stands in a page itself, does not run.
+// contentPolicy returns the Content-Security-Policy of every answer. No script runs that comes from
+// elsewhere or is written into a page.
 func contentPolicy(gravatar bool) string {
 	images := "'self'"
 	if gravatar {
@@ -19,13 +19,12 @@ func contentPolicy(gravatar bool) string {
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
-// question is what may be asked about a person: an operation, and what it is about; empty: it is
-// asked in general.
+// question asks whether a person may do an operation about something, or in general if about is
+// empty.
 type question struct{ operation, about string }
 
-// May reports whether the person may do an operation: about a user, a device or another
-// record, or else about the project or in general. What cannot be found out is not
-// offered.
+// May reports whether the person may do an operation on a user, a device or another record, or in
+// general if about is empty. It returns false if that cannot be found out.
 func (v *view) May(operation string, about ...fmt.Stringer) bool {
 	id := ""
 	if len(about) > 0 {
@@ -60,8 +59,8 @@ func (v *view) costly() error {
 	return &refusal{http.StatusTooManyRequests, "You have started many large jobs in a short time. Please wait a minute."}
 }
 
-// The bounds of costly calls: so many at once, which come back over a minute, for each of so many
-// persons.
+// A person can make costlyCalls costly calls at once, and gets as many again over a minute. So many
+// persons are counted as maxPersons.
 const (
 	costlyCalls = 20
 	maxPersons  = 10_000

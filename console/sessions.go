@@ -10,7 +10,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// sessionsPage is a table of sessions: of one user, or those of the project.
+// sessionsPage is a table of the sessions of one user or of the project.
 type sessionsPage struct {
 	*userPage // nil: of the project
 	List      list
@@ -22,7 +22,8 @@ type sessionsPage struct {
 	Form      *form
 }
 
-// readPeriod reads the parameters from and to, days in the person's zone, both included.
+// readPeriod reads the parameters from and to. Both are days in the person's zone, and are part of
+// the period.
 func (v *view) readPeriod() (from, to time.Time, err error) {
 	if text := v.Query("from"); text != "" {
 		if from, err = v.parseTime("from", text); err != nil {
@@ -146,7 +147,7 @@ func (p *sessionsPage) fill(v *view, sessions []userkit.Session, people names) {
 	p.List.Table = table[session]{label: v.T("Sessions"), columns: columns, id: func(s *session) string { return "session-" + s.ID.String() }}.of(sessions)
 }
 
-// sessionOf reads a session of a user; that of another user is not found.
+// sessionOf reads a session of a user. It does not find a session of another user.
 func (c *console) sessionOf(r *http.Request, user userkit.UserID, text string) (userkit.Session, error) {
 	id, err := userkit.ParseID[userkit.Session](text)
 	if err != nil {
@@ -173,7 +174,7 @@ func (c *console) endSession(v *view, w http.ResponseWriter, r *http.Request) er
 	return v.done(w, "/users/"+userOf(r).String()+"/sessions", v.T("The session has ended."))
 }
 
-// showSessions shows the sessions of the project: those that run now, or all of a period.
+// showSessions shows the active sessions of the project, or all sessions of a period.
 func (c *console) showSessions(v *view, w http.ResponseWriter, r *http.Request) error {
 	v.Title = v.T("Sessions")
 	p := sessionsPage{List: v.newList("started_at", true), From: v.Query("from"), To: v.Query("to")}
@@ -204,7 +205,8 @@ type sessionsView struct {
 // names are what users are called, by their ids.
 type names map[userkit.UserID]string
 
-// of returns what a user is called: the id for one who is gone, or whom the person may not see.
+// of returns the name of a user. If the user is deleted, or the person may not see the user, it
+// returns the id.
 func (n names) of(id userkit.UserID) string {
 	if name := n[id]; name != "" {
 		return name
@@ -212,12 +214,13 @@ func (n names) of(id userkit.UserID) string {
 	return id.String()
 }
 
-// namesIn reads what the users are called whose ids some items have.
+// namesIn reads the names of the users whose ids some items have.
 func namesIn[T any](c *console, r *http.Request, items []T, of ...func(item *T) userkit.UserID) (names, error) {
 	return startNames(c, r, items, of...)()
 }
 
-// startNames is namesIn for a page that does something else meanwhile.
+// startNames is namesIn for a page that does something else meanwhile. It returns a function that
+// waits for the names.
 func startNames[T any](c *console, r *http.Request, items []T, of ...func(item *T) userkit.UserID) (wait func() (names, error)) {
 	var ids []userkit.UserID
 	if viewOf(r).May("users.names") {

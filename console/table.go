@@ -8,9 +8,9 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// table is how the items of a list are shown. Tables are written in Go: a template takes ten
-// times as long for a row. What stands in a cell is of the type template.HTML, which a text
-// becomes through escaped or isolated only.
+// table says how the items of a list are shown. Tables are written in Go because a template takes ten
+// times as long for a row. Cells are of the type template.HTML, into which only escaped and isolated
+// turn a text.
 type table[T any] struct {
 	label   string // for those who do not see the table
 	columns []tableColumn[T]
@@ -35,7 +35,7 @@ type head struct {
 // plain returns the heading of a column by which the table cannot be sorted.
 func plain(text string) head { return head{Text: escaped(text)} }
 
-// hidden returns a heading that is not seen, of a column that needs none.
+// hidden returns a heading for screen readers only, for a column that explains itself.
 func hidden(text string) head { return head{Text: `<span class="sr">` + escaped(text) + `</span>`} }
 
 // sorted returns the heading of a column by which the table can be sorted.
@@ -53,8 +53,8 @@ func (l list) sorted(field, text string) head {
 	return h
 }
 
-// of returns the table of some items, or nothing if there are none: the page then says what to do
-// next.
+// of returns the table of some items. It returns nothing if there are none, and the page then says
+// what to do next.
 func (t table[T]) of(items []T) template.HTML {
 	if len(items) == 0 {
 		return ""
@@ -144,10 +144,10 @@ func brief(text string) template.HTML {
 	return `<bdi class="brief" title="` + said + `">` + said + `</bdi>`
 }
 
-// muted returns HTML in the colour of what is said beside the matter.
+// muted returns HTML in the colour of secondary text.
 func muted(html template.HTML) template.HTML { return `<span class="muted">` + html + `</span>` }
 
-// None returns what stands in the place of a value that there is none of.
+// None returns what is shown in the place of a value that is missing.
 func (v *view) None() template.HTML {
 	return `<span class="none" aria-label="` + escaped(v.T("none")) + `">—</span>`
 }

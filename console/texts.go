@@ -33,14 +33,14 @@ type catalogue struct {
 	decimal string      // what stands between a whole number and its fraction
 }
 
-// catalogueFile is how a catalogue is written in the folder texts.
+// catalogueFile is a catalogue as the files of the folder texts have it.
 type catalogueFile struct {
 	Name    string                       `json:"name"`
 	Texts   map[string]string            `json:"texts"`
 	Plurals map[string]map[string]string `json:"plurals"`
 }
 
-// catalogues are the languages, English first.
+// catalogues returns the catalogues of all languages, that of English first.
 var catalogues = sync.OnceValue(func() []*catalogue {
 	entries, err := textFiles.ReadDir("texts")
 	if err != nil {
@@ -81,7 +81,8 @@ var matcher = sync.OnceValue(func() language.Matcher {
 	return language.NewMatcher(tags)
 })
 
-// catalogueFor returns the language that a person chose, or else one that the browser asks for.
+// catalogueFor returns the catalogue of the language that a person chose, or else of one that the
+// browser asks for.
 func catalogueFor(r *http.Request) *catalogue {
 	chosen := ""
 	if cookie, err := r.Cookie(cookieLanguage); err == nil {
@@ -91,7 +92,8 @@ func catalogueFor(r *http.Request) *catalogue {
 	return catalogues()[index]
 }
 
-// text returns a text with its arguments filled in; one that is missing is in English.
+// text returns a text with its arguments filled in. It is in English if the catalogue does not have
+// it.
 func (c *catalogue) text(key string, args ...any) string {
 	text, ok := c.texts[key]
 	if !ok {
@@ -120,7 +122,7 @@ func (c *catalogue) count(key string, n int64) string {
 	return fmt.Sprintf(text, c.number(n))
 }
 
-// number returns a whole number with its thousands apart.
+// number returns a whole number with its thousands separated.
 func (c *catalogue) number(n int64) string {
 	if n >= 0 && n < int64(len(c.small)) {
 		return c.small[n]

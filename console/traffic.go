@@ -17,14 +17,14 @@ type trafficPage struct {
 	Fault    string
 }
 
-// traffic is what a person sees of use per day.
+// traffic is the use per day as a person sees it.
 type traffic struct {
 	Days           []userkit.DayUsage // newest first, without those that have no use
 	Points         string             // of all days, for the plot, as JSON
 	Received, Sent int64
 }
 
-// newTraffic makes use per day, in order, what a person sees of it.
+// newTraffic returns the use per day, in the order of days, as a person sees it.
 func newTraffic(usage []userkit.DayUsage, from, to userkit.Day) (traffic, error) {
 	t := traffic{Days: slices.Clone(usage)}
 	points := plotPoints{}
@@ -50,7 +50,7 @@ func newTraffic(usage []userkit.DayUsage, from, to userkit.Day) (traffic, error)
 	return t, nil
 }
 
-// plotPoints is what the plot gets: days as seconds since 1970, and bytes.
+// plotPoints is what the plot draws. Days are in seconds since 1970, and traffic is in bytes.
 type plotPoints struct {
 	Days     []int64 `json:"days"`
 	Received []int64 `json:"received"`

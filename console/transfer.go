@@ -20,7 +20,7 @@ import (
 	"github.com/userkit/userkit/userio"
 )
 
-// exportUsers serves the list as a file: as filtered, sorted and with its columns.
+// exportUsers serves the list as a file, with the filter, the order and the columns of the page.
 func (c *console) exportUsers(v *view, w http.ResponseWriter, r *http.Request) error {
 	if err := v.costly(); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *console) exportUsers(v *view, w http.ResponseWriter, r *http.Request) e
 	return out.end(err)
 }
 
-// archiveUser serves everything about a user as a ZIP.
+// archiveUser serves a ZIP file with everything about a user.
 func (c *console) archiveUser(v *view, w http.ResponseWriter, r *http.Request) error {
 	if err := v.costly(); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (u *uploads) forget(old *upload) {
 	delete(u.all, old.id)
 }
 
-// find returns a file of a person; that of another one is not found.
+// find returns a file of a person. It does not find a file of somebody else.
 func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
@@ -153,7 +153,7 @@ func (u *uploads) find(actor userkit.Actor, id string) (*upload, error) {
 
 var errNoUpload = &refusal{http.StatusNotFound, "The file is no longer here. Please upload it again."}
 
-// importPage is the first step of an import: to choose a file.
+// importPage is the first step of an import, in which a person chooses a file.
 type importPage struct {
 	*view
 	Form      *form
@@ -220,7 +220,7 @@ func (c *console) inspect(kept *upload, options userio.ImportOptions) (userio.In
 	return userio.Inspect(file, options)
 }
 
-// mappingPage is the second step: which column is which field.
+// mappingPage is the second step of an import, in which a person says which column is which field.
 type mappingPage struct {
 	*view
 	Form       *form
@@ -296,7 +296,7 @@ func (c *console) showMapping(v *view, w http.ResponseWriter, r *http.Request, s
 	return v.render(w, status, "mapping", p)
 }
 
-// encodings are those that a file without a byte-order mark may be in.
+// encodings returns the encodings that a file without a byte-order mark may have.
 func (v *view) encodings(chosen string) []choice {
 	all := []choice{{"", "UTF-8", chosen == ""}}
 	for _, name := range []string{
@@ -308,7 +308,7 @@ func (v *view) encodings(chosen string) []choice {
 	return all
 }
 
-// mappingChoices are the fields that a column can be.
+// mappingChoices returns the fields that a column can be mapped to.
 func (v *view) mappingChoices(use userio.ColumnUse, chosen string) []choice {
 	all := []choice{{"-", v.T("Leave out"), chosen == "-"}}
 	add := func(value, text string) {
@@ -358,7 +358,7 @@ func (v *view) importOptions(r *http.Request, found userio.Inspection) userio.Im
 	return options
 }
 
-// runImport begins the dry run or the import, as a job.
+// runImport starts a job that is the import or its dry run.
 func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) error {
 	if err := v.costly(); err != nil {
 		return err
@@ -405,7 +405,7 @@ func (c *console) runImport(v *view, w http.ResponseWriter, r *http.Request) err
 	return v.done(w, "/jobs/"+started.ID, "")
 }
 
-// importFile is the job of an import.
+// importFile imports a file as a job.
 func (c *console) importFile(ctx context.Context, j *job, file *io.SectionReader, options userio.ImportOptions) error {
 	content, err := tempfile.Create()
 	if err != nil {

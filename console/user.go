@@ -12,7 +12,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// userPage is what every tab of a user knows.
+// userPage is what every tab of a user shows.
 type userPage struct {
 	*view
 	User       userkit.User
@@ -39,7 +39,7 @@ type tab struct {
 	Count                 int
 }
 
-// Tabs are the tabs that the person may see.
+// Tabs returns the tabs that the person may see.
 func (p *userPage) Tabs() []tab {
 	counts := map[string]int{"devices": p.User.Devices, "sessions": p.User.OpenSessions, "purchases": p.User.ActivePurchases}
 	var all []tab
@@ -65,8 +65,8 @@ var userTabs = []tab{
 	{"activity", "Activity", "activity.list", 0},
 }
 
-// UserURL returns the address of a tab of a user, which may have a query, for a list of
-// users; empty: the person may see it of nobody.
+// UserURL returns the address of a tab of a user for a list of users. The tab may have a query. The
+// address is empty if the person may see that tab of no user.
 func (v *view) UserURL(id userkit.UserID, to string) string {
 	name, _, _ := strings.Cut(to, "?")
 	at := slices.IndexFunc(userTabs, func(t tab) bool { return t.Name == name })
@@ -79,7 +79,7 @@ func (v *view) UserURL(id userkit.UserID, to string) string {
 	return v.Base + "/users/" + id.String() + to
 }
 
-// loadUser reads the user of the address, and what all its tabs show.
+// loadUser reads the user of the address, and what all tabs of a user show.
 func (c *console) loadUser(v *view, r *http.Request, tab string) (*userPage, error) {
 	id, err := userkit.ParseID[userkit.User](r.PathValue("user"))
 	if err != nil {
@@ -147,8 +147,8 @@ type attributeInput struct{ Name, Value, Error string }
 // conflict is a field that two people have changed at once.
 type conflict struct{ Label, Was, Theirs, Yours string }
 
-// groupOf says in which card a field is edited; empty: it has an action of its own, or
-// only use changes it. A new field that can be set is in the profile.
+// groupOf returns the card in which a field is edited. It is empty if the field has an action of its
+// own, or if only use changes it. A new field that can be set is in the profile.
 func groupOf(field userkit.Field[userkit.User]) string {
 	switch field.Name {
 	case "id", "registered_at", "currency", "status", "traffic_limit", "traffic_reset", "traffic_anchor_day":
@@ -164,7 +164,7 @@ func groupOf(field userkit.Field[userkit.User]) string {
 	return "profile"
 }
 
-// fieldsOf are the fields of a card.
+// fieldsOf returns the fields of a card.
 func fieldsOf(group string) []userkit.Field[userkit.User] {
 	return slices.DeleteFunc(userkit.UserFields(), func(f userkit.Field[userkit.User]) bool { return groupOf(f) != group })
 }
@@ -174,7 +174,7 @@ func (p *userPage) CanEdit(group string) bool {
 	return p.Can("users.update") && len(p.editable(group)) > 0
 }
 
-// editable are the fields of a card that the person may change.
+// editable returns the fields of a card that the person may change.
 func (p *userPage) editable(group string) []userkit.Field[userkit.User] {
 	return slices.DeleteFunc(fieldsOf(group), func(f userkit.Field[userkit.User]) bool {
 		return f.Name == "license" && !p.Can("devices.set_license") ||
@@ -192,7 +192,7 @@ var maxima = map[string]int{
 // isLong reports whether a field holds more than a line, and needs the whole width.
 func isLong(field string) bool { return maxima[field] > userkit.MaxLine }
 
-// inputOf makes the input of a field.
+// inputOf returns the input of a field.
 func (v *view) inputOf(field userkit.Field[userkit.User], value string, f *form, licenses []choice) input {
 	value = f.Value(field.Name, value)
 	in := input{Name: field.Name, Label: v.Label(field.Name), Type: "text", Value: value, Error: f.Error(field.Name), Maximum: maxima[field.Name]}
@@ -235,7 +235,7 @@ func mark(choices []choice, value string) []choice {
 	return marked
 }
 
-// licenseChoices are the licences of the project.
+// licenseChoices returns the licences of the project.
 func (c *console) licenseChoices(v *view, r *http.Request) ([]choice, error) {
 	if !v.May("devices.licenses") {
 		return nil, nil
@@ -303,8 +303,8 @@ func (c *console) showGeneral(v *view, w http.ResponseWriter, r *http.Request, s
 	return v.render(w, status, "user_general", p)
 }
 
-// Was returns the value that a field had when the form was made, for finding out later
-// which fields a person has changed.
+// Was returns the value that a field had when the form was made. It tells later which fields the
+// person has changed.
 func (p generalPage) Was(name string) string {
 	if p.Form != nil && p.Form.Values.Has("was."+name) && p.Conflicts == nil {
 		return p.Form.Values.Get("was." + name)
@@ -315,7 +315,7 @@ func (p generalPage) Was(name string) string {
 	return ""
 }
 
-// Revision is the revision of the profile that the form was made from.
+// Revision returns the revision of the profile that the form was made from.
 func (p generalPage) Revision() string {
 	if p.Form != nil && p.Form.Values.Has("revision") && p.Conflicts == nil {
 		return p.Form.Values.Get("revision")
@@ -323,7 +323,7 @@ func (p generalPage) Revision() string {
 	return strconv.FormatInt(p.User.Revision, 10)
 }
 
-// SendsActivation reports whether an activation mail would do something, and the person may send it.
+// SendsActivation reports whether an activation mail would have an effect and the person may send it.
 func (p generalPage) SendsActivation() bool {
 	return p.console.users.Project().ActivationMail && p.User.Email != "" && p.User.Status != userkit.StatusDisabled &&
 		!(p.User.EmailVerified && p.User.Status == userkit.StatusActive) && p.Can("users.send_activation")
@@ -337,7 +337,7 @@ func (p generalPage) ShowsPushMail() bool {
 // TakesPushMail reports whether addresses for push mail can be made.
 func (p generalPage) TakesPushMail() bool { return p.console.users.Project().PushMail }
 
-// AttributeNames are the names of the attributes in their order.
+// AttributeNames returns the names of the attributes in their order.
 func (p generalPage) AttributeNames() []string {
 	var names []string
 	for name := range p.User.Attributes {
@@ -352,7 +352,7 @@ func (p generalPage) AttributeText(name string) string {
 	return userkit.FormatAttribute(p.User.Attributes[name])
 }
 
-// emptyAttributes is how many rows the form of attributes has to fill in.
+// emptyAttributes is how many empty rows the form of attributes has.
 const emptyAttributes = 3
 
 func attributeInputs(attributes userkit.Attributes, refused *form) []attributeInput {
@@ -382,8 +382,8 @@ func attributeInputs(attributes userkit.Attributes, refused *form) []attributeIn
 	return inputs
 }
 
-// editUser changes the fields of one card. Fields that another person has changed since
-// the form was made are shown one by one; the others go in.
+// editUser changes the fields of one card. Fields that another person has changed since the form
+// was made are shown one by one, and the others are saved.
 func (c *console) editUser(v *view, w http.ResponseWriter, r *http.Request) error {
 	group := r.PostForm.Get("do")
 	if group != "profile" && group != "billing" {
@@ -494,7 +494,8 @@ func (c *console) editAttributes(v *view, w http.ResponseWriter, r *http.Request
 	return v.done(w, "/users/"+userOf(r).String(), v.T("Saved."))
 }
 
-// actOnUser is an action of one button: on success the person is back on the page.
+// actOnUser returns a page that acts on a user when a button is pressed, and then leads back to the
+// page of the user.
 func (c *console) actOnUser(done string, act func(r *http.Request, id userkit.UserID) error) page {
 	return func(v *view, w http.ResponseWriter, r *http.Request) error {
 		if err := act(r, userOf(r)); err != nil {
@@ -507,7 +508,7 @@ func (c *console) actOnUser(done string, act func(r *http.Request, id userkit.Us
 	}
 }
 
-// setTrafficLimit sets the limit from its dialog.
+// setTrafficLimit sets the traffic limit that was typed into its dialog.
 func (c *console) setTrafficLimit(v *view, w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	limit := userkit.TrafficLimit{Reset: userkit.TrafficReset(form.Get("traffic_reset"))}
@@ -536,7 +537,7 @@ func (c *console) setTrafficLimit(v *view, w http.ResponseWriter, r *http.Reques
 	return v.done(w, "/users/"+userOf(r).String(), v.T("The traffic limit is set."))
 }
 
-// ResetChoices are the strategies of resetting traffic.
+// ResetChoices returns the strategies of resetting traffic.
 func (p generalPage) ResetChoices() []choice {
 	field, _ := userkit.UserField("traffic_reset")
 	current := p.Form.Value("traffic_reset", string(p.User.Traffic.Limit.Reset))
@@ -547,7 +548,7 @@ func (p generalPage) ResetChoices() []choice {
 	return all
 }
 
-// LimitText is the limit as a person edits it.
+// LimitText returns the traffic limit as a person edits it.
 func (p generalPage) LimitText() string {
 	bytes := p.User.Traffic.Limit.Bytes
 	if bytes == 0 {
@@ -561,7 +562,7 @@ func (p generalPage) LimitText() string {
 	return strconv.FormatInt(bytes, 10)
 }
 
-// deleteUser deletes a user whose id was typed, and shows the receipt.
+// deleteUser deletes a user after the person has typed the id of the user, and shows the receipt.
 func (c *console) deleteUser(v *view, w http.ResponseWriter, r *http.Request) error {
 	erasure, err := c.users.DeleteUser(r.Context(), userOf(r), strings.TrimSpace(r.PostForm.Get("confirm")))
 	if err != nil {
@@ -667,15 +668,15 @@ func (c *console) createUser(v *view, w http.ResponseWriter, r *http.Request) er
 	return v.done(w, "/users/"+user.ID.String(), v.T("The user is created."))
 }
 
-// madeOf reports whether a user is the one that a draft has made: whether it has what
-// tells people apart as the draft has it.
+// madeOf reports whether a user was made from a draft, which is so if everything that tells people
+// apart is the same in both.
 func madeOf(user userkit.User, draft *userkit.UserDraft) bool {
 	said := draft.Create
 	same := func(kept, text string) bool { return strings.EqualFold(kept, strings.TrimSpace(text)) }
 	return same(user.Login, said.Login) && same(user.Email, said.Email) && same(user.ExtRef, said.ExtRef) && same(user.Name, said.Name)
 }
 
-// userQuery makes the address of a user's tab with a dialog open.
+// Dialog returns the address of the tab with a dialog open.
 func (p *userPage) Dialog(do, target string) string {
 	values := p.request.URL.Query()
 	values.Set("do", do)
@@ -685,7 +686,7 @@ func (p *userPage) Dialog(do, target string) string {
 	return p.URL(p.Tab) + "?" + values.Encode()
 }
 
-// Close is the address of the tab without a dialog.
+// Close returns the address of the tab without a dialog.
 func (p *userPage) Close() string {
 	values := url.Values{}
 	for name, value := range p.request.URL.Query() {

@@ -46,7 +46,7 @@ func (v *view) readUserFilter(query url.Values) (userkit.UserFilter, *filterFaul
 	return filter, fault
 }
 
-// faultOf says where a filter is wrong.
+// faultOf returns where a filter is wrong.
 func (v *view) faultOf(text string, err error) *filterFault {
 	fault := &filterFault{Text: text, Message: v.ErrorText(err), Before: text}
 	if e, ok := errors.AsType[*userkit.Error](err); ok && e.Position > 0 {
@@ -90,7 +90,8 @@ func (p usersPage) CountID() string {
 	return "count-" + strconv.FormatUint(sum.Sum64(), 36)
 }
 
-// NewUserURL is the address of the form of a new user; empty: the person may create none.
+// NewUserURL returns the address of the form of a new user. It is empty if the person may not create
+// users.
 func (v *view) NewUserURL() string {
 	if !v.May("users.create") {
 		return ""
@@ -102,7 +103,7 @@ func (c *console) listUsers(v *view, w http.ResponseWriter, r *http.Request) err
 	return c.showUsers(v, w, r, http.StatusOK, nil)
 }
 
-// showUsers shows the table of users, with a form that was refused, if any.
+// showUsers shows the table of users. If refused is not nil, it is a form that is shown again.
 func (c *console) showUsers(v *view, w http.ResponseWriter, r *http.Request, status int, refused *form) error {
 	ctx, query := r.Context(), r.URL.Query()
 	v.Title = v.T("Users")
@@ -222,13 +223,13 @@ func (v *view) chipsOf(filter userkit.Filter) []chip {
 	return chips
 }
 
-// operators are what a person can choose to compare with, by their words.
+// operators are the comparisons that a person can choose, with the words for them.
 var operators = []struct{ operator, text string }{
 	{"eq", "is"}, {"ne", "is not"}, {"co", "contains"}, {"sw", "begins with"}, {"ew", "ends with"},
 	{"pr", "has a value"}, {"gt", "is more than"}, {"ge", "is at least"}, {"lt", "is less than"}, {"le", "is at most"},
 }
 
-// Operators are the choices of the filter builder.
+// Operators returns the comparisons that the filter builder offers.
 func (v *view) Operators() []choice {
 	var all []choice
 	for _, o := range operators {
@@ -237,7 +238,7 @@ func (v *view) Operators() []choice {
 	return all
 }
 
-// FilterFields are the fields that the filter builder offers.
+// FilterFields returns the fields that the filter builder offers.
 func (v *view) FilterFields() []choice {
 	var all []choice
 	for _, c := range v.columnsOf() {
@@ -311,7 +312,7 @@ func (v *view) filterValue(field, value string) string {
 	return quote(value)
 }
 
-// saveSegment keeps the filter of the list as a segment.
+// saveSegment saves the filter of the list as a segment.
 func (c *console) saveSegment(v *view, w http.ResponseWriter, r *http.Request) error {
 	list, err := url.ParseQuery(r.PostForm.Get("list"))
 	if err != nil {

@@ -69,8 +69,8 @@ func (p userSegmentsPage) CanCreate() bool {
 	return true
 }
 
-// addToSegments adds the user to the segments that are ticked, and to one that is to be
-// created.
+// addToSegments adds the user to the segments that are ticked. It first creates a segment if the
+// person has asked for it.
 func (c *console) addToSegments(v *view, w http.ResponseWriter, r *http.Request) error {
 	var ids []userkit.SegmentID
 	for _, text := range r.PostForm["segment"] {

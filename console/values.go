@@ -10,7 +10,7 @@ import (
 	"github.com/userkit/userkit"
 )
 
-// quote writes a text as the grammar of filters, and JSON, write it.
+// quote returns a text in quotation marks, as it is written in filters and in JSON.
 func quote(text string) string {
 	quoted, err := json.Marshal(text)
 	if err != nil {
@@ -24,7 +24,7 @@ func isNumber(text string) bool {
 	return err == nil && !strings.ContainsAny(text, "xXpPnNiI_")
 }
 
-// parseSize reads a number with a unit of bytes behind it, such as 1.5 GB, or without.
+// parseSize reads a number of bytes, which may have a unit behind it, such as 1.5 GB.
 func parseSize(text string) (int64, bool) {
 	text = strings.TrimSpace(text)
 	factor := 1.0
@@ -74,7 +74,7 @@ func (v *view) parseField(field userkit.Field[userkit.User], text string) (any, 
 	return field.Parse(text, v.Zone)
 }
 
-// parseSpan reads a length of time: a number of days such as 30, or as in 720h.
+// parseSpan reads a length of time, which is a number of days such as 30, or has units as in 720h.
 func parseSpan(field, text string) (userkit.Duration, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -90,7 +90,7 @@ func parseSpan(field, text string) (userkit.Duration, error) {
 	return span, nil
 }
 
-// fieldText returns the value of a field as it stands in an input.
+// fieldText returns the value of a field as an input has it.
 func (v *view) fieldText(field userkit.Field[userkit.User], user *userkit.User) string {
 	switch value := field.Get(user).(type) {
 	case time.Time:

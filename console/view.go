@@ -20,8 +20,8 @@ import (
 //go:embed *.html
 var templateFiles embed.FS
 
-// templates are the pages by their names: each is a file of its own, with the layout and
-// the parts that pages share.
+// templates are the templates of the pages by the names of the pages. Each is parsed from a file of
+// its own, and from those of the layout and of the parts that pages share.
 var templates = parseTemplates()
 
 func parseTemplates() map[string]*template.Template {
@@ -56,11 +56,11 @@ const (
 
 type viewKey struct{}
 
-// viewOf returns the view of a request that has come through serve.
+// viewOf returns the view of a request, which serve has put into its context.
 func viewOf(r *http.Request) *view { return r.Context().Value(viewKey{}).(*view) }
 
-// view is what every page knows: who looks, in which language and zone, and where the
-// console is. Its methods are what templates call.
+// view holds what every page needs: the person, the language and the zone, and the path of the
+// console. Templates call its methods.
 type view struct {
 	console *console
 	request *http.Request
@@ -106,7 +106,7 @@ func (c *console) newView(r *http.Request, actor userkit.Actor, base string) *vi
 
 var zones sync.Map // from the name to the *time.Location
 
-// zoneNamed is time.LoadLocation, which reads a file each time.
+// zoneNamed is time.LoadLocation, except that it reads the file of a zone only once.
 func zoneNamed(name string) (*time.Location, error) {
 	if zone, ok := zones.Load(name); ok {
 		return zone.(*time.Location), nil
@@ -118,7 +118,7 @@ func zoneNamed(name string) (*time.Location, error) {
 	return zone, err
 }
 
-// cookie sets a cookie of the console; an empty value removes it.
+// cookie sets a cookie of the console. An empty value removes it.
 func (v *view) cookie(w http.ResponseWriter, name, value string, age time.Duration) {
 	cookie := &http.Cookie{
 		Name: name, Value: value, Path: v.Base + "/", MaxAge: int(age.Seconds()),
@@ -132,7 +132,7 @@ func (v *view) cookie(w http.ResponseWriter, name, value string, age time.Durati
 
 const aYear = 365 * 24 * time.Hour
 
-// done goes on at another page after an action, which tells what was done.
+// done leads on to another page after an action. That page shows the notice of what was done.
 func (v *view) done(w http.ResponseWriter, path, notice string) error {
 	if notice != "" {
 		v.cookie(w, cookieNotice, url.QueryEscape(notice), time.Minute)
@@ -216,10 +216,10 @@ func (v *view) Label(identifier any) string {
 	return ""
 }
 
-// Language is the language of the page, as in the attribute lang.
+// Language returns the language of the page as the attribute lang has it.
 func (v *view) Language() string { return v.texts.tag.String() }
 
-// Direction is the direction in which the language is written.
+// Direction returns the direction in which the language is written.
 func (v *view) Direction() string {
 	switch base, _ := v.texts.tag.Base(); base.String() {
 	case "ar", "fa", "he", "ur":
@@ -228,7 +228,7 @@ func (v *view) Direction() string {
 	return "ltr"
 }
 
-// Languages are those that a person can choose.
+// Languages returns the languages that a person can choose.
 func (v *view) Languages() []choice {
 	var all []choice
 	for _, c := range catalogues() {
@@ -243,8 +243,8 @@ type choice struct {
 	Selected    bool
 }
 
-// options returns the options of a list to choose from as HTML. Some lists are long, and a template
-// takes ten times as long for each.
+// options returns the options of a list as HTML. It is written in Go because some lists are long, and
+// a template takes ten times as long for an option.
 func options(choices []choice) template.HTML {
 	var all strings.Builder
 	for _, c := range choices {
@@ -257,7 +257,7 @@ func options(choices []choice) template.HTML {
 	return template.HTML(all.String()) //nolint:gosec // every part is escaped
 }
 
-// places are what the console consists of, in the order in which they are offered.
+// places are the main pages of the console, in the order in which the navigation shows them.
 var places = []struct {
 	path, icon, text string
 	shown            func(v *view) bool // nil: to everybody
@@ -304,13 +304,13 @@ func (v *view) navigationLink(path, icon, text string) template.HTML {
 	return link + `>` + v.Icon(icon) + `<span>` + escaped(text) + `</span></a>`
 }
 
-// ConsoleTitle returns what the host has set.
+// ConsoleTitle returns the title that the host has set.
 func (v *view) ConsoleTitle() string { return v.console.title }
 
-// SignOut returns the address where the host ends the person's session; empty: none.
+// SignOut returns the address where the host ends the person's session. It is empty if there is none.
 func (v *view) SignOut() string { return v.console.signOut }
 
-// Path is the path of the page below the base.
+// Path returns the path of the page below the base.
 func (v *view) Path() string { return v.request.URL.Path }
 
 // In reports whether the page is the one at path or below it.
@@ -318,7 +318,7 @@ func (v *view) In(path string) bool {
 	return v.Path() == path || path != "/" && strings.HasPrefix(v.Path(), path+"/")
 }
 
-// Do is the action whose dialog is open: the parameter do.
+// Do returns the action whose dialog is open, which is the parameter do.
 func (v *view) Do() string { return v.request.FormValue("do") }
 
 // Query returns a parameter of the address.
@@ -347,7 +347,7 @@ func (v *view) at(query url.Values, path string, pairs ...string) string {
 // Business reports whether the project has no purchases.
 func (v *view) Business() bool { return v.console.users.Project().Kind == userkit.ProjectBusiness }
 
-// ErrorText says to a person what went wrong.
+// ErrorText returns a text that says to a person what went wrong.
 func (v *view) ErrorText(err error) string {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return v.T(r.text)
@@ -441,8 +441,8 @@ var errorTexts = map[userkit.Code]string{
 	userkit.CodeTransactionNotFound:  "There is no such transaction.",
 }
 
-// form is what a person sent, and what is wrong with it: it is shown again with the
-// message beside the field.
+// form is a form that a person sent, with what is wrong with it. It is shown again with a message
+// beside each field that is wrong.
 type form struct {
 	Values  url.Values
 	Errors  map[string]string
@@ -450,7 +450,7 @@ type form struct {
 	err     error
 }
 
-// rejected makes the form that is shown again after an error. fields are those that it has.
+// rejected returns the form that is shown again after an error. It has the given fields.
 func (v *view) rejected(r *http.Request, err error, fields ...string) *form {
 	f := &form{Values: r.PostForm, Errors: map[string]string{}, err: err}
 	e, ok := errors.AsType[*userkit.Error](err)
@@ -473,8 +473,8 @@ func (v *view) rejected(r *http.Request, err error, fields ...string) *form {
 	return f
 }
 
-// shown reports whether an error is one that the form can show: what the person typed or
-// asked for was refused, and the rest of the page works.
+// shown reports whether the form can show an error. It can if only what the person typed or asked
+// for was refused, so that the rest of the page works.
 func shown(err error) bool {
 	status := statusOf(err)
 	return status == http.StatusUnprocessableEntity || status == http.StatusConflict ||
@@ -489,7 +489,7 @@ func (f *form) Value(field, otherwise string) string {
 	return f.Values.Get(field)
 }
 
-// Checked is Value for a box to tick.
+// Checked is Value for a checkbox.
 func (f *form) Checked(field string, otherwise bool) bool {
 	if f == nil || f.Values == nil {
 		return otherwise
@@ -513,11 +513,11 @@ func (f *form) Message() string {
 	return f.General
 }
 
-// Counts reports whether a page counts, which takes longer the more there is: the page comes
-// without numbers first, and asks for them afterwards.
+// Counts reports whether a page counts, which takes longer the more there is to count. A page is
+// first served without counts, and asks for them afterwards.
 func (v *view) Counts() bool { return v.Query("count") != "" }
 
-// list is what a table knows: its address, its order and the pages beside it.
+// list holds the address of a table, its order and the pages before and after it.
 type list struct {
 	*view
 	Sort       string
@@ -530,8 +530,8 @@ type list struct {
 	Table      template.HTML // empty: there is nothing to show
 }
 
-// newList reads the order and the page from the address. standard is the order without
-// one, newest first where it is a time.
+// newList reads the order and the page from the address. If the address has no order, it is that of
+// the field standard.
 func (v *view) newList(standard string, descending bool) list {
 	l := list{view: v, Sort: standard, Descending: descending, standard: standard}
 	query := v.request.URL.Query()
@@ -552,15 +552,15 @@ func (l list) page() userkit.PageQuery {
 	return userkit.PageQuery{Sort: l.Sort, Descending: l.Descending, Limit: limit, Cursor: userkit.Cursor(query.Get("cursor"))}
 }
 
-// beside takes what a page says of the pages beside it.
+// beside takes over the cursors of the pages before and after a page.
 func (l *list) beside(next, previous userkit.Cursor) {
 	l.Next, l.Previous, l.First = next, previous, previous == ""
 }
 
-// NextURL is the address of the next page; empty: this is the last.
+// NextURL returns the address of the next page. It is empty if this is the last.
 func (l list) NextURL() string { return l.pageURL(l.Next, "") }
 
-// PreviousURL is the address of the page before; empty: this is the first.
+// PreviousURL returns the address of the page before. It is empty if this is the first.
 func (l list) PreviousURL() string {
 	if l.looksBack {
 		return l.pageURL(l.Previous, "1")
@@ -575,8 +575,8 @@ func (l list) pageURL(cursor userkit.Cursor, back string) string {
 	return l.Here("cursor", string(cursor), "back", back, "open", "", "do", "")
 }
 
-// FirstURL is the address of the first page.
+// FirstURL returns the address of the first page.
 func (l list) FirstURL() string { return l.Here("cursor", "", "back", "", "open", "", "do", "") }
 
-// View is the view itself, for the parts of a page that get it from their caller.
+// View returns the view itself, for the parts of a page that get it from their caller.
 func (v *view) View() *view { return v }

@@ -53,7 +53,7 @@ func (shop) Verify(_ context.Context, receipt userkit.Receipt) userkit.Verdict {
 	return userkit.Valid(userkit.PurchaseFacts{StableID: receipt.Token, ProductID: "vpn.month", Environment: userkit.Production, Raw: []byte(`{"a":1}`)})
 }
 
-// postman is a mailer whose mails arrive.
+// postman is a mailer that always succeeds.
 type postman struct{}
 
 func (postman) SendMail(context.Context, userkit.Mail) error { return nil }
@@ -69,7 +69,7 @@ func everyStore(t *testing.T, test func(t *testing.T, s *site)) {
 	})
 }
 
-// databases are those of one server for all tests.
+// databases creates the databases of all tests on one server.
 var databases = pgtest.NewTemplate(func(ctx context.Context, dsn string) error {
 	store, err := postgres.Open(ctx, dsn)
 	if err != nil {
@@ -88,7 +88,7 @@ func newSiteOn(t *testing.T, store userkit.Store) *site {
 	return newSiteWith(t, store, func(users userkit.Manager) userkit.Manager { return users })
 }
 
-// newSiteWith is newSiteOn with a console on what wrap makes of the manager.
+// newSiteWith is newSiteOn, except that the console uses the manager that wrap returns.
 func newSiteWith(t *testing.T, store userkit.Store, wrap func(userkit.Manager) userkit.Manager) *site {
 	t.Helper()
 	ctx := t.Context()
@@ -161,7 +161,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(ending{m})
 }
 
-// ending is the tests, after which the browser ends.
+// ending runs the tests and then ends the browser.
 type ending struct{ *testing.M }
 
 func (e ending) Run() int {
@@ -173,8 +173,8 @@ func (e ending) Run() int {
 	return e.M.Run()
 }
 
-// newTab opens a page with cookies of its own, for the pages of one server. The console knows the
-// zone of the browser, so that it does not load its first page a second time.
+// newTab opens a tab with cookies of its own for the pages of one server. It tells the console the
+// zone of the browser, so that the first page is not loaded a second time.
 func newTab(t testing.TB, server string) *tab {
 	t.Helper()
 	shared, err := browser()
@@ -232,7 +232,7 @@ func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOpti
 	return value
 }
 
-// script runs an expression for what it does.
+// script runs an expression and ignores its value.
 func script(expression string) step {
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		_, err := chromedp.Evaluate[any](expression)(ctx, t)
@@ -240,7 +240,7 @@ func script(expression string) step {
 	}
 }
 
-// The steps of the tests, on the elements that a CSS selector finds.
+// These are the steps of the tests, each on the element that a CSS selector finds.
 
 func click(selector string) step       { return chromedp.Click(chromedp.CSS(selector)) }
 func visible(selector string) step     { return chromedp.WaitVisible(chromedp.CSS(selector)) }
@@ -249,8 +249,8 @@ func focus(selector string) step       { return chromedp.Focus(chromedp.CSS(sele
 func typed(selector, text string) step { return chromedp.SendKeys(chromedp.CSS(selector), text) }
 func set(selector, text string) step   { return chromedp.SetValue(chromedp.CSS(selector), text) }
 
-// pressed presses keys as a person does: a character that a handler of its key prevents is not
-// typed, which it is after the "keyDown" that KeyEvent sends.
+// pressed presses keys as a person does. A character is not typed if a handler of its key prevents
+// it, while it is typed after the "keyDown" that KeyEvent sends.
 func pressed(keys string, options ...chromedp.KeyOption) step {
 	return chromedp.KeyEvent(keys, append(options, func(event *input.DispatchKeyEventParams) {
 		if event.Type == kb.KeyDown {
@@ -299,8 +299,8 @@ func (s *site) pages() []string {
 	}
 }
 
-// looks are how a page is looked at, each after the one before: what dark colours can
-// spoil are contrasts, and everything is looked for on a wide page and on a phone.
+// looks are the ways in which a page is checked, one after another. Dark colours can spoil only the
+// contrasts, and everything else is checked on a wide page and on a phone.
 var looks = []struct{ name, only string }{
 	{"light", `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`},
 	{"dark", `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`},
@@ -321,7 +321,8 @@ func as(name string) []step {
 	}})}
 }
 
-// hasNoFaults looks at the page that is open in light, dark and phone width.
+// hasNoFaults checks the page that is open in light colours, in dark ones and in the width of a
+// phone.
 func (b *tab) hasNoFaults(page string) {
 	b.t.Helper()
 	b.run(script(axe + "; 0"))
@@ -352,7 +353,7 @@ func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 	}
 }
 
-// TestZone travels to another zone, which the console learns.
+// TestZone moves the browser to another zone, which the console learns.
 func TestZone(t *testing.T) {
 	s := newSite(t)
 	b := newTab(t, s.server.URL)
@@ -409,7 +410,7 @@ func TestConnected(t *testing.T) {
 	b.sees("The connection to the user has ended.")
 }
 
-// newest is the connection that was made last.
+// newest returns the id of the connection that was made last.
 func newest(t *testing.T, s *site) userkit.ConnectionID {
 	t.Helper()
 	found, err := s.users.Connections(t.Context(), userkit.ConnectionQuery{})

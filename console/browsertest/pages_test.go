@@ -16,10 +16,10 @@ import (
 	"github.com/userkit/userkit/store/memory"
 )
 
-// loaded is true in a page whose links and forms htmx has taken over.
+// loaded is an expression that is true once htmx has taken over the links and forms of a page.
 const loaded = `window.htmx !== undefined && document.querySelector(".brand")._htmx !== undefined`
 
-// customers is a file with a row that is good and one that is not.
+// customers returns the path of a file with a row that is good and one that is not.
 func customers(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "customers.csv")
@@ -34,7 +34,7 @@ func (s *site) status(t *testing.T, login string) userkit.Status {
 	return user.Status
 }
 
-// connection is one of another administrator to Ada.
+// connection connects another administrator to Ada.
 func (s *site) connection(t *testing.T) userkit.Connection {
 	t.Helper()
 	ctx := userkit.WithActor(t.Context(), userkit.Actor{Kind: userkit.ActorAdministrator, ID: "kim", Name: "Kim"})

@@ -130,8 +130,8 @@ func (h history) tell(ctx context.Context, ids []userkit.UserID) error {
 	return nil
 }
 
-// each does something with every item, with all of them side by side: what waits at the same
-// time is committed together, so a history takes few commits.
+// each does something with all items at the same time. What waits at the same time is committed
+// together, so a history takes few commits.
 func each[T any](items []T, do func(i int, item T) error) error {
 	var workers sync.WaitGroup
 	errs := make([]error, len(items))
@@ -217,8 +217,8 @@ func fillSegments(ctx context.Context, users userkit.Manager, ids []userkit.User
 	return nil
 }
 
-// refused reports whether an error is a rule that said no, as happens in a life: a
-// disabled user gets no device.
+// refused reports whether an error is the refusal of a rule, which is part of a history: a disabled
+// user gets no device.
 func refused(err error) bool { return errors.Is(err, userkit.ErrRefused) }
 
 func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, i int, into *[]userkit.Device) error {
@@ -240,8 +240,8 @@ func fillDevices(ctx context.Context, users userkit.Manager, id userkit.UserID, 
 	return nil
 }
 
-// pushToken is what the example's push service knows a device by: the application is gone
-// from one in forty, and one in thirty has none.
+// pushToken returns the token by which the example's push service knows a device. The application is
+// gone from one device in forty, and one in thirty has no token.
 func pushToken(i, n int) string {
 	switch {
 	case (i+n)%40 == 1:
@@ -345,8 +345,7 @@ func fillToday(ctx context.Context, users userkit.Manager, id userkit.UserID, i 
 	return err
 }
 
-// node is a server that goes on: every few seconds it reports what the open sessions have
-// used.
+// node is a server that reports every few seconds what the open sessions have used.
 type node struct {
 	users    userkit.Manager
 	counters map[userkit.SessionID]int64
@@ -365,7 +364,7 @@ func (n node) run(ctx context.Context) {
 	}
 }
 
-// report tells once what the open sessions have used.
+// report reports once what the open sessions have used.
 func (n node) report(ctx context.Context) {
 	ctx = userkit.WithActor(ctx, userkit.Actor{Kind: userkit.ActorNode, ID: strings.ToLower(nodes[0].name)})
 	open := userkit.SessionQuery{PageQuery: userkit.PageQuery{Limit: userkit.MaxPageLimit}}

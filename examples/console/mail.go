@@ -13,8 +13,8 @@ import (
 	"github.com/userkit/userkit/userhttp"
 )
 
-// printer is a mailer that sends nothing: what would be in the mail is printed where the
-// example was started. A host takes that of the package mail, or its own.
+// printer is a mailer that prints mails where the example was started, and sends nothing. A host
+// uses the mailer of the package mail, or its own.
 type printer struct {
 	mutex sync.Mutex
 	out   io.Writer
@@ -28,13 +28,13 @@ func (p *printer) SendMail(_ context.Context, mail userkit.Mail) error {
 	return err
 }
 
-// confirmPage is where the link of an activation mail leads. The button does what the link
-// asks for: programs that look at links in mails open them as well.
+// confirmPage is the page to which the link of an activation mail leads. Only its button confirms the
+// address, because programs that check the links in mails open them as well.
 var confirmPage = template.Must(template.New("").Parse(`<!DOCTYPE html><html lang="en"><title>Example VPN</title>
 <h1>Example VPN</h1>{{with .Said}}<p>{{.}}</p>{{else}}<form method="post"><input type="hidden" name="token" value="{{.Token}}"><button>Confirm my email address</button></form>{{end}}
 `))
 
-// confirm serves that page.
+// confirm serves the page to which the link of an activation mail leads.
 func confirm(users userkit.ActivationManager, attempts *userhttp.Attempts) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Referrer-Policy", "no-referrer") // the address has a secret in it

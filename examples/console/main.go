@@ -154,7 +154,7 @@ func serve(ctx context.Context, out io.Writer, users userkit.Manager, past histo
 	return nil
 }
 
-// listen listens on this machine only.
+// listen listens on a loopback address and refuses any other.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -166,8 +166,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 }
 
-// door is how a person gets into the example: a link that works once gives a cookie. A
-// host has its own sign-in in the place of this.
+// door lets a person into the example, with a link that works once and gives a cookie. A host has a
+// sign-in of its own instead.
 type door struct {
 	token  string
 	cookie string
@@ -199,7 +199,7 @@ func (d *door) actor(r *http.Request) (userkit.Actor, error) {
 	return userkit.Actor{Kind: userkit.ActorAdministrator, ID: "alex", Name: "Alex Morgan"}, nil
 }
 
-// clock is the time of the history: it stands where it is put.
+// clock is the clock of the history, which stands still where it is set.
 type clock struct {
 	mutex sync.Mutex
 	at    time.Time
@@ -217,8 +217,8 @@ func (c *clock) set(at time.Time) {
 	c.at = at
 }
 
-// shop is a store of the example's own: it says that every receipt is good, for a month
-// or a year, but one that begins with "waits", about which it never says anything.
+// shop is a store of purchases of the example's own. It says that every receipt is good for a month
+// or a year, except for those that begin with "waits", about which it never says anything.
 type shop struct{ today userkit.Day }
 
 func (shop) Store() string { return "example_shop" }

@@ -72,7 +72,7 @@ func fewColours(whole image.Image) *image.Paletted {
 	return small
 }
 
-// spread is how far the colours of a box are from one another in a channel.
+// spread returns how far apart the colours of a box are in a channel.
 func spread(box []tint, channel int) int {
 	low, high := 255, 0
 	for _, one := range box {
@@ -81,7 +81,7 @@ func spread(box []tint, channel int) int {
 	return high - low
 }
 
-// pixels is how much of a picture the colours of a box are.
+// pixels returns how many pixels of a picture have a colour of a box.
 func pixels(box []tint) (sum int) {
 	for _, one := range box {
 		sum += one.count
@@ -89,7 +89,7 @@ func pixels(box []tint) (sum int) {
 	return sum
 }
 
-// median is where a sorted box is cut in the middle of its range: between two colours
+// median returns where a sorted box is cut in the middle of its range, which is between two colours
 // that differ in the channel.
 func median(box []tint, channel int) int {
 	middle := (int(box[0].channels[channel]) + int(box[len(box)-1].channels[channel])) / 2

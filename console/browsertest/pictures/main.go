@@ -157,7 +157,7 @@ func pictures(table string) []picture {
 	}
 }
 
-// table is a file that another program might have written.
+// table is the content of a file that another program might have written.
 const table = "\ufeffCustomer;Full name;E-mail;Country;Plan;Phone;Valid until\r\n" +
 	"CRM-90001;Nnamdi Okafor;nnamdi.okafor@example.org;NG;gold;+2348012345678;2027-03-31\r\n" +
 	"CRM-90002;Ελένη Παπαδοπούλου;eleni.p@example.org;GR;silver;+306912345678;2027-01-15\r\n" +
@@ -238,7 +238,7 @@ func take(ctx context.Context, root, directory, link string, names []string) err
 	return nil
 }
 
-// write keeps a picture with few colours, which makes it a third as large.
+// write writes a picture with few colours, which makes it a third as large.
 func write(path string, shot []byte) (size int, err error) {
 	whole, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
