@@ -9,7 +9,8 @@
 // The authorizer of the manager (userkit.WithAuthorizer) decides what a person may do. What it
 // refuses is neither shown nor offered; an attempt to do it anyway is recorded.
 //
-// All assets are embedded in the program: no request goes to another host. Pages work without
+// All assets are embedded in the program: no request goes to another host, unless an option names one
+// for pictures. Pages work without
 // JavaScript and are faster with it. They contain no secrets except those that a person asks for,
 // which are shown once.
 //
@@ -94,6 +95,7 @@ type console struct {
 	title     string
 	zone      *time.Location
 	gravatar  bool
+	tiles     *mapTiles // nil: maps are drawn by the console
 	maxUpload int64
 	logger    *slog.Logger
 	signOut   string
@@ -124,7 +126,14 @@ func newConsole(users userkit.Manager, options ...Option) *console {
 	for _, option := range options {
 		option(c)
 	}
-	c.policy = contentPolicy(c.gravatar)
+	var images []string
+	if c.gravatar {
+		images = append(images, "https://gravatar.com", "https://www.gravatar.com", "https://secure.gravatar.com")
+	}
+	if c.tiles != nil && c.tiles.origin != "" {
+		images = append(images, c.tiles.origin)
+	}
+	c.policy = contentPolicy(images)
 	c.cross = http.NewCrossOriginProtection()
 	c.cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "This request came from another site.", http.StatusForbidden)

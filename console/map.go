@@ -24,9 +24,21 @@ import (
 //go:embed world
 var worldFiles embed.FS
 
-// unitsPerDegree is the scale of the map, whose coordinates are tenths of a degree to the east and
-// to the south.
+// unitsPerDegree is the scale of the map, whose coordinates are tenths of a degree of longitude to the
+// east and to the south. Its projection is Web Mercator (EPSG:3857), which the tiles of most maps have:
+// the world between 85.05° south and 85.05° north is a square.
 const unitsPerDegree = 10
+
+// mercator returns how far north of the equator a latitude is on the map, in degrees of longitude. The
+// result is between -180 and 180, also for what is closer to a pole than the map reaches.
+func mercator(latitude float64) float64 {
+	return max(-180, min(180, math.Asinh(math.Tan(latitude*math.Pi/180))*180/math.Pi))
+}
+
+// latitudeAt is the inverse of mercator.
+func latitudeAt(north float64) float64 {
+	return math.Atan(math.Sinh(north*math.Pi/180)) * 180 / math.Pi
+}
 
 // line is a line of the map. Each of its points is an x and a y.
 type line [][2]int
@@ -72,7 +84,7 @@ func readAtlas(content []byte) (atlas, error) {
 			x, y = x+step[0], y+step[1]
 			longitude := x*file.Transform.Scale[0] + file.Transform.Translate[0]
 			latitude := y*file.Transform.Scale[1] + file.Transform.Translate[1]
-			arcs[i] = append(arcs[i], [2]int{int(math.Round(longitude * unitsPerDegree)), -int(math.Round(latitude * unitsPerDegree))})
+			arcs[i] = append(arcs[i], [2]int{int(math.Round(longitude * unitsPerDegree)), -int(math.Round(mercator(latitude) * unitsPerDegree))})
 		}
 	}
 	// rings returns the rings of a geometry, each as a list of arcs. An arc below zero is reversed.
@@ -159,7 +171,7 @@ func around(points [][2]int) [][2]int {
 	points = unwrapped(points)
 	first, last := points[0], points[len(points)-1]
 	if first[0] != last[0] {
-		points = append(points, [2]int{last[0], 90 * unitsPerDegree}, [2]int{first[0], 90 * unitsPerDegree})
+		points = append(points, [2]int{last[0], 180 * unitsPerDegree}, [2]int{first[0], 180 * unitsPerDegree})
 	}
 	return points
 }
@@ -201,8 +213,8 @@ const (
 	mapLimit  = 200  // devices
 )
 
-// everywhere is the box that a map of the project begins with.
-var everywhere = userkit.BoundingBox{West: -180, South: -60, East: 180, North: 85}
+// everywhere is the box that a map of the project begins with: the world where people live.
+var everywhere = userkit.BoundingBox{West: -180, South: -56, East: 180, North: 79}
 
 // worldMap is a map of devices.
 type worldMap struct {
@@ -238,7 +250,7 @@ const roomForPlace = 400
 
 // newMap draws a map of a box.
 func (v *view) newMap(box userkit.BoundingBox, places []place) *worldMap {
-	shown := window{left: box.West * unitsPerDegree, top: -box.North * unitsPerDegree, width: width(box) * unitsPerDegree, height: (box.North - box.South) * unitsPerDegree}
+	shown := window{left: box.West * unitsPerDegree, top: -mercator(box.North) * unitsPerDegree, width: width(box) * unitsPerDegree, height: height(box) * unitsPerDegree}
 	var drawing strings.Builder
 	drawing.Grow(roomForPlace * (len(places) + 4))
 	write := func(parts ...template.HTML) {
@@ -246,31 +258,37 @@ func (v *view) newMap(box userkit.BoundingBox, places []place) *worldMap {
 			drawing.WriteString(string(part))
 		}
 	}
-	number := func(value float64) template.HTML { return escaped(strconv.FormatFloat(value, 'f', -1, 64)) }
+	number := func(value float64) template.HTML {
+		return escaped(strconv.FormatFloat(math.Round(value*1e5)/1e5, 'f', -1, 64))
+	}
 	// at returns where a place is.
 	at := func(p place) (x, y template.HTML) {
 		longitude, latitude := p.Geometry.Coordinates[0], p.Geometry.Coordinates[1]
 		if longitude < box.West {
 			longitude += 360
 		}
-		return number(longitude * unitsPerDegree), number(-latitude * unitsPerDegree)
+		return number(longitude * unitsPerDegree), number(-mercator(latitude) * unitsPerDegree)
 	}
 	write(`<svg viewBox="`, escaped(fmt.Sprintf("%.4f %.4f %.4f %.4f", shown.left, shown.top, shown.width, shown.height)),
 		`" preserveAspectRatio="xMidYMid meet" role="group" aria-label="`, escaped(v.T("Map of the devices")), "\">\n")
 	picture := escaped(v.Base + assets()["world.svg"].address)
-	for _, id := range []template.HTML{"land", "borders"} {
+	layers := []template.HTML{"land", "borders"}
+	if v.console.tiles != nil {
+		layers = layers[:1] // it is seen until the tiles are there
+	}
+	for _, id := range layers {
 		for _, turn := range []template.HTML{"-3600", "0", "3600"} { // a map may reach past the antimeridian, and so do some lines
 			write(`<use class="`, id, `" href="`, picture, `#`, id, `" x="`, turn, `"/>`)
 		}
 	}
+	write(v.console.tiles.over(shown))
 	dot := shown.width / 200   // the radius of a device
 	for _, p := range places { // below the devices
-		// A degree of a meridian is 111.2 km; that of a parallel shrinks towards the poles.
-		high := p.Properties.Accuracy / 111_200 * unitsPerDegree
-		if high > dot && high < shown.height {
+		// A degree of the equator is 111.3 km; that of a parallel shrinks towards the poles.
+		wide := p.Properties.Accuracy / 111_320 / max(math.Cos(p.Geometry.Coordinates[1]*math.Pi/180), 0.01) * unitsPerDegree
+		if wide > dot && wide < shown.height {
 			x, y := at(p)
-			wide := high / max(math.Cos(p.Geometry.Coordinates[1]*math.Pi/180), 0.01)
-			write(`<ellipse class="accuracy" cx="`, x, `" cy="`, y, `" rx="`, number(wide), `" ry="`, number(high), `"/>`)
+			write(`<ellipse class="accuracy" cx="`, x, `" cy="`, y, `" rx="`, number(wide), `" ry="`, number(wide), `"/>`)
 		}
 	}
 	write("\n")
@@ -323,45 +341,52 @@ func width(box userkit.BoundingBox) float64 {
 	return box.East - box.West
 }
 
+// height is how many degrees of longitude a box is high on the map.
+func height(box userkit.BoundingBox) float64 { return mercator(box.North) - mercator(box.South) }
+
+// Credit returns the names of those whom the tiles of the map are from. It is empty without tiles.
+func (m *worldMap) Credit() string {
+	if m.console.tiles == nil {
+		return ""
+	}
+	return m.console.tiles.credit
+}
+
 // Moved returns the address of the map with another box. It is moved by parts of its width and its
 // height, and made larger by the factor zoom, so that a factor below 1 shows less more closely.
 func (m *worldMap) Moved(east, north, zoom float64) string {
-	wide, high := width(m.Box), m.Box.North-m.Box.South
-	return m.Here("bbox", bboxText(boxAt(m.Box.West+wide/2+east*wide, m.Box.South+high/2+north*high, wide*zoom, high*zoom)), "cursor", "")
+	wide, high := width(m.Box), height(m.Box)
+	return m.Here("bbox", bboxText(boxAt(m.Box.West+wide/2+east*wide, mercator(m.Box.South)+high/2+north*high, wide*zoom, high*zoom)), "cursor", "")
 }
 
-// boxAt returns the box around a place, within what a map can show.
-func boxAt(longitude, latitude, wide, high float64) userkit.BoundingBox {
+// boxAt returns the box around a place, within what a map can show. north, wide and high are in degrees
+// of longitude on the map.
+func boxAt(longitude, north, wide, high float64) userkit.BoundingBox {
 	wide = max(wide, narrowest)
-	high = min(max(high, narrowest/2), 180)
-	box := userkit.BoundingBox{West: -180, East: 180, South: latitude - high/2, North: latitude + high/2}
+	high = min(max(high, narrowest/2), 360)
+	north = max(-180+high/2, min(180-high/2, north))
+	box := userkit.BoundingBox{West: -180, East: 180, South: latitudeAt(north - high/2), North: latitudeAt(north + high/2)}
 	if wide < 360 {
 		turned := func(angle float64) float64 { return math.Mod(math.Mod(angle+180, 360)+360, 360) - 180 }
 		box.West, box.East = turned(longitude-wide/2), turned(longitude+wide/2)
-	}
-	if box.North > 90 {
-		box.South, box.North = 90-high, 90
-	}
-	if box.South < -90 {
-		box.South, box.North = -90, high-90
 	}
 	return box
 }
 
 // fitted returns a box that has the shape of a map and contains another one.
 func fitted(box userkit.BoundingBox) userkit.BoundingBox {
-	wide, high := max(1.3*width(box), 24), max(1.5*(box.North-box.South), 12)
+	wide, high := max(1.3*width(box), 24), max(1.5*height(box), 12)
 	wide, high = max(wide, 2*high), max(high, wide/2)
 	if wide >= 360 {
 		return everywhere
 	}
-	return boxAt(box.West+width(box)/2, (box.South+box.North)/2, wide, high)
+	return boxAt(box.West+width(box)/2, (mercator(box.South)+mercator(box.North))/2, wide, high)
 }
 
 func bboxText(box userkit.BoundingBox) string {
 	var parts []string
 	for _, edge := range []float64{box.West, box.South, box.East, box.North} {
-		parts = append(parts, strconv.FormatFloat(edge, 'f', -1, 64))
+		parts = append(parts, strconv.FormatFloat(math.Round(edge*1e6)/1e6, 'f', -1, 64))
 	}
 	return strings.Join(parts, ",")
 }

@@ -31,9 +31,9 @@ func TestMaps(t *testing.T) {
 	require.Equal(t, 3, strings.Count(body, "</title><circle"))
 	require.NotContains(t, body, "phone <b>", "names are escaped")
 	require.NotContains(t, body, "style=")
-	fiji := s.get("/map?bbox=170,-30,-170,-10").says(http.StatusOK, `viewBox="1700.0000 100.0000 200.0000 200.0000"`, "tablet", `cx="1805"`).body
+	fiji := s.get("/map?bbox=170,-30,-170,-10").says(http.StatusOK, `viewBox="1700.0000 100.5116 200.0000 214.2176"`, "tablet", `cx="1805"`).body
 	require.NotContains(t, fiji, "phone")
-	require.Contains(t, fiji, "/map?bbox=175%2C-25%2C-175%2C-15", "closer")
+	require.Contains(t, fiji, "/map?bbox=175%2C-25.257328%2C-175%2C-15.224225", "closer")
 	require.Contains(t, fiji, "/map?bbox=178%2C-30%2C-162%2C-10", "to the east")
 	for _, wrong := range []string{"1,2,3", "a,b,c,d", "0,50,10,40", "0,-91,10,40", "NaN,0,1,1"} {
 		s.get("/map?bbox="+wrong).says(http.StatusUnprocessableEntity, `role="alert"`)
@@ -57,10 +57,10 @@ func TestTheAtlasIsDrawn(t *testing.T) {
 		left, right := l[0][0], l[0][0]
 		for i, point := range l {
 			left, right = min(left, point[0]), max(right, point[0])
-			require.True(t, -900 <= point[1] && point[1] <= 900)
+			require.True(t, -1800 <= point[1] && point[1] <= 1800)
 			if i > 0 {
 				jump := point[0] - l[i-1][0]
-				require.True(t, -1800 <= jump && jump <= 1800 || point[1] == 900, "a line across the map")
+				require.True(t, -1800 <= jump && jump <= 1800 || point[1] == 1800, "a line across the map")
 				require.NotEqual(t, l[i-1], point)
 			}
 		}
@@ -68,7 +68,7 @@ func TestTheAtlasIsDrawn(t *testing.T) {
 	}
 	// A point is on land where a ray from it crosses the coast an odd number of times.
 	onLand := func(longitude, latitude float64) bool {
-		x, y, inside := longitude*unitsPerDegree, -latitude*unitsPerDegree, false
+		x, y, inside := longitude*unitsPerDegree, -mercator(latitude)*unitsPerDegree, false
 		for _, l := range read.land {
 			for i, from := range l {
 				to := l[(i+1)%len(l)]
@@ -90,6 +90,41 @@ func TestTheAtlasIsDrawn(t *testing.T) {
 	require.Equal(t, len(read.land), bytes.Count(picture, []byte("z")), "every ring is drawn, and closed")
 	require.Equal(t, len(read.land)+len(read.borders), bytes.Count(picture, []byte("M")))
 	require.Less(t, len(picture), 100_000)
+}
+
+// TestMapTiles looks at which tiles a map has: those of the part that it shows, past the antimeridian
+// too, from one server, which the policy names.
+func TestMapTiles(t *testing.T) {
+	s := newSiteOf(t, nil, WithMapTiles("https://tiles.example.org:8443/{z}/{x}/{y}.png?key=a&b", "© the makers of <the map>"))
+	a := s.get("/map").says(http.StatusOK, "© the makers of <the map>")
+	require.Contains(t, a.header.Get("Content-Security-Policy"), "img-src 'self' https://tiles.example.org:8443;")
+	require.NotContains(t, a.body, "<the map>")
+	require.Contains(t, a.body, `<image href="https://tiles.example.org:8443/2/0/0.png?key=a&amp;b" x="-1800" y="-1800" width="900" height="900"/>`)
+	require.Equal(t, 6*3, strings.Count(a.body, "<image "), "and one more on either side")
+	require.NotContains(t, a.body, "#borders", "the tiles have borders of their own")
+
+	fiji := s.get("/map?bbox=170,-30,-170,-10").body
+	require.Contains(t, fiji, `/5/31/`)
+	require.Contains(t, fiji, `/5/0/`)
+	for _, wide := range []string{"-180,-90,180,90", "0,0,0.0001,89", "0,0,180,0.0001", "10,10,10,10", "170,-90,-170,90"} {
+		require.LessOrEqual(t, strings.Count(s.get("/map?bbox="+wide).ok(), "<image "), 49, wide)
+	}
+
+	own := newSiteOf(t, nil, WithMapTiles("/tiles/{z}/{x}/{y}.png", "")).get("/map")
+	require.Contains(t, own.header.Get("Content-Security-Policy"), "img-src 'self';")
+	require.Contains(t, own.body, `href="/tiles/2/3/1.png"`)
+	for _, wrong := range []string{"", "https://tiles.example.org/", "//tiles.example.org/{z}/{x}/{y}", "ftp://tiles.example.org/{z}/{x}/{y}", "https://a;script-src *.org/{z}/{x}/{y}", "https://{z}.org/{x}/{y}", "tiles/{z}/{x}/{y}", "javascript:{z}{x}{y}"} {
+		require.Panics(t, func() { WithMapTiles(wrong, "") }, wrong)
+	}
+}
+
+func TestTheMapIsOfWebMercator(t *testing.T) {
+	require.InDelta(t, 180, mercator(85.0511287798), 1e-6)
+	require.Equal(t, 180.0, mercator(90))
+	require.Equal(t, -180.0, mercator(-90))
+	for latitude := -85.0; latitude <= 85; latitude += 5 {
+		require.InDelta(t, latitude, latitudeAt(mercator(latitude)), 1e-9)
+	}
 }
 
 func FuzzBoxesOfMaps(f *testing.F) {

@@ -3,19 +3,16 @@ package console
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/userkit/userkit/internal/ratelimit"
 )
 
 // contentPolicy returns the Content-Security-Policy of every answer. No script runs that comes from
-// elsewhere or is written into a page.
-func contentPolicy(gravatar bool) string {
-	images := "'self'"
-	if gravatar {
-		images += " https://gravatar.com https://www.gravatar.com https://secure.gravatar.com"
-	}
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + images +
+// elsewhere or is written into a page. Pictures may come from the origins images beside the host's own.
+func contentPolicy(images []string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + strings.Join(append([]string{"'self'"}, images...), " ") +
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
