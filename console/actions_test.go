@@ -108,19 +108,19 @@ func TestAUserIsCreatedAndWhatWasTypedStays(t *testing.T) {
 	s.post("/users", "login", "ada", "name", "Second <b>", "email", "new@example.org", "status", "inactive", "kind", "individual").
 		says(422, "Another user has this login.", `value="Second <b>"`, `value="new@example.org"`)
 	s.post("/users", "login", "eve", "expires_at", "nonsense").says(422, "right form")
-	s.post("/users", "login", "eve", "id", "nonsense").says(422, "right form")
+	s.post("/users", "login", "eve", "user", "nonsense").says(422, "right form")
 
 	// A form that is sent twice makes one user; one that was refused can be sent again.
-	id := s.get("/users/new").says(200).hidden("id")
-	require.Equal(t, id, s.post("/users", "id", id, "login", "ada", "name", "Nameless").says(422, "Another user has this login.").hidden("id"))
+	id := s.get("/users/new").says(200).hidden("user")
+	require.Equal(t, id, s.post("/users", "user", id, "login", "ada", "name", "Nameless").says(422, "Another user has this login.").hidden("user"))
 	for range 2 {
-		s.post("/users", "id", id, "name", "Nameless").leads("/users/" + id)
+		s.post("/users", "user", id, "name", "Nameless").leads("/users/" + id)
 	}
 	nameless, err := s.users.CountUsers(t.Context(), userkit.UserFilter{Search: "Nameless"})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, nameless)
 	// Who goes back and fills the form in anew makes another user.
-	s.post("/users", "id", id, "login", "anew", "name", "Anew").says(303)
+	s.post("/users", "user", id, "login", "anew", "name", "Anew").says(303)
 	anew, err := s.users.FindUser(t.Context(), userkit.ByLogin("anew"))
 	require.NoError(t, err)
 	require.NotEqual(t, id, anew.ID.String())
@@ -570,10 +570,10 @@ func TestBulkActionIsBoundToWhatWasPreviewed(t *testing.T) {
 	require.Contains(t, body, "<b>3</b>")
 	s.get("/jobs").says(200, "Deactivate", "Done")
 
-	s.get("/bulk?action=delete&all=1&id="+ada.ID.String()).says(200, "1 user", "type the number of users: 1")
-	token = s.get("/bulk?action=delete&all=1&id=" + ada.ID.String()).hidden("token")
-	s.post("/bulk", "action", "delete", "id", ada.ID.String(), "token", token, "expected", "1", "confirm", "2").says(422, "This is not the number of users.")
-	done = s.post("/bulk", "action", "delete", "id", ada.ID.String(), "token", token, "expected", "1", "confirm", "1")
+	s.get("/bulk?action=delete&all=1&user="+ada.ID.String()).says(200, "1 user", "type the number of users: 1")
+	token = s.get("/bulk?action=delete&all=1&user=" + ada.ID.String()).hidden("token")
+	s.post("/bulk", "action", "delete", "user", ada.ID.String(), "token", token, "expected", "1", "confirm", "2").says(422, "This is not the number of users.")
+	done = s.post("/bulk", "action", "delete", "user", ada.ID.String(), "token", token, "expected", "1", "confirm", "1")
 	s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
 	s.get("/users/" + ada.ID.String()).says(404)
 	s.get("/bulk?action=explode").says(422)
@@ -592,23 +592,23 @@ func TestBulkActionsOnTimeTrafficAndLicence(t *testing.T) {
 		return found
 	}
 	do := func(inputs ...string) {
-		query := url.Values{"id": {ada.ID.String()}}
+		query := url.Values{"user": {ada.ID.String()}}
 		for i := 0; i < len(inputs); i += 2 {
 			query.Set(inputs[i], inputs[i+1])
 		}
 		preview := s.get("/bulk?" + query.Encode())
-		form := append(inputs, "id", ada.ID.String(), "token", preview.hidden("token"))
+		form := append(inputs, "user", ada.ID.String(), "token", preview.hidden("token"))
 		for range 2 { // a person sends the form twice
 			done := s.post("/bulk", form...)
 			require.Equal(t, http.StatusSeeOther, done.status, alert(done.body))
 			s.ended(strings.TrimPrefix(done.header.Get("Location"), "/admin"))
 		}
 	}
-	s.get("/bulk?action=add_days&days=x&id=" + ada.ID.String()).says(422)
-	s.get("/bulk?action=add_days&days=30&id="+ada.ID.String()).says(200, "30 days")
+	s.get("/bulk?action=add_days&days=x&user=" + ada.ID.String()).says(422)
+	s.get("/bulk?action=add_days&days=30&user="+ada.ID.String()).says(200, "30 days")
 	do("action", "add_days", "days", "30")
 	require.WithinDuration(t, expires.AddDate(0, 0, 30), user().ExpiresAt, 2*time.Hour) // of summer time
-	s.get("/bulk?action=set_traffic_limit&traffic_limit=much&traffic_reset=daily&id=" + ada.ID.String()).says(422)
+	s.get("/bulk?action=set_traffic_limit&traffic_limit=much&traffic_reset=daily&user=" + ada.ID.String()).says(422)
 	do("action", "set_traffic_limit", "traffic_limit", "5 GB", "traffic_reset", "weekly")
 	require.Equal(t, userkit.TrafficLimit{Bytes: 5_000_000_000, Reset: userkit.ResetWeekly}, user().Traffic.Limit)
 	do("action", "set_license", "license", "Duo")

@@ -12,7 +12,7 @@ import (
 )
 
 // Selected returns the ids of the users that are ticked in the list.
-func (p usersPage) Selected() []string { return p.request.URL.Query()["id"] }
+func (p usersPage) Selected() []string { return p.request.URL.Query()["user"] }
 
 // ExportURL returns the address of a file with the list as it is shown.
 func (p usersPage) ExportURL(format string) string {
@@ -70,7 +70,7 @@ const maxTicked = 200
 func (v *view) bulkRequest(query url.Values) (userkit.BulkRequest, *filterFault) {
 	request := userkit.BulkRequest{Action: userkit.BulkAction(query.Get("action"))}
 	filter, fault := v.readUserFilter(query)
-	if ids := query["id"]; len(ids) > 0 && fault == nil {
+	if ids := query["user"]; len(ids) > 0 && fault == nil {
 		var ticked []userkit.Filter
 		for _, id := range ids[:min(len(ids), maxTicked)] {
 			ticked = append(ticked, userkit.Equal("id", id))
@@ -151,7 +151,7 @@ func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inpu
 		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
 	}
 	p := bulkPage{view: v, Request: request, Form: refused, Inputs: url.Values{}, Filter: request.Users.Filter.String()}
-	for _, name := range append([]string{"q", "all", "filter", "segment", "id"}, bulkInputs...) {
+	for _, name := range append([]string{"q", "all", "filter", "segment", "user"}, bulkInputs...) {
 		if values := inputs[name]; len(values) > 0 {
 			p.Inputs[name] = values
 		}

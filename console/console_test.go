@@ -273,7 +273,7 @@ func pages(user userkit.User, device userkit.Device, session userkit.Session, pu
 	of := "/users/" + user.ID.String()
 	return []string{
 		"/", "/find?q=ada", "/find", "/preferences", "/jobs", "/users", "/users?open=" + user.ID.String(), "/users?do=columns",
-		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=activate", "/bulk?action=delete&id=" + user.ID.String(), "/import",
+		"/users?do=bulk", "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=activate", "/bulk?action=delete&user=" + user.ID.String(), "/import",
 		of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit", of + "?do=deactivate", of + "?do=delete", of + "?do=connect", of + "?at=2027-01-01T00:00",
 		of + "/devices", of + "/devices?do=register", of + "/devices?do=edit&target=" + device.ID.String(), of + "/devices?do=rotate&target=" + device.ID.String(),
 		of + "/devices?do=reveal&target=" + device.ID.String(), of + "/devices?do=delete-device&target=" + device.ID.String(),

@@ -230,7 +230,7 @@ func (v *view) MaySend() bool {
 func (v *view) MayMessages() bool { return v.MaySend() || v.May("messages.deliveries") }
 
 // audience are the parameters that say which users of a list are meant.
-var audience = []string{"q", "filter", "id"}
+var audience = []string{"q", "filter", "user"}
 
 func (c *console) showMessages(v *view, w http.ResponseWriter, r *http.Request) error {
 	return c.showMessagesPage(v, w, r, http.StatusOK, &messagesPage{})

@@ -604,7 +604,7 @@ func (c *console) showNewUser(v *view, w http.ResponseWriter, r *http.Request, s
 	}
 	v.Title = v.T("Create user")
 	p := createPage{view: v, Form: refused}
-	p.ID = refused.Value("id", userkit.NewID[userkit.User]().String())
+	p.ID = refused.Value("user", userkit.NewID[userkit.User]().String())
 	var empty userkit.User
 	empty.Kind = userkit.UserIndividual
 	for _, field := range fieldsOf("profile") {
@@ -642,7 +642,7 @@ func (c *console) createUser(v *view, w http.ResponseWriter, r *http.Request) er
 	err := fault
 	if err == nil {
 		draft.Create.Status = userkit.Status(r.PostForm.Get("status"))
-		if id := r.PostForm.Get("id"); id != "" {
+		if id := r.PostForm.Get("user"); id != "" {
 			draft.Create.ID, err = userkit.ParseID[userkit.User](id)
 		}
 	}

@@ -164,8 +164,8 @@ func (p *usersPage) fill(v *view, users []userkit.User) {
 	open, tick := v.Query("open"), escaped(v.T("Select"))
 	isOpen := func(u *userkit.User) bool { return open == u.ID.String() }
 	columns := []tableColumn[userkit.User]{
-		{head{Text: `<input type="checkbox" data-all="id" aria-label="` + escaped(v.T("Select all on this page")) + `">`}, "narrow", func(u *userkit.User) template.HTML {
-			return `<input type="checkbox" name="id" value="` + escaped(u.ID.String()) + `" aria-label="` + tick + ` ` + escaped(u.DisplayName()) + `">`
+		{head{Text: `<input type="checkbox" data-all="user" aria-label="` + escaped(v.T("Select all on this page")) + `">`}, "narrow", func(u *userkit.User) template.HTML {
+			return `<input type="checkbox" name="user" value="` + escaped(u.ID.String()) + `" aria-label="` + tick + ` ` + escaped(u.DisplayName()) + `">`
 		}},
 		{hidden(v.T("Details")), "narrow", func(u *userkit.User) template.HTML {
 			id, icon, expanded := u.ID.String(), "plus", template.HTML("false")

@@ -292,7 +292,7 @@ func (s *site) pages() []string {
 	of := "/users/" + s.ada.ID.String()
 	return []string{
 		"/", "/users", "/users?open=" + s.ada.ID.String(), "/users?filter=login+pr+and+country+eq+%22GB%22", "/users?filter=nonsense", "/users?q=zzz", "/users?do=columns",
-		"/users?do=bulk", "/users?do=bulk&id=" + s.ada.ID.String(), "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/bulk?action=add_days&days=30", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
+		"/users?do=bulk", "/users?do=bulk&user=" + s.ada.ID.String(), "/users?do=save&filter=login+pr", "/users/new", "/bulk?action=delete", "/bulk?action=add_days&days=30", "/import", of, of + "?do=profile", of + "?do=billing", of + "?do=attributes", of + "?do=limit",
 		of + "?do=deactivate", of + "?do=delete", of + "?do=connect", "/connections", of + "/devices", of + "/devices?do=rotate&target=" + s.device.ID.String(), of + "/devices?do=withdraw&target=" + s.device.ID.String(), of + "/map", of + "/map?do=forget", "/map", of + "/sessions", of + "/traffic", of + "/purchases",
 		of + "/balance", of + "/balance?do=refill", of + "/segments", of + "/messages", of + "/messages?do=write", of + "/messages?do=read&target=" + s.message.ID.String(), of + "/messages?do=message&target=" + s.message.ID.String(), of + "/activity", "/sessions", "/messages", "/purchases", "/segments", "/segments?do=create",
 		"/segments/" + s.segment.ID.String(), "/segments/" + s.segment.ID.String() + "?do=edit", "/audit", "/jobs", "/preferences", "/find?q=ada", "/unknown",
@@ -350,6 +350,9 @@ func TestNoPageHasFaultsOfAccessibilityOrPolicy(t *testing.T) {
 		b.run(chromedp.Navigate(s.url(path)), ready("main"))
 		b.until(`document.querySelector("dialog[data-modal]") === null || document.querySelector("dialog:modal") !== null`)
 		b.hasNoFaults(path)
+		// An input of the name id hides the id of its form: htmx then takes the form for another one,
+		// and replaces it with all that is in it.
+		require.True(t, evaluate[bool](b, `[...document.forms].every((form) => typeof form.id === "string")`), path)
 	}
 }
 
@@ -490,7 +493,7 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.activeElement.id === "search"`)
 	require.Empty(t, evaluate[string](b, `document.getElementById("search").value`), "the key leads to the field and is not typed into it")
 	b.run(script(`document.activeElement.blur()`), pressed("j"), pressed("j"), pressed("k"), pressed("x"))
-	b.until(`document.querySelector("tr.current input[name=id]").checked`)
+	b.until(`document.querySelector("tr.current input[name=user]").checked`)
 	b.run(focus("tr.current a[data-open]"), pressed(kb.Enter))
 	b.sees("At a glance")
 	b.run(script(`document.activeElement.blur()`), pressed("e"), visible("#field-name"))

@@ -126,7 +126,7 @@ func messagesMapAndMany(t *testing.T, s *site) {
 
 	// Two users are deactivated, after their preview.
 	b.run(click(`nav a[href$="/users"]`), visible("tr[data-row]"))
-	b.run(script(`for (const box of [...document.querySelectorAll("tr[data-row]")].filter(row => /user[34]@/.test(row.innerText)).map(row => row.querySelector("input[name=id]"))) box.click()`))
+	b.run(script(`for (const box of [...document.querySelectorAll("tr[data-row]")].filter(row => /user[34]@/.test(row.innerText)).map(row => row.querySelector("input[name=user]"))) box.click()`))
 	b.run(click(`button[form="selection"]`), visible("dialog:modal #bulk-action"))
 	b.sees("For the 2 users that are ticked.")
 	b.run(set("#bulk-action", "deactivate"), click("dialog button.primary"), visible("main button.danger"))
@@ -193,7 +193,7 @@ func TestMessagesMapAndManyByKeyboard(t *testing.T) {
 	b.run(chromedp.Navigate(s.url("/users?q=user4")), visible("tr[data-row]"))
 	b.until(loaded)
 	b.run(pressed("j"), pressed("x"))
-	b.until(`document.querySelector("tr.current input[name=id]").checked`)
+	b.until(`document.querySelector("tr.current input[name=user]").checked`)
 	b.run(focus(`button[form="selection"]`), pressed(kb.Enter), visible("dialog:modal #bulk-action"))
 	b.until(`document.activeElement.id === "bulk-action"`)
 	b.run(set("#bulk-action", "deactivate"), focus("dialog button.primary"), pressed(kb.Enter), visible("main button.danger"))
@@ -243,7 +243,7 @@ func TestMessagesMapAndManyWithoutJavaScript(t *testing.T) {
 	s.connection(t)
 	b.run(chromedp.Navigate(s.url("/connections")), click(`tr[data-row] a[href*="do=end"]`), visible("dialog"), click("dialog button.danger"), ready(".empty"))
 
-	b.run(chromedp.Navigate(s.url("/users?q=user4")), ready("tr[data-row]"), click("tr[data-row] input[name=id]"), click(`button[form="selection"]`), visible("dialog #bulk-action"))
+	b.run(chromedp.Navigate(s.url("/users?q=user4")), ready("tr[data-row]"), click("tr[data-row] input[name=user]"), click(`button[form="selection"]`), visible("dialog #bulk-action"))
 	b.run(set("#bulk-action", "deactivate"), click("dialog button.primary"), ready("main button.danger"), click("main button.danger"))
 	done()
 	require.Equal(t, userkit.StatusDisabled, s.status(t, "user4"))
