@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/userkit/userkit"
@@ -195,6 +196,9 @@ func occupy(ctx context.Context, manager userkit.Manager, people int) error {
 func (s *consoleSite) serves(path string) side {
 	return repeat(func(ctx context.Context) error {
 		request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/admin"+path, nil)
+		query := request.URL.Query()
+		query.Set("limit", strconv.Itoa(userkit.DefaultPageLimit)) // as the calls, which name none
+		request.URL.RawQuery = query.Encode()
 		request.Header.Set("Accept-Encoding", "gzip")
 		recorder := httptest.NewRecorder()
 		s.handler.ServeHTTP(recorder, request)

@@ -53,7 +53,8 @@ func TestUsersAreSearchedFilteredAndSorted(t *testing.T) {
 	require.Less(t, strings.Index(down, "Ada bob"), strings.Index(down, "Ada ada"))
 	require.Contains(t, up, `aria-sort="ascending"`)
 
-	first := s.get("/users?all=1&sort=login&limit=1").says(200, "Ada ada", "Next page")
+	first := s.get("/users?all=1&sort=login&limit=1").says(200, "Ada ada", "Next page", `href="/admin/users?all=1&limit=50&sort=login" aria-label="Rows: 50"`)
+	require.Contains(t, s.get("/users?all=1&sort=login&limit=1").body, `name="limit" value="1"`, "a search keeps it")
 	require.NotContains(t, first.body, "Ada bob")
 	next := regexp.MustCompile(`rel="next" href="/admin([^"]*)"`).FindStringSubmatch(first.body)
 	require.NotNil(t, next)

@@ -185,7 +185,7 @@ func (p *eventsPage) search(c *console, v *view, r *http.Request, query userkit.
 			found, next, query.Cursor = append(found, some...), p.List.Next, p.List.Next
 		}
 		scanned += len(events)
-		if query.Cursor == "" || len(found) >= userkit.DefaultPageLimit || scanned >= maxScanned {
+		if query.Cursor == "" || len(found) >= p.List.rows() || scanned >= maxScanned {
 			break
 		}
 	}

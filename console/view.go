@@ -542,14 +542,42 @@ func (v *view) newList(standard string, descending bool) list {
 	return l
 }
 
+// rowsOfPage are the numbers of rows that a person can choose for a page. The first is the standard:
+// little more than a screen shows, since each row costs the browser time at every click.
+var rowsOfPage = []int{25, 50, 100, 200}
+
+// rows returns how many rows a page of the list has.
+func (l list) rows() int {
+	rows, err := strconv.Atoi(l.Query("limit"))
+	if err != nil || rows < 1 || rows > 500 {
+		return rowsOfPage[0]
+	}
+	return rows
+}
+
+// rowsChoice is a number of rows that a page of the list can have.
+type rowsChoice struct {
+	Rows    int
+	URL     string
+	Current bool
+}
+
+// RowsChoices returns the numbers of rows that a page can have.
+func (l list) RowsChoices() []rowsChoice {
+	var choices []rowsChoice
+	for i, rows := range rowsOfPage {
+		limit := ""
+		if i > 0 {
+			limit = strconv.Itoa(rows)
+		}
+		choices = append(choices, rowsChoice{rows, l.Here("limit", limit, "cursor", "", "back", "", "open", "", "do", ""), rows == l.rows()})
+	}
+	return choices
+}
+
 // page returns the PageQuery of the list.
 func (l list) page() userkit.PageQuery {
-	query := l.request.URL.Query()
-	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < 1 || limit > 500 {
-		limit = userkit.DefaultPageLimit
-	}
-	return userkit.PageQuery{Sort: l.Sort, Descending: l.Descending, Limit: limit, Cursor: userkit.Cursor(query.Get("cursor"))}
+	return userkit.PageQuery{Sort: l.Sort, Descending: l.Descending, Limit: l.rows(), Cursor: userkit.Cursor(l.Query("cursor"))}
 }
 
 // beside takes over the cursors of the pages before and after a page.
