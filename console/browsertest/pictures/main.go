@@ -204,7 +204,7 @@ func take(ctx context.Context, root, directory, link string, names []string) err
 	if err := chromedp.Do(tab, chromedp.Navigate(base+"/users?q="+someone), visible("tr[data-row]")); err != nil {
 		return err
 	}
-	id, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector("tr[data-row] input[name=id]").value`))
+	id, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector("tr[data-row] input[name=user]").value`))
 	if err != nil {
 		return err
 	}
