@@ -160,7 +160,7 @@ func heapGrowth(run func()) uint64 {
 	run()
 	close(stop)
 	<-stopped
-	return max(most, before) - before
+	return max(most, alive(), before) - before // the last run of the collector counts, whenever it was
 }
 
 func TestLargeXLSXTakesBoundedMemory(t *testing.T) {
@@ -271,7 +271,6 @@ func TestLargeHeapGrowthSeesWhatIsHeld(t *testing.T) {
 		}
 		runtime.GC()
 		runtime.KeepAlive(pieces)
-		time.Sleep(50 * time.Millisecond) // the next look
 	})
 	require.Greater(t, held, uint64(31<<20))
 	garbage := heapGrowth(func() {
