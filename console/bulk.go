@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,7 +152,7 @@ func (c *console) showBulk(v *view, w http.ResponseWriter, r *http.Request, inpu
 		return &refusal{http.StatusUnprocessableEntity, "This is not a filter."}
 	}
 	p := bulkPage{view: v, Request: request, Form: refused, Inputs: url.Values{}, Filter: request.Users.Filter.String()}
-	for _, name := range append([]string{"q", "all", "filter", "segment", "user"}, bulkInputs...) {
+	for _, name := range slices.Concat(userFilterInputs, []string{"user"}, bulkInputs) {
 		if values := inputs[name]; len(values) > 0 {
 			p.Inputs[name] = values
 		}

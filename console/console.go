@@ -10,9 +10,8 @@
 // refuses is neither shown nor offered; an attempt to do it anyway is recorded.
 //
 // All assets are embedded in the program: no request goes to another host, unless an option names one
-// for pictures. Pages work without
-// JavaScript and are faster with it. They contain no secrets except those that a person asks for,
-// which are shown once.
+// for pictures. Pages work without JavaScript and are faster with it. They contain no secrets except
+// those that a person asks for, which are shown once.
 //
 // Jobs (bulk actions, imports) and uploaded files are kept for an hour by the process that received
 // them. If several processes serve one console, all requests of one person must go to the same

@@ -29,6 +29,9 @@ var worldFiles embed.FS
 // the world between 85.05° south and 85.05° north is a square.
 const unitsPerDegree = 10
 
+// worldTurn is once around the world, in units of the map.
+const worldTurn = 360 * unitsPerDegree
+
 // mercator returns how far north of the equator a latitude is on the map, in degrees of longitude. The
 // result is between -180 and 180, also for what is closer to a pole than the map reaches.
 func mercator(latitude float64) float64 {
@@ -152,14 +155,13 @@ func readAtlas(content []byte) (atlas, error) {
 // unwrapped returns a line that does not jump where it crosses the antimeridian, but goes on
 // past it.
 func unwrapped(points [][2]int) [][2]int {
-	const turn = 360 * unitsPerDegree
 	points = slices.Clone(points)
 	for i := range points[1:] {
-		for points[i+1][0]-points[i][0] > turn/2 {
-			points[i+1][0] -= turn
+		for points[i+1][0]-points[i][0] > worldTurn/2 {
+			points[i+1][0] -= worldTurn
 		}
-		for points[i+1][0]-points[i][0] < -turn/2 {
-			points[i+1][0] += turn
+		for points[i+1][0]-points[i][0] < -worldTurn/2 {
+			points[i+1][0] += worldTurn
 		}
 	}
 	return points
@@ -171,7 +173,7 @@ func around(points [][2]int) [][2]int {
 	points = unwrapped(points)
 	first, last := points[0], points[len(points)-1]
 	if first[0] != last[0] {
-		points = append(points, [2]int{last[0], 180 * unitsPerDegree}, [2]int{first[0], 180 * unitsPerDegree})
+		points = append(points, [2]int{last[0], worldTurn / 2}, [2]int{first[0], worldTurn / 2})
 	}
 	return points
 }

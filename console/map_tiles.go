@@ -58,7 +58,6 @@ func originOnly(host string) bool {
 }
 
 const (
-	worldTurn      = 360 * unitsPerDegree
 	tilesAcross    = 6   // at most, and one more of which a part is seen
 	widestMap      = 2.2 // width by height
 	closestTiles   = 19  // the zoom that servers of tiles have as a rule

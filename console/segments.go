@@ -118,7 +118,7 @@ func (c *console) createSegment(v *view, w http.ResponseWriter, r *http.Request)
 }
 
 // builtRule returns the form of a segment to go on with, and the status of the page that shows it, if
-// the person has built another condition of its rule; nil: the form is to be saved. A condition with a value is meant, even if the form was
+// the person has built another condition of its rule. It returns nil if the form is to be saved. A condition with a value is meant, even if the form was
 // sent by another button or a key.
 func (v *view) builtRule(r *http.Request) (f *form, status int) {
 	if r.PostForm.Get("add") == "" && r.PostForm.Get("value") == "" {

@@ -21,6 +21,9 @@ type filterFault struct {
 	Message            string
 }
 
+// userFilterInputs are the parameters that readUserFilter reads.
+var userFilterInputs = []string{"q", "all", "filter", "segment"}
+
 // readUserFilter reads the search, the switch, the segment and the filter from an address or a form.
 func (v *view) readUserFilter(query url.Values) (userkit.UserFilter, *filterFault) {
 	filter := userkit.UserFilter{
@@ -84,7 +87,7 @@ func (p usersPage) ListQuery() string { return p.list.request.URL.RawQuery }
 // stays in the page while the person goes through the list: it is not made again.
 func (p usersPage) CountID() string {
 	sum := fnv.New64a()
-	for _, name := range []string{"q", "all", "filter", "segment"} {
+	for _, name := range userFilterInputs {
 		_, _ = fmt.Fprintf(sum, "%q", p.Query(name))
 	}
 	return "count-" + strconv.FormatUint(sum.Sum64(), 36)
